@@ -1,0 +1,1 @@
+"""LangGraph checkpointer on swarmstate."""

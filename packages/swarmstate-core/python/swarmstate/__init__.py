@@ -1,0 +1,1 @@
+"""State layer under AI agents: records, snapshots, codec and file storage."""

@@ -1,0 +1,95 @@
+"""The exception tree of swarmstate.
+
+    SwarmStateError
+    ├── InvalidNameError        (ValueError)   a namespace or key that cannot be stored
+    ├── CodecError              (ValueError)
+    │   ├── EncodeError         (TypeError)    a value that cannot be encoded
+    │   ├── DecodeError                        bytes that are not what they should be
+    │   └── TypeNotAllowedError                a class outside the allowed ones
+    ├── StoreError
+    │   ├── StoreClosedError                   used after close()
+    │   ├── StoreUnavailableError              cannot be opened or reached, disk full, lock timeout
+    │   ├── StoreReadOnlyError                 a write to a store that can only be read
+    │   ├── StoreFormatError                   not a swarmstate store, damaged, or of a newer format
+    │   └── ConflictError                      a batch whose expectation did not hold
+    ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
+    └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
+
+Messages say what was expected, what was found and what to do. Add-on
+distributions subclass these, so one `except SwarmStateError` is enough.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CheckpointError",
+    "CodecError",
+    "ConflictError",
+    "DecodeError",
+    "EncodeError",
+    "InvalidNameError",
+    "StoreClosedError",
+    "StoreError",
+    "StoreFormatError",
+    "StoreReadOnlyError",
+    "StoreUnavailableError",
+    "SwarmStateError",
+    "TypeNotAllowedError",
+    "UnknownSchemeError",
+]
+
+
+class SwarmStateError(Exception):
+    """Base of every exception that swarmstate raises on its own account."""
+
+
+class InvalidNameError(SwarmStateError, ValueError):
+    """A namespace or key is empty, or holds NUL or a lone surrogate."""
+
+
+class CodecError(SwarmStateError, ValueError):
+    """A value or its bytes cannot be converted."""
+
+
+class EncodeError(CodecError, TypeError):
+    """A value cannot be encoded; the message names its type and what to do."""
+
+
+class DecodeError(CodecError):
+    """Bytes are truncated, malformed or nested too deeply."""
+
+
+class TypeNotAllowedError(CodecError):
+    """Bytes name a class that the reader does not allow to be constructed."""
+
+
+class StoreError(SwarmStateError):
+    """A store cannot do what was asked of it."""
+
+
+class StoreClosedError(StoreError):
+    """The store was used after `close()`."""
+
+
+class StoreUnavailableError(StoreError):
+    """The storage cannot be opened, reached or written at this moment."""
+
+
+class StoreReadOnlyError(StoreError):
+    """A write was asked of a store that can only be read."""
+
+
+class StoreFormatError(StoreError):
+    """The storage is not a swarmstate store, is damaged, or has a newer format."""
+
+
+class ConflictError(StoreError):
+    """A batch's expectation did not hold; nothing of the batch was applied."""
+
+
+class CheckpointError(SwarmStateError):
+    """A stored checkpoint is damaged or incomplete; the message names it."""
+
+
+class UnknownSchemeError(SwarmStateError, ValueError):
+    """No installed store opens this URL; the message says what to install."""

@@ -1,0 +1,1 @@
+"""Contract suites that a store joins by subclassing; see `StoreContract`."""

@@ -1,0 +1,36 @@
+//! What can go wrong in the engine; mapped to Python exceptions once, in the binding crate.
+
+use std::fmt;
+
+/// An error of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store was used after it was closed.
+    Closed,
+    /// A batch's expectation did not hold; nothing of the batch was applied.
+    Conflict(String),
+    /// The storage cannot be opened, reached or written at this moment.
+    Unavailable(String),
+    /// A write was asked of storage that can only be read.
+    ReadOnly(String),
+    /// The storage is not a swarmstate store, is damaged, or has a newer format.
+    Format(String),
+}
+
+/// What the engine's fallible operations return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the store is closed; open a new one"),
+            Self::Conflict(message)
+            | Self::Unavailable(message)
+            | Self::ReadOnly(message)
+            | Self::Format(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

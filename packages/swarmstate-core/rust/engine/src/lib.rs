@@ -1,0 +1,11 @@
+//! The state engine of swarmstate: records, snapshots and file storage.
+//!
+//! This crate knows nothing of Python and nothing of checkpoints. It moves
+//! bytes between named records; what the bytes mean is its callers' business.
+#![forbid(unsafe_code)]
+
+mod error;
+mod plane;
+
+pub use error::{Error, Result};
+pub use plane::{Answer, Batch, Expect, Expiry, Query, Range, Value};

@@ -1,0 +1,14 @@
+//! Python bindings of swarmstate (`swarmstate._core`): registration only.
+
+use pyo3::prelude::*;
+
+/// Native part of `swarmstate`: codec and stores.
+#[pymodule(gil_used = false)]
+mod _core {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
