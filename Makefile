@@ -1,0 +1,99 @@
+# Every chore has one entry point here, and continuous integration uses the same ones.
+# Each target works by itself on a fresh clone: what it needs is built first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/bin/uv
+CORE := packages/swarmstate-core
+SYNCED := $(VENV)/.synced
+PYTHON_SOURCES := packages tests examples benchmarks scripts
+TYPED := $(wildcard packages/*/python packages/*/langgraph tests examples benchmarks scripts)
+
+# What the environment is built from; Python sources are not: packages are installed in place.
+SYNC_INPUTS := pyproject.toml uv.lock $(shell find packages \
+	\( -name target -o -name .venv \) -prune -o \
+	\( -name '*.rs' -o -name 'Cargo.*' -o -name pyproject.toml \) -print)
+
+export CARGO_TARGET_DIR := $(CURDIR)/$(CORE)/target
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export UV_PYTHON_DOWNLOADS ?= never
+unexport VIRTUAL_ENV
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(SYNCED) ## Install uv, the locked dependencies and the packages, all inside this folder
+
+$(UV):
+	@echo "==> installing uv into .tools"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet \
+		"uv$$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
+
+$(SYNCED): $(SYNC_INPUTS) | $(UV)
+	@echo "==> building the environment (the first time compiles the Rust core)"
+	@git config filter.uv-lock.clean "python3 scripts/lock_filter.py"
+	@git config filter.uv-lock.required true
+	@$(UV) sync --all-packages --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+.PHONY: demo
+demo: $(SYNCED) ## Run an agent, kill it in the middle, resume it, fork it
+	@$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: test-python test-rust ## Run every test
+
+.PHONY: test-python
+test-python: $(SYNCED) ## Run the Python tests, documentation included
+	$(BIN)/pytest -n auto
+
+.PHONY: test-rust
+test-rust: $(SYNCED) ## Run the Rust tests, documentation included
+	cd $(CORE) && cargo test --workspace --locked
+
+.PHONY: lint
+lint: $(SYNCED) ## Check style, Rust lints, the lock and the sources' rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	cd $(CORE) && cargo fmt --all --check
+	cd $(CORE) && cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/python scripts/lock_filter.py --check
+	$(BIN)/python scripts/check_sources.py
+
+.PHONY: types
+types: $(SYNCED) ## Check types, and the stub of the native module against the module
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/stubtest swarmstate._core --allowlist scripts/stubtest-allowlist.txt
+
+.PHONY: bench
+bench: $(SYNCED) ## Measure against other savers and stores, and print a table
+	@$(BIN)/python benchmarks/run.py
+
+.PHONY: wheels
+wheels: $(SYNCED) ## Build the wheels and source archives into dist/ and try them in clean environments
+	@rm -rf dist
+	$(UV) build --all-packages --sdist --out-dir dist
+	$(UV) build --all-packages --wheel --out-dir dist
+	$(BIN)/python scripts/check_wheels.py dist --uv $(UV)
+
+.PHONY: fmt
+fmt: $(SYNCED) ## Format all sources
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	cd $(CORE) && cargo fmt --all
+
+.PHONY: clean
+clean: ## Remove all that was built or installed here
+	rm -rf $(VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find packages tests examples benchmarks scripts -name __pycache__ -prune -exec rm -rf {} + || true
+	find packages -name '_core*.so' -delete
