@@ -1,1 +1,8 @@
 """State layer under AI agents: records, snapshots, codec and file storage."""
+
+from __future__ import annotations
+
+from swarmstate._core import Snapshot, __version__
+from swarmstate.memory import Store
+
+__all__ = ["Snapshot", "Store", "__version__"]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::plane::Expect;
+
 /// An error of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +22,21 @@ pub enum Error {
 
 /// What the engine's fallible operations return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Returns the conflict of a batch that expected another greatest key than `found`.
+    #[must_use]
+    pub fn conflict(namespace: &str, expect: &Expect, found: Option<&str>) -> Self {
+        let name = |key: Option<&str>| key.map_or("none".to_owned(), |key| format!("{key:?}"));
+        Self::Conflict(format!(
+            "in namespace {namespace:?}, the last key that starts with {:?} was expected to be \
+             {}, but it is {}; nothing of the batch was applied: read again and retry",
+            expect.prefix,
+            name(expect.last_key.as_deref()),
+            name(found),
+        ))
+    }
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod memory;
 mod plane;
 
 pub use error::{Error, Result};
-pub use plane::{Answer, Batch, Expect, Expiry, Query, Range, Value};
+pub use memory::{Difference, MemoryStore, Snapshot};
+pub use plane::{Answer, Batch, Expect, Expiry, Query, Range, Value, prefix_end};

@@ -85,3 +85,21 @@ pub struct Batch {
     /// When the namespace expires from now on.
     pub expiry: Option<Expiry>,
 }
+
+/// Returns the least string above every string that starts with `prefix`.
+///
+/// `None` means that no such bound exists: the prefix is empty or made of
+/// U+10FFFF alone.
+#[must_use]
+pub fn prefix_end(prefix: &str) -> Option<String> {
+    let kept = prefix.trim_end_matches(char::MAX);
+    let last = kept.chars().next_back()?;
+    let following = match last {
+        // The surrogates in between are no characters.
+        '\u{D7FF}' => '\u{E000}',
+        _ => char::from_u32(u32::from(last) + 1)?,
+    };
+    let mut end = String::from(&kept[..kept.len() - last.len_utf8()]);
+    end.push(following);
+    Some(end)
+}

@@ -1,11 +1,22 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
+mod clock;
+mod error;
+mod plane;
+mod snapshot;
+mod store;
+
 use pyo3::prelude::*;
 
 /// Native part of `swarmstate`: codec and stores.
 #[pymodule(gil_used = false)]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use super::snapshot::Snapshot;
+    #[pymodule_export]
+    use super::store::Store;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,275 @@
+//! The byte plane across the language boundary.
+//!
+//! `Query`, `Batch`, `Range` and `Expect` of `swarmstate.base` are named tuples:
+//! they are taken apart by position, which must be that of their fields there.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple, PyType};
+use swarmstate_engine::{Answer, Batch, Expect, Expiry, Query, Range, Value};
+
+use crate::error::InvalidNameError;
+
+/// Converts a sequence of `swarmstate.base.Query`; `now` is what their `ttl` counts from.
+pub(crate) fn queries(queries: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Query>> {
+    collect(queries, "queries", |item| query(item, now))
+}
+
+/// Converts a sequence of `swarmstate.base.Batch`; `now` is what their `ttl` counts from.
+pub(crate) fn batches(batches: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Batch>> {
+    collect(batches, "batches", |item| batch(item, now))
+}
+
+/// Converts answers to a list of `swarmstate.base.Result`.
+pub(crate) fn results<'py>(py: Python<'py>, answers: Vec<Answer>) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for answer in answers {
+        list.append(result(py, answer)?)?;
+    }
+    Ok(list)
+}
+
+/// Borrows a namespace or key, or says why it cannot be one.
+pub(crate) fn name<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
+    let name = bound(value, what)?;
+    if name.is_empty() {
+        return Err(invalid_name(value, what, "it is empty"));
+    }
+    Ok(name)
+}
+
+/// Borrows the bound of a range or a prefix: like a name, but it may be empty.
+pub(crate) fn bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
+    let Ok(text) = value.cast::<PyString>() else {
+        return Err(wrong_type(value, what, "str"));
+    };
+    let Ok(name) = text.to_str() else {
+        return Err(invalid_name(value, what, "it holds a lone surrogate"));
+    };
+    if name.as_bytes().contains(&0) {
+        return Err(invalid_name(value, what, "it holds NUL"));
+    }
+    Ok(name)
+}
+
+/// Borrows an optional bound.
+pub(crate) fn optional_bound<'a>(
+    value: &'a Bound<'_, PyAny>,
+    what: &str,
+) -> PyResult<Option<&'a str>> {
+    if value.is_none() {
+        Ok(None)
+    } else {
+        bound(value, what).map(Some)
+    }
+}
+
+/// Converts a time to live, in seconds, to the moment of expiry.
+pub(crate) fn expiry(ttl: &Bound<'_, PyAny>, now: i64) -> PyResult<Option<Expiry>> {
+    if ttl.is_none() {
+        return Ok(None);
+    }
+    let Ok(seconds) = ttl.extract::<f64>() else {
+        return Err(wrong_type(ttl, "ttl", "a number of seconds or None"));
+    };
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err(PyValueError::new_err(format!(
+            "ttl must be greater than 0 seconds (math.inf: never expires), not {seconds}"
+        )));
+    }
+    if seconds.is_infinite() {
+        return Ok(Some(Expiry::Never));
+    }
+    // Rounded up, so that the least ttl is one tick of the clock; the cast saturates.
+    Ok(Some(Expiry::At(
+        now.saturating_add((seconds * 1000.0).ceil() as i64),
+    )))
+}
+
+/// Converts a limit: `None`, or a number that is not negative.
+pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    let Ok(limit) = value.extract::<i64>() else {
+        return Err(wrong_type(value, "limit", "an int or None"));
+    };
+    match usize::try_from(limit) {
+        Ok(limit) => Ok(Some(limit)),
+        Err(_) => Err(PyValueError::new_err(format!(
+            "limit must be 0 or more, not {limit}"
+        ))),
+    }
+}
+
+fn query(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Query> {
+    let fields = fields(item, "Query", 4)?;
+    Ok(Query {
+        namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
+        keys: collect(&fields.get_item(1)?, "keys", |key| {
+            Ok(name(key, "key")?.to_owned())
+        })?,
+        ranges: collect(&fields.get_item(2)?, "ranges", range)?,
+        expiry: expiry(&fields.get_item(3)?, now)?,
+    })
+}
+
+fn range(item: &Bound<'_, PyAny>) -> PyResult<Range> {
+    let fields = fields(item, "Range", 5)?;
+    Ok(Range {
+        start: bound(&fields.get_item(0)?, "start")?.to_owned(),
+        stop: optional_bound(&fields.get_item(1)?, "stop")?.map(str::to_owned),
+        reverse: fields.get_item(2)?.is_truthy()?,
+        limit: limit(&fields.get_item(3)?)?,
+        keys_only: fields.get_item(4)?.is_truthy()?,
+    })
+}
+
+fn batch(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Batch> {
+    let fields = fields(item, "Batch", 8)?;
+    Ok(Batch {
+        namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
+        put: records(&fields.get_item(1)?, "put")?,
+        put_if_absent: records(&fields.get_item(2)?, "put_if_absent")?,
+        delete: collect(&fields.get_item(3)?, "delete", |key| {
+            Ok(name(key, "key")?.to_owned())
+        })?,
+        delete_ranges: collect(&fields.get_item(4)?, "delete_ranges", key_range)?,
+        clear: fields.get_item(5)?.is_truthy()?,
+        expiry: expiry(&fields.get_item(6)?, now)?,
+        expect: expect(&fields.get_item(7)?)?,
+    })
+}
+
+fn key_range(item: &Bound<'_, PyAny>) -> PyResult<(String, Option<String>)> {
+    let fields = fields(item, "(start, stop)", 2)?;
+    let start = bound(&fields.get_item(0)?, "start")?.to_owned();
+    let stop = optional_bound(&fields.get_item(1)?, "stop")?.map(str::to_owned);
+    Ok((start, stop))
+}
+
+fn expect(item: &Bound<'_, PyAny>) -> PyResult<Option<Expect>> {
+    if item.is_none() {
+        return Ok(None);
+    }
+    let fields = fields(item, "Expect", 2)?;
+    Ok(Some(Expect {
+        prefix: bound(&fields.get_item(0)?, "prefix")?.to_owned(),
+        last_key: optional_bound(&fields.get_item(1)?, "last_key")?.map(str::to_owned),
+    }))
+}
+
+/// Converts a mapping of keys to bytes.
+pub(crate) fn records(mapping: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<(String, Value)>> {
+    if let Ok(dict) = mapping.cast::<PyDict>() {
+        return dict
+            .iter()
+            .map(|(key, value)| record(&key, &value))
+            .collect();
+    }
+    let Ok(mapping) = mapping.cast::<PyMapping>() else {
+        return Err(wrong_type(mapping, what, "a mapping of str to bytes"));
+    };
+    mapping
+        .items()?
+        .iter()
+        .map(|item| {
+            let (key, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            record(&key, &value)
+        })
+        .collect()
+}
+
+fn record(key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<(String, Value)> {
+    let name = name(key, "key")?;
+    match value.cast::<PyBytes>() {
+        Ok(bytes) => Ok((name.to_owned(), Arc::from(bytes.as_bytes()))),
+        Err(_) => Err(wrong_type(
+            value,
+            &format!("the value of key {name:?}"),
+            "bytes",
+        )),
+    }
+}
+
+/// Converts every item of a sequence.
+fn collect<T>(
+    items: &Bound<'_, PyAny>,
+    what: &str,
+    convert: impl Fn(&Bound<'_, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<T>> {
+    if let Ok(tuple) = items.cast::<PyTuple>() {
+        return tuple.iter_borrowed().map(|item| convert(&item)).collect();
+    }
+    if let Ok(list) = items.cast::<PyList>() {
+        return list.iter().map(|item| convert(&item)).collect();
+    }
+    // A str would be read letter by letter.
+    if items.is_instance_of::<PyString>() {
+        return Err(wrong_type(items, what, "a sequence"));
+    }
+    match items.try_iter() {
+        Ok(iterator) => iterator.map(|item| convert(&item?)).collect(),
+        Err(_) => Err(wrong_type(items, what, "a sequence")),
+    }
+}
+
+fn fields<'a, 'py>(
+    item: &'a Bound<'py, PyAny>,
+    what: &str,
+    count: usize,
+) -> PyResult<&'a Bound<'py, PyTuple>> {
+    match item.cast::<PyTuple>() {
+        Ok(tuple) if tuple.len() == count => Ok(tuple),
+        _ => Err(wrong_type(item, "each item", &format!("a {what}"))),
+    }
+}
+
+fn result<'py>(py: Python<'py>, answer: Answer) -> PyResult<Bound<'py, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static TUPLE_NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+    let values = PyList::empty(py);
+    for value in answer.values {
+        match value {
+            Some(value) => values.append(PyBytes::new(py, &value))?,
+            None => values.append(py.None())?,
+        }
+    }
+    let ranges = PyList::empty(py);
+    for range in answer.ranges {
+        let records = PyList::empty(py);
+        for (key, value) in range {
+            records.append((PyString::new(py, &key), PyBytes::new(py, &value)))?;
+        }
+        ranges.append(records)?;
+    }
+    // What `Result._make` does, without the Python frames of a named tuple's constructor.
+    let class = CLASS.import(py, "swarmstate.base", "Result")?;
+    let new = TUPLE_NEW
+        .get_or_try_init(py, || {
+            Ok::<_, PyErr>(py.get_type::<PyTuple>().getattr("__new__")?.unbind())
+        })?
+        .bind(py);
+    new.call1((class, (values, ranges)))
+}
+
+fn wrong_type(value: &Bound<'_, PyAny>, what: &str, expected: &str) -> PyErr {
+    match value.get_type().name() {
+        Ok(found) => PyTypeError::new_err(format!("{what} must be {expected}, not {found}")),
+        Err(error) => error,
+    }
+}
+
+fn invalid_name(value: &Bound<'_, PyAny>, what: &str, reason: &str) -> PyErr {
+    match value.repr() {
+        Ok(repr) => InvalidNameError::new_err(format!(
+            "{what} {repr} is invalid: {reason}; \
+             names are non-empty str without NUL and without lone surrogates"
+        )),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,103 @@
+//! `Snapshot`: an immutable state of a store.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use swarmstate_engine as engine;
+
+use crate::plane;
+
+/// The records of a whole store at one moment. Made by `snapshot()` of a store.
+#[pyclass(frozen, module = "swarmstate")]
+pub(crate) struct Snapshot(pub(crate) engine::Snapshot);
+
+#[pymethods]
+impl Snapshot {
+    /// Build a snapshot of records that a store without snapshots of its own holds.
+    #[staticmethod]
+    fn of_records(id: u64, timestamp: f64, records: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let mut namespaces = Vec::with_capacity(records.len());
+        for (namespace, records) in records {
+            let name = plane::name(&namespace, "namespace")?.to_owned();
+            namespaces.push((name, plane::records(&records, "records")?));
+        }
+        let taken_at = (timestamp * 1000.0).round() as i64;
+        Ok(Self(engine::Snapshot::of_records(id, taken_at, namespaces)))
+    }
+
+    #[getter]
+    fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    #[getter]
+    fn parent(&self) -> Option<u64> {
+        self.0.parent()
+    }
+
+    #[getter]
+    fn timestamp(&self) -> f64 {
+        self.0.taken_at() as f64 / 1000.0
+    }
+
+    #[getter]
+    fn size_bytes(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.size_bytes())
+    }
+
+    #[getter]
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        addresses(py, py.detach(|| self.0.keys()))
+    }
+
+    #[getter]
+    fn namespaces<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        names(py, py.detach(|| self.0.namespaces()))
+    }
+
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        namespace: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let records = PyDict::new(py);
+        for (key, value) in self.0.records(plane::name(namespace, "namespace")?) {
+            records.set_item(PyString::new(py, key), PyBytes::new(py, value))?;
+        }
+        Ok(records)
+    }
+
+    fn diff<'py>(&self, py: Python<'py>, base: &Self) -> PyResult<Bound<'py, PyDict>> {
+        let difference = py.detach(|| self.0.diff(&base.0));
+        let lists = PyDict::new(py);
+        lists.set_item("added", addresses(py, difference.added)?)?;
+        lists.set_item("removed", addresses(py, difference.removed)?)?;
+        lists.set_item("changed", addresses(py, difference.changed)?)?;
+        Ok(lists)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<swarmstate.Snapshot {} of {} records>",
+            self.0.id(),
+            self.0.len()
+        )
+    }
+}
+
+/// Converts names to a list of str.
+pub(crate) fn names(py: Python<'_>, names: Vec<Arc<str>>) -> PyResult<Bound<'_, PyList>> {
+    PyList::new(py, names.iter().map(|name| &**name))
+}
+
+fn addresses(py: Python<'_>, list: Vec<(Arc<str>, Arc<str>)>) -> PyResult<Bound<'_, PyList>> {
+    PyList::new(
+        py,
+        list.iter().map(|(namespace, key)| (&**namespace, &**key)),
+    )
+}
