@@ -42,6 +42,7 @@ $(UV):
 $(SYNCED): $(SYNC_INPUTS) | $(UV)
 	@echo "==> building the environment (the first time compiles the Rust core)"
 	@git config filter.uv-lock.clean "python3 scripts/lock_filter.py"
+	@git config filter.uv-lock.smudge cat
 	@git config filter.uv-lock.required true
 	@$(UV) sync --all-packages --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
