@@ -28,22 +28,23 @@ unexport VIRTUAL_ENV
 
 .PHONY: help
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: setup
 setup: $(SYNCED) ## Install uv, the locked dependencies and the packages, all inside this folder
 
 $(UV):
 	@echo "==> installing uv into .tools"
-	@$(PYTHON) -m venv .tools
-	@.tools/bin/python -m pip install --quiet \
+	@$(PYTHON) -m pip install --quiet --target .tools \
 		"uv$$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
 
 $(SYNCED): $(SYNC_INPUTS) | $(UV)
 	@echo "==> building the environment (the first time compiles the Rust core)"
-	@git config filter.uv-lock.clean "python3 scripts/lock_filter.py"
-	@git config filter.uv-lock.smudge cat
-	@git config filter.uv-lock.required true
+	@if [ -e .git ]; then \
+		git config filter.uv-lock.clean "python3 scripts/lock_filter.py"; \
+		git config filter.uv-lock.smudge cat; \
+		git config filter.uv-lock.required true; \
+	fi
 	@$(UV) sync --all-packages --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
