@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swarmstate._core import Snapshot, __version__
+from swarmstate.codec import Codec, dumps, loads
 from swarmstate.memory import Store
 
-__all__ = ["Snapshot", "Store", "__version__"]
+__all__ = ["Codec", "Snapshot", "Store", "__version__", "dumps", "loads"]

@@ -1,9 +1,28 @@
-from collections.abc import Callable, Mapping, Sequence
-from typing import final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, final
+
+from typing_extensions import Buffer
 
 from swarmstate.base import Batch, Query, Result
 
 __version__: str
+
+def dumps(obj: Any, /) -> bytes: ...
+def loads(data: Buffer, /, *, allow: bool | Iterable[type | tuple[str, str]] = ()) -> Any: ...
+
+@final
+class Codec:
+    def __new__(cls, *, allow: bool | Iterable[type | tuple[str, str]] = ()) -> Codec: ...
+    @staticmethod
+    def delegated(
+        *,
+        safe: Iterable[type | tuple[str, str]],
+        check: Callable[[str, str], bool],
+        check_method: Callable[[str, str, str], bool],
+        fallback: Callable[[str, str, Any, Exception], Any],
+    ) -> Codec: ...
+    def dumps(self, obj: Any, /) -> bytes: ...
+    def loads(self, data: Buffer, /) -> Any: ...
 
 @final
 class Snapshot:

@@ -1,6 +1,7 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
 mod clock;
+pub mod codec;
 mod error;
 mod plane;
 mod snapshot;
@@ -13,6 +14,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::codec::{Codec, dumps, loads};
     #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]

@@ -1,0 +1,346 @@
+//! From an ext payload to the object it stands for.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+
+use super::error::{DecodeError, damaged, is_ordinary};
+use super::numpy;
+use super::policy::Policy;
+use super::read::{Reader, Token};
+use super::standard::Standard;
+use super::wire::ext;
+
+/// The class that an ext names.
+pub struct Head<'a> {
+    pub module: &'a str,
+    pub name: &'a str,
+    pub has_method: bool,
+}
+
+impl<'a> Head<'a> {
+    /// Read the start of an ext payload, up to what the object is built from.
+    pub fn read(reader: &mut Reader<'a>, code: i8) -> PyResult<Self> {
+        let start = reader.pos;
+        let has_method = matches!(code, ext::METHOD | ext::PYDANTIC_V2);
+        let expected = if has_method { 4 } else { 3 };
+        match reader.token()? {
+            Token::Array(len) if len == expected => {}
+            other => {
+                return Err(damaged(
+                    start,
+                    format_args!(
+                        "expected an array of {expected} that describes an object, found {}",
+                        other.describe()
+                    ),
+                ));
+            }
+        }
+        let module = reader.text("the module of a class")?;
+        let name = reader.text("the name of a class")?;
+        Ok(Self {
+            module,
+            name,
+            has_method,
+        })
+    }
+
+    /// Whether the payload is the items of a builtin set.
+    pub fn is_set(&self) -> bool {
+        self.module == "builtins" && matches!(self.name, "set" | "frozenset")
+    }
+}
+
+/// Build an object of a class, or what the policy puts in its place.
+pub fn build_class<'py>(
+    policy: &Policy,
+    code: i8,
+    head: &Head<'_>,
+    method: Option<&str>,
+    payload: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = payload.py();
+    let Head { module, name, .. } = *head;
+    let allowed = match method {
+        Some(method) if code == ext::METHOD => policy.check_method(py, module, name, method)?,
+        _ => policy.check_read(py, module, name)?,
+    };
+    if !allowed {
+        return Ok(payload);
+    }
+    match construct(code, head, method, &payload) {
+        Ok(value) => Ok(value),
+        Err(error) if !is_ordinary(py, &error) => Err(error),
+        // Only a builtin set has its items as a tuple.
+        Err(error) if head.is_set() => {
+            let items = PyList::new(py, payload.cast::<PyTuple>()?.iter())?;
+            policy.failed(py, code, (module, name), items.as_any(), error)
+        }
+        Err(error) => policy.failed(py, code, (module, name), &payload, error),
+    }
+}
+
+fn find<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let standard = Standard::get(py)?;
+    if let Some(class) = standard.by_name(module, name) {
+        return Ok(class.bind(py).clone());
+    }
+    standard
+        .import_module
+        .bind(py)
+        .call1((module,))?
+        .getattr(name)
+}
+
+fn construct<'py>(
+    code: i8,
+    head: &Head<'_>,
+    method: Option<&str>,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = payload.py();
+    let class = find(py, head.module, head.name)?;
+    match (code, method) {
+        (ext::CONSTRUCT_ONE, _) => construct_one(&class, payload),
+        (ext::CONSTRUCT_ARGS, _) => {
+            let args = tuple(payload)?;
+            if (head.module, head.name) == ("langgraph.types", "Send") && args.len() == 3 {
+                let kwargs = PyDict::new(py);
+                kwargs.set_item(intern!(py, "timeout"), args.get_item(2)?)?;
+                return class.call(args.get_slice(0, 2), Some(&kwargs));
+            }
+            class.call1(args)
+        }
+        (ext::METHOD, Some(method)) => class.getattr(method)?.call1((payload,)),
+        (ext::PYDANTIC_V1, _) => construct_model(&class, intern!(py, "construct"), payload),
+        (ext::PYDANTIC_V2, _) => construct_model(&class, intern!(py, "model_construct"), payload),
+        _ => construct_kwargs(&class, payload),
+    }
+}
+
+fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+    Ok(payload
+        .py()
+        .get_type::<PyTuple>()
+        .call1((payload,))?
+        .cast_into::<PyTuple>()?)
+}
+
+fn kwargs<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
+    Ok(payload.cast::<PyDict>()?)
+}
+
+/// Call a class with its payload, lists turned back into the tuples they must have been.
+fn construct_one<'py>(
+    class: &Bound<'py, PyAny>,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let Ok(list) = payload.cast_exact::<PyList>() else {
+        return class.call1((payload,));
+    };
+    let standard = Standard::get(py)?;
+    let Ok(class_type) = class.cast::<PyType>() else {
+        return class.call1((payload,));
+    };
+    let is_set = class_type.as_any().is_instance_of::<PyType>() && {
+        let (set, frozenset) = (
+            py.get_type::<pyo3::types::PySet>(),
+            py.get_type::<pyo3::types::PyFrozenSet>(),
+        );
+        class_type.is_subclass(&set)? || class_type.is_subclass(&frozenset)?
+    };
+    if is_set {
+        let items = list
+            .iter()
+            .map(|item| frozen(item, 0))
+            .collect::<PyResult<Vec<_>>>()?;
+        return class.call1((PyList::new(py, items)?,));
+    }
+    match class.call1((payload,)) {
+        // An enum member whose value is a tuple is not found by the list.
+        Err(error)
+            if is_ordinary(py, &error)
+                && class_type.is_subclass(standard.enumeration.bind(py))? =>
+        {
+            class
+                .call1((frozen(payload.clone(), 0)?,))
+                .map_err(|_| error)
+        }
+        result => result,
+    }
+}
+
+/// `value` with lists turned into tuples, as far as it is lists.
+fn frozen<'py>(value: Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
+    /// What user classes hold is not nested deeply; beyond this they fail as unhashable.
+    const MAX_LEVELS: usize = 64;
+    match value.cast_exact::<PyList>() {
+        Ok(list) if depth < MAX_LEVELS => {
+            let items = list.iter().map(|item| frozen(item, depth + 1));
+            let items = items.collect::<PyResult<Vec<_>>>()?;
+            Ok(PyTuple::new(value.py(), items)?.into_any())
+        }
+        _ => Ok(value),
+    }
+}
+
+fn construct_kwargs<'py>(
+    class: &Bound<'py, PyAny>,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let fields = kwargs(payload)?;
+    match class.call((), Some(fields)) {
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => {
+            construct_dataclass(class, fields)?.ok_or(error)
+        }
+        result => result,
+    }
+}
+
+/// Build a dataclass that has fields which its `__init__` does not take.
+fn construct_dataclass<'py>(
+    class: &Bound<'py, PyAny>,
+    payload: &Bound<'py, PyDict>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = class.py();
+    let Some(fields) = class.getattr_opt(intern!(py, "__dataclass_fields__"))? else {
+        return Ok(None);
+    };
+    let args = payload.copy()?;
+    let rest = PyDict::new(py);
+    for (name, field) in fields.cast::<PyDict>()?.iter() {
+        if let Some(value) = payload.get_item(&name)?
+            && !field.getattr(intern!(py, "init"))?.is_truthy()?
+        {
+            args.del_item(&name)?;
+            rest.set_item(name, value)?;
+        }
+    }
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let obj = class.call((), Some(&args))?;
+    // Frozen dataclasses refuse the ordinary way.
+    let set = py.get_type::<PyAny>().getattr(intern!(py, "__setattr__"))?;
+    for (name, value) in rest.iter() {
+        set.call1((&obj, name, value))?;
+    }
+    Ok(Some(obj))
+}
+
+/// Build a pydantic model, without validation if it rejects what it once held.
+fn construct_model<'py>(
+    class: &Bound<'py, PyAny>,
+    unvalidated: &Bound<'py, PyString>,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    if class
+        .getattr_opt(intern!(py, "__pydantic_root_model__"))?
+        .is_some_and(|root| root.is(&*pyo3::types::PyBool::new(py, true)))
+    {
+        return class.call1((payload,));
+    }
+    let fields = kwargs(payload)?;
+    match class.call((), Some(fields)) {
+        Err(error) if is_ordinary(py, &error) => class.getattr(unvalidated)?.call((), Some(fields)),
+        result => result,
+    }
+}
+
+/// Build the value of an ext that names no class in its head.
+pub fn build_bare<'py>(
+    policy: &Policy,
+    code: i8,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = payload.py();
+    let standard = Standard::get(py)?;
+    let value = match code {
+        ext::NUMPY => numpy::build(payload, false)?,
+        ext::STRUCTURED_ARRAY => numpy::build(payload, true)?,
+        ext::DELTA_SNAPSHOT => {
+            find(py, "langgraph.checkpoint.serde.types", "_DeltaSnapshot")?.call1((payload,))?
+        }
+        ext::BIG_INT => {
+            let signed = PyDict::new(py);
+            signed.set_item(intern!(py, "signed"), true)?;
+            let args = (payload.cast::<PyBytes>()?, intern!(py, "big"));
+            py.get_type::<pyo3::types::PyInt>().call_method(
+                intern!(py, "from_bytes"),
+                args,
+                Some(&signed),
+            )?
+        }
+        ext::SURROGATES => {
+            let args = (intern!(py, "utf-8"), intern!(py, "surrogatepass"));
+            payload
+                .cast::<PyBytes>()?
+                .call_method1(intern!(py, "decode"), args)?
+        }
+        ext::BYTEARRAY => py
+            .get_type::<pyo3::types::PyByteArray>()
+            .call1((payload.cast::<PyBytes>()?,))?,
+        ext::COMPLEX => {
+            let (real, imag) = tuple(payload)?.extract::<(f64, f64)>()?;
+            pyo3::types::PyComplex::from_doubles(py, real, imag).into_any()
+        }
+        ext::FRACTION => standard.fraction.bind(py).call1(tuple(payload)?)?,
+        ext::RANGE => standard.range.bind(py).call1(tuple(payload)?)?,
+        ext::PURE_PATH => {
+            let (flavour, parts) = tuple(payload)?.extract::<(String, Bound<'py, PyAny>)>()?;
+            let class = match flavour.as_str() {
+                "posix" => &standard.pure_posix_path,
+                "windows" => &standard.pure_windows_path,
+                _ => {
+                    return Err(DecodeError::new_err(format!(
+                        "expected posix or windows, found {flavour:?}"
+                    )));
+                }
+            };
+            class.bind(py).call1(tuple(&parts)?)?
+        }
+        ext::COUNTER => standard.counter.bind(py).call1((kwargs(payload)?,))?,
+        ext::ORDERED_DICT => standard.ordered_dict.bind(py).call1((kwargs(payload)?,))?,
+        ext::DEFAULT_DICT => return build_default_dict(policy, standard, payload),
+        ext::DEQUE => {
+            let (maxlen, items) =
+                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+            standard.deque.bind(py).call1((items, maxlen))?
+        }
+        ext::PAIRS => kwargs(payload)?.clone().into_any(),
+        _ => {
+            let (text, zone, fold) =
+                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>, u8)>()?;
+            let datetime = standard.datetime.bind(py);
+            let naive = datetime.call_method1(intern!(py, "fromisoformat"), (text,))?;
+            let changes = PyDict::new(py);
+            changes.set_item(intern!(py, "tzinfo"), zone)?;
+            changes.set_item(intern!(py, "fold"), fold)?;
+            naive.call_method(intern!(py, "replace"), (), Some(&changes))?
+        }
+    };
+    Ok(value)
+}
+
+fn build_default_dict<'py>(
+    policy: &Policy,
+    standard: &Standard,
+    payload: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = payload.py();
+    let (factory, items) = tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+    let class = standard.default_dict.bind(py);
+    if factory.is_none() {
+        return class.call1((factory, kwargs(&items)?));
+    }
+    let (module, name) = tuple(&factory)?.extract::<(String, String)>()?;
+    if !policy.check_factory(py, &module, &name)? {
+        return Ok(items);
+    }
+    let factory = find(py, &module, &name)?.cast_into::<PyType>()?;
+    class.call1((factory, kwargs(&items)?))
+}

@@ -1,0 +1,364 @@
+//! From bytes to a Python value.
+//!
+//! Like the encoder, the decoder keeps its own stack: nesting costs heap, bounded by the limits in
+//! [`super::wire`], and never native stack. No length is trusted before its bytes are there: items
+//! wait on one shared stack until their list is complete.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
+
+use super::build::{Head, build_bare, build_class};
+use super::error::{DecodeError, damaged, is_ordinary};
+use super::guard::Entry;
+use super::keys;
+use super::policy::Policy;
+use super::read::{Reader, Token, utf8};
+use super::wire::{MAX_DEPTH, MAX_EXT_DEPTH, ext};
+
+/// What a value will be used for, which decides what arrays become.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A value of its own: arrays are lists.
+    Value,
+    /// Part of a set: only hashable things can have been there, so arrays were tuples.
+    Hashable,
+    /// A key of a map: as `Hashable`, and neither maps nor exts can stand here.
+    Key,
+}
+
+enum Frame<'a, 'py> {
+    /// The items are those of the shared stack from `base` on.
+    Array { base: usize, left: usize, role: Use },
+    Map {
+        dict: Bound<'py, PyDict>,
+        left: usize,
+        key: Option<Bound<'py, PyAny>>,
+    },
+    Pairs {
+        dict: Bound<'py, PyDict>,
+        left: usize,
+        key: Option<Bound<'py, PyAny>>,
+    },
+    /// `limit` and `depth` are those outside of it.
+    Ext {
+        code: i8,
+        head: Option<Head<'a>>,
+        limit: usize,
+        depth: usize,
+    },
+}
+
+struct Decoder<'a, 'py, 'p> {
+    py: Python<'py>,
+    reader: Reader<'a>,
+    frames: Vec<Frame<'a, 'py>>,
+    values: Vec<Bound<'py, PyAny>>,
+    depth: usize,
+    ext_depth: usize,
+    policy: &'p Policy,
+}
+
+/// Decode `data`, all of it; see `swarmstate.loads`.
+pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
+    let Some(_entry) = Entry::new() else {
+        return Err(DecodeError::new_err(
+            "the codec was called again from its own hooks too many times; \
+             a constructor must not decode its own object",
+        ));
+    };
+    let mut decoder = Decoder {
+        py,
+        reader: Reader::new(data),
+        frames: Vec::new(),
+        values: Vec::new(),
+        depth: 0,
+        ext_depth: 0,
+        policy,
+    };
+    let value = decoder.run()?;
+    let reader = &decoder.reader;
+    if reader.pos != reader.limit {
+        return Err(damaged(
+            reader.pos,
+            format_args!(
+                "expected the end, found {} more bytes",
+                reader.limit - reader.pos
+            ),
+        ));
+    }
+    Ok(value)
+}
+
+impl<'a, 'py> Decoder<'a, 'py, '_> {
+    fn run(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        loop {
+            let Some(mut value) = self.read()? else {
+                continue;
+            };
+            loop {
+                match self.deliver(value)? {
+                    Delivery::Complete(complete) => value = complete,
+                    Delivery::More => break,
+                    Delivery::Done(root) => return Ok(root),
+                }
+            }
+        }
+    }
+
+    /// What the next value will be used for.
+    #[inline]
+    fn role(&self) -> Use {
+        match self.frames.last() {
+            Some(Frame::Array { role, .. }) => *role,
+            Some(Frame::Map { key: None, .. }) => Use::Key,
+            Some(Frame::Pairs { key: None, .. }) => Use::Hashable,
+            Some(Frame::Ext {
+                head: Some(head), ..
+            }) if head.is_set() => Use::Hashable,
+            _ => Use::Value,
+        }
+    }
+
+    /// Read a scalar or an empty container; `None` if a frame was opened instead.
+    #[inline]
+    fn read(&mut self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = self.py;
+        let start = self.reader.pos;
+        Ok(Some(match self.reader.token()? {
+            Token::Str(bytes) => {
+                let text = utf8(bytes, start)?;
+                if matches!(self.frames.last(), Some(Frame::Map { key: None, .. })) {
+                    keys::key(py, text).into_any()
+                } else {
+                    PyString::new(py, text).into_any()
+                }
+            }
+            Token::Nil => py.None().into_bound(py),
+            Token::Bool(truth) => PyBool::new(py, truth).to_owned().into_any(),
+            Token::Uint(number) => number.into_pyobject(py)?.into_any(),
+            Token::Int(number) => number.into_pyobject(py)?.into_any(),
+            Token::Float(number) => PyFloat::new(py, number).into_any(),
+            Token::Bin(bytes) => PyBytes::new(py, bytes).into_any(),
+            Token::Array(len) => return self.open_array(start, len),
+            Token::Map(len) => return self.open_map(start, len),
+            Token::Ext(code, len) => {
+                self.open_ext(start, code, len)?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    fn open(&mut self, start: usize) -> PyResult<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(damaged(
+                start,
+                format_args!("expected at most {MAX_DEPTH} nested containers, found more"),
+            ));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn open_array(&mut self, start: usize, len: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let role = self.role();
+        self.open(start)?;
+        if let Some(Frame::Ext {
+            code: ext::PAIRS, ..
+        }) = self.frames.last()
+        {
+            if !len.is_multiple_of(2) {
+                return Err(damaged(
+                    start,
+                    format_args!("expected keys and values in turn, found {len} items"),
+                ));
+            }
+            let dict = PyDict::new(self.py);
+            if len > 0 {
+                self.frames.push(Frame::Pairs {
+                    dict,
+                    left: len / 2,
+                    key: None,
+                });
+                return Ok(None);
+            }
+            self.depth -= 1;
+            return Ok(Some(dict.into_any()));
+        }
+        if len > 0 {
+            self.frames.push(Frame::Array {
+                base: self.values.len(),
+                left: len,
+                role,
+            });
+            return Ok(None);
+        }
+        self.depth -= 1;
+        Ok(Some(match role {
+            Use::Value => PyList::empty(self.py).into_any(),
+            Use::Hashable | Use::Key => PyTuple::empty(self.py).into_any(),
+        }))
+    }
+
+    fn open_map(&mut self, start: usize, len: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.role() == Use::Key {
+            return Err(damaged(
+                start,
+                format_args!("expected a map key, found a map"),
+            ));
+        }
+        self.open(start)?;
+        let dict = PyDict::new(self.py);
+        if len > 0 {
+            self.frames.push(Frame::Map {
+                dict,
+                left: len,
+                key: None,
+            });
+            return Ok(None);
+        }
+        self.depth -= 1;
+        Ok(Some(dict.into_any()))
+    }
+
+    fn open_ext(&mut self, start: usize, code: i8, len: usize) -> PyResult<()> {
+        if self.role() == Use::Key {
+            return Err(damaged(
+                start,
+                format_args!("expected a map key, found an ext"),
+            ));
+        }
+        if self.ext_depth == MAX_EXT_DEPTH {
+            return Err(damaged(
+                start,
+                format_args!("expected at most {MAX_EXT_DEPTH} nested exts, found more"),
+            ));
+        }
+        let limit = self.reader.limit;
+        self.reader.limit = self.reader.pos + len;
+        let (head, depth) = match code {
+            ext::CONSTRUCT_ONE..=ext::PYDANTIC_V2 => (Some(Head::read(&mut self.reader, code)?), 1),
+            ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::STRUCTURED_ARRAY => (None, 0),
+            _ => {
+                return Err(damaged(
+                    start,
+                    format_args!(
+                        "expected a known ext code, found {code}; was this written by a newer version?"
+                    ),
+                ));
+            }
+        };
+        self.ext_depth += 1;
+        self.frames.push(Frame::Ext {
+            code,
+            head,
+            limit,
+            depth: self.depth,
+        });
+        self.depth = depth;
+        Ok(())
+    }
+
+    /// Hand a value to the innermost frame.
+    #[inline]
+    fn deliver(&mut self, value: Bound<'py, PyAny>) -> PyResult<Delivery<'py>> {
+        match self.frames.last_mut() {
+            None => Ok(Delivery::Done(value)),
+            Some(Frame::Array { base, left, role }) => {
+                self.values.push(value);
+                *left -= 1;
+                if *left > 0 {
+                    return Ok(Delivery::More);
+                }
+                let items = self.values.drain(*base..);
+                let complete = match role {
+                    Use::Value => PyList::new(self.py, items)?.into_any(),
+                    Use::Hashable | Use::Key => PyTuple::new(self.py, items)?.into_any(),
+                };
+                self.frames.pop();
+                self.depth -= 1;
+                Ok(Delivery::Complete(complete))
+            }
+            Some(Frame::Map { dict, left, key } | Frame::Pairs { dict, left, key }) => {
+                let Some(name) = key.take() else {
+                    *key = Some(value);
+                    return Ok(Delivery::More);
+                };
+                dict.set_item(&name, value).map_err(|error| {
+                    let class = super::error::class_name(name.get_type().as_any());
+                    let failure = DecodeError::new_err(format!(
+                        "before byte {}: expected a hashable key, found {class}",
+                        self.reader.pos
+                    ));
+                    failure.set_cause(self.py, Some(error));
+                    failure
+                })?;
+                *left -= 1;
+                if *left > 0 {
+                    return Ok(Delivery::More);
+                }
+                let complete = dict.clone().into_any();
+                self.frames.pop();
+                self.depth -= 1;
+                Ok(Delivery::Complete(complete))
+            }
+            Some(Frame::Ext { .. }) => self.close_ext(value).map(Delivery::Complete),
+        }
+    }
+
+    /// Build what an ext stands for from its payload.
+    fn close_ext(&mut self, payload: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(Frame::Ext {
+            code,
+            head,
+            limit,
+            depth,
+        }) = self.frames.pop()
+        else {
+            return Ok(payload);
+        };
+        let method = match &head {
+            Some(head) if head.has_method => Some(self.reader.text("the name of a method")?),
+            _ => None,
+        };
+        let end = self.reader.limit;
+        if self.reader.pos != end {
+            return Err(damaged(
+                self.reader.pos,
+                format_args!(
+                    "expected the end of an ext payload, found {} more bytes",
+                    end - self.reader.pos
+                ),
+            ));
+        }
+        self.reader.limit = limit;
+        self.depth = depth;
+        self.ext_depth -= 1;
+        match head {
+            Some(head) => build_class(self.policy, code, &head, method, payload),
+            None => match build_bare(self.policy, code, &payload) {
+                Ok(value) => Ok(value),
+                Err(error)
+                    if !is_ordinary(self.py, &error)
+                        || error.is_instance_of::<super::error::TypeNotAllowedError>(self.py) =>
+                {
+                    Err(error)
+                }
+                Err(error) => {
+                    let failure = damaged(
+                        end,
+                        format_args!("expected the payload of ext {code} before this: {error}"),
+                    );
+                    failure.set_cause(self.py, Some(error));
+                    Err(failure)
+                }
+            },
+        }
+    }
+}
+
+enum Delivery<'py> {
+    /// The frame is complete; its value goes to the frame around it.
+    Complete(Bound<'py, PyAny>),
+    More,
+    Done(Bound<'py, PyAny>),
+}

@@ -1,0 +1,372 @@
+//! From a Python value to bytes.
+//!
+//! The encoder keeps its own stack of open containers, so nesting costs heap and never native
+//! stack. Everything it writes into is one buffer: an ext's payload follows room for its header.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
+
+use super::cursor::DictCursor;
+use super::error::{EncodeError, class_name, is_ordinary};
+use super::foreign::{Base, plain_base};
+use super::frame::{Frame, Map, Step, path};
+use super::guard::Entry;
+use super::policy::Policy;
+use super::scalars::is_plain_key;
+use super::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
+
+pub struct Encoder<'py, 'p> {
+    pub py: Python<'py>,
+    pub out: Vec<u8>,
+    frames: Vec<Frame<'py>>,
+    /// Containers open in the current payload.
+    pub depth: usize,
+    ext_depth: usize,
+    pub policy: &'p Policy,
+}
+
+pub fn refused(reason: impl Into<String>) -> PyErr {
+    EncodeError::new_err(reason.into())
+}
+
+pub fn fits(written: bool) -> PyResult<()> {
+    if written {
+        Ok(())
+    } else {
+        Err(refused("it is larger than the 4 GiB that msgpack allows"))
+    }
+}
+
+/// Encode `value`; see `swarmstate.dumps`.
+pub fn encode(value: &Bound<'_, PyAny>, policy: &Policy) -> PyResult<Vec<u8>> {
+    let mut encoder = Encoder {
+        py: value.py(),
+        out: Vec::with_capacity(128),
+        frames: Vec::new(),
+        depth: 0,
+        ext_depth: 0,
+        policy,
+    };
+    // Scalars need no stack and call no hooks.
+    if encoder.scalar(value)? {
+        return Ok(encoder.out);
+    }
+    let Some(_entry) = Entry::new() else {
+        return Err(refused(
+            "the codec was called again from its own hooks too many times; \
+             a hook such as model_dump must not encode its own object",
+        ));
+    };
+    encoder.run(value)?;
+    Ok(encoder.out)
+}
+
+impl<'py> Encoder<'py, '_> {
+    fn run(&mut self, root: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.value(root)
+            .map_err(|error| self.located(root, error))?;
+        loop {
+            let step = match self.step() {
+                Ok(Some(step)) => step,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.located(root, error)),
+            };
+            match step {
+                Step::Value(value) => {
+                    self.value(&value)
+                        .map_err(|error| self.located(&value, error))?;
+                }
+                Step::Close => self.close().map_err(|error| self.located(root, error))?,
+                Step::AsPairs => {
+                    self.restart_as_pairs()
+                        .map_err(|error| self.located(root, error))?;
+                }
+            }
+        }
+    }
+
+    /// Advance the innermost frame, writing the scalars in it, up to something larger.
+    fn step(&mut self) -> PyResult<Option<Step<'py>>> {
+        let Some(mut frame) = self.frames.pop() else {
+            return Ok(None);
+        };
+        let step = self.advance(&mut frame);
+        self.frames.push(frame);
+        step.map(Some)
+    }
+
+    #[inline]
+    fn advance(&mut self, frame: &mut Frame<'py>) -> PyResult<Step<'py>> {
+        match frame {
+            Frame::List { items, next, len } => {
+                while *next < *len {
+                    let Ok(item) = items.get_item(*next) else {
+                        return Err(refused("a list changed its size while it was encoded"));
+                    };
+                    *next += 1;
+                    if !self.scalar(&item)? {
+                        return Ok(Step::Value(item));
+                    }
+                }
+                if items.len() != *len {
+                    return Err(refused("a list changed its size while it was encoded"));
+                }
+                Ok(Step::Close)
+            }
+            Frame::Tuple { items, next } => {
+                while *next < items.len() {
+                    let item = items.get_item(*next)?;
+                    *next += 1;
+                    if !self.scalar(&item)? {
+                        return Ok(Step::Value(item));
+                    }
+                }
+                Ok(Step::Close)
+            }
+            Frame::Map(map) => self.advance_map(map),
+            Frame::Pairs {
+                cursor,
+                left,
+                key,
+                value,
+            } => {
+                if let Some(value) = value.take() {
+                    return Ok(Step::Value(value));
+                }
+                match cursor.next() {
+                    Some((next, item)) if *left > 0 => {
+                        *left -= 1;
+                        *key = next.clone();
+                        *value = Some(item);
+                        Ok(Step::Value(next))
+                    }
+                    None if *left == 0 => Ok(Step::Close),
+                    _ => Err(refused("a dict changed its size while it was encoded")),
+                }
+            }
+            Frame::Ext { .. } => Ok(Step::Close),
+        }
+    }
+
+    #[inline]
+    fn advance_map(&mut self, map: &mut Map<'py>) -> PyResult<Step<'py>> {
+        if let Some(value) = map.value.take() {
+            return Ok(Step::Value(value));
+        }
+        loop {
+            match map.cursor.next() {
+                Some((key, value)) if map.left > 0 => {
+                    map.left -= 1;
+                    let string = key
+                        .cast_exact::<PyString>()
+                        .ok()
+                        .and_then(|key| key.to_str().ok());
+                    if let Some(text) = string {
+                        fits(wire::write_str(&mut self.out, text))?;
+                    } else if let Ok(tuple) = key.cast_exact::<PyTuple>() {
+                        if !is_plain_key(tuple)? {
+                            return Ok(Step::AsPairs);
+                        }
+                        map.key = Some(key.clone());
+                        map.value = Some(value);
+                        return Ok(Step::Value(key));
+                    } else if !self.plain_key(&key)? {
+                        return Ok(Step::AsPairs);
+                    }
+                    if !self.scalar(&value)? {
+                        map.key = Some(key);
+                        return Ok(Step::Value(value));
+                    }
+                }
+                None if map.left == 0 => return Ok(Step::Close),
+                _ => return Err(refused("a dict changed its size while it was encoded")),
+            }
+        }
+    }
+
+    /// Write a value, or the head of one whose frame is then innermost.
+    pub fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        if let Ok(dict) = value.cast_exact::<PyDict>() {
+            return self.dict(dict);
+        }
+        if let Ok(list) = value.cast_exact::<PyList>() {
+            return self.list(list);
+        }
+        if self.scalar(value)? {
+            return Ok(());
+        }
+        if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            self.open()?;
+            fits(wire::write_array_header(&mut self.out, tuple.len()))?;
+            self.frames.push(Frame::Tuple {
+                items: tuple.clone(),
+                next: 0,
+            });
+            return Ok(());
+        }
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return self.surrogates(text);
+        }
+        if let Ok(number) = value.cast_exact::<PyInt>() {
+            return self.big_int(number);
+        }
+        match plain_base(value)? {
+            Some(Base::Str) => {
+                let text = value.cast::<PyString>()?;
+                match text.to_str() {
+                    Ok(text) => fits(wire::write_str(&mut self.out, text)),
+                    Err(_) => self.surrogates(text),
+                }
+            }
+            Some(Base::Int) => {
+                let number = value.cast::<PyInt>()?;
+                if self.int(number)? {
+                    Ok(())
+                } else {
+                    self.big_int(number)
+                }
+            }
+            Some(Base::List) => self.list(value.cast::<PyList>()?),
+            Some(Base::Dict) => self.dict(value.cast::<PyDict>()?),
+            None => self.object(value),
+        }
+    }
+
+    fn list(&mut self, list: &Bound<'py, PyList>) -> PyResult<()> {
+        let len = list.len();
+        self.open()?;
+        fits(wire::write_array_header(&mut self.out, len))?;
+        self.frames.push(Frame::List {
+            items: list.clone(),
+            next: 0,
+            len,
+        });
+        Ok(())
+    }
+
+    pub fn dict(&mut self, dict: &Bound<'py, PyDict>) -> PyResult<()> {
+        let left = dict.len();
+        self.open()?;
+        let start = self.out.len();
+        fits(wire::write_map_header(&mut self.out, left))?;
+        let cursor = DictCursor::new(dict.clone());
+        self.frames.push(Frame::Map(Map {
+            cursor,
+            start,
+            left,
+            key: None,
+            value: None,
+        }));
+        Ok(())
+    }
+
+    fn restart_as_pairs(&mut self) -> PyResult<()> {
+        if let Some(Frame::Map(map)) = self.frames.pop() {
+            self.depth -= 1;
+            self.out.truncate(map.start);
+            self.begin_ext(ext::PAIRS, None, false)?;
+            self.pairs(map.cursor.restart())?;
+        }
+        Ok(())
+    }
+
+    fn pairs(&mut self, cursor: DictCursor<'py>) -> PyResult<()> {
+        let left = cursor.len();
+        self.open()?;
+        fits(wire::write_array_header(&mut self.out, left * 2))?;
+        let key = self.py.None().into_bound(self.py);
+        self.frames.push(Frame::Pairs {
+            cursor,
+            left,
+            key,
+            value: None,
+        });
+        Ok(())
+    }
+
+    /// Count one more open container.
+    fn open(&mut self) -> PyResult<()> {
+        if self.depth == MAX_DEPTH {
+            return Err(refused(format!(
+                "containers are nested more than {MAX_DEPTH} levels deep; is the value cyclic?"
+            )));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Begin an ext; its payload is written next, and closing its frame completes it.
+    pub fn begin_ext(
+        &mut self,
+        code: i8,
+        method: Option<&'static str>,
+        fields: bool,
+    ) -> PyResult<()> {
+        if self.ext_depth == MAX_EXT_DEPTH {
+            return Err(refused(format!(
+                "objects are nested more than {MAX_EXT_DEPTH} levels deep; is the value cyclic?"
+            )));
+        }
+        self.ext_depth += 1;
+        let start = wire::begin_ext(&mut self.out);
+        self.frames.push(Frame::Ext {
+            start,
+            code,
+            method,
+            depth: self.depth,
+            fields,
+        });
+        self.depth = 0;
+        Ok(())
+    }
+
+    /// Complete the innermost frame, all of whose content is written.
+    fn close(&mut self) -> PyResult<()> {
+        match self.frames.pop() {
+            Some(Frame::Ext {
+                start,
+                code,
+                method,
+                depth,
+                ..
+            }) => {
+                if let Some(method) = method {
+                    fits(wire::write_str(&mut self.out, method))?;
+                }
+                self.depth = depth;
+                self.ext_depth -= 1;
+                fits(wire::end_ext(&mut self.out, start, code))
+            }
+            _ => {
+                self.depth -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Say in an error which value it is about and where that stands.
+    #[cold]
+    fn located(&self, value: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
+        let py = self.py;
+        if !is_ordinary(py, &error)
+            || error.is_instance_of::<pyo3::exceptions::PyMemoryError>(py)
+            || error.is_instance_of::<super::error::TypeNotAllowedError>(py)
+        {
+            return error;
+        }
+        let path = path(&self.frames);
+        let class = class_name(value.get_type().as_any());
+        let reason = error.value(py).to_string();
+        let kind = class_name(error.get_type(py).as_any());
+        let is_ours = error.is_instance_of::<EncodeError>(py)
+            || error.is_instance_of::<pyo3::exceptions::PyTypeError>(py);
+        let reason = if is_ours {
+            reason
+        } else {
+            format!("{kind}: {reason}")
+        };
+        let located = refused(format!("cannot encode {class} at {path}: {reason}"));
+        located.set_cause(py, Some(error));
+        located
+    }
+}

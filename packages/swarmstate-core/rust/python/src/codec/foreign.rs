@@ -1,0 +1,266 @@
+//! What stands for objects of user classes, found by what they can do.
+//!
+//! The order of the checks is the one of LangGraph's serializer, since a class may satisfy several.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
+
+use super::error::{EncodeError, class_name};
+use super::numpy;
+use super::reduce::{
+    Class, Reduced, date_args, reduce_pattern, refusal, time_kwargs, timedelta_args, zone_key,
+};
+use super::standard::Standard;
+use super::wire::ext;
+
+/// Check that a class is what its module holds under its name, so that reading can find it.
+pub fn check_importable(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let module = class.getattr(intern!(py, "__module__"))?;
+    let name = class.getattr(intern!(py, "__name__"))?;
+    let modules = py
+        .import(intern!(py, "sys"))?
+        .getattr(intern!(py, "modules"))?;
+    let found = match (modules.get_item(&module), name.cast::<PyString>()) {
+        (Ok(module), Ok(name)) => module.getattr_opt(name)?,
+        _ => None,
+    };
+    if found.is_some_and(|found| found.is(class)) {
+        return Ok(());
+    }
+    Err(EncodeError::new_err(format!(
+        "{} is not the attribute {name} of the module {module}, so reading could not find it; \
+         define the class at the top level of an importable module",
+        class_name(class),
+    )))
+}
+
+/// `obj.name` if it is there and can be called.
+fn hook<'py>(
+    obj: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(obj.getattr_opt(name)?.filter(|hook| hook.is_callable()))
+}
+
+/// A class of a module that is loaded only if the program uses it.
+fn loaded<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let modules = MODULES.get_or_try_init(py, || -> PyResult<_> {
+        Ok(py.import("sys")?.getattr("modules")?.unbind())
+    })?;
+    match modules.bind(py).cast::<PyDict>()?.get_item(module)? {
+        Some(module) => module.getattr_opt(name),
+        None => Ok(None),
+    }
+}
+
+fn is_loaded_instance(obj: &Bound<'_, PyAny>, module: &str, name: &str) -> PyResult<bool> {
+    match loaded(obj.py(), module, name)? {
+        Some(class) => obj.is_instance(&class),
+        None => Ok(false),
+    }
+}
+
+/// Find what stands for an object of a class that is not of the standard library.
+pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyResult<Reduced<'py>> {
+    let py = obj.py();
+    if obj.is_instance_of::<PyType>() {
+        return Err(refusal("classes are not values; store their name"));
+    }
+    let is = |class: &Py<PyAny>| obj.is_instance(class.bind(py));
+    let get = |name: &Bound<'py, PyString>| obj.getattr(name);
+    let class = |code, payload: Bound<'py, PyAny>, method| -> PyResult<Reduced<'py>> {
+        let class = obj.getattr(intern!(py, "__class__"))?;
+        Ok(Reduced::Class(Class {
+            code,
+            module: class.getattr(intern!(py, "__module__"))?,
+            name: class.getattr(intern!(py, "__name__"))?,
+            payload,
+            method,
+            foreign: Some(class.cast_into::<PyType>()?),
+        }))
+    };
+
+    if obj.is_instance_of::<PyTuple>()
+        && is_loaded_instance(obj, "langgraph.checkpoint.serde.types", "_DeltaSnapshot")?
+    {
+        return Ok(Reduced::Bare {
+            code: ext::DELTA_SNAPSHOT,
+            payload: get(intern!(py, "value"))?,
+        });
+    }
+    if let Some(dump) = hook(obj, intern!(py, "model_dump"))? {
+        return class(ext::PYDANTIC_V2, dump.call0()?, Some("model_validate_json"));
+    }
+    if let Some(secret) = hook(obj, intern!(py, "get_secret_value"))? {
+        return class(ext::CONSTRUCT_ONE, secret.call0()?, None);
+    }
+    if let Some(dict) = hook(obj, intern!(py, "dict"))? {
+        return class(ext::PYDANTIC_V1, dict.call0()?, None);
+    }
+    if let Some(fields) = hook(obj, intern!(py, "_asdict"))? {
+        return class(ext::CONSTRUCT_KWARGS, fields.call0()?, None);
+    }
+    if is(&standard.path)? {
+        return class(ext::CONSTRUCT_ARGS, get(intern!(py, "parts"))?, None);
+    }
+    if is(&standard.pattern)? {
+        return reduce_pattern(obj);
+    }
+    if is(&standard.uuid)? {
+        return class(ext::CONSTRUCT_ONE, get(intern!(py, "hex"))?, None);
+    }
+    if is(&standard.decimal)? {
+        return class(ext::CONSTRUCT_ONE, obj.str()?.into_any(), None);
+    }
+    let is_deque = is(&standard.deque)?;
+    if is_deque || is(&standard.sets)? {
+        if is_deque && !get(intern!(py, "maxlen"))?.is_none() {
+            return Err(refusal(
+                "the maxlen of a subclass of deque would be lost; use deque",
+            ));
+        }
+        let items = obj.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        return class(ext::CONSTRUCT_ONE, PyList::new(py, items)?.into_any(), None);
+    }
+    if is(&standard.addresses)? {
+        return class(ext::CONSTRUCT_ONE, obj.str()?.into_any(), None);
+    }
+    if is(&standard.datetime)? {
+        let text = obj.call_method0(intern!(py, "isoformat"))?;
+        return class(ext::METHOD, text, Some("fromisoformat"));
+    }
+    if is(&standard.timedelta)? {
+        return class(ext::CONSTRUCT_ARGS, timedelta_args(obj)?, None);
+    }
+    if is(&standard.date)? {
+        return class(ext::CONSTRUCT_ARGS, date_args(obj)?, None);
+    }
+    if is(&standard.time)? {
+        return class(ext::CONSTRUCT_KWARGS, time_kwargs(obj)?, None);
+    }
+    if is(&standard.zone_info)? {
+        return class(ext::CONSTRUCT_ONE, zone_key(obj)?, None);
+    }
+    if is(&standard.enumeration)? {
+        return class(ext::CONSTRUCT_ONE, get(intern!(py, "value"))?, None);
+    }
+    if let Some(args) = send_args(obj)? {
+        return class(ext::CONSTRUCT_ARGS, args, None);
+    }
+    if let Some(fields) = obj
+        .get_type()
+        .getattr_opt(intern!(py, "__dataclass_fields__"))?
+    {
+        return class(ext::CONSTRUCT_KWARGS, dataclass_kwargs(obj, &fields)?, None);
+    }
+    if is_loaded_instance(obj, "langgraph.store.base", "Item")? {
+        return class(ext::CONSTRUCT_KWARGS, slots(obj)?, None);
+    }
+    if is_loaded_instance(obj, "numpy", "ndarray")? {
+        return numpy::reduce(obj);
+    }
+    if is(&standard.exception)? {
+        return Ok(Reduced::Value(obj.repr()?.into_any()));
+    }
+    Err(PyTypeError::new_err(
+        "no rule for this type; use a dataclass, a pydantic model, a NamedTuple or plain data",
+    ))
+}
+
+/// The arguments of an object that looks like LangGraph's `Send`.
+fn send_args<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = obj.py();
+    let (Some(node), Some(arg)) = (
+        obj.getattr_opt(intern!(py, "node"))?,
+        obj.getattr_opt(intern!(py, "arg"))?,
+    ) else {
+        return Ok(None);
+    };
+    // The protocol asks for a hash, which a class with `__eq__` alone has set to None.
+    if obj.getattr(intern!(py, "__hash__"))?.is_none() {
+        return Ok(None);
+    }
+    let timeout = obj
+        .getattr_opt(intern!(py, "timeout"))?
+        .filter(|timeout| !timeout.is_none());
+    let args = match timeout {
+        Some(timeout) => (node, arg, timeout).into_pyobject(py)?,
+        None => (node, arg).into_pyobject(py)?,
+    };
+    Ok(Some(args.into_any()))
+}
+
+fn dataclass_kwargs<'py>(
+    obj: &Bound<'py, PyAny>,
+    fields: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = obj.py();
+    static FIELD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let marker = FIELD.get_or_try_init(py, || -> PyResult<_> {
+        Ok(py.import("dataclasses")?.getattr("_FIELD")?.unbind())
+    })?;
+    let kwargs = PyDict::new(py);
+    for (name, field) in fields.cast::<PyDict>()?.iter() {
+        // ClassVar and InitVar pseudo-fields are listed too.
+        if field
+            .getattr(intern!(py, "_field_type"))?
+            .is(marker.bind(py))
+        {
+            kwargs.set_item(&name, obj.getattr(name.cast::<PyString>()?)?)?;
+        }
+    }
+    Ok(kwargs.into_any())
+}
+
+/// The slots of an object: those of its base classes first, which a subclass does not list again.
+fn slots<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = obj.py();
+    let kwargs = PyDict::new(py);
+    let mut classes: Vec<_> = obj.get_type().mro().iter().collect();
+    classes.reverse();
+    for class in classes {
+        let Some(names) = class.getattr_opt(intern!(py, "__slots__"))? else {
+            continue;
+        };
+        for name in names.try_iter()? {
+            let name = name?.cast_into::<PyString>()?;
+            kwargs.set_item(&name, obj.getattr(&name)?)?;
+        }
+    }
+    Ok(kwargs.into_any())
+}
+
+/// The plain type that a subclass is written as, enums excepted.
+pub enum Base {
+    Str,
+    Int,
+    List,
+    Dict,
+}
+
+/// Which plain type `obj` derives from, if it is to be written as that.
+pub fn plain_base(obj: &Bound<'_, PyAny>) -> PyResult<Option<Base>> {
+    let base = if obj.is_instance_of::<PyString>() {
+        Base::Str
+    } else if obj.is_instance_of::<PyInt>() && !obj.is_instance_of::<PyBool>() {
+        Base::Int
+    } else if obj.is_instance_of::<PyList>() {
+        Base::List
+    } else if obj.is_instance_of::<PyDict>() {
+        Base::Dict
+    } else {
+        return Ok(None);
+    };
+    let standard = Standard::get(obj.py())?;
+    if standard.by_type(&obj.get_type()).is_some()
+        || obj.is_instance(standard.enumeration.bind(obj.py()))?
+    {
+        return Ok(None);
+    }
+    Ok(Some(base))
+}

@@ -1,0 +1,189 @@
+//! The codec: Python values to standard msgpack and back.
+//!
+//! Rust callers use [`encode_to_vec`] and [`decode_slice`], or a [`Codec`] with a rule of its own.
+//! What is written for which type is in docs/formats.md.
+
+mod build;
+mod cursor;
+mod decode;
+mod encode;
+mod error;
+mod foreign;
+mod frame;
+mod guard;
+mod keys;
+mod numpy;
+mod objects;
+mod policy;
+mod read;
+mod reduce;
+mod scalars;
+mod standard;
+mod wire;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use policy::{Delegate, Policy, class_names};
+
+/// Encode a value that [`decode_slice`] can read; others are refused.
+///
+/// # Errors
+/// `EncodeError` or `TypeNotAllowedError`, as `swarmstate.Codec().dumps`.
+pub fn encode_to_vec(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    static READABLE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::readable);
+    encode::encode(value, &READABLE)
+}
+
+/// Decode one value, building the safe classes only.
+///
+/// # Errors
+/// `DecodeError` or `TypeNotAllowedError`, as `swarmstate.loads`.
+pub fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    decode::decode(py, data, &SAFE)
+}
+
+static SAFE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::safe);
+
+/// Encode a value as msgpack.
+///
+/// Every class is accepted that can be found again under its module and name;
+/// `loads` must then allow it. `Codec` refuses on writing already.
+///
+/// Raises:
+///     EncodeError: The value, or something in it, cannot be encoded without
+///         loss. The message names its type and the path to it.
+#[pyfunction]
+#[pyo3(signature = (obj, /))]
+pub fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyBytes::new(obj.py(), &encode::encode(obj, &SAFE)?))
+}
+
+/// Decode what `dumps` or LangGraph's serializer wrote.
+///
+/// Nothing is imported or called for a class that is not allowed.
+///
+/// Args:
+///     data: One whole value: bytes or another buffer.
+///     allow: Classes to build beside the safe ones (those of the standard
+///         library that the codec knows, messages and other state of LangChain
+///         and LangGraph): classes or `(module, name)` pairs. True allows all;
+///         only for data from those whom you would let run code.
+///
+/// Raises:
+///     DecodeError: The data is truncated, damaged or nested too deeply, or a
+///         class no longer takes what was stored.
+///     TypeNotAllowedError: The data holds an object of another class.
+#[pyfunction]
+#[pyo3(signature = (data, /, *, allow = None), text_signature = "(data, /, *, allow=())")]
+pub fn loads<'py>(
+    data: &Bound<'py, PyAny>,
+    allow: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match allow {
+        None => with_bytes(data, |bytes| decode::decode(data.py(), bytes, &SAFE)),
+        Some(_) => {
+            let policy = Policy::from_allow(allow, false)?;
+            with_bytes(data, |bytes| decode::decode(data.py(), bytes, &policy))
+        }
+    }
+}
+
+/// Call `read` with the bytes of any object that has some.
+fn with_bytes<'py, T>(
+    data: &Bound<'py, PyAny>,
+    read: impl FnOnce(&[u8]) -> PyResult<T>,
+) -> PyResult<T> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        return read(bytes.as_bytes());
+    }
+    // Copied: hooks that run while decoding could change a writable buffer.
+    let memory = data
+        .py()
+        .get_type::<pyo3::types::PyMemoryView>()
+        .call1((data,))?;
+    let bytes = memory.call_method0("tobytes")?;
+    read(bytes.cast::<PyBytes>()?.as_bytes())
+}
+
+/// A codec for values of known classes.
+///
+/// It writes nothing that it could not read: `dumps` raises `TypeNotAllowedError`
+/// for the classes that `loads` would refuse.
+///
+/// Args:
+///     allow: As for `loads`.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub struct Codec {
+    policy: Policy,
+}
+
+#[pymethods]
+impl Codec {
+    #[new]
+    #[pyo3(signature = (*, allow = None), text_signature = "(*, allow=())")]
+    fn new(allow: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        Ok(Self {
+            policy: Policy::from_allow(allow, true)?,
+        })
+    }
+
+    /// A codec that asks Python callables about classes outside `safe`.
+    ///
+    /// `check(module, name)` and `check_method(module, name, method)` say whether
+    /// an object may be built; if not, its payload stands for it. What
+    /// `fallback(module, name, payload, error)` returns stands for an object that
+    /// could not be built.
+    #[staticmethod]
+    #[pyo3(signature = (*, safe, check, check_method, fallback))]
+    fn delegated(
+        safe: &Bound<'_, PyAny>,
+        check: Py<PyAny>,
+        check_method: Py<PyAny>,
+        fallback: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let safe = class_names(safe)?;
+        Ok(Self {
+            policy: Policy::Delegated(Delegate {
+                safe,
+                check,
+                check_method,
+                fallback,
+            }),
+        })
+    }
+
+    /// Encode a value as msgpack.
+    ///
+    /// Raises:
+    ///     EncodeError: As `swarmstate.dumps`.
+    ///     TypeNotAllowedError: It holds an object of a class that is not allowed.
+    #[pyo3(signature = (obj, /))]
+    fn dumps<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(obj.py(), &self.encode(obj)?))
+    }
+
+    /// Decode one whole value, as `swarmstate.loads` with this codec's `allow`.
+    #[pyo3(signature = (data, /))]
+    fn loads<'py>(&self, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        with_bytes(data, |bytes| self.decode(data.py(), bytes))
+    }
+}
+
+impl Codec {
+    /// Encode a value under this codec's rule.
+    ///
+    /// # Errors
+    /// `EncodeError` or `TypeNotAllowedError`.
+    pub fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        encode::encode(value, &self.policy)
+    }
+
+    /// Decode one value under this codec's rule.
+    ///
+    /// # Errors
+    /// `DecodeError` or `TypeNotAllowedError`.
+    pub fn decode<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        decode::decode(py, data, &self.policy)
+    }
+}
