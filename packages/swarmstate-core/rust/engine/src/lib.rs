@@ -4,10 +4,12 @@
 //! bytes between named records; what the bytes mean is its callers' business.
 #![forbid(unsafe_code)]
 
+mod disk;
 mod error;
 mod memory;
 mod plane;
 
+pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
 pub use error::{Error, Result};
 pub use memory::{Difference, MemoryStore, Snapshot};
 pub use plane::{Answer, Batch, Expect, Expiry, Query, Range, Value, prefix_end};

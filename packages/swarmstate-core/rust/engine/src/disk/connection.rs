@@ -1,0 +1,120 @@
+//! How connections are opened and configured.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::Durability;
+use super::failure::failure;
+use crate::{Error, Result};
+
+/// Distinct statements are few: about a dozen, and eight forms of range.
+const CACHED_STATEMENTS: usize = 32;
+
+/// After this many pages, about 4 MB, the log is copied into the file. From then on commits
+/// overwrite the log file, which makes their syncs twice as fast as while it grows.
+const LOG_PAGES: u32 = 1000;
+
+/// A log that a large value made longer than this is cut when it starts over.
+const LOG_BYTES: u32 = 32 << 20;
+
+/// Opens the connection that creates or migrates the file and then writes to it.
+///
+/// It may turn out to be read-only, which `Connection::is_readonly` tells.
+pub(super) fn open_writer(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
+    let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    open(path, access, timeout)
+}
+
+/// Opens a connection that reads, beside any number of writers.
+pub(super) fn open_reader(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, timeout)
+}
+
+/// Opens a connection that takes no lock and believes that the file never changes.
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri.push_str("?immutable=1");
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    open(Path::new(&uri), access, Duration::ZERO)
+}
+
+fn open(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.busy_handler(Some(patience(timeout)))?;
+    Ok(connection)
+}
+
+/// Returns a busy handler that gives up after `timeout`.
+///
+/// SQLite's own sleeps up to 100 ms at a time; commits take a fraction of a millisecond, and a
+/// writer that sleeps through hundreds of them starves.
+fn patience(timeout: Duration) -> impl FnMut(i32) -> bool + Send + 'static {
+    const SHORTEST: Duration = Duration::from_micros(50);
+    const LONGEST: Duration = Duration::from_millis(4);
+    let mut started = Instant::now();
+    move |attempt| {
+        if attempt == 0 {
+            started = Instant::now();
+        }
+        let left = timeout.saturating_sub(started.elapsed());
+        let pause = SHORTEST
+            .saturating_mul(1 << attempt.clamp(0, 16))
+            .min(LONGEST)
+            .min(left);
+        thread::sleep(pause);
+        !left.is_zero()
+    }
+}
+
+/// Turns on the write-ahead log, once the schema is there, and sets how it is synced.
+pub(super) fn configure_writer(
+    path: &Path,
+    connection: &Connection,
+    durability: Durability,
+    timeout: Duration,
+) -> Result<()> {
+    let fail = |error| failure(path, error);
+    let started = Instant::now();
+    let mode: String = loop {
+        // Changing the mode needs the file for itself and does not call the busy handler.
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && started.elapsed() < timeout =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            answer => break answer.map_err(fail)?,
+        }
+    };
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(Error::Unavailable(format!(
+            "{} is on a file system without shared memory, which the write-ahead log needs \
+             (journal mode {mode}); put it on a local disk",
+            path.display()
+        )));
+    }
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    };
+    // macOS alone knows `fullfsync`; there, a plain fsync leaves data in the drive's cache.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA fullfsync = ON;
+             PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
+        ))
+        .map_err(fail)
+}

@@ -1,0 +1,60 @@
+//! What SQLite's errors mean to someone who uses a store.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::Error;
+
+/// Returns the error of the engine for one of SQLite about the file at `path`.
+pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
+    let shown = path.display();
+    let code = error.sqlite_error_code();
+    match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable(format!(
+            "{shown} stayed locked by another process until the timeout ({error}); nothing was \
+             written: find the process that holds it, or give a longer timeout"
+        )),
+        Some(ErrorCode::ReadOnly) => read_only(path),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Format(format!(
+            "{shown} is damaged ({error}); restore it from a backup, or recover what is left of \
+             it with the .recover command of the sqlite3 shell"
+        )),
+        Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
+            "cannot write {shown}: the disk is full ({error}); nothing of this write was stored: \
+             make room and retry"
+        )),
+        Some(ErrorCode::SystemIoFailure) => Error::Unavailable(format!(
+            "reading or writing {shown} failed: {}; check the disk, its free space and file size \
+             limits",
+            described(&error)
+        )),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Error::Unavailable(format!(
+            "cannot open {shown} or create files beside it: {}; check the permissions of the file \
+             and of its directory",
+            described(&error)
+        )),
+        Some(ErrorCode::TooBig) => Error::Unavailable(format!(
+            "cannot write {shown}: a record exceeds the limit of 1,000,000,000 bytes; nothing of \
+             this write was stored"
+        )),
+        _ => Error::Unavailable(format!("using {shown} failed: {}", described(&error))),
+    }
+}
+
+/// Returns the error of a write to a store that can only be read.
+pub(super) fn read_only(path: &Path) -> Error {
+    Error::ReadOnly(format!(
+        "{} can only be read; to write, give this user write permission on the file and on its \
+         directory",
+        path.display()
+    ))
+}
+
+/// SQLite's message, with the extended code, which alone tells one I/O error from another.
+fn described(error: &rusqlite::Error) -> String {
+    match error.sqlite_extended_error_code() {
+        Some(code) => format!("{error} (SQLite error {code})"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,26 @@
+//! A store in one SQLite file.
+//!
+//! - `schema`: the format of the file; `records`: queries and batches in SQL.
+//! - `writer`: group commit on one connection; `readers`: a pool of connections that read.
+//! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
+
+mod connection;
+mod failure;
+mod process;
+mod readers;
+mod records;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+mod workers;
+mod writer;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use store::{DiskOptions, DiskStore, Durability, Statistics};
+
+/// Locks a mutex whose data no panic can leave half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,163 @@
+//! The format of the file: how it is recognised, created and migrated.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failure::{failure, read_only};
+use crate::{Error, Result};
+
+/// Marks an SQLite file as ours: "SwSt" in ASCII.
+pub(super) const APPLICATION_ID: i32 = 0x5377_5374;
+
+/// The format this code writes; kept in `user_version`.
+pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
+
+/// `MIGRATIONS[n]` takes a file from format `n` to `n + 1`. Append only: files of every format
+/// exist, and all of them must end up with the same schema.
+///
+/// A record's value lives in a table ordered by rowid and its name in a separate index, so the
+/// records of one commit are written side by side whatever their names are. A namespace whose
+/// name is NULL is deleted: its records are reclaimed by later commits.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE namespace (
+        id INTEGER PRIMARY KEY,
+        name TEXT UNIQUE,
+        expires_at INTEGER
+    ) STRICT;
+    CREATE INDEX namespace_expiry ON namespace (expires_at) WHERE expires_at IS NOT NULL;
+    CREATE TABLE record (
+        id INTEGER PRIMARY KEY,
+        namespace_id INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        UNIQUE (namespace_id, key)
+    ) STRICT;
+"];
+
+const HEADER_LENGTH: usize = 100;
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Refuses a file that is not ours, without SQLite, which could touch it.
+///
+/// A missing or an empty file is fine: it becomes a database.
+pub(super) fn inspect(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        Error::Unavailable(format!(
+            "cannot read {shown}: {error}; check its permissions"
+        ))
+    };
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unreadable(error)),
+        Ok(metadata) if metadata.is_dir() => {
+            return Err(Error::Unavailable(format!(
+                "{shown} is a directory; give the path of a file in it, such as {}",
+                path.join("state.db").display()
+            )));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(Error::Unavailable(format!(
+                "{shown} is not a regular file; give the path of a file"
+            )));
+        }
+        Ok(_) => {}
+    }
+    let mut header = Vec::with_capacity(HEADER_LENGTH);
+    File::open(path)
+        .and_then(|file| file.take(HEADER_LENGTH as u64).read_to_end(&mut header))
+        .map_err(unreadable)?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    if header.len() < HEADER_LENGTH || !header.starts_with(MAGIC) {
+        return Err(Error::Format(format!(
+            "{shown} is not a swarmstate database but some other file; it was left as it is, \
+             choose another path"
+        )));
+    }
+    let number = |at: usize| i32::from_be_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
+    check(path, number(68), number(60))
+}
+
+/// Checks the marks of a database, wherever they were read from.
+fn check(path: &Path, application_id: i32, format: i32) -> Result<()> {
+    let shown = path.display();
+    if application_id != APPLICATION_ID {
+        return Err(Error::Format(format!(
+            "{shown} is an SQLite database of another program (application_id \
+             {application_id:#x}, expected {APPLICATION_ID:#x}); it was left as it is, choose \
+             another path"
+        )));
+    }
+    if format > FORMAT {
+        return Err(Error::Format(format!(
+            "{shown} has format {format}, and this version of swarmstate reads formats up to \
+             {FORMAT}; upgrade swarmstate-core"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks a database that can only be read.
+pub(super) fn check_readable(path: &Path, connection: &Connection) -> rusqlite::Result<Result<()>> {
+    let format = format_of(connection)?;
+    if format >= FORMAT {
+        return Ok(check(path, application_id_of(connection)?, format));
+    }
+    if format == 0 {
+        return Ok(Err(read_only(path)));
+    }
+    Ok(Err(Error::ReadOnly(format!(
+        "{} has the older format {format} and must be migrated to format {FORMAT}, but it can \
+         only be read; open it once with write permission",
+        path.display()
+    ))))
+}
+
+/// Creates or migrates the schema of a database that can be written.
+pub(super) fn prepare(path: &Path, connection: &mut Connection) -> Result<()> {
+    let fail = |error| failure(path, error);
+    let format = format_of(connection).map_err(fail)?;
+    if format >= FORMAT {
+        return check(path, application_id_of(connection).map_err(fail)?, format);
+    }
+    // These take effect on an empty file only.
+    connection
+        .execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")
+        .map_err(fail)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    // Read again under the lock: another process may have been faster.
+    let format = format_of(&transaction).map_err(fail)?;
+    let application_id = application_id_of(&transaction).map_err(fail)?;
+    if format > 0 || application_id != 0 {
+        check(path, application_id, format)?;
+    }
+    for migration in MIGRATIONS
+        .iter()
+        .skip(usize::try_from(format).unwrap_or_default())
+    {
+        transaction.execute_batch(migration).map_err(fail)?;
+    }
+    transaction
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(fail)?;
+    transaction
+        .pragma_update(None, "user_version", FORMAT)
+        .map_err(fail)?;
+    transaction.commit().map_err(fail)
+}
+
+/// Reads the format of a database; 0 is an empty one.
+pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn application_id_of(connection: &Connection) -> rusqlite::Result<i32> {
+    connection.pragma_query_value(None, "application_id", |row| row.get(0))
+}

@@ -1,0 +1,430 @@
+//! The store itself: opening, closing, and what may be asked of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+
+use super::failure::{failure, read_only};
+use super::process::OpenFile;
+use super::readers::Readers;
+use super::workers::Workers;
+use super::writer::{Operation, Writer};
+use super::{connection, records, schema};
+use crate::plane::{Answer, Batch, Query};
+use crate::{Error, Result};
+
+/// Threads that answer queries for callers who must not block.
+const READING_THREADS: usize = 4;
+
+/// Free pages given back in one transaction, about half a megabyte.
+const VACUUMED_PAGES: u32 = 128;
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    #[default]
+    Full,
+    /// The end of the process, killed or not; a power cut may take the newest writes.
+    Normal,
+}
+
+/// How a [`DiskStore`] is opened.
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+    /// How long to wait for other processes that write the file.
+    pub timeout: Duration,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Counts since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Write operations that were committed.
+    pub writes: u64,
+    /// Transactions they were committed in.
+    pub commits: u64,
+}
+
+/// A store of records in one SQLite file.
+///
+/// Any number of threads and processes may use the file at once, and all see each other's
+/// records as soon as they are committed. Time comes from the caller: `now` is in milliseconds
+/// since the Unix epoch.
+///
+/// ```
+/// use swarmstate_engine::{Batch, DiskOptions, DiskStore, Query};
+///
+/// let directory = tempfile::tempdir()?;
+/// let store = DiskStore::open(&directory.path().join("state.db"), &DiskOptions::default())?;
+/// let value = b"value"[..].into();
+/// let batch = Batch { namespace: "n".into(), put: vec![("k".into(), value)], ..Batch::default() };
+/// store.write(vec![batch], 0)?;
+/// let query = Query { namespace: "n".into(), keys: vec!["k".into()], ..Query::default() };
+/// assert_eq!(store.read(&[query], 0)?[0].values[0].as_deref(), Some(&b"value"[..]));
+/// store.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DiskStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    /// Nothing if the file can only be read.
+    writer: Option<Arc<Writer>>,
+    readers: Readers,
+    /// Answer queries for callers who must not block.
+    workers: Workers,
+    closed: AtomicBool,
+    file: OpenFile,
+}
+
+impl DiskStore {
+    /// Opens the store in the file at `path`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the file cannot be opened or created, [`Error::Format`] if it is
+    /// not a swarmstate database, is damaged or has a newer format; it is then left as it is.
+    pub fn open(path: &Path, options: &DiskOptions) -> Result<Self> {
+        let path = located(path)?;
+        let file = OpenFile::register(&path, || schema::inspect(&path))?;
+        let timeout = options.timeout;
+        let writer = open_writer(&path, options)?;
+        let readers = Readers::new(&path, timeout, writer.is_some());
+        if writer.is_none() {
+            readers.read(|connection| schema::check_readable(&path, connection))??;
+        }
+        let writer = writer.map(Arc::new);
+        let workers = Workers::new("swarmstate-reader", READING_THREADS);
+        let inner = Inner {
+            path,
+            writer,
+            readers,
+            workers,
+            closed: AtomicBool::new(false),
+            file,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The absolute path of the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Answers queries, all from one consistent view.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] if a query sets an expiry and the file can only be read.
+    pub fn read(&self, queries: &[Query], now: i64) -> Result<Vec<Answer>> {
+        self.inner.check()?;
+        self.inner.read(queries, now)
+    }
+
+    /// Reads as [`read`](Self::read) does, on another thread, and calls `done` there.
+    pub fn submit_read(
+        &self,
+        queries: Vec<Query>,
+        now: i64,
+        done: impl FnOnce(Result<Vec<Answer>>) + Send + 'static,
+    ) {
+        self.submit(move |inner| inner.read(&queries, now), done);
+    }
+
+    /// Applies batches in their order, each atomically, and waits until they are durable.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if an expectation did not hold: that batch and those after it were
+    /// not applied, those before it were. After any other error nothing was applied.
+    pub fn write(&self, batches: Vec<Batch>, now: i64) -> Result<()> {
+        self.inner.check()?;
+        self.inner.writer()?.run(Operation::Write(batches), now)
+    }
+
+    /// Writes as [`write`](Self::write) does, on another thread, and calls `done` there.
+    pub fn submit_write(
+        &self,
+        batches: Vec<Batch>,
+        now: i64,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        self.submit_operation(Operation::Write(batches), now, done);
+    }
+
+    /// Returns the namespaces that start with `prefix` and are greater than `after`, in order.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn namespaces(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+        now: i64,
+    ) -> Result<Vec<String>> {
+        self.inner.check()?;
+        self.inner.namespaces(prefix, after, limit, now)
+    }
+
+    /// Lists namespaces as [`namespaces`](Self::namespaces) does, on another thread, and calls
+    /// `done` there.
+    pub fn submit_namespaces(
+        &self,
+        prefix: String,
+        after: Option<String>,
+        limit: Option<usize>,
+        now: i64,
+        done: impl FnOnce(Result<Vec<String>>) + Send + 'static,
+    ) {
+        self.submit(
+            move |inner| inner.namespaces(&prefix, after.as_deref(), limit, now),
+            done,
+        );
+    }
+
+    /// Makes `target` hold exactly the records and the expiry of `source`, atomically.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), except conflicts.
+    pub fn copy(&self, source: String, target: String, now: i64) -> Result<()> {
+        self.inner.check()?;
+        self.inner
+            .writer()?
+            .run(Operation::Copy { source, target }, now)
+    }
+
+    /// Copies as [`copy`](Self::copy) does, on another thread, and calls `done` there.
+    pub fn submit_copy(
+        &self,
+        source: String,
+        target: String,
+        now: i64,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        self.submit_operation(Operation::Copy { source, target }, now, done);
+    }
+
+    /// Gives at most `max_pages` free pages of the file back to the file system, all of them if
+    /// there is no limit, after what is left of deleted and expired namespaces was reclaimed.
+    ///
+    /// Works in steps of a few milliseconds, between which others write.
+    ///
+    /// Returns the bytes by which the file shrank; none as long as a reader uses the old pages.
+    ///
+    /// # Errors
+    /// Those of [`write`](Self::write), except conflicts.
+    pub fn vacuum(&self, max_pages: Option<u32>, now: i64) -> Result<u64> {
+        self.inner.check()?;
+        let writer = self.inner.writer()?;
+        let length = || std::fs::metadata(&self.inner.path).map_or(0, |metadata| metadata.len());
+        writer.checkpoint()?;
+        let before = length();
+        while self
+            .inner
+            .readers
+            .read(|connection| records::has_reclaimable(connection, now))?
+        {
+            writer.run(Operation::Reclaim, now)?;
+        }
+        let free: u32 = self.inner.readers.read(|connection| {
+            connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
+        })?;
+        let mut left = max_pages.unwrap_or(free).min(free);
+        while left > 0 {
+            let pages = left.min(VACUUMED_PAGES);
+            writer.run(Operation::Vacuum(pages), now)?;
+            left -= pages;
+        }
+        writer.checkpoint()?;
+        Ok(before.saturating_sub(length()))
+    }
+
+    /// Returns what was written since the store was opened.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.inner
+            .writer
+            .as_ref()
+            .map_or_else(Statistics::default, |writer| writer.statistics())
+    }
+
+    /// Finishes what was asked for, ends all threads and closes the file. Closing twice is fine.
+    ///
+    /// Must not be called from a `done` callback.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the file could not be closed; what was acknowledged is safe.
+    pub fn close(&self) -> Result<()> {
+        let inner = &self.inner;
+        if inner.file.is_foreign() || inner.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        inner.workers.join();
+        inner.readers.close();
+        // The last connection to close copies the log into the file, and readers cannot.
+        let closed = inner
+            .writer
+            .as_ref()
+            .map_or(Ok(()), |writer| writer.close());
+        inner.file.release();
+        closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        if let Some(writer) = &self.inner.writer {
+            writer.limit_pages(pages);
+        }
+    }
+
+    fn submit<T: 'static>(
+        &self,
+        task: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        if let Err(error) = self.inner.check() {
+            return done(Err(error));
+        }
+        let inner = Arc::clone(&self.inner);
+        self.inner.workers.run(Box::new(move || done(task(&inner))));
+    }
+
+    fn submit_operation(
+        &self,
+        operation: Operation,
+        now: i64,
+        done: impl FnOnce(Result<()>) + Send + 'static,
+    ) {
+        match self.inner.check().and_then(|()| self.inner.writer()) {
+            Ok(writer) => writer.submit(operation, now, Box::new(done)),
+            Err(error) => done(Err(error)),
+        }
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<()> {
+        self.file.check()?;
+        if self.closed.load(Ordering::SeqCst) {
+            Err(Error::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn writer(&self) -> Result<&Arc<Writer>> {
+        self.writer.as_ref().ok_or_else(|| read_only(&self.path))
+    }
+
+    fn read(&self, queries: &[Query], now: i64) -> Result<Vec<Answer>> {
+        let touched = queries
+            .iter()
+            .filter_map(|query| Some((&query.namespace, query.expiry?)));
+        let touched: Vec<_> = touched
+            .map(|(name, expiry)| (name.clone(), expiry))
+            .collect();
+        if !touched.is_empty() {
+            self.writer()?.run(Operation::Touch(touched), now)?;
+        }
+        self.readers.read(|connection| {
+            queries
+                .iter()
+                .map(|query| records::answer(connection, query, now))
+                .collect()
+        })
+    }
+
+    fn namespaces(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: Option<usize>,
+        now: i64,
+    ) -> Result<Vec<String>> {
+        self.readers
+            .read(|connection| records::namespaces(connection, prefix, after, limit, now))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.file.is_foreign() {
+            self.readers.abandon();
+            if let Some(writer) = self.writer.take() {
+                writer.abandon();
+            }
+        }
+    }
+}
+
+/// Returns the absolute path of a file whose directory exists.
+fn located(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::Unavailable(
+            "the path of the file is empty; give one such as \"agents.db\"".to_owned(),
+        ));
+    }
+    if path == Path::new(":memory:") {
+        return Err(Error::Unavailable(
+            "a DiskStore needs a file, not \":memory:\"; use Store() to keep records in memory"
+                .to_owned(),
+        ));
+    }
+    let fail = |error: std::io::Error| {
+        Error::Unavailable(format!(
+            "cannot open {}: {error}; check the path",
+            path.display()
+        ))
+    };
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        found => return found.map_err(fail),
+    }
+    let absolute = std::path::absolute(path).map_err(fail)?;
+    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(parent.join(name)),
+        Err(error) => Err(Error::Unavailable(format!(
+            "cannot create {}: its directory {} is not there ({error}); create it first",
+            absolute.display(),
+            parent.display()
+        ))),
+    }
+}
+
+/// Opens the connection that writes; nothing if the file can only be read.
+fn open_writer(path: &Path, options: &DiskOptions) -> Result<Option<Writer>> {
+    let fail = |error| failure(path, error);
+    let mut connection = connection::open_writer(path, options.timeout).map_err(fail)?;
+    let fixed = connection.is_readonly("main").map_err(fail)?
+        // Where the directory cannot be written, there is no room for the log.
+        || matches!(
+            schema::format_of(&connection).map_err(|error| error.sqlite_error_code()),
+            Err(Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+        );
+    if fixed {
+        return Ok(None);
+    }
+    schema::prepare(path, &mut connection)?;
+    connection::configure_writer(path, &connection, options.durability, options.timeout)?;
+    Ok(Some(Writer::new(path.to_owned(), connection)))
+}
