@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from swarmstate._core import Snapshot, __version__
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
 from swarmstate.memory import Store
+from swarmstate.urls import open
 
-__all__ = ["Codec", "Snapshot", "Store", "__version__", "dumps", "loads"]
+__all__ = [
+    "BaseStore",
+    "Batch",
+    "Codec",
+    "Expect",
+    "Query",
+    "Range",
+    "Result",
+    "Snapshot",
+    "Store",
+    "__version__",
+    "dumps",
+    "loads",
+    "open",
+]

@@ -10,127 +10,49 @@ of expiry, of deletion and of copying.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BaseStore", "Batch", "Expect", "Query", "Range", "Result", "prefix_end"]
+from swarmstate import _values
+from swarmstate._core import check_batches, check_name, check_queries
+from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
+from swarmstate.codec import Codec
 
+if TYPE_CHECKING:
+    from types import TracebackType
 
-def prefix_end(prefix: str) -> str | None:
-    """Return the least string above every string that starts with `prefix`.
+    from typing_extensions import Self
 
-    `None` means that no such bound exists (an empty prefix, or one made of
-    U+10FFFF alone). Code-point order equals UTF-8 byte order, and the surrogate
-    block, which names cannot hold, is stepped over.
-    """
-    for index in range(len(prefix) - 1, -1, -1):
-        code = ord(prefix[index])
-        if code < 0x10FFFF:
-            following = 0xE000 if code == 0xD7FF else code + 1
-            return prefix[:index] + chr(following)
-    return None
+    from swarmstate._core import Snapshot
 
+    # Classes, `(module, name)` pairs, or True for all.
+    Allow = bool | Iterable[type | tuple[str, str]]
 
-class Range(NamedTuple):
-    """The keys `start <= key < stop` of a namespace, in order.
-
-    Attributes:
-        start: First key, inclusive; "" is the beginning.
-        stop: End, exclusive; None is the end of the namespace.
-        reverse: Greatest key first.
-        limit: At most this many records (>= 0); None is all of them.
-        keys_only: Leave the values out: each comes back as `b""`.
-    """
-
-    start: str = ""
-    stop: str | None = None
-    reverse: bool = False
-    limit: int | None = None
-    keys_only: bool = False
-
-    @classmethod
-    def of_prefix(
-        cls,
-        prefix: str,
-        *,
-        reverse: bool = False,
-        limit: int | None = None,
-        keys_only: bool = False,
-    ) -> Range:
-        """Return the range of all keys that start with `prefix`."""
-        return cls(prefix, prefix_end(prefix), reverse, limit, keys_only)
-
-
-class Query(NamedTuple):
-    """What to read from one namespace; answered from one consistent view of it.
-
-    Attributes:
-        namespace: The namespace.
-        keys: Keys to look up.
-        ranges: Key ranges to read.
-        ttl: If given and the namespace exists, it expires this many seconds
-            from now (`math.inf`: never).
-    """
-
-    namespace: str
-    keys: Sequence[str] = ()
-    ranges: Sequence[Range] = ()
-    ttl: float | None = None
-
-
-class Result(NamedTuple):
-    """The answer to one `Query`.
-
-    Attributes:
-        values: One entry per key asked for, None where it is absent.
-        ranges: One list of `(key, value)` per range asked for.
-    """
-
-    values: list[bytes | None]
-    ranges: list[list[tuple[str, bytes]]]
-
-
-class Expect(NamedTuple):
-    """An expectation: the greatest key that starts with `prefix` is `last_key`.
-
-    `last_key=None` expects that no key starts with `prefix`.
-    """
-
-    prefix: str
-    last_key: str | None
-
-
-class Batch(NamedTuple):
-    """Changes to one namespace, applied whole or not at all.
-
-    The parts are applied in the order of the attributes below, whatever order
-    they were given in: deletions first, so that a put always wins.
-
-    Attributes:
-        namespace: The namespace.
-        put: Records to write, replacing what is there.
-        put_if_absent: Records to write where the key does not exist yet.
-        delete: Keys to delete; absent ones are ignored.
-        delete_ranges: `(start, stop)` key ranges to delete, bounds as in `Range`.
-        clear: Delete the whole namespace, its expiry included, before all else.
-        ttl: The namespace expires this many seconds from now (`math.inf`:
-            never). None leaves its expiry as it is.
-        expect: Checked first, against the state before the batch.
-    """
-
-    namespace: str
-    put: Mapping[str, bytes] = {}
-    put_if_absent: Mapping[str, bytes] = {}
-    delete: Sequence[str] = ()
-    delete_ranges: Sequence[tuple[str, str | None]] = ()
-    clear: bool = False
-    ttl: float | None = None
-    expect: Expect | None = None
+__all__ = [
+    "BaseStore",
+    "Batch",
+    "Expect",
+    "Query",
+    "Range",
+    "Result",
+    "check_batches",
+    "check_name",
+    "check_queries",
+    "prefix_end",
+]
 
 
 class BaseStore(ABC):
     """A store of records. Back-ends implement the abstract methods only.
+
+    What a back-end is given it checks with `check_queries`, `check_batches` and
+    `check_name`, which raise what every store raises. It passes `allow` on to
+    `super().__init__()`.
+
+    Namespaces and keys are non-empty `str` without NUL and without lone
+    surrogates; any other raises `InvalidNameError`.
 
     Every method may be called from any thread; the async ones from any event
     loop, without blocking it. Sync methods may also be called while a loop runs
@@ -138,7 +60,23 @@ class BaseStore(ABC):
 
     A namespace exists while it holds at least one record. An expired namespace
     is invisible from the moment it expires.
+
+    Values are any Python objects that the codec takes. What is returned is
+    independent of what was stored: changing one never changes the other. The
+    async twins, named with a leading `a`, do what their sync methods do.
+
+    A store is a context manager, sync and async, that closes itself. It is true
+    also when it is empty.
+
+    Args:
+        allow: Classes that may be constructed when values are read, besides
+            those the codec knows; see `swarmstate.codec.Codec`.
     """
+
+    def __init__(self, *, allow: Allow = ()) -> None:
+        """Set up what the value plane needs; a back-end calls this first."""
+        self._codec = Codec(allow=allow)
+        self._snapshot_ids = itertools.count(1)
 
     @abstractmethod
     def read(self, queries: Sequence[Query]) -> list[Result]:
@@ -147,6 +85,9 @@ class BaseStore(ABC):
     @abstractmethod
     def write(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` in their order and in one round trip, each atomically.
+
+        Names, values, limits and times are checked first: if one is invalid,
+        nothing is applied.
 
         Raises:
             ConflictError: An expectation did not hold. That batch and those
@@ -199,3 +140,156 @@ class BaseStore(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Release all resources, as `close` does."""
+
+    def set(self, namespace: str, key: str, value: Any, *, ttl: float | None = None) -> None:
+        """Store `value`.
+
+        Args:
+            namespace: The namespace; it comes into being with its first record.
+            key: The key; what it held is replaced.
+            value: The value.
+            ttl: The whole namespace expires this many seconds from now
+                (`math.inf`: never). None leaves its expiry as it is.
+
+        Raises:
+            EncodeError: The codec does not take the value; nothing is stored.
+        """
+        self.set_many(namespace, {key: value}, ttl=ttl)
+
+    async def aset(self, namespace: str, key: str, value: Any, *, ttl: float | None = None) -> None:
+        """Store a value as `set` does."""
+        await self.aset_many(namespace, {key: value}, ttl=ttl)
+
+    def set_many(
+        self, namespace: str, items: Mapping[str, Any], *, ttl: float | None = None
+    ) -> None:
+        """Store several values atomically; otherwise as `set`."""
+        _values.drive(self, _values.set_many(self._codec, namespace, items, ttl))
+
+    async def aset_many(
+        self, namespace: str, items: Mapping[str, Any], *, ttl: float | None = None
+    ) -> None:
+        """Store several values as `set_many` does."""
+        await _values.adrive(self, _values.set_many(self._codec, namespace, items, ttl))
+
+    def get(self, namespace: str, key: str, default: Any = None) -> Any:
+        """Return a value, or `default` if there is none.
+
+        Raises:
+            DecodeError: The stored bytes are no encoded value.
+            TypeNotAllowedError: The value is of a class outside `allow`.
+        """
+        return _values.drive(self, _values.get(self._codec, namespace, key, default))
+
+    async def aget(self, namespace: str, key: str, default: Any = None) -> Any:
+        """Return a value as `get` does."""
+        return await _values.adrive(self, _values.get(self._codec, namespace, key, default))
+
+    def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those `keys` that exist, from one moment."""
+        return _values.drive(self, _values.get_many(self._codec, namespace, keys))
+
+    async def aget_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Return values as `get_many` does."""
+        return await _values.adrive(self, _values.get_many(self._codec, namespace, keys))
+
+    def contains(self, namespace: str, key: str) -> bool:
+        """Tell whether a record exists."""
+        return _values.drive(self, _values.contains(namespace, key))
+
+    async def acontains(self, namespace: str, key: str) -> bool:
+        """Tell whether a record exists."""
+        return await _values.adrive(self, _values.contains(namespace, key))
+
+    def delete(self, namespace: str, key: str) -> bool:
+        """Delete a record; return whether it was found."""
+        return _values.drive(self, _values.delete(namespace, key))
+
+    async def adelete(self, namespace: str, key: str) -> bool:
+        """Delete a record as `delete` does."""
+        return await _values.adrive(self, _values.delete(namespace, key))
+
+    def keys(self, namespace: str, prefix: str = "") -> list[str]:
+        """Return the keys that start with `prefix`, in UTF-8 byte order."""
+        return _values.drive(self, _values.keys(namespace, prefix))
+
+    async def akeys(self, namespace: str, prefix: str = "") -> list[str]:
+        """Return keys as `keys` does."""
+        return await _values.adrive(self, _values.keys(namespace, prefix))
+
+    def items(self, namespace: str, prefix: str = "") -> list[tuple[str, Any]]:
+        """Return `(key, value)` of the keys that start with `prefix`, in their order."""
+        return _values.drive(self, _values.items(self._codec, namespace, prefix))
+
+    async def aitems(self, namespace: str, prefix: str = "") -> list[tuple[str, Any]]:
+        """Return items as `items` does."""
+        return await _values.adrive(self, _values.items(self._codec, namespace, prefix))
+
+    def clear(self, namespace: str | None = None) -> None:
+        """Delete a namespace; without one, every namespace."""
+        _values.drive(self, _values.clear(namespace))
+
+    async def aclear(self, namespace: str | None = None) -> None:
+        """Delete as `clear` does."""
+        await _values.adrive(self, _values.clear(namespace))
+
+    def __len__(self) -> int:
+        """Return how many records there are in all namespaces."""
+        return _values.drive(self, _values.length())
+
+    async def alength(self) -> int:
+        """Return how many records there are, as `len(store)` does."""
+        return await _values.adrive(self, _values.length())
+
+    def __bool__(self) -> bool:
+        """Return True: an empty store is a store."""
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """Return all records as an immutable `Snapshot`.
+
+        Each namespace is taken from one moment. Expiry is not part of it.
+        """
+        return _values.drive(self, _values.snapshot(next(self._snapshot_ids)))
+
+    async def asnapshot(self) -> Snapshot:
+        """Return all records as `snapshot` does."""
+        return await _values.adrive(self, _values.snapshot(next(self._snapshot_ids)))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Make every namespace hold exactly what it held in `snapshot`.
+
+        Namespaces that are not in it are deleted, restored ones do not expire.
+        Each namespace is replaced atomically. The snapshot may be another store's.
+        """
+        _values.drive(self, _values.restore(snapshot))
+
+    async def arestore(self, snapshot: Snapshot) -> None:
+        """Restore as `restore` does."""
+        await _values.adrive(self, _values.restore(snapshot))
+
+    def __enter__(self) -> Self:
+        """Return the store, which is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the store, which is closed at the end of the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        await self.aclose()

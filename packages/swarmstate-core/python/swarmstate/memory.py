@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from swarmstate import _core
 from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.codec import Codec
 
-__all__ = ["Store"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from swarmstate.base import Allow
+
+__all__ = ["Store", "open_url"]
 
 
 class Store(_core.Store, BaseStore):
-    """A store of records in memory."""
+    """A store of records in memory.
+
+    `snapshot()`, `restore()` and `copy()` take the same time whatever the store
+    holds, and see the whole store at one moment. Expired namespaces give their
+    memory back with later writes. The async methods never wait for anything,
+    so they simply call the sync ones.
+
+    Args:
+        allow: Classes that may be constructed when values are read, besides
+            those the codec knows; see `swarmstate.codec.Codec`.
+        clock: What tells the time, in seconds since the Unix epoch; the
+            system's clock if None. Tests of expiry set it.
+    """
+
+    def __new__(cls, *, allow: Allow = (), clock: Callable[[], float] | None = None) -> Self:
+        """Return an empty store."""
+        return super().__new__(cls, Codec(allow=allow), clock)
+
+    def __init__(self, *, allow: Allow = (), clock: Callable[[], float] | None = None) -> None:
+        """Set up an empty store."""
+        super().__init__(allow=allow)
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` as `read` does."""
@@ -34,3 +62,47 @@ class Store(_core.Store, BaseStore):
     async def aclose(self) -> None:
         """Release all resources, as `close` does."""
         self.close()
+
+    async def aset(self, namespace: str, key: str, value: Any, *, ttl: float | None = None) -> None:
+        """Store a value as `set` does."""
+        self.set(namespace, key, value, ttl=ttl)
+
+    async def aget(self, namespace: str, key: str, default: Any = None) -> Any:
+        """Return a value as `get` does."""
+        return self.get(namespace, key, default)
+
+    async def acontains(self, namespace: str, key: str) -> bool:
+        """Tell whether a record exists."""
+        return self.contains(namespace, key)
+
+    async def adelete(self, namespace: str, key: str) -> bool:
+        """Delete a record as `delete` does."""
+        return self.delete(namespace, key)
+
+    async def aclear(self, namespace: str | None = None) -> None:
+        """Delete as `clear` does."""
+        self.clear(namespace)
+
+    async def alength(self) -> int:
+        """Return how many records there are, as `len(store)` does."""
+        return len(self)
+
+    async def asnapshot(self) -> _core.Snapshot:
+        """Return all records as `snapshot` does."""
+        return self.snapshot()
+
+    async def arestore(self, snapshot: _core.Snapshot) -> None:
+        """Restore as `restore` does."""
+        self.restore(snapshot)
+
+
+def open_url(url: str, *, allow: Allow = ()) -> Store:
+    """Open the store of `memory://`: a new, empty one each time.
+
+    Raises:
+        ValueError: Something follows `memory://`.
+    """
+    _, _, rest = url.partition("://")
+    if rest:
+        raise ValueError("expected 'memory://' and nothing after it: a memory store has no name")
+    return Store(allow=allow)

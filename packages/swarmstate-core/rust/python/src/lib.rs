@@ -17,6 +17,8 @@ mod _core {
     #[pymodule_export]
     use super::codec::{Codec, dumps, loads};
     #[pymodule_export]
+    use super::plane::{check_batches, check_name, check_queries};
+    #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]
     use super::store::Store;

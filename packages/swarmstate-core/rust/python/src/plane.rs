@@ -13,6 +13,25 @@ use swarmstate_engine::{Answer, Batch, Expect, Expiry, Query, Range, Value};
 
 use crate::error::InvalidNameError;
 
+/// Raise what a store raises for a name that is none, or a value that is no str.
+#[pyfunction]
+#[pyo3(signature = (value, what="name"))]
+pub(crate) fn check_name(value: &Bound<'_, PyAny>, what: &str) -> PyResult<()> {
+    name(value, what).map(drop)
+}
+
+/// Raise what `read` of a store raises for queries that are invalid.
+#[pyfunction]
+pub(crate) fn check_queries(queries: &Bound<'_, PyAny>) -> PyResult<()> {
+    self::queries(queries, 0).map(drop)
+}
+
+/// Raise what `write` of a store raises for batches that are invalid.
+#[pyfunction]
+pub(crate) fn check_batches(batches: &Bound<'_, PyAny>) -> PyResult<()> {
+    self::batches(batches, 0).map(drop)
+}
+
 /// Converts a sequence of `swarmstate.base.Query`; `now` is what their `ttl` counts from.
 pub(crate) fn queries(queries: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Query>> {
     collect(queries, "queries", |item| query(item, now))

@@ -4,11 +4,14 @@
 //! giving it up and waiting for it. No lock of the engine is held while Python
 //! code runs, so waiting for one while holding the GIL is always short.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use swarmstate_engine::{Batch, MemoryStore};
+use swarmstate_engine::{Batch, MemoryStore, Value};
 
 use crate::clock::Clock;
+use crate::codec::Codec;
 use crate::error::to_py;
 use crate::plane;
 use crate::snapshot::{Snapshot, names};
@@ -21,16 +24,17 @@ const BULK: usize = 1024;
 pub(crate) struct Store {
     engine: MemoryStore,
     clock: Clock,
+    codec: Py<Codec>,
 }
 
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (*, clock=None))]
-    fn new(clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+    fn new(codec: Py<Codec>, clock: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         Ok(Self {
             engine: MemoryStore::new(),
             clock: Clock::new(clock)?,
+            codec,
         })
     }
 
@@ -57,7 +61,10 @@ impl Store {
         outcome.map_err(to_py)
     }
 
-    #[pyo3(signature = (prefix=None, *, after=None, limit=None))]
+    #[pyo3(
+        signature = (prefix=None, *, after=None, limit=None),
+        text_signature = "($self, prefix='', *, after=None, limit=None)"
+    )]
     fn namespaces<'py>(
         &self,
         py: Python<'py>,
@@ -90,6 +97,77 @@ impl Store {
             .map_err(to_py)
     }
 
+    #[pyo3(signature = (namespace, key, value, *, ttl=None))]
+    fn set(
+        &self,
+        py: Python<'_>,
+        namespace: &Bound<'_, PyAny>,
+        key: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        ttl: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let namespace = plane::name(namespace, "namespace")?;
+        let key = plane::name(key, "key")?;
+        let encoded = Arc::from(self.codec.get().encode(value)?);
+        let now = self.clock.now(py)?;
+        let expiry = ttl.map_or(Ok(None), |ttl| plane::expiry(ttl, now))?;
+        self.engine
+            .put(namespace, key, encoded, expiry, now)
+            .map_err(to_py)
+    }
+
+    #[pyo3(signature = (namespace, key, default=None))]
+    fn get<'py>(
+        &self,
+        py: Python<'py>,
+        namespace: &Bound<'py, PyAny>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.find(py, namespace, key)? {
+            Some(value) => self.codec.get().decode(py, &value).map(Some),
+            None => Ok(default),
+        }
+    }
+
+    fn contains(
+        &self,
+        py: Python<'_>,
+        namespace: &Bound<'_, PyAny>,
+        key: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        self.find(py, namespace, key).map(|value| value.is_some())
+    }
+
+    fn delete(
+        &self,
+        py: Python<'_>,
+        namespace: &Bound<'_, PyAny>,
+        key: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let namespace = plane::name(namespace, "namespace")?;
+        let key = plane::name(key, "key")?;
+        self.engine
+            .delete(namespace, key, self.now(py)?)
+            .map_err(to_py)
+    }
+
+    #[pyo3(signature = (namespace=None))]
+    fn clear(&self, py: Python<'_>, namespace: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let Some(namespace) = namespace else {
+            return py.detach(|| self.engine.clear()).map_err(to_py);
+        };
+        let namespace = plane::name(namespace, "namespace")?.to_owned();
+        let batch = Batch {
+            namespace,
+            clear: true,
+            ..Batch::default()
+        };
+        let now = self.clock.now(py)?;
+        py.detach(|| self.engine.write(&[batch], now))
+            .map_err(to_py)
+    }
+
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         self.engine
             .snapshot(self.clock.now(py)?)
@@ -109,6 +187,30 @@ impl Store {
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         let now = self.clock.now(py)?;
         py.detach(|| self.engine.len(now)).map_err(to_py)
+    }
+}
+
+impl Store {
+    /// Returns the time for an operation that sets no deadline: 0 where it does not matter.
+    fn now(&self, py: Python<'_>) -> PyResult<i64> {
+        if self.engine.needs_time() {
+            self.clock.now(py)
+        } else {
+            Ok(0)
+        }
+    }
+
+    fn find(
+        &self,
+        py: Python<'_>,
+        namespace: &Bound<'_, PyAny>,
+        key: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Value>> {
+        let namespace = plane::name(namespace, "namespace")?;
+        let key = plane::name(key, "key")?;
+        self.engine
+            .get(namespace, key, self.now(py)?)
+            .map_err(to_py)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct MemoryStore {
     closed: AtomicBool,
     /// The id of the newest snapshot; changed only under all locks.
     last_snapshot: AtomicU64,
+    /// Whether any namespace was ever given a deadline.
+    has_deadlines: AtomicBool,
 }
 
 impl MemoryStore {
@@ -40,6 +42,13 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Tells whether `now` matters: until a namespace has been given a deadline it does not,
+    /// and callers may save themselves looking at a clock.
+    #[must_use]
+    pub fn needs_time(&self) -> bool {
+        self.has_deadlines.load(Ordering::Relaxed)
     }
 
     /// Answers queries in their order.
@@ -58,6 +67,7 @@ impl MemoryStore {
         let index = shard_index(namespace);
         let records = match query.expiry {
             Some(expiry) => {
+                self.note(expiry);
                 let mut shard = self.lock(index)?;
                 shard.set_expiry(namespace, expiry, now);
                 shard.records(namespace, now).cloned()
@@ -75,6 +85,7 @@ impl MemoryStore {
     /// after it were not applied. [`Error::Closed`].
     pub fn write(&self, batches: &[Batch], now: i64) -> Result<()> {
         for batch in batches {
+            batch.expiry.inspect(|&expiry| self.note(expiry));
             self.change(&batch.namespace, now, |shard| shard.apply(batch, now))??;
         }
         Ok(())
@@ -104,6 +115,7 @@ impl MemoryStore {
         expiry: Option<Expiry>,
         now: i64,
     ) -> Result<()> {
+        expiry.inspect(|&expiry| self.note(expiry));
         self.change(namespace, now, |shard| {
             shard.put(namespace, key, value, now);
             if let Some(expiry) = expiry {
@@ -249,6 +261,13 @@ impl MemoryStore {
         self.closed.store(true, Ordering::Release);
         for shard in &self.shards {
             *write_lock(shard) = Shard::default();
+        }
+    }
+
+    /// Remembers that there are deadlines, before there is one.
+    fn note(&self, expiry: Expiry) {
+        if let Expiry::At(_) = expiry {
+            self.has_deadlines.store(true, Ordering::Relaxed);
         }
     }
 

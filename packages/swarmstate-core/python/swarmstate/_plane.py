@@ -1,0 +1,120 @@
+"""What is asked of a store, and what it answers; public as `swarmstate.base`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+__all__ = ["Batch", "Expect", "Query", "Range", "Result", "prefix_end"]
+
+
+def prefix_end(prefix: str) -> str | None:
+    """Return the least string above every string that starts with `prefix`.
+
+    `None` means that no such bound exists (an empty prefix, or one made of
+    U+10FFFF alone). Code-point order equals UTF-8 byte order, and the surrogate
+    block, which names cannot hold, is stepped over.
+    """
+    for index in range(len(prefix) - 1, -1, -1):
+        code = ord(prefix[index])
+        if code < 0x10FFFF:
+            following = 0xE000 if code == 0xD7FF else code + 1
+            return prefix[:index] + chr(following)
+    return None
+
+
+class Range(NamedTuple):
+    """The keys `start <= key < stop` of a namespace, in order.
+
+    Attributes:
+        start: First key, inclusive; "" is the beginning.
+        stop: End, exclusive; None is the end of the namespace.
+        reverse: Greatest key first.
+        limit: At most this many records (>= 0); None is all of them.
+        keys_only: Leave the values out: each comes back as `b""`.
+    """
+
+    start: str = ""
+    stop: str | None = None
+    reverse: bool = False
+    limit: int | None = None
+    keys_only: bool = False
+
+    @classmethod
+    def of_prefix(
+        cls,
+        prefix: str,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        keys_only: bool = False,
+    ) -> Range:
+        """Return the range of all keys that start with `prefix`."""
+        return cls(prefix, prefix_end(prefix), reverse, limit, keys_only)
+
+
+class Query(NamedTuple):
+    """What to read from one namespace; answered from one consistent view of it.
+
+    Attributes:
+        namespace: The namespace.
+        keys: Keys to look up.
+        ranges: Key ranges to read.
+        ttl: If given and the namespace exists, it expires this many seconds
+            from now (`math.inf`: never).
+    """
+
+    namespace: str
+    keys: Sequence[str] = ()
+    ranges: Sequence[Range] = ()
+    ttl: float | None = None
+
+
+class Result(NamedTuple):
+    """The answer to one `Query`.
+
+    Attributes:
+        values: One entry per key asked for, None where it is absent.
+        ranges: One list of `(key, value)` per range asked for.
+    """
+
+    values: list[bytes | None]
+    ranges: list[list[tuple[str, bytes]]]
+
+
+class Expect(NamedTuple):
+    """An expectation: the greatest key that starts with `prefix` is `last_key`.
+
+    `last_key=None` expects that no key starts with `prefix`.
+    """
+
+    prefix: str
+    last_key: str | None
+
+
+class Batch(NamedTuple):
+    """Changes to one namespace, applied whole or not at all.
+
+    The parts are applied in the order of the attributes below, whatever order
+    they were given in: deletions first, so that a put always wins.
+
+    Attributes:
+        namespace: The namespace.
+        put: Records to write, replacing what is there.
+        put_if_absent: Records to write where the key does not exist yet.
+        delete: Keys to delete; absent ones are ignored.
+        delete_ranges: `(start, stop)` key ranges to delete, bounds as in `Range`.
+        clear: Delete the whole namespace, its expiry included, before all else.
+        ttl: The namespace expires this many seconds from now (`math.inf`:
+            never). None leaves its expiry as it is.
+        expect: Checked first, against the state before the batch.
+    """
+
+    namespace: str
+    put: Mapping[str, bytes] = {}
+    put_if_absent: Mapping[str, bytes] = {}
+    delete: Sequence[str] = ()
+    delete_ranges: Sequence[tuple[str, str | None]] = ()
+    clear: bool = False
+    ttl: float | None = None
+    expect: Expect | None = None

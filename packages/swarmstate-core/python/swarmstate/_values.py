@@ -1,0 +1,184 @@
+"""The value plane, written once and free of I/O.
+
+Each operation is a generator: it yields the steps it needs of the byte plane,
+is sent their answers, and returns its result. `drive` and `adrive` run it on a
+store, so the sync and the async method cannot differ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from swarmstate._core import Snapshot
+from swarmstate._plane import Batch, Query, Range, Result
+
+if TYPE_CHECKING:
+    from swarmstate.base import BaseStore
+    from swarmstate.codec import Codec
+
+T = TypeVar("T")
+
+# Namespaces per step where an operation walks over all of them.
+PAGE = 100
+
+
+class Read(NamedTuple):
+    """A step that is answered with a list of `Result`."""
+
+    queries: Sequence[Query]
+
+    def run(self, store: BaseStore) -> list[Result]:
+        return store.read(self.queries)
+
+    async def arun(self, store: BaseStore) -> list[Result]:
+        return await store.aread(self.queries)
+
+
+class Write(NamedTuple):
+    """A step that is answered with None."""
+
+    batches: Sequence[Batch]
+
+    def run(self, store: BaseStore) -> None:
+        store.write(self.batches)
+
+    async def arun(self, store: BaseStore) -> None:
+        await store.awrite(self.batches)
+
+
+class Page(NamedTuple):
+    """A step that is answered with the next `PAGE` namespaces."""
+
+    after: str | None
+
+    def run(self, store: BaseStore) -> list[str]:
+        return store.namespaces(after=self.after, limit=PAGE)
+
+    async def arun(self, store: BaseStore) -> list[str]:
+        return await store.anamespaces(after=self.after, limit=PAGE)
+
+
+# What a step is answered with depends on the step; generators cannot say so.
+Operation = Generator["Read | Write | Page", Any, T]
+
+
+def drive(store: BaseStore, operation: Operation[T]) -> T:
+    """Run an operation with the sync methods of `store`."""
+    answer: object = None
+    while True:
+        try:
+            step = operation.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        answer = step.run(store)
+
+
+async def adrive(store: BaseStore, operation: Operation[T]) -> T:
+    """Run an operation with the async methods of `store`."""
+    answer: object = None
+    while True:
+        try:
+            step = operation.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        answer = await step.arun(store)
+
+
+def set_many(
+    codec: Codec, namespace: str, items: Mapping[str, Any], ttl: float | None
+) -> Operation[None]:
+    """Encode everything before anything is written."""
+    put = {key: codec.dumps(value) for key, value in items.items()}
+    yield Write([Batch(namespace, put=put, ttl=ttl)])
+
+
+def get(codec: Codec, namespace: str, key: str, default: T) -> Operation[Any | T]:
+    [result] = yield Read([Query(namespace, keys=[key])])
+    [data] = result.values
+    return default if data is None else codec.loads(data)
+
+
+def get_many(codec: Codec, namespace: str, keys: Iterable[str]) -> Operation[dict[str, Any]]:
+    keys = list(keys)
+    [result] = yield Read([Query(namespace, keys=keys)])
+    return {
+        key: codec.loads(data)
+        for key, data in zip(keys, result.values, strict=True)
+        if data is not None
+    }
+
+
+def contains(namespace: str, key: str) -> Operation[bool]:
+    [result] = yield Read([Query(namespace, keys=[key])])
+    return result.values[0] is not None
+
+
+def delete(namespace: str, key: str) -> Operation[bool]:
+    found = yield from contains(namespace, key)
+    if found:
+        yield Write([Batch(namespace, delete=[key])])
+    return found
+
+
+def keys(namespace: str, prefix: str) -> Operation[list[str]]:
+    wanted = Range.of_prefix(prefix, keys_only=True)
+    [result] = yield Read([Query(namespace, ranges=[wanted])])
+    return [key for key, _ in result.ranges[0]]
+
+
+def items(codec: Codec, namespace: str, prefix: str) -> Operation[list[tuple[str, Any]]]:
+    [result] = yield Read([Query(namespace, ranges=[Range.of_prefix(prefix)])])
+    return [(key, codec.loads(data)) for key, data in result.ranges[0]]
+
+
+def clear(namespace: str | None) -> Operation[None]:
+    if namespace is not None:
+        yield Write([Batch(namespace, clear=True)])
+        return
+    names: list[str] = yield Page(None)
+    while names:
+        yield Write([Batch(name, clear=True) for name in names])
+        names = yield Page(names[-1])
+
+
+def length() -> Operation[int]:
+    count = 0
+    names: list[str] = yield Page(None)
+    while names:
+        every_key = [Range(keys_only=True)]
+        results = yield Read([Query(name, ranges=every_key) for name in names])
+        count += sum(len(result.ranges[0]) for result in results)
+        names = yield Page(names[-1])
+    return count
+
+
+def snapshot(snapshot_id: int) -> Operation[Snapshot]:
+    timestamp = time.time()
+    records: dict[str, dict[str, bytes]] = {}
+    names: list[str] = yield Page(None)
+    while names:
+        results = yield Read([Query(name, ranges=[Range()]) for name in names])
+        for name, result in zip(names, results, strict=True):
+            records[name] = dict(result.ranges[0])
+        names = yield Page(names[-1])
+    return Snapshot.of_records(snapshot_id, timestamp, records)
+
+
+def restore(snapshot: Snapshot) -> Operation[None]:
+    wanted = snapshot.namespaces
+    for start in range(0, len(wanted), PAGE):
+        yield Write(
+            [
+                Batch(name, put=snapshot.records(name), clear=True)
+                for name in wanted[start : start + PAGE]
+            ]
+        )
+    kept = set(wanted)
+    names: list[str] = yield Page(None)
+    while names:
+        yield Write([Batch(name, clear=True) for name in names if name not in kept])
+        names = yield Page(names[-1])

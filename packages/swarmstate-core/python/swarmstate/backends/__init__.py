@@ -1,0 +1,1 @@
+"""The stores, one module each; thin aliases of where they are defined."""

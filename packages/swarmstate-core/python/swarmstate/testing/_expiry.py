@@ -1,0 +1,125 @@
+"""Expiry of namespaces."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from swarmstate.base import Batch, Expect, Query, Range, Result
+from swarmstate.testing._harness import TTL, Harness, Plane
+
+
+class ExpiryContract(Harness):
+    """Times to live."""
+
+    def test_an_expired_namespace_is_invisible(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("m", put={"a": b"1"})])
+        self.let_expire(plane, "n")
+        [result] = plane.read([Query("n", keys=["a"], ranges=[Range()], ttl=60)])
+        assert result == Result([None], [[]])
+        assert plane.namespaces() == ["m"]
+        assert plane.length() == 1
+        assert plane.get("n", "a", "default") == "default"
+        assert not plane.contains("n", "a")
+        assert not plane.delete("n", "a")
+        assert plane.snapshot().keys == [("m", "a")]
+
+    def test_it_is_visible_until_it_expires(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=60)])
+        if self.manual_clock:
+            self.clock.advance(59.9)
+        assert plane.records("n") == {"a": b"1"}
+        assert plane.namespaces() == ["n"]
+        if self.manual_clock:
+            self.clock.advance(0.1)
+            assert plane.records("n") == {}
+            assert plane.namespaces() == []
+
+    def test_a_name_starts_clean_after_it_expired(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1", "b": b"1"}, ttl=TTL)])
+        self.let_expire(plane, "n")
+        plane.write([Batch("n", put_if_absent={"a": b"2"}, expect=Expect("", None))])
+        assert plane.records("n") == {"a": b"2"}
+        if self.manual_clock:
+            self.clock.advance(1_000_000)
+            assert plane.records("n") == {"a": b"2"}
+
+    def test_writes_leave_the_expiry_as_it_is(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL)])
+        plane.write([Batch("n", put={"b": b"2"}, delete=["a"])])
+        plane.set("n", "c", 3)
+        self.let_expire(plane, "n")
+        assert plane.records("n") == {}
+
+    def test_a_later_ttl_replaces_an_earlier_one(self, plane: Plane) -> None:
+        plane.write([Batch("longer", put={"a": b"1"}, ttl=TTL), Batch("longer", ttl=3600)])
+        plane.write([Batch("never", put={"a": b"1"}, ttl=TTL), Batch("never", ttl=math.inf)])
+        plane.write([Batch("shorter", put={"a": b"1"}, ttl=3600), Batch("shorter", ttl=TTL)])
+        self.let_expire(plane, "shorter")
+        assert plane.namespaces() == ["longer", "never"]
+
+    def test_reading_can_refresh_it(self, plane: Plane) -> None:
+        for name in ["read", "kept"]:
+            plane.write([Batch(name, put={"a": b"1"}, ttl=TTL)])
+        plane.read([Query("read", ttl=3600), Query("none", ttl=3600)])
+        plane.read([Query("kept", keys=["a"])])
+        self.let_expire(plane, "kept")
+        assert plane.namespaces() == ["read"]
+
+    def test_clearing_removes_it(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("m", put={"a": b"1"}, ttl=TTL)])
+        plane.write([Batch("n", clear=True, put={"b": b"2"})])
+        self.let_expire(plane, "m")
+        assert plane.records("n") == {"b": b"2"}
+
+    def test_deleting_the_last_record_removes_it(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("m", put={"a": b"1"}, ttl=TTL)])
+        plane.write([Batch("n", delete=["a"])])
+        plane.write([Batch("n", put={"b": b"2"})])
+        self.let_expire(plane, "m")
+        assert plane.records("n") == {"b": b"2"}
+
+    def test_a_copy_expires_with_its_source(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("target", put={"a": b"1"})])
+        plane.write([Batch("lasting", put={"a": b"1"}), Batch("other", put={"a": b"1"}, ttl=TTL)])
+        plane.copy("n", "target")
+        plane.copy("lasting", "other")
+        self.let_expire(plane, "target")
+        self.let_expire(plane, "n")
+        assert plane.namespaces() == ["lasting", "other"]
+
+    def test_an_expired_source_is_absent(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("target", put={"a": b"1"})])
+        self.let_expire(plane, "n")
+        plane.copy("n", "target")
+        assert plane.namespaces() == []
+
+    def test_ttl_of_values(self, plane: Plane) -> None:
+        plane.set("n", "a", 1, ttl=TTL)
+        plane.set_many("m", {"a": 1}, ttl=TTL)
+        plane.set("lasting", "a", 1, ttl=3600)
+        self.let_expire(plane, "n")
+        self.let_expire(plane, "m")
+        assert plane.namespaces() == ["lasting"]
+
+    def test_a_restored_namespace_does_not_expire(self, plane: Plane) -> None:
+        plane.set("n", "a", 1, ttl=TTL)
+        snapshot = plane.snapshot()
+        self.let_expire(plane, "n")
+        plane.restore(snapshot)
+        plane.set("m", "a", 1, ttl=TTL)
+        self.let_expire(plane, "m")
+        assert plane.get("n", "a") == 1
+
+    @pytest.mark.parametrize("ttl", [0, -1, -0.001, math.nan, -math.inf])
+    def test_a_ttl_must_be_positive(self, plane: Plane, ttl: float) -> None:
+        with pytest.raises(ValueError, match="ttl"):
+            plane.write([Batch("n", put={"b": b""}), Batch("n", put={"a": b""}, ttl=ttl)])
+        with pytest.raises(ValueError, match="ttl"):
+            plane.read([Query("n", ttl=ttl)])
+        with pytest.raises(ValueError, match="ttl"):
+            plane.set("n", "a", 1, ttl=ttl)
+        with pytest.raises(TypeError, match="ttl"):
+            plane.write([Batch("n", put={"a": b""}, ttl="soon")])  # type: ignore[arg-type]
+        assert plane.namespaces() == []

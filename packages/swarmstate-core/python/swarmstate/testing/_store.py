@@ -1,0 +1,37 @@
+"""The contract of a store, put together from its chapters."""
+
+from __future__ import annotations
+
+from swarmstate.testing._concurrency import ConcurrencyContract
+from swarmstate.testing._expiry import ExpiryContract
+from swarmstate.testing._lifetime import LifetimeContract
+from swarmstate.testing._names import NameContract
+from swarmstate.testing._reading import ReadContract
+from swarmstate.testing._values import ValueContract
+from swarmstate.testing._writing import WriteContract
+
+__all__ = ["StoreContract"]
+
+
+class StoreContract(
+    ReadContract,
+    WriteContract,
+    NameContract,
+    ExpiryContract,
+    ValueContract,
+    ConcurrencyContract,
+    LifetimeContract,
+):
+    """What every store must do, as a pytest class.
+
+    Subclass it under a name that pytest collects and override `make_store`.
+    Both planes are tested, sync and async, without any pytest plug-in.
+
+    Attributes:
+        persistent: A store made for the same path after the first was closed
+            finds its records.
+        shared: Stores made for the same path see each other's writes at once.
+        manual_clock: `make_store` gives `self.clock` to the store, which takes
+            the time from nowhere else. Otherwise tests of expiry wait for the
+            real clock, with a time to live of a few hundredths of a second.
+    """

@@ -1,0 +1,68 @@
+"""Opening a store by its URL.
+
+A distribution makes its store known with an entry point in the group
+`swarmstate.stores`: the name is the scheme, the object is called with the URL
+and the options and returns the store.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from swarmstate.errors import UnknownSchemeError
+
+if TYPE_CHECKING:
+    from swarmstate.base import BaseStore
+
+__all__ = ["open"]
+
+GROUP = "swarmstate.stores"
+
+# Schemes of distributions that may not be installed.
+DISTRIBUTIONS = {
+    "postgres": "swarmstate-postgres",
+    "postgresql": "swarmstate-postgres",
+    "redis": "swarmstate-redis",
+    "rediss": "swarmstate-redis",
+}
+
+# What RFC 3986 takes for a scheme.
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+def open(url: str, **options: Any) -> BaseStore:
+    """Open the store that `url` names.
+
+    `memory://` is a new store in memory; `disk:///absolute/path` and
+    `disk://relative/path` are files; installed distributions add `redis://`,
+    `rediss://`, `postgresql://` and others.
+
+    Args:
+        url: The URL.
+        options: Passed to the store, such as `allow=`.
+
+    Raises:
+        UnknownSchemeError: No installed store opens such URLs; the message
+            says what to install.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"url must be str, not {type(url).__name__}")
+    # No message shows the URL: it may hold a password.
+    match = SCHEME.match(url)
+    if match is None:
+        raise UnknownSchemeError(
+            "expected a URL that begins with a scheme, such as 'memory://' or "
+            "'disk:///path/to/file', but this one has none"
+        )
+    scheme = match[1].lower()
+    for entry_point in entry_points(group=GROUP, name=scheme):
+        store: BaseStore = entry_point.load()(url, **options)
+        return store
+    if scheme in DISTRIBUTIONS:
+        raise UnknownSchemeError(
+            f"{scheme}:// URLs need another distribution: pip install {DISTRIBUTIONS[scheme]}"
+        )
+    known = ", ".join(sorted({f"{each.name}://" for each in entry_points(group=GROUP)}))
+    raise UnknownSchemeError(f"no installed store opens {scheme}:// URLs; installed: {known}")

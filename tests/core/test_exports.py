@@ -1,0 +1,39 @@
+"""The public names, explicit and complete."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import swarmstate
+
+MODULES = [
+    "swarmstate",
+    "swarmstate.base",
+    "swarmstate.codec",
+    "swarmstate.errors",
+    "swarmstate.memory",
+    "swarmstate.testing",
+    "swarmstate.urls",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_names_what_it_exports(name: str) -> None:
+    module = importlib.import_module(name)
+    exported: list[str] = module.__all__
+    assert sorted(set(exported)) == sorted(exported)
+    for each in exported:
+        assert getattr(module, each) is not None
+
+
+def test_nothing_public_is_left_out_of_the_package() -> None:
+    modules = {"base", "codec", "disk", "errors", "memory", "testing", "urls"}
+    public = {name for name in vars(swarmstate) if not name.startswith("_")}
+    assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert swarmstate.__version__ == version("swarmstate-core")
