@@ -8,8 +8,9 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.checkpoint.swarmstate.testing import graphs
-from langgraph.checkpoint.swarmstate.testing._base import Branch, ContractBase, at, thread_of
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
 from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
 
 __all__ = ["DeltaContract"]
 

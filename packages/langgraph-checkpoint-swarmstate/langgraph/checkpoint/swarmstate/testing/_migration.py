@@ -10,14 +10,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.checkpoint.swarmstate.testing import graphs
-from langgraph.checkpoint.swarmstate.testing._base import (
-    ContractBase,
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     at,
     make_checkpoint,
     make_metadata,
     thread_of,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver
 from langgraph.types import Command, Send
 
 __all__ = ["MigrationContract"]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.swarmstate.testing import graphs
-from langgraph.checkpoint.swarmstate.testing._base import Branch, ContractBase, at, thread_of
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
 from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
 from langgraph.types import Command
 
 __all__ = ["PruneContract"]

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import get_checkpoint_metadata
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.swarmstate.testing._base import (
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
-    ContractBase,
     at,
     ids,
     make_checkpoint,
     make_metadata,
     thread_of,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver
 
 __all__ = ["ReadingContract"]
 

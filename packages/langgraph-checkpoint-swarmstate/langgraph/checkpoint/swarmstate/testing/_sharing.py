@@ -14,17 +14,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.swarmstate.testing._base import (
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing._values import Point
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
-    ContractBase,
     at,
     ids,
     make_checkpoint,
     make_metadata,
     thread_of,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver, Mode
-from langgraph.checkpoint.swarmstate.testing._values import Point
 
 __all__ = ["SharingContract"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.swarmstate.testing._base import (
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
-    ContractBase,
     at,
     ids,
     make_checkpoint,
     make_metadata,
     thread_of,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver
 
 __all__ = ["THREAD_IDS", "ThreadsContract"]
 

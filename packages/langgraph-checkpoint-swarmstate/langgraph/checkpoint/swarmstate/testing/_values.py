@@ -22,13 +22,9 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langgraph.checkpoint.swarmstate.testing._base import (
-    ContractBase,
-    at,
-    make_checkpoint,
-    make_metadata,
-)
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
 from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint, make_metadata
 from langgraph.types import Command, Interrupt, Send
 from pydantic import BaseModel
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolCall
-from langgraph.checkpoint.swarmstate.testing._base import (
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
-    ContractBase,
     at,
     ids,
     make_checkpoint,
     make_metadata,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver
 
 __all__ = ["VersionsContract"]
 

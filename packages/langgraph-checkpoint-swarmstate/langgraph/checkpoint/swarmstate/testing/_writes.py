@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, SCHEDULED
-from langgraph.checkpoint.swarmstate.testing._base import (
+from langgraph.checkpoint.swarmstate.testing._base import ContractBase
+from langgraph.checkpoint.swarmstate.testing._driver import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
-    ContractBase,
     at,
     make_checkpoint,
     make_metadata,
 )
-from langgraph.checkpoint.swarmstate.testing._driver import Driver
 from langgraph.types import Interrupt
 
 __all__ = ["WritesContract"]
