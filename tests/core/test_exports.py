@@ -11,6 +11,7 @@ MODULES = [
     "swarmstate",
     "swarmstate.base",
     "swarmstate.codec",
+    "swarmstate.disk",
     "swarmstate.errors",
     "swarmstate.memory",
     "swarmstate.testing",
@@ -28,7 +29,7 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
-    modules = {"base", "codec", "disk", "errors", "memory", "testing", "urls"}
+    modules = {"backends", "base", "codec", "disk", "errors", "memory", "testing", "urls"}
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from swarmstate._core import Snapshot, __version__
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
+from swarmstate.disk import DiskStore
 from swarmstate.memory import Store
 from swarmstate.urls import open
 
@@ -12,6 +13,7 @@ __all__ = [
     "BaseStore",
     "Batch",
     "Codec",
+    "DiskStore",
     "Expect",
     "Query",
     "Range",

@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod codec;
+mod disk;
 mod error;
 mod plane;
 mod snapshot;
@@ -16,6 +17,8 @@ mod _core {
 
     #[pymodule_export]
     use super::codec::{Codec, dumps, loads};
+    #[pymodule_export]
+    use super::disk::DiskStore;
     #[pymodule_export]
     use super::plane::{check_batches, check_name, check_queries};
     #[pymodule_export]

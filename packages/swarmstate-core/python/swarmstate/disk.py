@@ -1,0 +1,187 @@
+"""The store in one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import parse_qsl, unquote
+
+from swarmstate import _core
+from swarmstate.base import BaseStore, Batch, Query, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from swarmstate.base import Allow
+
+__all__ = ["DiskStore", "open_url"]
+
+T = TypeVar("T")
+
+
+class DiskStore(_core.DiskStore, BaseStore):
+    """A store of records in one SQLite file.
+
+    Any number of threads, event loops and processes may use the file at once;
+    each sees the records of all others as soon as they are written. Writes that
+    are called at the same time share a transaction and its sync to the disk.
+
+    A store must not be used across `os.fork()`: close it before, or open it in
+    each child. What is forked while a store is open gets a
+    `StoreUnavailableError` when it uses that file.
+
+    Args:
+        path: The file; created if it does not exist. While the store is open,
+            SQLite keeps two more beside it, named `-wal` and `-shm`.
+        durability: "full": a write that returned survives a power cut.
+            "normal": it survives the end of the process, killed or not, but a
+            power cut may take the newest writes; the file stays intact.
+        timeout: Seconds to wait while other processes write the file.
+        allow: Classes that may be constructed when values are read, besides
+            those the codec knows; see `swarmstate.codec.Codec`.
+        clock: What tells the time, in seconds since the Unix epoch; the
+            system's clock if None. Tests of expiry set it.
+
+    Raises:
+        StoreUnavailableError: The file cannot be opened or created, or stayed
+            locked until the timeout.
+        StoreFormatError: The file is not a swarmstate database, is damaged, or
+            was written by a newer version. It is left as it is.
+    """
+
+    def __new__(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["full", "normal"] = "full",
+        timeout: float = 30.0,
+        allow: Allow = (),
+        clock: Callable[[], float] | None = None,
+    ) -> Self:
+        """Open the store."""
+        return super().__new__(cls, path, durability, timeout, clock)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Literal["full", "normal"] = "full",
+        timeout: float = 30.0,
+        allow: Allow = (),
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Set up the open store."""
+        super().__init__(allow=allow)
+        _open_stores.add(self)
+
+    def __repr__(self) -> str:
+        """Return the class and the path."""
+        return f"{type(self).__name__}({os.fspath(self.path)!r})"
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer `queries` as `read` does."""
+        return await _result_of(lambda done: self.submit_read(queries, done))
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        """Apply `batches` as `write` does.
+
+        A cancelled call may have been applied.
+        """
+        await _result_of(lambda done: self.submit_write(batches, done))
+
+    async def anamespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return namespaces as `namespaces` does."""
+        return await _result_of(lambda done: self.submit_namespaces(prefix, after, limit, done))
+
+    async def acopy(self, source: str, target: str) -> None:
+        """Copy a namespace as `copy` does."""
+        await _result_of(lambda done: self.submit_copy(source, target, done))
+
+    def vacuum(self, max_pages: int | None = None) -> int:
+        """Give free space of the file back to the file system.
+
+        Deleted records leave free pages of 4 KiB, which new records use. Works
+        in short steps, between which others write.
+
+        Args:
+            max_pages: Give back at most this many pages; None is all of them.
+
+        Returns:
+            The bytes by which the file shrank.
+        """
+        return super().vacuum(max_pages)
+
+    async def avacuum(self, max_pages: int | None = None) -> int:
+        """Give free space back as `vacuum` does."""
+        return await asyncio.to_thread(self.vacuum, max_pages)
+
+    def close(self) -> None:
+        """Finish what was asked for, end all threads and close the file."""
+        super().close()
+
+    async def aclose(self) -> None:
+        """Close the store as `close` does."""
+        await asyncio.to_thread(self.close)
+
+
+def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
+    """Open the store of `disk:///absolute/path` or `disk://relative/path`.
+
+    Percent-encoded characters of the path are decoded. `durability` and
+    `timeout` may be given as options or in the URL: `disk://a.db?durability=normal`.
+
+    Raises:
+        ValueError: The URL has an option that is unknown.
+    """
+    path, _, query = url.partition("://")[2].partition("?")
+    for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
+        if name == "durability":
+            options.setdefault(name, value)
+        elif name == "timeout":
+            options.setdefault(name, float(value))
+        else:
+            raise ValueError(f"unknown option {name!r} of a disk:// URL: use durability or timeout")
+    return DiskStore(unquote(path), allow=allow, **options)
+
+
+async def _result_of(
+    submit: Callable[[Callable[[T | None, Exception | None], object]], None],
+) -> T:
+    """Wait for what `submit` starts, which calls `done(result, error)` on another thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def done(result: T | None, error: Exception | None) -> None:
+        # A loop that was closed meanwhile has nobody waiting any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, future, result, error)
+
+    submit(done)
+    return await future
+
+
+def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+# Threads of a store must not outlive the interpreter, into which they call.
+_open_stores: weakref.WeakSet[DiskStore] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in list(_open_stores):
+        store.close()

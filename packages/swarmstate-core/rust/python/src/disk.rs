@@ -1,0 +1,248 @@
+//! `DiskStore`: the store in one SQLite file.
+//!
+//! Every call that may touch the file gives up the GIL. The `submit_` methods do not wait: they
+//! call `done(result, error)` on another thread, one of the two being None.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability, Result};
+
+use crate::clock::Clock;
+use crate::error::to_py;
+use crate::plane;
+
+/// A store of records in one SQLite file; see `swarmstate.DiskStore`.
+#[pyclass(frozen, subclass, module = "swarmstate._core")]
+pub(crate) struct DiskStore {
+    engine: Engine,
+    clock: Clock,
+}
+
+#[pymethods]
+impl DiskStore {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        durability: &str,
+        timeout: f64,
+        clock: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let options = DiskOptions {
+            durability: durability_of(durability)?,
+            timeout: timeout_of(timeout)?,
+        };
+        let clock = Clock::new(clock)?;
+        let engine = py.detach(|| Engine::open(&path, &options)).map_err(to_py)?;
+        Ok(Self { engine, clock })
+    }
+
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.engine.path().to_owned()
+    }
+
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let now = self.clock.now(py)?;
+        let queries = plane::queries(queries, now)?;
+        let answers = py
+            .detach(|| self.engine.read(&queries, now))
+            .map_err(to_py)?;
+        plane::results(py, answers)
+    }
+
+    fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
+        let now = self.clock.now(py)?;
+        let batches = plane::batches(batches, now)?;
+        py.detach(|| self.engine.write(batches, now)).map_err(to_py)
+    }
+
+    #[pyo3(
+        signature = (prefix=None, *, after=None, limit=None),
+        text_signature = "($self, prefix='', *, after=None, limit=None)"
+    )]
+    fn namespaces(
+        &self,
+        py: Python<'_>,
+        prefix: Option<&Bound<'_, PyAny>>,
+        after: Option<&Bound<'_, PyAny>>,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<String>> {
+        let page = Page::new(prefix, after, limit)?;
+        let now = self.clock.now(py)?;
+        py.detach(|| {
+            self.engine
+                .namespaces(&page.prefix, page.after.as_deref(), page.limit, now)
+        })
+        .map_err(to_py)
+    }
+
+    fn copy(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyAny>,
+        target: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let source = plane::name(source, "source")?.to_owned();
+        let target = plane::name(target, "target")?.to_owned();
+        let now = self.clock.now(py)?;
+        py.detach(|| self.engine.copy(source, target, now))
+            .map_err(to_py)
+    }
+
+    #[pyo3(signature = (max_pages=None))]
+    fn vacuum(&self, py: Python<'_>, max_pages: Option<u32>) -> PyResult<u64> {
+        let now = self.clock.now(py)?;
+        py.detach(|| self.engine.vacuum(max_pages, now))
+            .map_err(to_py)
+    }
+
+    /// Returns how many writes were committed, and in how many transactions.
+    fn commits(&self) -> (u64, u64) {
+        let statistics = self.engine.statistics();
+        (statistics.writes, statistics.commits)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.engine.close()).map_err(to_py)
+    }
+
+    fn submit_read(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        done: Py<PyAny>,
+    ) -> PyResult<()> {
+        let now = self.clock.now(py)?;
+        let queries = plane::queries(queries, now)?;
+        let done = finish(done, |py, answers| {
+            Ok(plane::results(py, answers)?.into_any().unbind())
+        });
+        py.detach(|| self.engine.submit_read(queries, now, done));
+        Ok(())
+    }
+
+    fn submit_write(
+        &self,
+        py: Python<'_>,
+        batches: &Bound<'_, PyAny>,
+        done: Py<PyAny>,
+    ) -> PyResult<()> {
+        let now = self.clock.now(py)?;
+        let batches = plane::batches(batches, now)?;
+        let done = finish(done, |py, ()| Ok(py.None()));
+        py.detach(|| self.engine.submit_write(batches, now, done));
+        Ok(())
+    }
+
+    fn submit_namespaces(
+        &self,
+        py: Python<'_>,
+        prefix: &Bound<'_, PyAny>,
+        after: Option<&Bound<'_, PyAny>>,
+        limit: Option<&Bound<'_, PyAny>>,
+        done: Py<PyAny>,
+    ) -> PyResult<()> {
+        let Page {
+            prefix,
+            after,
+            limit,
+        } = Page::new(Some(prefix), after, limit)?;
+        let now = self.clock.now(py)?;
+        let done = finish(done, |py, names: Vec<String>| {
+            Ok(PyList::new(py, names)?.into_any().unbind())
+        });
+        py.detach(|| {
+            self.engine
+                .submit_namespaces(prefix, after, limit, now, done)
+        });
+        Ok(())
+    }
+
+    fn submit_copy(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, PyAny>,
+        target: &Bound<'_, PyAny>,
+        done: Py<PyAny>,
+    ) -> PyResult<()> {
+        let source = plane::name(source, "source")?.to_owned();
+        let target = plane::name(target, "target")?.to_owned();
+        let now = self.clock.now(py)?;
+        let done = finish(done, |py, ()| Ok(py.None()));
+        py.detach(|| self.engine.submit_copy(source, target, now, done));
+        Ok(())
+    }
+}
+
+/// What `namespaces` is asked for.
+struct Page {
+    prefix: String,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Page {
+    fn new(
+        prefix: Option<&Bound<'_, PyAny>>,
+        after: Option<&Bound<'_, PyAny>>,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let prefix = prefix.map_or(Ok(""), |prefix| plane::bound(prefix, "prefix"))?;
+        let after = after
+            .map(|after| plane::bound(after, "after"))
+            .transpose()?;
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            after: after.map(str::to_owned),
+            limit: limit.map_or(Ok(None), plane::limit)?,
+        })
+    }
+}
+
+/// Returns the engine's callback that calls `done` with the converted result or the exception.
+fn finish<T: 'static>(
+    done: Py<PyAny>,
+    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+) -> impl FnOnce(Result<T>) + Send + 'static {
+    move |result| {
+        // Without an interpreter nobody waits any more.
+        let _ = Python::try_attach(move |py| {
+            let converted = result.map_err(to_py).and_then(|value| convert(py, value));
+            let called = match converted {
+                Ok(value) => done.call1(py, (value, py.None())),
+                Err(error) => done.call1(py, (py.None(), error)),
+            };
+            if let Err(error) = called {
+                error.write_unraisable(py, Some(done.bind(py)));
+            }
+        });
+    }
+}
+
+fn durability_of(name: &str) -> PyResult<Durability> {
+    match name {
+        "full" => Ok(Durability::Full),
+        "normal" => Ok(Durability::Normal),
+        other => Err(PyValueError::new_err(format!(
+            "durability must be 'full' or 'normal', not {other:?}"
+        ))),
+    }
+}
+
+fn timeout_of(seconds: f64) -> PyResult<Duration> {
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err(format!(
+            "timeout must be 0 or more seconds, not {seconds}"
+        )));
+    }
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
