@@ -2,6 +2,7 @@
 
     SwarmStateError
     ├── InvalidNameError        (ValueError)   a namespace or key that cannot be stored
+    ├── InvalidConfigError      (ValueError)   a config that does not say what is needed
     ├── CodecError              (ValueError)
     │   ├── EncodeError         (TypeError)    a value that cannot be encoded
     │   ├── DecodeError                        bytes that are not what they should be
@@ -27,6 +28,7 @@ __all__ = [
     "ConflictError",
     "DecodeError",
     "EncodeError",
+    "InvalidConfigError",
     "InvalidNameError",
     "StoreClosedError",
     "StoreError",
@@ -45,6 +47,10 @@ class SwarmStateError(Exception):
 
 class InvalidNameError(SwarmStateError, ValueError):
     """A namespace or key is empty, or holds NUL or a lone surrogate."""
+
+
+class InvalidConfigError(SwarmStateError, ValueError):
+    """A framework's config does not say what an operation needs."""
 
 
 class CodecError(SwarmStateError, ValueError):

@@ -1,1 +1,11 @@
-"""LangGraph checkpointer on swarmstate."""
+"""LangGraph checkpointer on swarmstate.
+
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+
+graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
+"""
+
+from .saver import SwarmStateSaver
+from .serde import SwarmStateSerializer
+
+__all__ = ["SwarmStateSaver", "SwarmStateSerializer"]

@@ -1,0 +1,243 @@
+"""How threads are deleted, copied and pruned, and how space is given back.
+
+Blobs are shared, so pruning deletes those that no kept checkpoint refers to. A
+put may begin to rely on such a blob at any moment. Therefore a collection first
+writes a mark, then looks, and deletes only if the mark is still there; every
+put removes the mark in the batch that adds its checkpoint. A mark left behind
+by a killed process is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swarmstate import Batch, Expect, Query, Range, Result
+from swarmstate.base import prefix_end
+from swarmstate.errors import ConflictError
+
+from .layout import (
+    BLOBS,
+    CHECKPOINTS,
+    COLLECTIONS,
+    INDEX,
+    RUNS,
+    Address,
+    bucket_of,
+    checkpoints_prefix,
+    parse_checkpoint_key,
+    run_prefix,
+    thread_namespace,
+    time_key,
+    writes_prefix,
+)
+from .records import StoredCheckpoint, decode_body, decode_checkpoint
+from .requests import Copy, Operation, Read, Write
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+_ATTEMPTS = 10
+_MARKS = (COLLECTIONS, prefix_end(COLLECTIONS))
+_KEYS = (
+    Range.of_prefix(CHECKPOINTS, keys_only=True),
+    Range.of_prefix(RUNS, keys_only=True),
+)
+
+
+class Checkpoint(NamedTuple):
+    """What deciding about a checkpoint takes."""
+
+    stored: StoredCheckpoint
+    run_id: str | None
+    delta_channels: frozenset[str]
+
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """Its checkpoint namespace and id."""
+        return self.stored.address.checkpoint_ns, self.stored.address.checkpoint_id
+
+
+Choice = Callable[[Sequence[Checkpoint]], Iterable[Checkpoint]]
+"""Given the checkpoints of a thread in key order, returns those to keep."""
+
+
+def delete_thread(thread_id: str) -> Operation[None]:
+    """Delete everything of a thread."""
+    namespace = thread_namespace(thread_id)
+    [answer] = yield Read([Query(namespace, (), _KEYS)])
+    yield Write([Batch(namespace, clear=True), Batch(INDEX, delete=_index_keys(answer, thread_id))])
+
+
+def copy_thread(source: str, target: str) -> Operation[None]:
+    """Make a thread hold exactly what another holds; an unknown source changes nothing."""
+    if source == target:
+        return
+    here, there = yield Read(
+        [Query(thread_namespace(thread), (), _KEYS) for thread in (source, target)]
+    )
+    if not here.ranges[0]:
+        return
+    yield Copy(thread_namespace(source), thread_namespace(target))
+    newest = max(parse_checkpoint_key(key)[0] for key, _ in here.ranges[0])
+    added = [time_key(newest, target)]
+    added += [f"{key}/{target}" for key, _ in here.ranges[1]]
+    yield Write(
+        [
+            Batch(
+                INDEX,
+                delete=_index_keys(there, target),
+                put_if_absent=dict.fromkeys(added, b""),
+            )
+        ]
+    )
+
+
+def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operation[None]:
+    """Delete the checkpoints of runs, in all threads."""
+    wanted = {str(run_id) for run_id in run_ids}
+    prefixes = [run_prefix(run_id) for run_id in sorted(wanted)]
+    if not prefixes:
+        return
+    ranges = [Range.of_prefix(prefix, keys_only=True) for prefix in prefixes]
+    [answer] = yield Read([Query(INDEX, (), ranges)])
+    entries: dict[str, list[str]] = {}
+    for prefix, found in zip(prefixes, answer.ranges, strict=True):
+        for key, _ in found:
+            entries.setdefault(key[len(prefix) :], []).append(key)
+
+    def others(checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
+        return (item for item in checkpoints if item.run_id not in wanted)
+
+    for thread_id, keys in entries.items():
+        exists = yield from collect(serde, thread_id, others)
+        if not exists:
+            yield Write([Batch(INDEX, delete=keys)])
+
+
+def keep_latest(checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
+    """Keep the newest checkpoint of each checkpoint namespace."""
+    return {item.stored.address.checkpoint_ns: item for item in checkpoints}.values()
+
+
+def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[bool]:
+    """Delete the checkpoints of a thread that `choose` does not keep.
+
+    Kept besides: ancestors that a kept checkpoint's DeltaChannels are rebuilt
+    from, and pending writes of everything that is kept. Returns whether the
+    thread held any checkpoint.
+
+    Raises:
+        ConflictError: The thread is written to so often that no attempt came
+            through; nothing was deleted.
+    """
+    namespace = thread_namespace(thread_id)
+    exists = Range.of_prefix(CHECKPOINTS, limit=1, keys_only=True)
+    [answer] = yield Read([Query(namespace, (), (exists,))])
+    if not answer.ranges[0]:
+        return False
+    for _ in range(_ATTEMPTS):
+        mark = COLLECTIONS + token_hex(8)
+        yield Write([Batch(namespace, delete_ranges=(_MARKS,), put={mark: b""})])
+        [answer] = yield Read([Query(namespace, (), _EVERYTHING)])
+        batches = _deletions(serde, thread_id, answer, choose, mark)
+        try:
+            yield Write(batches)
+        except ConflictError:
+            continue
+        return True
+    raise ConflictError(
+        f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "
+        "nothing was deleted, prune it again when it is less busy"
+    )
+
+
+_EVERYTHING = (
+    Range.of_prefix(CHECKPOINTS),
+    Range.of_prefix(BLOBS, keys_only=True),
+    Range.of_prefix(RUNS, keys_only=True),
+)
+
+
+def _deletions(
+    serde: SerializerProtocol, thread_id: str, answer: Result, choose: Choice, mark: str
+) -> list[Batch]:
+    records, blobs, runs = answer.ranges
+    checkpoints = [_parse(serde, thread_id, key, record) for key, record in records]
+    kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
+    dropped = [item for item in checkpoints if item.place not in kept]
+    live = {BLOBS + name for item in kept.values() for name in item.stored.blobs()}
+    live |= {f"{RUNS}{item.run_id}" for item in kept.values()}
+    deleted = [_key(item) for item in dropped]
+    deleted += [key for found in (blobs, runs) for key, _ in found if key not in live]
+    prefixes = [writes_prefix(ns, str(checkpoint_id)) for ns, checkpoint_id in _places(dropped)]
+    batches = [
+        Batch(
+            thread_namespace(thread_id),
+            delete=deleted,
+            delete_ranges=[_MARKS, *((prefix, prefix_end(prefix)) for prefix in prefixes)],
+            expect=Expect(COLLECTIONS, mark),
+        )
+    ]
+    stale = {time_key(str(checkpoint_id), thread_id) for _, checkpoint_id in _places(dropped)}
+    stale |= {f"{key}/{thread_id}" for key, _ in runs if key not in live}
+    newest = max((str(checkpoint_id) for _, checkpoint_id in kept), default=None)
+    present = {} if newest is None else {time_key(newest, thread_id): b""}
+    if stale:
+        batches.append(Batch(INDEX, delete=sorted(stale), put_if_absent=present))
+    return batches
+
+
+def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -> Checkpoint:
+    checkpoint_id, checkpoint_ns = parse_checkpoint_key(key)
+    stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
+    body, metadata = decode_body(serde, stored)
+    fields: dict[str, Any] = dict(metadata)
+    # Channels that were never written have no version and nothing to rebuild.
+    delta = set(fields.get("counters_since_delta_snapshot") or ()) & set(body["channel_versions"])
+    run_id = fields.get("run_id")
+    return Checkpoint(
+        stored,
+        None if run_id is None else str(run_id),
+        frozenset(delta.difference(stored.channels)),
+    )
+
+
+def _with_delta_ancestors(
+    checkpoints: Iterable[Checkpoint], kept: Iterable[Checkpoint]
+) -> dict[tuple[str, str | None], Checkpoint]:
+    """Return what to keep by place: `kept`, and what its DeltaChannels are rebuilt from.
+
+    A DeltaChannel is rebuilt from the nearest ancestor that stores its value
+    and from the writes of that ancestor and of those in between.
+    """
+    by_place = {item.place: item for item in checkpoints}
+    result = {item.place: item for item in kept}
+    for item in list(result.values()):
+        needed = item.delta_channels
+        ancestor: Checkpoint | None = item
+        while needed and ancestor is not None:
+            ancestor = by_place.get((item.place[0], ancestor.stored.parent))
+            if ancestor is not None:
+                result[ancestor.place] = ancestor
+                needed = needed.difference(ancestor.stored.channels)
+    return result
+
+
+def _index_keys(answer: Result, thread_id: str) -> list[str]:
+    """Return the index keys of a thread, given its checkpoint and run keys."""
+    checkpoints, runs = answer.ranges
+    ids = {bucket_of(parse_checkpoint_key(key)[0]) for key, _ in checkpoints}
+    return sorted(
+        {time_key(bucket, thread_id) for bucket in ids} | {f"{key}/{thread_id}" for key, _ in runs}
+    )
+
+
+def _places(checkpoints: Iterable[Checkpoint]) -> list[tuple[str, str | None]]:
+    return [item.place for item in checkpoints]
+
+
+def _key(item: Checkpoint) -> str:
+    checkpoint_ns, checkpoint_id = item.place
+    return f"{checkpoints_prefix(checkpoint_ns)}{checkpoint_id}"

@@ -1,0 +1,125 @@
+"""The history that LangGraph's DeltaChannels are rebuilt from, in two round trips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from langgraph.checkpoint.base import DeltaChannelHistory
+
+from swarmstate import Query, Range
+
+from .layout import (
+    BLOBS,
+    Address,
+    checkpoints_prefix,
+    parse_checkpoint_key,
+    thread_namespace,
+    writes_prefix,
+)
+from .records import StoredCheckpoint, decode_checkpoint, decode_value, decode_writes
+from .requests import Operation, Read
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+# Ancestors read at once. A DeltaChannel stores its value every 100 updates by
+# default, so that one page is nearly always enough.
+_PAGE = 256
+
+
+def delta_history(
+    serde: SerializerProtocol, address: Address, channels: Sequence[str]
+) -> Operation[Mapping[str, DeltaChannelHistory]]:
+    """Return for each channel its nearest stored value and the writes since.
+
+    The nearest ancestor that stores the value of a channel is its seed; the
+    writes are those of the seed and of the ancestors after it, oldest first.
+    """
+    history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
+    seeds: dict[str, StoredCheckpoint] = {}
+    path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
+    chain = _Chain(address)
+    ancestor = yield from chain.parent(None)
+    while ancestor is not None and len(seeds) < len(history):
+        ancestor = yield from chain.parent(ancestor)
+        if ancestor is not None:
+            path.append((ancestor, frozenset(history.keys() - seeds.keys())))
+            seeds.update(
+                (channel, ancestor)
+                for channel in history.keys() & ancestor.channels.keys()
+                if channel not in seeds
+            )
+    if not path:
+        return history
+
+    names = [name for channel, stored in seeds.items() for name in stored.blobs([channel])]
+    query = Query(
+        thread_namespace(address.thread_id),
+        [BLOBS + name for name in names],
+        [_writes_of(stored.address) for stored, _ in path],
+    )
+    [answer] = yield Read([query])
+    for (stored, wanted), records in zip(reversed(path), reversed(answer.ranges), strict=True):
+        for write in decode_writes(stored.address, records):
+            if write.channel in wanted:
+                history[write.channel]["writes"].append(write.decode(serde))
+    blobs = dict(zip(names, answer.values, strict=True))
+    for channel, stored in seeds.items():
+        history[channel]["seed"] = decode_value(serde, stored, channel, blobs)
+    return history
+
+
+class _Chain:
+    """Walks from a checkpoint to its ancestors, reading pages of records."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._prefix = checkpoints_prefix(address.checkpoint_ns)
+        self._read: dict[str, StoredCheckpoint] = {}
+        # Every checkpoint from this id up to the target has been read.
+        self._read_from: str | None = None
+
+    def parent(self, of: StoredCheckpoint | None) -> Operation[StoredCheckpoint | None]:
+        """Return the parent of a checkpoint, or the target itself if `of` is None."""
+        if of is None:
+            yield from self._read_page()
+            target = self._address.checkpoint_id
+            return self._read.get(max(self._read, default="") if target is None else target)
+        if of.parent is None:
+            return None
+        while of.parent not in self._read:
+            if self._read_from is None or of.parent >= self._read_from:
+                # Its id is greater than its child's, or it does not exist any more.
+                yield from self._read_one(of.parent)
+                return self._read.get(of.parent)
+            yield from self._read_page()
+        return self._read[of.parent]
+
+    def _read_page(self) -> Operation[None]:
+        last = Range.of_prefix(self._prefix, reverse=True, limit=_PAGE)
+        if self._read_from is not None:
+            last = last._replace(stop=self._prefix + self._read_from)
+        elif self._address.checkpoint_id is not None:
+            # The least key above the target's own.
+            last = last._replace(stop=f"{self._prefix}{self._address.checkpoint_id}\x01")
+        [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (), (last,))])
+        records = answer.ranges[0]
+        for key, record in records:
+            self._keep(parse_checkpoint_key(key)[0], record)
+        ended = len(records) < _PAGE
+        self._read_from = None if ended else parse_checkpoint_key(records[-1][0])[0]
+
+    def _read_one(self, checkpoint_id: str) -> Operation[None]:
+        key = self._prefix + checkpoint_id
+        [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (key,))])
+        if answer.values[0] is not None:
+            self._keep(checkpoint_id, answer.values[0])
+
+    def _keep(self, checkpoint_id: str, record: bytes) -> None:
+        address = self._address._replace(checkpoint_id=checkpoint_id)
+        self._read[checkpoint_id] = decode_checkpoint(address, record)
+
+
+def _writes_of(address: Address) -> Range:
+    return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))

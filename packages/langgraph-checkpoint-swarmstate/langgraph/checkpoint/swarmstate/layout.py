@@ -1,0 +1,149 @@
+"""Where the records of a thread are: namespaces, keys and addresses.
+
+A thread is one namespace, `langgraph:{thread_id}`, and holds
+
+    checkpoint/{ns}/{checkpoint_id}                  a checkpoint
+    write/{ns}/{checkpoint_id}/{task_id}/{idx}       a pending write
+    blob/{hash}                                      bytes that checkpoints share
+    run/{run_id}                                     marks a run that wrote here
+    gc/{token}                                       a collection that is under way
+
+Parts before the last one are escaped, so that they can hold anything; the last
+part of a checkpoint's key is raw, so that key order is the order of ids.
+
+The namespace `langgraph-index` is derived from the threads:
+
+    time/{bucket}\\x01{thread_id}                     threads by newest checkpoint
+    run/{run_id}/{thread_id}                         threads by run
+
+A bucket is the beginning of a checkpoint id. Ids of LangGraph begin with their
+time, so a bucket lasts about seven minutes, and a busy thread's entry is
+rewritten once in that time, not at every superstep. The index is never trusted
+for existence: an entry may be stale, or missing after a race.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swarmstate.errors import InvalidConfigError
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
+INDEX = "langgraph-index"
+THREADS = "langgraph:"
+
+CHECKPOINTS = "checkpoint/"
+BLOBS = "blob/"
+RUNS = "run/"
+COLLECTIONS = "gc/"
+TIMES = "time/"
+
+_BUCKET_LENGTH = 7
+_BUCKET_END = "\x01"
+
+
+class Address(NamedTuple):
+    """A checkpoint's place: thread, checkpoint namespace and id (None: the latest)."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str | None
+
+    def config(self) -> RunnableConfig:
+        """Return the address in the form that LangGraph passes around."""
+        return {
+            "configurable": {
+                "thread_id": self.thread_id,
+                "checkpoint_ns": self.checkpoint_ns,
+                "checkpoint_id": self.checkpoint_id,
+            }
+        }
+
+
+def configurable(config: RunnableConfig) -> dict[str, Any]:
+    """Return `config["configurable"]` after checking that it names a thread.
+
+    Raises:
+        InvalidConfigError: There is no thread_id.
+    """
+    found: dict[str, Any] = config.get("configurable") or {}
+    if found.get("thread_id") is None:
+        raise InvalidConfigError(
+            "expected config['configurable']['thread_id'] to name the thread, found "
+            f"{sorted(found)}; pass e.g. {{'configurable': {{'thread_id': '1'}}}}"
+        )
+    return found
+
+
+def address_of(config: RunnableConfig) -> Address:
+    """Return the address in `config`; the checkpoint namespace defaults to the root."""
+    found = configurable(config)
+    return Address(
+        str(found["thread_id"]),
+        found.get("checkpoint_ns") or "",
+        found.get("checkpoint_id") or None,
+    )
+
+
+def escape(part: str) -> str:
+    """Return `part` without slashes, reversibly."""
+    if "/" in part or "%" in part:
+        return part.replace("%", "%25").replace("/", "%2F")
+    return part
+
+
+def unescape(part: str) -> str:
+    """Undo `escape`."""
+    if "%" in part:
+        return part.replace("%2F", "/").replace("%25", "%")
+    return part
+
+
+def thread_namespace(thread_id: str) -> str:
+    """Return the namespace that holds a thread."""
+    return f"{THREADS}{thread_id}"
+
+
+def checkpoints_prefix(checkpoint_ns: str) -> str:
+    """Return what the keys of a checkpoint namespace's checkpoints start with."""
+    return f"{CHECKPOINTS}{escape(checkpoint_ns)}/"
+
+
+def parse_checkpoint_key(key: str) -> tuple[str, str]:
+    """Return `(checkpoint_id, checkpoint_ns)` of a checkpoint's key."""
+    _, checkpoint_ns, checkpoint_id = key.split("/", 2)
+    return checkpoint_id, unescape(checkpoint_ns)
+
+
+def writes_prefix(checkpoint_ns: str, checkpoint_id: str) -> str:
+    """Return what the keys of a checkpoint's pending writes start with."""
+    return f"write/{escape(checkpoint_ns)}/{escape(checkpoint_id)}/"
+
+
+def parse_write_key(key: str) -> tuple[str, int]:
+    """Return `(task_id, idx)` of a pending write's key."""
+    _, _, _, task_id, idx = key.split("/")
+    return unescape(task_id), int(idx)
+
+
+def bucket_of(checkpoint_id: str) -> str:
+    """Return the bucket of an id: a prefix, so that buckets sort as ids do."""
+    return checkpoint_id[:_BUCKET_LENGTH].partition(_BUCKET_END)[0]
+
+
+def time_key(checkpoint_id: str, thread_id: str) -> str:
+    """Return the index key that says: this thread has a checkpoint of this time."""
+    return f"{TIMES}{bucket_of(checkpoint_id)}{_BUCKET_END}{thread_id}"
+
+
+def parse_time_key(key: str) -> tuple[str, str]:
+    """Return `(bucket, thread_id)` of a time index key."""
+    bucket, _, thread_id = key[len(TIMES) :].partition(_BUCKET_END)
+    return bucket, thread_id
+
+
+def run_prefix(run_id: str) -> str:
+    """Return what the index keys of a run start with."""
+    return f"{RUNS}{escape(run_id)}/"

@@ -1,0 +1,203 @@
+"""How checkpoints are listed: newest first over a thread or over all threads.
+
+The keys to list are read when the listing starts and the checkpoints page by
+page, so that a listing that pauses holds nothing open, and checkpoints that are
+added meanwhile neither block nor disturb it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swarmstate import Query, Range
+
+from .layout import (
+    CHECKPOINTS,
+    INDEX,
+    THREADS,
+    TIMES,
+    Address,
+    bucket_of,
+    checkpoints_prefix,
+    parse_checkpoint_key,
+    parse_time_key,
+    thread_namespace,
+)
+from .records import decode_body
+from .requests import Namespaces, Operation, Read
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import CheckpointTuple
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+    from .reading import Reader
+
+_PAGE = 32
+_THREADS_AT_ONCE = 64
+
+
+class Selection(NamedTuple):
+    """Which checkpoints to list.
+
+    Attributes:
+        thread_id: Only this thread; None is all threads.
+        checkpoint_ns: Only this checkpoint namespace; None is all of them.
+        checkpoint_id: Only this id.
+        before: Only ids less than this one.
+        filter: Metadata keys and the values they must have.
+        limit: At most this many, the newest.
+    """
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str | None = None
+    before: str | None = None
+    filter: Mapping[str, Any] | None = None
+    limit: int | None = None
+
+    def accepts(self, checkpoint_id: str, checkpoint_ns: str) -> bool:
+        """Whether a checkpoint's key is selected, its metadata aside."""
+        return (
+            (self.checkpoint_ns is None or checkpoint_ns == self.checkpoint_ns)
+            and (self.checkpoint_id is None or checkpoint_id == self.checkpoint_id)
+            and (self.before is None or checkpoint_id < self.before)
+        )
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint's metadata is selected."""
+        return not self.filter or all(
+            metadata.get(key) == value for key, value in self.filter.items()
+        )
+
+
+class Listing:
+    """A listing under way; `page()` is an operation without I/O.
+
+    Args:
+        reader: Reads the checkpoints.
+        serde: The saver's serializer.
+        selection: What to list.
+    """
+
+    def __init__(self, reader: Reader, serde: SerializerProtocol, selection: Selection) -> None:
+        self._reader = reader
+        self._serde = serde
+        self._selection = selection
+        self._left = selection.limit
+        self._addresses: _Newest | None = None
+
+    def page(self) -> Operation[list[CheckpointTuple]]:
+        """Return the next checkpoints; an empty list is the end."""
+        if self._addresses is None:
+            self._addresses = _Newest(self._selection)
+            yield from self._addresses.start()
+        while self._left is None or self._left > 0:
+            size = _PAGE
+            if self._left is not None and not self._selection.filter:
+                size = min(size, self._left)
+            addresses = yield from self._addresses.take(size)
+            if not addresses:
+                break
+            stored = yield from self._reader.fetch(addresses)
+            if self._selection.filter:
+                stored = [
+                    record
+                    for record in stored
+                    if self._selection.matches(decode_body(self._serde, record)[1])
+                ]
+            if self._left is not None:
+                stored = stored[: self._left]
+                self._left -= len(stored)
+            if stored:
+                return (yield from self._reader.load(stored))
+        return []
+
+
+class _Newest:
+    """The addresses of a selection, newest first.
+
+    Of all threads only those are opened whose newest checkpoint may be next:
+    the index bounds it from above. A thread that the index does not name, which
+    can happen after a race, is opened at the start.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        # Ascending, so that the newest is taken from the end.
+        self._open: list[tuple[str, str, str]] = []
+        # Threads not opened yet as (bound, thread), ascending.
+        self._closed: list[tuple[str, str]] = []
+
+    def start(self) -> Operation[None]:
+        """Read the keys, or the index, that the order is made of."""
+        if self._selection.thread_id is not None:
+            yield from self._open_threads([self._selection.thread_id])
+            return
+        threads = yield from all_threads()
+        self._closed = [(bound, thread) for thread, bound in threads.items() if bound]
+        self._closed.sort()
+        yield from self._open_threads([thread for thread, bound in threads.items() if not bound])
+
+    def take(self, count: int) -> Operation[list[Address]]:
+        """Return the next addresses, at most `count`; an empty list is the end."""
+        taken: list[Address] = []
+        while len(taken) < count:
+            while self._closed and (
+                not self._open or bucket_of(self._open[-1][0]) <= self._closed[-1][0]
+            ):
+                opened = self._closed[-_THREADS_AT_ONCE:]
+                del self._closed[-_THREADS_AT_ONCE:]
+                yield from self._open_threads([thread for _, thread in opened])
+            if not self._open:
+                break
+            checkpoint_id, thread_id, checkpoint_ns = self._open.pop()
+            taken.append(Address(thread_id, checkpoint_ns, checkpoint_id))
+        return taken
+
+    def _open_threads(self, threads: list[str]) -> Operation[None]:
+        if not threads:
+            return
+        keys = self._range()
+        answers = yield Read([Query(thread_namespace(thread), (), (keys,)) for thread in threads])
+        for thread, answer in zip(threads, answers, strict=True):
+            for key, _ in answer.ranges[0]:
+                checkpoint_id, checkpoint_ns = parse_checkpoint_key(key)
+                if self._selection.accepts(checkpoint_id, checkpoint_ns):
+                    self._open.append((checkpoint_id, thread, checkpoint_ns))
+        self._open.sort()
+
+    def _range(self) -> Range:
+        selection = self._selection
+        if selection.checkpoint_ns is None:
+            return Range.of_prefix(CHECKPOINTS, keys_only=True)
+        prefix = checkpoints_prefix(selection.checkpoint_ns)
+        # A filter or an id may skip any number of keys, and no limit holds then.
+        limit = None if selection.filter or selection.checkpoint_id else selection.limit
+        found = Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=True)
+        return found if selection.before is None else found._replace(stop=prefix + selection.before)
+
+
+def all_threads() -> Operation[dict[str, str | None]]:
+    """Return every thread with its newest bucket, None where the index lacks it."""
+    namespaces = yield Namespaces(THREADS)
+    [answer] = yield Read([Query(INDEX, (), (Range.of_prefix(TIMES, keys_only=True),))])
+    threads: dict[str, str | None] = dict.fromkeys(name[len(THREADS) :] for name in namespaces)
+    for key, _ in answer.ranges[0]:
+        bucket, thread = parse_time_key(key)
+        if thread in threads:
+            threads[thread] = bucket
+    return threads
+
+
+def newest_threads(limit: int | None) -> Operation[list[str]]:
+    """Return the threads, that with the newest checkpoint first."""
+    addresses = _Newest(Selection())
+    yield from addresses.start()
+    seen: dict[str, None] = {}
+    while limit is None or len(seen) < limit:
+        taken = yield from addresses.take(_PAGE)
+        if not taken:
+            break
+        seen.update(dict.fromkeys(address.thread_id for address in taken))
+    return list(seen)[:limit]

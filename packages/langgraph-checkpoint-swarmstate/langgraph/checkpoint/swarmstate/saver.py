@@ -1,0 +1,376 @@
+"""The LangGraph checkpointer."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+
+from swarmstate import BaseStore, DiskStore, Store
+from swarmstate import open as open_store
+
+from . import collecting
+from .delta import delta_history
+from .layout import address_of
+from .listing import Listing, Selection, newest_threads
+from .reading import Reader
+from .requests import Operation, arun, run
+from .serde import SwarmStateSerializer
+from .writing import put_batches, put_writes_batches
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import (
+        ChannelVersions,
+        Checkpoint,
+        CheckpointMetadata,
+        DeltaChannelHistory,
+    )
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+class SwarmStateSaver(BaseCheckpointSaver[Any]):
+    """Stores the checkpoints of LangGraph graphs in a swarmstate store.
+
+        SwarmStateSaver()                         in memory
+        SwarmStateSaver("agents.db")              in one file
+        SwarmStateSaver("redis://localhost")      wherever a URL leads
+        SwarmStateSaver(store)                    in a store that you opened
+
+    Every method exists sync and async, and one saver may be used from any
+    number of threads and event loops. Savers and processes that share a store
+    see each other's newest checkpoints at once.
+
+    Args:
+        store: A store, a file's path, a URL (see `swarmstate.open`), or None
+            (or ":memory:") for a new store in memory.
+        serde: How values become bytes; `SwarmStateSerializer()` by default.
+        ttl: Seconds after which a thread that is no longer written to expires
+            as a whole; None (default) keeps threads for ever.
+        refresh_on_read: Whether reading a checkpoint also renews `ttl`.
+
+    A store that the saver opened itself is closed by `close()`; one that was
+    handed in is not. The saver is a context manager, sync and async.
+    """
+
+    store: BaseStore
+
+    def __init__(
+        self,
+        store: BaseStore | str | os.PathLike[str] | None = None,
+        *,
+        serde: SerializerProtocol | None = None,
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+    ) -> None:
+        super().__init__(serde=serde or SwarmStateSerializer())
+        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
+            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+        self._owns_store = not isinstance(store, BaseStore)
+        self.store = store if isinstance(store, BaseStore) else _open(store)
+        self.ttl = ttl
+        self.refresh_on_read = refresh_on_read
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+        """Return a saver on a path, a URL or ":memory:".
+
+        The result is a saver, and also a context manager, sync and async, that
+        closes it: the form that the savers of LangGraph are opened in.
+        """
+        return cls(conn_string, **options)
+
+    def setup(self) -> None:
+        """Do nothing: stores set themselves up. Kept for code written for other savers."""
+
+    def close(self) -> None:
+        """Close the store if this saver opened it."""
+        if self._owns_store:
+            self.store.close()
+
+    async def aclose(self) -> None:
+        """Close the store if this saver opened it."""
+        if self._owns_store:
+            await self.store.aclose()
+
+    def __enter__(self) -> Self:
+        """Return the saver."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the saver."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the saver."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the saver."""
+        await self.aclose()
+
+    def get_next_version(self, current: Any, channel: None = None) -> Any:
+        """Return a channel version greater than `current`, unique across forks.
+
+        A new thread gets strings in the form of LangGraph's own savers: a
+        counter and a random part. A thread whose versions are ints or floats
+        goes on with its type, because LangGraph compares the versions of a
+        checkpoint with each other; ints have no room for a random part, and
+        need none, since nothing is stored under a version.
+        """
+        if isinstance(current, float):
+            return math.floor(current) + 1 + random.random()
+        if isinstance(current, int):
+            return current + 1
+        count = 0 if current is None else int(current.partition(".")[0])
+        return f"{count + 1:032}.{random.random():016}"
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that `config` names, the latest without an id, or None.
+
+        Raises:
+            InvalidConfigError: The config names no thread.
+            CheckpointError: The checkpoint is damaged.
+        """
+        return self._run(self._reader().get(address_of(config)))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return a checkpoint as `get_tuple` does."""
+        return await self._arun(self._reader().get(address_of(config)))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield checkpoints, newest first over everything that is spanned.
+
+        Args:
+            config: The thread; with `checkpoint_ns` that namespace alone, without
+                it all of them. None spans all threads.
+            filter: Metadata keys and the values they must have.
+            before: Only checkpoints whose id is less than this config's.
+            limit: At most this many.
+        """
+        listing = self._listing(config, filter, before, limit)
+        while page := self._run(listing.page()):
+            yield from page
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Yield checkpoints as `list` does."""
+        listing = self._listing(config, filter, before, limit)
+        while page := await self._arun(listing.page()):
+            for found in page:
+                yield found
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whole or not at all, and return its config.
+
+        `new_versions` is not needed: what is in `channel_values` is stored as
+        it is now, and what is equal to something stored before is shared.
+
+        Raises:
+            InvalidConfigError: The config names no thread.
+            EncodeError: A value cannot be serialized; the thread is as it was.
+        """
+        address, batches = put_batches(self.serde, config, checkpoint, metadata, self.ttl)
+        self.store.write(batches)
+        return address.config()
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint as `put` does."""
+        address, batches = put_batches(self.serde, config, checkpoint, metadata, self.ttl)
+        await self.store.awrite(batches)
+        return address.config()
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store what a task wrote, for the case that its superstep does not complete.
+
+        Raises:
+            InvalidConfigError: The config names no thread or no checkpoint.
+            EncodeError: A value cannot be serialized; nothing was stored.
+        """
+        self.store.write(
+            put_writes_batches(self.serde, config, writes, task_id, task_path, self.ttl)
+        )
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store what a task wrote as `put_writes` does."""
+        await self.store.awrite(
+            put_writes_batches(self.serde, config, writes, task_id, task_path, self.ttl)
+        )
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete everything of a thread; an unknown one is no error."""
+        self._run(collecting.delete_thread(str(thread_id)))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete a thread as `delete_thread` does."""
+        await self._arun(collecting.delete_thread(str(thread_id)))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs, in all threads, with their writes.
+
+        Checkpoints that a kept checkpoint's DeltaChannels are rebuilt from stay.
+
+        Raises:
+            ConflictError: A thread was too busy; see `prune`.
+        """
+        self._run(collecting.delete_for_runs(self.serde, run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of runs as `delete_for_runs` does."""
+        await self._arun(collecting.delete_for_runs(self.serde, run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Make the target thread hold exactly what the source thread holds.
+
+        What the target held before is replaced. An unknown source changes nothing.
+        """
+        self._run(collecting.copy_thread(str(source_thread_id), str(target_thread_id)))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread as `copy_thread` does."""
+        await self._arun(collecting.copy_thread(str(source_thread_id), str(target_thread_id)))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete checkpoints of threads and the space that only they used.
+
+        Pending writes of kept checkpoints stay, and so do the ancestors that
+        their DeltaChannels are rebuilt from.
+
+        Args:
+            thread_ids: The threads; unknown ones are no error.
+            strategy: "keep_latest" keeps the newest checkpoint of each
+                checkpoint namespace, "delete" nothing.
+
+        Raises:
+            ValueError: The strategy is unknown.
+            ConflictError: A thread was written to all the time; nothing of it
+                was deleted.
+        """
+        for thread_id in thread_ids:
+            self._run(self._prune(str(thread_id), strategy))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete checkpoints as `prune` does."""
+        for thread_id in thread_ids:
+            await self._arun(self._prune(str(thread_id), strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what DeltaChannels are rebuilt from, as LangGraph's base class defines it."""
+        return self._run(delta_history(self.serde, address_of(config), channels))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what DeltaChannels are rebuilt from."""
+        return await self._arun(delta_history(self.serde, address_of(config), channels))
+
+    def threads(self, *, limit: int | None = None) -> Sequence[str]:
+        """Return the ids of the threads, that with the newest checkpoint first."""
+        return self._run(newest_threads(limit))
+
+    async def athreads(self, *, limit: int | None = None) -> Sequence[str]:
+        """Return the ids of the threads as `threads` does."""
+        return await self._arun(newest_threads(limit))
+
+    def _run(self, operation: Operation[T]) -> T:
+        return run(operation, self.store)
+
+    async def _arun(self, operation: Operation[T]) -> T:
+        return await arun(operation, self.store)
+
+    def _reader(self) -> Reader:
+        refresh = self.ttl if self.refresh_on_read else None
+        return Reader(self.serde, self.get_next_version, refresh)
+
+    def _listing(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Listing:
+        selection = Selection(filter=filter, limit=limit)
+        if config is not None:
+            thread_id, _, checkpoint_id = address_of(config)
+            checkpoint_ns = config["configurable"].get("checkpoint_ns")
+            selection = selection._replace(
+                thread_id=thread_id, checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id
+            )
+        if before is not None:
+            selection = selection._replace(
+                before=(before.get("configurable") or {}).get("checkpoint_id")
+            )
+        return Listing(self._reader(), self.serde, selection)
+
+    def _prune(self, thread_id: str, strategy: str) -> Operation[Any]:
+        if strategy == "delete":
+            return collecting.delete_thread(thread_id)
+        if strategy == "keep_latest":
+            return collecting.collect(self.serde, thread_id, collecting.keep_latest)
+        raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")
+
+
+def _open(store: str | os.PathLike[str] | None) -> BaseStore:
+    if store is None or store == ":memory:":
+        return Store()
+    if isinstance(store, str) and "://" in store:
+        return open_store(store)
+    return DiskStore(store)
