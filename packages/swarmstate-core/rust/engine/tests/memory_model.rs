@@ -105,6 +105,8 @@ impl Model {
 #[derive(Clone, Debug)]
 enum Operation {
     Write(Batch),
+    Put(String, String, Value, Option<Expiry>),
+    Delete(String, String),
     Read(Query),
     Copy(String, String),
     Wait(i64),
@@ -204,6 +206,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => batch().prop_map(Operation::Write),
         6 => query().prop_map(Operation::Read),
+        3 => (namespace(), name(), value(), expiry())
+            .prop_map(|(namespace, key, value, expiry)| Operation::Put(namespace, key, value, expiry)),
+        3 => (namespace(), name()).prop_map(|(namespace, key)| Operation::Delete(namespace, key)),
         1 => (namespace(), namespace()).prop_map(|(from, to)| Operation::Copy(from, to)),
         2 => (1..15_i64).prop_map(Operation::Wait),
         1 => Just(Operation::Snapshot),
@@ -272,6 +277,28 @@ fn run(operations: Vec<Operation>) {
                     Err(other) => panic!("{other}"),
                 }
             }
+            Operation::Put(namespace, key, value, expiry) => {
+                let expiry = absolute(expiry, now);
+                store
+                    .put(&namespace, &key, value.clone(), expiry, now)
+                    .unwrap();
+                let put = vec![(key, value)];
+                model.write(&Batch {
+                    namespace,
+                    put,
+                    expiry,
+                    ..Batch::default()
+                });
+            }
+            Operation::Delete(namespace, key) => {
+                let found = store.delete(&namespace, &key, now).unwrap();
+                assert_eq!(found, model.records(&namespace).contains_key(&key));
+                model.write(&Batch {
+                    namespace,
+                    delete: vec![key],
+                    ..Batch::default()
+                });
+            }
             Operation::Read(mut query) => {
                 query.expiry = absolute(query.expiry, now);
                 model.set_expiry(&query.namespace, query.expiry);
@@ -279,6 +306,7 @@ fn run(operations: Vec<Operation>) {
                 let records = model.records(&query.namespace);
                 for (key, value) in query.keys.iter().zip(&answers[0].values) {
                     assert_eq!(records.get(key).map(Vec::as_slice), value.as_deref());
+                    assert_eq!(&store.get(&query.namespace, key, now).unwrap(), value);
                 }
                 for (range, found) in query.ranges.iter().zip(&answers[0].ranges) {
                     let found: Vec<_> = found

@@ -109,8 +109,13 @@ impl Store {
         let namespace = plane::name(namespace, "namespace")?;
         let key = plane::name(key, "key")?;
         let encoded = Arc::from(self.codec.get().encode(value)?);
-        let now = self.clock.now(py)?;
-        let expiry = ttl.map_or(Ok(None), |ttl| plane::expiry(ttl, now))?;
+        let (now, expiry) = match ttl {
+            None => (self.now(py)?, None),
+            Some(ttl) => {
+                let now = self.clock.now(py)?;
+                (now, plane::expiry(ttl, now)?)
+            }
+        };
         self.engine
             .put(namespace, key, encoded, expiry, now)
             .map_err(to_py)
