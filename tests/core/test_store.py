@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,17 @@ def test_a_clock_may_call_stores() -> None:
     assert store.namespaces() == ["n"]
     other.set("clock", "seconds", 105.0)
     assert store.namespaces() == []
+
+
+def test_a_clock_that_refers_to_its_store_is_collected_with_it() -> None:
+    def make() -> weakref.ref[Store]:
+        store = Store(clock=lambda: float(bool(store)))
+        assert store.namespaces() == []
+        return weakref.ref(store)
+
+    gone = make()
+    gc.collect()
+    assert gone() is None
 
 
 def test_restore_is_atomic_over_all_namespaces() -> None:

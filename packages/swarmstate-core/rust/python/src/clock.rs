@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 /// The system's clock, or a Python callable that returns seconds since the Unix epoch.
@@ -20,6 +21,13 @@ impl Clock {
                 "clock must be a callable that returns seconds, not {}",
                 other.get_type().name()?
             ))),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::System => Ok(()),
+            Self::Callable(clock) => visit.call(clock),
         }
     }
 

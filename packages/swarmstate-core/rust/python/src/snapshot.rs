@@ -8,7 +8,10 @@ use swarmstate_engine as engine;
 
 use crate::plane;
 
-/// The records of a whole store at one moment. Made by `snapshot()` of a store.
+/// The records of a whole store, as they were when `snapshot()` returned it.
+///
+/// It never changes and outlives its store. One of a memory store shares its
+/// structure with the store, so that taking it costs the same whatever it holds.
 #[pyclass(frozen, module = "swarmstate")]
 pub(crate) struct Snapshot(pub(crate) engine::Snapshot);
 
@@ -26,36 +29,43 @@ impl Snapshot {
         Ok(Self(engine::Snapshot::of_records(id, taken_at, namespaces)))
     }
 
+    /// Which snapshot of its store this is, counted from 1.
     #[getter]
     fn id(&self) -> u64 {
         self.0.id()
     }
 
+    /// The id of the store's snapshot before this one; None for the first.
     #[getter]
     fn parent(&self) -> Option<u64> {
         self.0.parent()
     }
 
+    /// When it was taken, in seconds since the Unix epoch.
     #[getter]
     fn timestamp(&self) -> f64 {
         self.0.taken_at() as f64 / 1000.0
     }
 
+    /// The sum of the lengths of all encoded values, in bytes; counted at each call.
     #[getter]
     fn size_bytes(&self, py: Python<'_>) -> usize {
         py.detach(|| self.0.size_bytes())
     }
 
+    /// The `(namespace, key)` of every record, in order.
     #[getter]
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         addresses(py, py.detach(|| self.0.keys()))
     }
 
+    /// The namespaces, in order.
     #[getter]
     fn namespaces<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         names(py, py.detach(|| self.0.namespaces()))
     }
 
+    /// Return the encoded records of one namespace, in order of their keys.
     fn records<'py>(
         &self,
         py: Python<'py>,
@@ -68,6 +78,11 @@ impl Snapshot {
         Ok(records)
     }
 
+    /// Return what changed from `base` to this snapshot.
+    ///
+    /// A dict of three lists of `(namespace, key)`, each in order: "added" and
+    /// "removed" records, and those whose encoded values "changed". Parts that
+    /// the two share are skipped.
     fn diff<'py>(&self, py: Python<'py>, base: &Self) -> PyResult<Bound<'py, PyDict>> {
         let difference = py.detach(|| self.0.diff(&base.0));
         let lists = PyDict::new(py);

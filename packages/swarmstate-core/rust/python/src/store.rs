@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use swarmstate_engine::{Batch, MemoryStore, Value};
@@ -187,6 +188,11 @@ impl Store {
 
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.engine.close());
+    }
+
+    /// A clock may refer to the store that uses it.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clock.traverse(&visit)
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
