@@ -79,7 +79,7 @@ types: $(SYNCED) ## Check types, and the stub of the native module against the m
 
 .PHONY: bench
 bench: $(SYNCED) ## Measure against other savers and stores, and print a table
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: wheels
 wheels: $(SYNCED) ## Build the wheels and source archives into dist/ and try them in clean environments

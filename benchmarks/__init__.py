@@ -1,0 +1,1 @@
+"""Measurements beside other savers and stores; `python -m benchmarks --help`."""

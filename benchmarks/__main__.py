@@ -1,0 +1,170 @@
+"""Measure swarmstate beside other savers and stores, and print tables of ratios.
+
+Contenders run in turn, each in a fresh process, for several rounds; figures are
+medians. Every result that is timed is also checked. Raw results go to .benchmarks/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import environment, peer, plots
+from benchmarks.contenders import CONTENDERS
+from benchmarks.report import Table, replace_between
+from benchmarks.rounds import CACHE, ROOT, WORKSPACE_PYTHON, Rounds, run
+from benchmarks.scenarios import SCENARIOS
+
+
+class Benchmark(NamedTuple):
+    """A suite with its sizes.
+
+    Attributes:
+        suite: The module in `benchmarks.suites`.
+        help: What it measures, in one line.
+        parameters: What differs from the suite's own parameters.
+        contenders: Who takes part; all of the suite's by default.
+        rounds: How often each contender runs by default.
+    """
+
+    suite: str
+    help: str
+    parameters: Mapping[str, Any] = {}
+    contenders: Sequence[str] | None = None
+    rounds: int = 3
+
+
+# At 1,000 turns a saver that rewrites the history stores 7 GB.
+_LINEAR = (
+    "none",
+    "zero-cost",
+    "in-memory-delta",
+    "ours",
+    "sqlite-delta",
+    "ours-file",
+    "ours-file-normal",
+)
+
+BENCHMARKS = {
+    "small": Benchmark("small_state", "put and get of 20 messages", rounds=5),
+    "concurrent": Benchmark("concurrent", "the same from 8 threads on one file"),
+    "store": Benchmark("store", "set, get and snapshot of the in-memory store"),
+    "serializer": Benchmark("serializer", "encoding and decoding 1,000 messages"),
+    "growth": Benchmark("growth", "an agent's thread of 200 turns"),
+    "growth-1000": Benchmark("growth", "of 1,000 turns", {"turns": 1_000}, _LINEAR),
+    "files": Benchmark("growth", "100 files, one edited a turn", {"scenario": "files"}),
+    "images": Benchmark(
+        "growth", "images of 5 MB in messages", {"scenario": "images", "turns": 10}
+    ),
+    "steps": Benchmark("growth", "2,000 steps of small state", {"scenario": "steps", "turns": 100}),
+    "opaque": Benchmark("growth", "a dict of 200 KB that stays", {"scenario": "opaque"}),
+}
+DEFAULT = ("small", "concurrent", "store", "serializer", "growth")
+_DOCS = ROOT / "docs"
+_README_NOTE = """\
+All savers run the same graph in turn, and what they return is compared. `make bench` measures on
+your machine; [docs/benchmarks.md](docs/benchmarks.md) says what is measured and how."""
+
+
+def main() -> int:
+    """Run what the command line says; return the exit status."""
+    options = _parser().parse_args()
+    names = list(BENCHMARKS) if options.benchmarks == ["all"] else options.benchmarks or DEFAULT
+    CACHE.mkdir(exist_ok=True)
+    described = environment.describe(CACHE)
+    print("\n".join(described), flush=True)
+    for name in names:
+        benchmark = BENCHMARKS[name]
+        suite = import_module(f"benchmarks.suites.{benchmark.suite}")
+        parameters = {**suite.PARAMETERS, **benchmark.parameters}
+        rounds = run(
+            benchmark.suite,
+            _pythons(name, suite, options),
+            options.rounds or benchmark.rounds,
+            parameters,
+            progress=_progress,
+        )
+        _save(name, rounds, parameters, described)
+        if hasattr(suite, "check"):
+            suite.check(rounds)
+        tables: list[Table] = suite.tables(rounds, parameters)
+        print("", *tables, sep="\n\n", flush=True)
+        if options.update_docs:
+            _update_docs(name, rounds, parameters, tables, described)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:12} {item.help}" for name, item in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=f"benchmarks:\n{listed}\n  {'all':12} every one of them\n\n"
+        f"by default: {', '.join(DEFAULT)}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "benchmarks", nargs="*", choices=[*BENCHMARKS, "all"], default=[], metavar="benchmark"
+    )
+    parser.add_argument("--rounds", type=int, help="how often each contender runs")
+    parser.add_argument(
+        "--contender", action="append", help="measure only these; may be given several times"
+    )
+    parser.add_argument(
+        "--without-peer",
+        action="store_true",
+        help="leave out the PyPI release `swarmstate`, which is downloaded otherwise",
+    )
+    parser.add_argument(
+        "--update-docs",
+        action="store_true",
+        help="write tables and plots into docs/benchmarks.md and README.md",
+    )
+    return parser
+
+
+def _pythons(name: str, suite: Any, options: argparse.Namespace) -> dict[str, Path]:
+    """Return the contenders that take part and the Python that each runs in."""
+    benchmark = BENCHMARKS[name]
+    contenders = list(benchmark.contenders or suite.CONTENDER_NAMES)
+    scenario = {**suite.PARAMETERS, **benchmark.parameters}.get("scenario")
+    if scenario is not None and not SCENARIOS[scenario].has_delta:
+        contenders = [each for each in contenders if not CONTENDERS[each].delta]
+    if options.contender:
+        contenders = [each for each in contenders if each in options.contender]
+    of_peer = {each for each in contenders if each.startswith("peer")}
+    if options.without_peer:
+        contenders = [each for each in contenders if each not in of_peer]
+        of_peer = set()
+    peer_python = peer.ensure(CACHE) if of_peer else WORKSPACE_PYTHON
+    return {each: peer_python if each in of_peer else WORKSPACE_PYTHON for each in contenders}
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _save(name: str, rounds: Rounds, parameters: Any, described: list[str]) -> None:
+    content = {"environment": described, "parameters": parameters, "rounds": rounds.results}
+    (CACHE / f"{name}.json").write_text(json.dumps(content, indent=1))
+
+
+def _update_docs(
+    name: str, rounds: Rounds, parameters: Any, tables: list[Table], described: list[str]
+) -> None:
+    made_on = "Measured on: " + "; ".join(described) + "."
+    written = "\n\n".join([*map(str, tables), made_on])
+    replace_between(_DOCS / "benchmarks.md", name, written)
+    if name == "growth":
+        replace_between(ROOT / "README.md", "measured", f"{written}\n\n{_README_NOTE}")
+        plots.growth(rounds, parameters["turns"], _DOCS / "images")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The savers that are measured, and what makes two of them comparable.
+
+This module is imported in two environments: the project's, and that of the PyPI
+release which owns the same import name. So every contender imports what it
+needs only when it is opened.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+Saver = BaseCheckpointSaver[Any]
+
+
+class Opened(NamedTuple):
+    """An open saver.
+
+    Attributes:
+        saver: The saver; None is a run without one.
+        stored_bytes: Returns how many bytes it holds, None where that means nothing.
+    """
+
+    saver: Saver | None
+    stored_bytes: Callable[[], int | None]
+
+
+class Contender(NamedTuple):
+    """A saver in one configuration.
+
+    Attributes:
+        label: What tables call it.
+        keeps: What survives, "memory", "file, full" or "file, normal": only
+            contenders that keep the same are compared.
+        open: Opens it in a folder; opening it again finds what was stored.
+        peer: Whether it lives in the environment of the PyPI release.
+        delta: Whether the graph declares its messages as a DeltaChannel.
+    """
+
+    label: str
+    keeps: str
+    open: Callable[[Path], AbstractContextManager[Opened]]
+    peer: bool = False
+    delta: bool = False
+
+
+def _nothing() -> None:
+    return None
+
+
+@contextmanager
+def _open_none(folder: Path) -> Iterator[Opened]:
+    yield Opened(None, _nothing)
+
+
+@contextmanager
+def _open_zero_cost(folder: Path) -> Iterator[Opened]:
+    from benchmarks.zero_cost import ZeroCostSaver
+
+    yield Opened(ZeroCostSaver(), _nothing)
+
+
+@contextmanager
+def _open_in_memory(folder: Path) -> Iterator[Opened]:
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    saver = InMemorySaver()
+
+    def stored_bytes() -> int:
+        checkpoints = sum(
+            len(checkpoint[1]) + len(metadata[1])
+            for namespaces in saver.storage.values()
+            for stored in namespaces.values()
+            for checkpoint, metadata, _ in stored.values()
+        )
+        writes = sum(
+            len(value[1])
+            for by_task in saver.writes.values()
+            for _, _, value, _ in by_task.values()
+        )
+        return checkpoints + writes + sum(len(data) for _, data in saver.blobs.values())
+
+    yield Opened(saver, stored_bytes)
+
+
+def _sqlite(synchronous: str) -> Callable[[Path], AbstractContextManager[Opened]]:
+    @contextmanager
+    def open_sqlite(folder: Path) -> Iterator[Opened]:
+        from langgraph.checkpoint.sqlite import SqliteSaver
+
+        path = folder / "sqlite.db"
+        with SqliteSaver.from_conn_string(str(path)) as saver:
+            saver.setup()
+            saver.conn.execute(f"PRAGMA synchronous={synchronous}")
+            yield Opened(saver, lambda: _database_bytes(path))
+
+    return open_sqlite
+
+
+def _peer(*, disk: bool, incremental: bool) -> Callable[[Path], AbstractContextManager[Opened]]:
+    @contextmanager
+    def open_peer(folder: Path) -> Iterator[Opened]:
+        saver_class = import_module("swarmstate.integrations.langgraph").SwarmStateSaver
+        if not disk:
+            saver = saver_class(incremental=incremental)
+            yield Opened(saver, lambda: int(saver.store.snapshot().size_bytes))
+            return
+        path = folder / "peer.db"
+        store = import_module("swarmstate.backends.disk").DiskStore(str(path))
+        with closing(store):
+            yield Opened(saver_class(store, incremental=incremental), lambda: _database_bytes(path))
+
+    return open_peer
+
+
+@contextmanager
+def _open_ours_in_memory(folder: Path) -> Iterator[Opened]:
+    from langgraph.checkpoint.swarmstate import SwarmStateSaver
+    from swarmstate import Store
+
+    with closing(Store()) as store:
+        yield Opened(SwarmStateSaver(store), lambda: store.snapshot().size_bytes)
+
+
+def _ours(durability: Any) -> Callable[[Path], AbstractContextManager[Opened]]:
+    @contextmanager
+    def open_ours(folder: Path) -> Iterator[Opened]:
+        from langgraph.checkpoint.swarmstate import SwarmStateSaver
+        from swarmstate import DiskStore
+
+        path = folder / "ours.db"
+        with closing(DiskStore(path, durability=durability)) as store:
+            yield Opened(SwarmStateSaver(store), lambda: _database_bytes(path))
+
+    return open_ours
+
+
+def _database_bytes(path: Path) -> int:
+    """Return the size of a database as its readers see it.
+
+    That is the size of its file once the log is folded in, whatever part of it
+    happens to be in the log at this moment.
+    """
+    with closing(sqlite3.connect(path)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages) * int(size)
+
+
+MEMORY, FULL, NORMAL = "memory", "file, full", "file, normal"
+
+CONTENDERS = {
+    "none": Contender("no checkpointer", "nothing", _open_none),
+    "zero-cost": Contender("zero-cost saver", "nothing", _open_zero_cost),
+    "in-memory": Contender("InMemorySaver", MEMORY, _open_in_memory),
+    "in-memory-delta": Contender(
+        "InMemorySaver, DeltaChannel", MEMORY, _open_in_memory, delta=True
+    ),
+    "peer": Contender(
+        "PyPI swarmstate 0.11", MEMORY, _peer(disk=False, incremental=False), peer=True
+    ),
+    "peer-incremental": Contender(
+        "PyPI swarmstate 0.11, incremental",
+        MEMORY,
+        _peer(disk=False, incremental=True),
+        peer=True,
+    ),
+    "ours": Contender("swarmstate", MEMORY, _open_ours_in_memory),
+    "sqlite": Contender("SqliteSaver", FULL, _sqlite("FULL")),
+    "sqlite-delta": Contender("SqliteSaver, DeltaChannel", FULL, _sqlite("FULL"), delta=True),
+    "ours-file": Contender("swarmstate", FULL, _ours("full")),
+    "sqlite-normal": Contender("SqliteSaver", NORMAL, _sqlite("NORMAL")),
+    "peer-disk": Contender(
+        "PyPI swarmstate 0.11", NORMAL, _peer(disk=True, incremental=False), peer=True
+    ),
+    "ours-file-normal": Contender("swarmstate", NORMAL, _ours("normal")),
+}
+
+OURS = {MEMORY: "ours", FULL: "ours-file", NORMAL: "ours-file-normal"}
+"""Our contender for each kind of keeping: what the others are divided by."""

@@ -1,0 +1,64 @@
+"""Plots of the growth benchmark; they need the dependency group `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.rounds import Rounds, at
+
+
+def growth(rounds: Rounds, turns: int, folder: Path) -> list[Path]:
+    """Write time a turn and bytes stored over the turns as SVG; return the files.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is missing; the message says how to install it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    time, stored = folder / "growth-time.svg", folder / "growth-size.svg"
+    _plot(rounds, turns, "turn_seconds", 1e3, "ms a turn", time)
+    _plot(rounds, turns, "stored_bytes", 1e-6, "MB stored", stored)
+    return [time, stored]
+
+
+def _plot(rounds: Rounds, turns: int, what: str, scale: float, label: str, target: Path) -> None:
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    for name, results in rounds.results.items():
+        if results[0][what][-1] is None:
+            continue
+        tenths = range(len(results[0][what]))
+        values = [rounds.median(name, at(what, tenth)) * scale for tenth in tenths]
+        contender = CONTENDERS[name]
+        ours = name.startswith("ours")
+        axes.plot(
+            [turns * (tenth + 1) / len(values) for tenth in tenths],
+            values,
+            label=f"{contender.label} ({contender.keeps})",
+            linewidth=2.5 if ours else 1.2,
+            linestyle="-" if ours else "--",
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("turns on the thread")
+    axes.set_ylabel(label)
+    axes.grid(True, which="both", alpha=0.2)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    # Without a date and with fixed ids the file changes only when the results do.
+    figure.savefig(target, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "expected matplotlib for the plots, found none; run `uv sync --group bench`"
+        ) from error
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "swarmstate"
+    from matplotlib import pyplot
+
+    return pyplot

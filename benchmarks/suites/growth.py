@@ -1,0 +1,193 @@
+"""A compiled graph with one growing thread: what each turn costs, and what is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from benchmarks.contenders import CONTENDERS, OURS, Opened
+from benchmarks.report import Table, megabytes, milliseconds, ratio
+from benchmarks.rounds import Rounds, WrongResultError, at
+from benchmarks.scenarios import SCENARIOS, Scenario
+
+CONTENDER_NAMES = (
+    "none",
+    "zero-cost",
+    "in-memory",
+    "in-memory-delta",
+    "peer",
+    "ours",
+    "sqlite",
+    "sqlite-delta",
+    "ours-file",
+    "ours-file-normal",
+)
+PARAMETERS = {"scenario": "chat", "turns": 200}
+_CONFIG: Any = {"configurable": {"thread_id": "growing"}, "recursion_limit": 1_000}
+_HISTORY = 20
+
+
+def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[str, Any]:
+    """Return seconds a turn and bytes stored by tenth of the run, and what reading back takes.
+
+    "final" and "history" are digests of what was read back: of the state in the
+    end, and of the last states of the history.
+    """
+    chosen = CONTENDERS[contender]
+    script = SCENARIOS[scenario]
+    (folder / "warm-up").mkdir()
+    with chosen.open(folder / "warm-up") as opened:
+        _Run(script, opened, delta=chosen.delta).turns(2)
+    with chosen.open(folder) as opened:
+        run = _Run(script, opened, delta=chosen.delta)
+        run.turns(turns)
+        measured = {"total": sum(run.seconds), **run.by_tenth()}
+        if opened.saver is None:
+            return {**measured, "final": digest(run.state)}
+        final = _check_state(run, run.state)
+        started = perf_counter()
+        history = list(run.graph.get_state_history(_CONFIG, limit=_HISTORY))
+        measured["history_seconds"] = perf_counter() - started
+        measured["final"] = final
+        measured["history"] = digest([(found.values, found.next) for found in history])
+    if chosen.keeps.startswith("file"):
+        with chosen.open(folder) as opened:
+            _check_state(_Run(script, opened, delta=chosen.delta), run.state)
+    return measured
+
+
+class _Run:
+    """A graph in use.
+
+    Attributes:
+        graph: The compiled graph.
+        state: What the last turn returned.
+        seconds: How long each turn took.
+        stored: Bytes stored after each tenth of the turns.
+    """
+
+    def __init__(self, scenario: Scenario, opened: Opened, *, delta: bool) -> None:
+        self._scenario = scenario
+        self._opened = opened
+        self.graph = scenario.build(delta=delta).compile(checkpointer=opened.saver)
+        self.state: dict[str, Any] = {}
+        self.seconds: list[float] = []
+        self.stored: list[int | None] = []
+
+    def turns(self, turns: int) -> None:
+        remembers = self._opened.saver is not None
+        tenths = {turns * tenth // 10 for tenth in range(1, 11)}
+        for turn in range(turns):
+            given = (
+                self._scenario.given(turn)
+                if remembers
+                else self._scenario.given_with(self.state, turn)
+            )
+            started = perf_counter()
+            self.state = self.graph.invoke(given, _CONFIG)
+            self.seconds.append(perf_counter() - started)
+            if turn + 1 in tenths:
+                self.stored.append(self._opened.stored_bytes())
+
+    def by_tenth(self) -> dict[str, Any]:
+        count = len(self.stored)
+        bounds = [len(self.seconds) * tenth // count for tenth in range(count + 1)]
+        return {
+            "turn_seconds": [fmean(self.seconds[begin:end]) for begin, end in pairwise(bounds)],
+            "stored_bytes": self.stored,
+        }
+
+
+def _check_state(run: _Run, expected: dict[str, Any]) -> str:
+    found = digest(run.graph.get_state(_CONFIG).values)
+    if found != digest(expected):
+        raise WrongResultError("expected the stored state to be what the last turn returned")
+    return found
+
+
+def digest(value: object) -> str:
+    """Return a digest of a state that is the same in every process."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, BaseMessage):
+            return {"class": type(value).__name__, **value.model_dump()}
+        raise TypeError(f"expected a state of messages and plain values, found {type(value)}")
+
+    data = json.dumps(value, sort_keys=True, default=plain)
+    return hashlib.sha256(data.encode()).hexdigest()
+
+
+def check(rounds: Rounds) -> None:
+    """Check that all contenders ended with one state, and those with a history with one history.
+
+    Raises:
+        WrongResultError: They did not.
+    """
+    for what in ("final", "history"):
+        by_digest: dict[str, set[str]] = {}
+        for name, results in rounds.results.items():
+            for measured in results:
+                if what in measured:
+                    by_digest.setdefault(measured[what], set()).add(name)
+        if len(by_digest) > 1:
+            groups = "; ".join(", ".join(sorted(names)) for names in by_digest.values())
+            raise WrongResultError(f"expected one {what} of all, found several: {groups}")
+
+
+def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
+    """Return what turns cost, and what is stored and takes to be read back."""
+    scenario = parameters["scenario"]
+    described = (SCENARIOS[scenario].__doc__ or "").partition("\n")[0].rstrip(".")
+    title = f"{scenario}, {parameters['turns']:,} turns"
+    time = Table(
+        f"{title}: time. {described}",
+        [
+            "saver",
+            "keeps",
+            "total",
+            "÷ ours",
+            "÷ zero-cost",
+            "turn, first tenth",
+            "turn, last tenth",
+            "÷ ours",
+            "÷ zero-cost",
+        ],
+    )
+    stored = Table(
+        f"{title}: bytes stored, and reading back the last {_HISTORY} states",
+        ["saver", "keeps", "stored", "÷ ours", f"history of {_HISTORY}", "÷ ours", "÷ zero-cost"],
+    )
+    total, first, last = at("total"), at("turn_seconds", 0), at("turn_seconds", -1)
+    size, history = at("stored_bytes", -1), at("history_seconds")
+    for name, results in rounds.results.items():
+        contender = CONTENDERS[name]
+        ours = OURS.get(contender.keeps, "")
+        time.add(
+            contender.label,
+            contender.keeps,
+            milliseconds(rounds.median(name, total)),
+            ratio(rounds.ratio(name, ours, total)),
+            ratio(rounds.ratio(name, "zero-cost", total)),
+            milliseconds(rounds.median(name, first)),
+            milliseconds(rounds.median(name, last)),
+            ratio(rounds.ratio(name, ours, last)),
+            ratio(rounds.ratio(name, "zero-cost", last)),
+        )
+        if results[0]["stored_bytes"][-1] is not None:
+            stored.add(
+                contender.label,
+                contender.keeps,
+                megabytes(rounds.median(name, size)),
+                ratio(rounds.ratio(name, ours, size)),
+                milliseconds(rounds.median(name, history)),
+                ratio(rounds.ratio(name, ours, history)),
+                ratio(rounds.ratio(name, "zero-cost", history)),
+            )
+    return [time, stored]

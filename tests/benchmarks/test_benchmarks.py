@@ -1,0 +1,138 @@
+"""Each benchmark runs at its smallest size, and notices wrong results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import CheckpointTuple
+
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.contenders import CONTENDERS, FULL, Contender, Opened
+from benchmarks.report import replace_between
+from benchmarks.rounds import WORKSPACE_PYTHON, Rounds, WrongResultError, at, run
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.suites import growth, small_state
+from benchmarks.zero_cost import ZeroCostSaver
+
+SMALLEST: dict[str, dict[str, Any]] = {
+    "small_state": {"steps": 3},
+    "concurrent": {"threads": 2, "steps": 3},
+    "store": {"threads": [1, 2], "pairs": 20, "entries": [10]},
+    "serializer": {"messages": 8, "repetitions": 1},
+    "growth": {"turns": 3},
+}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_runs_and_compares(name: str, tmp_path: Path) -> None:
+    benchmark = BENCHMARKS[name]
+    suite = import_module(f"benchmarks.suites.{benchmark.suite}")
+    parameters = {**suite.PARAMETERS, **benchmark.parameters, **SMALLEST[benchmark.suite]}
+    has_delta = name not in {"steps", "opaque"}
+    results = {}
+    for contender in benchmark.contenders or suite.CONTENDER_NAMES:
+        if contender.startswith("peer") or (contender.endswith("delta") and not has_delta):
+            continue
+        folder = tmp_path / contender
+        folder.mkdir()
+        results[contender] = [suite.measure(contender, folder, **parameters)]
+    rounds = Rounds(results)
+    if hasattr(suite, "check"):
+        suite.check(rounds)
+    tables = suite.tables(rounds, parameters)
+    for label in {row[0] for table in tables for row in table.rows}:
+        assert any(label in str(table) for table in tables)
+    assert any(len(table.rows) == len(results) for table in tables)
+
+
+def test_measures_in_a_fresh_process() -> None:
+    parameters = {"scenario": "steps", "turns": 1}
+    rounds = run("growth", dict.fromkeys(["none", "in-memory"], WORKSPACE_PYTHON), 2, parameters)
+    growth.check(rounds)
+    assert [len(rounds.results[name]) for name in ("none", "in-memory")] == [2, 2]
+
+
+def test_a_failing_measurement_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="measuring nobody in growth failed"):
+        run("growth", {"nobody": WORKSPACE_PYTHON}, 1, {"scenario": "steps", "turns": 1})
+    assert "KeyError: 'nobody'" in capfd.readouterr().err
+
+
+class _Forgetful(ZeroCostSaver):
+    """Hands back the first value that it was ever given for a channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: dict[str, Any] = {}
+
+    def _complete(self, found: CheckpointTuple) -> CheckpointTuple:
+        complete = super()._complete(found)
+        values = complete.checkpoint["channel_values"]
+        values.update({name: self._first.setdefault(name, values[name]) for name in values})
+        return complete
+
+
+@contextmanager
+def _open_forgetful(folder: Path) -> Iterator[Opened]:
+    yield Opened(_Forgetful(), lambda: None)
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(CONTENDERS, "forgetful", Contender("forgetful", FULL, _open_forgetful))
+    return "forgetful"
+
+
+def test_small_state_notices_a_stale_value(forgetful: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongResultError, match="as it was put"):
+        small_state.measure(forgetful, tmp_path, steps=3)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_growth_notices_a_stale_value(forgetful: str, tmp_path: Path, scenario: str) -> None:
+    with pytest.raises(WrongResultError, match="what the last turn returned"):
+        growth.measure(forgetful, tmp_path, scenario=scenario, turns=3)
+
+
+@pytest.mark.parametrize("what", ["final", "history"])
+def test_growth_notices_that_contenders_differ(what: str) -> None:
+    same = {"final": "f", "history": "h"}
+    rounds = Rounds({"ours": [same, same], "sqlite": [same, {**same, what: "other"}]})
+    with pytest.raises(WrongResultError, match=f"one {what} of all"):
+        growth.check(rounds)
+
+
+def test_scenarios_say_the_same_in_every_process() -> None:
+    script = SCENARIOS["chat"]
+    assert [str(script.given(turn)) for turn in range(3)] == [
+        str(script.given(turn)) for turn in range(3)
+    ]
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    # The machine became ten times slower after the first round; the ratio stays.
+    slow, fast = [{"s": 4.0}, {"s": 40.0}, {"s": 40.0}], [{"s": 1.0}, {"s": 10.0}, {"s": 10.0}]
+    rounds = Rounds({"slow": slow, "fast": fast})
+    assert rounds.ratio("slow", "fast", at("s")) == 4.0
+    assert rounds.median("slow", at("s")) == 40.0
+    assert rounds.ratio("slow", "absent", at("s")) is None
+
+
+def test_docs_are_replaced_between_markers_only(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n")
+    replace_between(page, "a", "new")
+    assert page.read_text() == "before\n<!-- a: begin -->\nnew\n<!-- a: end -->\nafter\n"
+    with pytest.raises(ValueError, match="b: begin"):
+        replace_between(page, "b", "new")
+
+
+def test_every_benchmark_has_its_place_in_the_docs(request: pytest.FixtureRequest) -> None:
+    page = (request.config.rootpath / "docs" / "benchmarks.md").read_text()
+    for name in BENCHMARKS:
+        assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
