@@ -7,7 +7,8 @@ needs only when it is opened.
 
 from __future__ import annotations
 
-import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from importlib import import_module
@@ -141,16 +142,24 @@ def _ours(durability: Any) -> Callable[[Path], AbstractContextManager[Opened]]:
     return open_ours
 
 
+_PRINT_SIZE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+(pages,) = connection.execute("PRAGMA page_count").fetchone()
+(size,) = connection.execute("PRAGMA page_size").fetchone()
+print(pages * size)
+"""
+
+
 def _database_bytes(path: Path) -> int:
     """Return the size of a database as its readers see it.
 
     That is the size of its file once the log is folded in, whatever part of it
-    happens to be in the log at this moment.
+    happens to be in the log at this moment. Another process looks: two copies of
+    SQLite in one process would release each other's locks on the file.
     """
-    with closing(sqlite3.connect(path)) as connection:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int(pages) * int(size)
+    command = [sys.executable, "-c", _PRINT_SIZE, str(path)]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 MEMORY, FULL, NORMAL = "memory", "file, full", "file, normal"
