@@ -73,8 +73,8 @@ class Harness:
         """Return an open store.
 
         Args:
-            path: A directory of this test alone. A store that keeps its records
-                elsewhere derives from it a name that is as unique.
+            path: An existing directory of this test alone. A store that keeps its
+                records elsewhere derives from it a name that is as unique.
         """
         raise NotImplementedError(f"{type(self).__name__} must override make_store()")
 

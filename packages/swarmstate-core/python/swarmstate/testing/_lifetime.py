@@ -34,6 +34,12 @@ CALLS: list[Callable[[Any], Any]] = [
 ]
 
 
+def new_directory(path: Path) -> Path:
+    """Make a directory for one more store."""
+    path.mkdir()
+    return path
+
+
 class LifetimeContract(Harness):
     """From opening to closing and on."""
 
@@ -53,14 +59,14 @@ class LifetimeContract(Harness):
         plane.store.close()
 
     def test_a_store_closes_itself_as_a_context_manager(self, tmp_path: Path) -> None:
-        with self.make_store(tmp_path / "sync") as store:
+        with self.make_store(new_directory(tmp_path / "sync")) as store:
             store.set("n", "a", 1)
             assert store.get("n", "a") == 1
         with pytest.raises(StoreClosedError):
             store.get("n", "a")
 
         async def main() -> BaseStore:
-            async with self.make_store(tmp_path / "async") as store:
+            async with self.make_store(new_directory(tmp_path / "async")) as store:
                 await store.aset("n", "a", 1)
                 assert await store.aget("n", "a") == 1
             return store
@@ -71,7 +77,7 @@ class LifetimeContract(Harness):
     def test_stores_of_other_paths_see_nothing_of_each_other(
         self, plane: Plane, tmp_path: Path
     ) -> None:
-        with self.make_store(tmp_path / "other") as other:
+        with self.make_store(new_directory(tmp_path / "other")) as other:
             plane.set("n", "a", 1)
             assert other.namespaces() == []
             other.set("n", "a", 2)
@@ -81,7 +87,7 @@ class LifetimeContract(Harness):
         self, plane: Plane, tmp_path: Path
     ) -> None:
         plane.set_many("n", {"a": 1, "b": [2]})
-        with self.make_store(tmp_path / "other") as other:
+        with self.make_store(new_directory(tmp_path / "other")) as other:
             other.set("m", "a", 1)
             other.restore(plane.snapshot())
             assert other.namespaces() == ["n"]
