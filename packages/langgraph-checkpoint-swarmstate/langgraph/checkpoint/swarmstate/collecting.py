@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from langgraph.checkpoint.serde.types import TASKS
+
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end
 from swarmstate.errors import ConflictError
@@ -27,12 +29,21 @@ from .layout import (
     bucket_of,
     checkpoints_prefix,
     parse_checkpoint_key,
+    run_key,
     run_prefix,
     thread_namespace,
     time_key,
+    writes_of,
     writes_prefix,
 )
-from .records import StoredCheckpoint, decode_body, decode_checkpoint
+from .reading import SENDS_ARE_CHANNEL
+from .records import (
+    StoredCheckpoint,
+    decode_body,
+    decode_checkpoint,
+    decode_writes,
+    without_parent,
+)
 from .requests import Copy, Operation, Read, Write
 
 if TYPE_CHECKING:
@@ -52,12 +63,21 @@ class Checkpoint(NamedTuple):
     stored: StoredCheckpoint
     run_id: str | None
     delta_channels: frozenset[str]
+    sends_in_parent: bool
 
     @property
     def place(self) -> tuple[str, str | None]:
         """Its checkpoint namespace and id."""
         return self.stored.address.checkpoint_ns, self.stored.address.checkpoint_id
 
+    @property
+    def parent(self) -> tuple[str, str | None]:
+        """The place of its parent."""
+        return self.stored.address.checkpoint_ns, self.stored.parent
+
+
+Kept = dict[tuple[str, str | None], Checkpoint]
+"""Checkpoints to keep, by place."""
 
 Choice = Callable[[Sequence[Checkpoint]], Iterable[Checkpoint]]
 """Given the checkpoints of a thread in key order, returns those to keep."""
@@ -82,7 +102,7 @@ def copy_thread(source: str, target: str) -> Operation[None]:
     yield Copy(thread_namespace(source), thread_namespace(target))
     newest = max(parse_checkpoint_key(key)[0] for key, _ in here.ranges[0])
     added = [time_key(newest, target)]
-    added += [f"{key}/{target}" for key, _ in here.ranges[1]]
+    added += [run_key(key[len(RUNS) :], target) for key, _ in here.ranges[1]]
     yield Write(
         [
             Batch(
@@ -125,8 +145,9 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
     """Delete the checkpoints of a thread that `choose` does not keep.
 
     Kept besides: ancestors that a kept checkpoint's DeltaChannels are rebuilt
-    from, and pending writes of everything that is kept. Returns whether the
-    thread held any checkpoint.
+    from, the parent that holds its pending sends if it has an old format, and
+    pending writes of everything that is kept. A kept checkpoint whose parent
+    goes is left without one. Returns whether the thread held any checkpoint.
 
     Raises:
         ConflictError: The thread is written to so often that no attempt came
@@ -141,9 +162,11 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
         mark = COLLECTIONS + token_hex(8)
         yield Write([Batch(namespace, delete_ranges=(_MARKS,), put={mark: b""})])
         [answer] = yield Read([Query(namespace, (), _EVERYTHING)])
-        batches = _deletions(serde, thread_id, answer, choose, mark)
+        checkpoints = [_parse(serde, thread_id, *record) for record in answer.ranges[0]]
+        kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
+        yield from _keep_senders(checkpoints, kept)
         try:
-            yield Write(batches)
+            yield Write(_deletions(thread_id, answer, checkpoints, kept, mark))
         except ConflictError:
             continue
         return True
@@ -161,12 +184,16 @@ _EVERYTHING = (
 
 
 def _deletions(
-    serde: SerializerProtocol, thread_id: str, answer: Result, choose: Choice, mark: str
+    thread_id: str, answer: Result, checkpoints: Sequence[Checkpoint], kept: Kept, mark: str
 ) -> list[Batch]:
+    """Return what to write so that of all that `answer` holds only `kept` stays."""
     records, blobs, runs = answer.ranges
-    checkpoints = [_parse(serde, thread_id, key, record) for key, record in records]
-    kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
     dropped = [item for item in checkpoints if item.place not in kept]
+    orphans = {
+        key: without_parent(record)
+        for item, (key, record) in zip(checkpoints, records, strict=True)
+        if item.place in kept and item.stored.parent and item.parent not in kept
+    }
     live = {BLOBS + name for item in kept.values() for name in item.stored.blobs()}
     live |= {f"{RUNS}{item.run_id}" for item in kept.values()}
     deleted = [_key(item) for item in dropped]
@@ -177,11 +204,12 @@ def _deletions(
             thread_namespace(thread_id),
             delete=deleted,
             delete_ranges=[_MARKS, *((prefix, prefix_end(prefix)) for prefix in prefixes)],
+            put=orphans,
             expect=Expect(COLLECTIONS, mark),
         )
     ]
     stale = {time_key(str(checkpoint_id), thread_id) for _, checkpoint_id in _places(dropped)}
-    stale |= {f"{key}/{thread_id}" for key, _ in runs if key not in live}
+    stale |= {run_key(key[len(RUNS) :], thread_id) for key, _ in runs if key not in live}
     newest = max((str(checkpoint_id) for _, checkpoint_id in kept), default=None)
     present = {} if newest is None else {time_key(newest, thread_id): b""}
     if stale:
@@ -201,12 +229,11 @@ def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -
         stored,
         None if run_id is None else str(run_id),
         frozenset(delta.difference(stored.channels)),
+        body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL,
     )
 
 
-def _with_delta_ancestors(
-    checkpoints: Iterable[Checkpoint], kept: Iterable[Checkpoint]
-) -> dict[tuple[str, str | None], Checkpoint]:
+def _with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Checkpoint]) -> Kept:
     """Return what to keep by place: `kept`, and what its DeltaChannels are rebuilt from.
 
     A DeltaChannel is rebuilt from the nearest ancestor that stores its value
@@ -218,11 +245,27 @@ def _with_delta_ancestors(
         needed = item.delta_channels
         ancestor: Checkpoint | None = item
         while needed and ancestor is not None:
-            ancestor = by_place.get((item.place[0], ancestor.stored.parent))
+            ancestor = by_place.get(ancestor.parent)
             if ancestor is not None:
                 result[ancestor.place] = ancestor
                 needed = needed.difference(ancestor.stored.channels)
     return result
+
+
+def _keep_senders(checkpoints: Iterable[Checkpoint], kept: Kept) -> Operation[None]:
+    """Add to `kept` the parents that hold pending sends of checkpoints of an old format."""
+    by_place = {item.place: item for item in checkpoints}
+    wanted = {item.parent for item in kept.values() if item.sends_in_parent}
+    parents = [by_place[place] for place in wanted if place in by_place and place not in kept]
+    if not parents:
+        return
+    namespace = thread_namespace(parents[0].stored.address.thread_id)
+    ranges = [writes_of(item.stored.address) for item in parents]
+    [answer] = yield Read([Query(namespace, (), ranges)])
+    for item, records in zip(parents, answer.ranges, strict=True):
+        writes = decode_writes(item.stored.address, records)
+        if any(write.channel == TASKS for write in writes):
+            kept[item.place] = item
 
 
 def _index_keys(answer: Result, thread_id: str) -> list[str]:
@@ -230,7 +273,8 @@ def _index_keys(answer: Result, thread_id: str) -> list[str]:
     checkpoints, runs = answer.ranges
     ids = {bucket_of(parse_checkpoint_key(key)[0]) for key, _ in checkpoints}
     return sorted(
-        {time_key(bucket, thread_id) for bucket in ids} | {f"{key}/{thread_id}" for key, _ in runs}
+        {time_key(bucket, thread_id) for bucket in ids}
+        | {run_key(key[len(RUNS) :], thread_id) for key, _ in runs}
     )
 
 

@@ -15,7 +15,7 @@ from .layout import (
     checkpoints_prefix,
     parse_checkpoint_key,
     thread_namespace,
-    writes_prefix,
+    writes_of,
 )
 from .records import StoredCheckpoint, decode_checkpoint, decode_value, decode_writes
 from .requests import Operation, Read
@@ -57,7 +57,7 @@ def delta_history(
     query = Query(
         thread_namespace(address.thread_id),
         [BLOBS + name for name in names],
-        [_writes_of(stored.address) for stored, _ in path],
+        [writes_of(stored.address) for stored, _ in path],
     )
     [answer] = yield Read([query])
     for (stored, wanted), records in zip(reversed(path), reversed(answer.ranges), strict=True):
@@ -119,7 +119,3 @@ class _Chain:
     def _keep(self, checkpoint_id: str, record: bytes) -> None:
         address = self._address._replace(checkpoint_id=checkpoint_id)
         self._read[checkpoint_id] = decode_checkpoint(address, record)
-
-
-def _writes_of(address: Address) -> Range:
-    return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))

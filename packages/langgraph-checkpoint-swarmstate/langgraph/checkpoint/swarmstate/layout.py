@@ -26,7 +26,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swarmstate.errors import InvalidConfigError
+from swarmstate import Range
+from swarmstate.errors import InvalidConfigError, InvalidNameError
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -102,7 +103,13 @@ def unescape(part: str) -> str:
 
 
 def thread_namespace(thread_id: str) -> str:
-    """Return the namespace that holds a thread."""
+    """Return the namespace that holds a thread.
+
+    Raises:
+        InvalidNameError: The thread has no name.
+    """
+    if not thread_id:
+        raise InvalidNameError("expected a thread_id of at least one character, found ''")
     return f"{THREADS}{thread_id}"
 
 
@@ -120,6 +127,11 @@ def parse_checkpoint_key(key: str) -> tuple[str, str]:
 def writes_prefix(checkpoint_ns: str, checkpoint_id: str) -> str:
     """Return what the keys of a checkpoint's pending writes start with."""
     return f"write/{escape(checkpoint_ns)}/{escape(checkpoint_id)}/"
+
+
+def writes_of(address: Address) -> Range:
+    """Return the range of a checkpoint's pending writes."""
+    return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))
 
 
 def parse_write_key(key: str) -> tuple[str, int]:
@@ -142,6 +154,11 @@ def parse_time_key(key: str) -> tuple[str, str]:
     """Return `(bucket, thread_id)` of a time index key."""
     bucket, _, thread_id = key[len(TIMES) :].partition(_BUCKET_END)
     return bucket, thread_id
+
+
+def run_key(run_id: str, thread_id: str) -> str:
+    """Return the index key that says: this run wrote to this thread."""
+    return f"{run_prefix(run_id)}{thread_id}"
 
 
 def run_prefix(run_id: str) -> str:

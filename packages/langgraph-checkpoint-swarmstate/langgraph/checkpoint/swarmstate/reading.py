@@ -17,7 +17,7 @@ from .layout import (
     checkpoints_prefix,
     parse_checkpoint_key,
     thread_namespace,
-    writes_prefix,
+    writes_of,
 )
 from .records import (
     StoredCheckpoint,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 # Before this version of its format LangGraph kept pending sends apart from the channels.
-_SENDS_ARE_CHANNEL = 4
+SENDS_ARE_CHANNEL = 4
 
 _ATTEMPTS = 3
 
@@ -101,7 +101,7 @@ class Reader:
             checkpoint_id, _ = parse_checkpoint_key(key)
             return decode_checkpoint(address._replace(checkpoint_id=checkpoint_id), record), None
         key = prefix + address.checkpoint_id
-        [answer] = yield Read([Query(namespace, (key,), (_writes_of(address),), self._refresh)])
+        [answer] = yield Read([Query(namespace, (key,), (writes_of(address),), self._refresh)])
         record = answer.values[0]
         if record is None:
             return None, None
@@ -191,15 +191,15 @@ class _Pending:
         self.body: dict[str, Any]
         self.metadata: CheckpointMetadata
         self.body, self.metadata = decode_body(serde, stored)
-        version = self.body.get("v", _SENDS_ARE_CHANNEL)
+        version = self.body.get("v", SENDS_ARE_CHANNEL)
         self._parent = (
             stored.address._replace(checkpoint_id=stored.parent)
-            if stored.parent is not None and version < _SENDS_ARE_CHANNEL
+            if stored.parent is not None and version < SENDS_ARE_CHANNEL
             else None
         )
-        self.ranges = [_writes_of(stored.address)] if writes is None else []
+        self.ranges = [writes_of(stored.address)] if writes is None else []
         if self._parent is not None:
-            self.ranges.append(_writes_of(self._parent))
+            self.ranges.append(writes_of(self._parent))
 
     def take(self, answers: Any) -> None:
         """Take the answers to `ranges` from an iterator of them."""
@@ -214,7 +214,3 @@ def parent_config(stored: StoredCheckpoint) -> Any:
     if stored.parent is None:
         return None
     return stored.address._replace(checkpoint_id=stored.parent).config()
-
-
-def _writes_of(address: Address) -> Range:
-    return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))

@@ -126,6 +126,11 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
     )
 
 
+def without_parent(record: bytes) -> bytes:
+    """Return a checkpoint's record with its parent taken out."""
+    return dumps({**loads(record), "parent": None})
+
+
 def decode_body(
     serde: SerializerProtocol, stored: StoredCheckpoint
 ) -> tuple[dict[str, Any], CheckpointMetadata]:

@@ -20,7 +20,7 @@ from .layout import (
     bucket_of,
     checkpoints_prefix,
     escape,
-    run_prefix,
+    run_key,
     thread_namespace,
     time_key,
     writes_prefix,
@@ -60,7 +60,7 @@ def put_batches(
     run_id = merged.get("run_id")
     if run_id is not None:
         added[f"{RUNS}{run_id}"] = b""
-        index[f"{run_prefix(str(run_id))}{thread_id}"] = b""
+        index[run_key(str(run_id), thread_id)] = b""
     batches = [
         Batch(
             thread_namespace(thread_id),

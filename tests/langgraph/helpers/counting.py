@@ -1,0 +1,65 @@
+"""A store that counts its round trips and hands everything on to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarmstate.base import BaseStore, Batch, Query, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CountingStore"]
+
+
+class CountingStore(BaseStore):
+    """Passes every call to `inner`; `trips` names the calls since the last `reset`."""
+
+    def __init__(self, inner: BaseStore) -> None:
+        self.inner = inner
+        self.trips: list[str] = []
+
+    def reset(self) -> None:
+        self.trips.clear()
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        self.trips.append("read")
+        return self.inner.read(queries)
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        self.trips.append("write")
+        self.inner.write(batches)
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        self.trips.append("read")
+        return await self.inner.aread(queries)
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        self.trips.append("write")
+        await self.inner.awrite(batches)
+
+    def namespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        self.trips.append("namespaces")
+        return self.inner.namespaces(prefix, after=after, limit=limit)
+
+    async def anamespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        self.trips.append("namespaces")
+        return await self.inner.anamespaces(prefix, after=after, limit=limit)
+
+    def copy(self, source: str, target: str) -> None:
+        self.trips.append("copy")
+        self.inner.copy(source, target)
+
+    async def acopy(self, source: str, target: str) -> None:
+        self.trips.append("copy")
+        await self.inner.acopy(source, target)
+
+    def close(self) -> None:
+        self.inner.close()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

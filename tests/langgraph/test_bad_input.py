@@ -1,0 +1,163 @@
+"""What cannot be done is refused with one clear exception, and nothing is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+)
+from swarmstate.errors import (
+    InvalidNameError,
+    StoreClosedError,
+    StoreError,
+    StoreFormatError,
+    SwarmStateError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(), mode)
+    yield driver
+    driver.close()
+
+
+def _use(path: Path) -> None:
+    """Open a saver on `path` and use it: where a bad path is noticed is not promised."""
+    saver = SwarmStateSaver(path)
+    try:
+        saver.get_tuple(at())
+        saver.put(at(), make_checkpoint(), make_metadata(), {})
+    finally:
+        saver.close()
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=tmp_path.name):
+        _use(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="missing"):
+        _use(tmp_path / "missing" / "agents.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database" * 1000, b"x", b"SQLite format 3\x00" + b"\xff" * 4096]
+)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(StoreFormatError, match=r"notes\.txt"):
+        _use(path)
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE checkpoints (thread_id TEXT)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreFormatError, match=r"other\.db"):
+        _use(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"configurable": {}}, {"configurable": {"thread_id": None}}, {"configurable": None}],
+)
+def test_a_missing_thread_id_is_named(driver: Driver, config: Any) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: driver.get_tuple(config),
+        lambda: driver.list(config),
+        lambda: driver.put(config, make_checkpoint(), make_metadata(), {}),
+        lambda: driver.put_writes(config, [("a", 1)], "task"),
+        lambda: driver.delta_history(config, ["a"]),
+    ]
+    for call in calls:
+        with pytest.raises(SwarmStateError, match="thread_id"):
+            call()
+    assert driver.list(None) == []
+
+
+def test_writes_without_a_checkpoint_id_are_refused(driver: Driver) -> None:
+    with pytest.raises(SwarmStateError, match="checkpoint_id"):
+        driver.put_writes(at(), [("a", 1)], "task")
+    assert driver.list(None) == []
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", "a\ud800b"], ids=["empty", "nul", "surrogate"])
+def test_thread_ids_that_cannot_be_stored_are_refused(driver: Driver, name: str) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: driver.get_tuple(at(name)),
+        lambda: driver.put(at(name), make_checkpoint(), make_metadata(), {}),
+        lambda: driver.put_writes(at(name, "", "id"), [("a", 1)], "task"),
+        lambda: driver.delete_thread(name),
+        lambda: driver.copy_thread("t", name),
+        lambda: driver.prune([name]),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidNameError):
+            call()
+    assert driver.list(None) == []
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "a\ud800b"], ids=["nul", "surrogate"])
+def test_namespaces_that_cannot_be_stored_are_refused(driver: Driver, name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        driver.put(at("t", name), make_checkpoint(), make_metadata(), {})
+    assert driver.list(None) == []
+
+
+def test_unserialisable_values_are_named(driver: Driver) -> None:
+    class Unknown:
+        __slots__ = ()
+
+    branch = Branch(driver)
+    branch.put(a=1)
+    with pytest.raises(SwarmStateError, match="Unknown"):
+        branch.put(bad=[Unknown()])
+    with pytest.raises(SwarmStateError, match="Unknown"):
+        driver.put_writes(branch.config, [("bad", Unknown())], "task")
+    with pytest.raises(SwarmStateError, match="Unknown"):
+        driver.put(at(), make_checkpoint(), make_metadata(bad=Unknown()), {})
+    assert len(driver.list(None)) == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_closed_saver_says_so(tmp_path: Path, kind: str) -> None:
+    saver = SwarmStateSaver() if kind == "memory" else SwarmStateSaver(tmp_path / "agents.db")
+    config = saver.put(at(), make_checkpoint(), make_metadata(), {})
+    saver.close()
+    saver.close()
+    calls: list[Callable[[], Any]] = [
+        lambda: saver.get_tuple(at()),
+        lambda: saver.get_tuple(config),
+        lambda: list(saver.list(at())),
+        lambda: saver.put(at(), make_checkpoint(), make_metadata(), {}),
+        lambda: saver.put_writes(config, [("a", 1)], "task"),
+        lambda: saver.delete_thread("t"),
+        lambda: asyncio.run(saver.aget_tuple(at())),
+    ]
+    for call in calls:
+        with pytest.raises(StoreClosedError, match="closed"):
+            call()

@@ -1,0 +1,86 @@
+"""The index of threads is derived: whatever it says, no thread is lost or invented."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
+from swarmstate import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INDEX = "langgraph-index"
+
+
+@pytest.fixture
+def store() -> swarmstate.Store:
+    return swarmstate.Store()
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(store: swarmstate.Store, request: pytest.FixtureRequest) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(store), mode)
+    yield driver
+    driver.close()
+
+
+def _fill(driver: Driver) -> list[str]:
+    """Put checkpoints into threads in turn; return their ids, newest first."""
+    branches = [Branch(driver, f"t{n}") for n in range(5)]
+    order = [branches[n % 5].put({"run_id": f"r{n % 3}"}, n=n) for n in range(15)]
+    return [thread_of(config)[2] for config in reversed(order)]
+
+
+def _listed(driver: Driver) -> list[str]:
+    return [item.checkpoint["id"] for item in driver.list(None)]
+
+
+def test_a_lost_index_loses_no_thread(driver: Driver, store: swarmstate.Store) -> None:
+    newest = _fill(driver)
+    store.write([Batch(INDEX, clear=True)])
+    assert _listed(driver) == newest
+    for name in ("t0", "t1"):
+        driver.delete_thread(name)
+    assert len(_listed(driver)) == 9
+
+
+def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: swarmstate.Store) -> None:
+    _fill(driver)
+    for n in range(4):
+        store.write([Batch(f"langgraph:t{n}", clear=True)])
+    assert {thread_of(item.config)[0] for item in driver.list(None)} == {"t4"}
+    driver.delete_for_runs(["r0", "r1", "r2"])
+    assert _listed(driver) == []
+    for n in range(4):
+        driver.delete_thread(f"t{n}")
+
+
+def test_a_thread_that_goes_on_after_its_deletion_is_listed(driver: Driver) -> None:
+    branch = Branch(driver)
+    branch.put(a=1)
+    driver.delete_thread("t")
+    branch.put(a=2)  # as by a run that the deletion did not stop
+    assert _listed(driver) == [branch.id]
+    assert driver.load(at()).checkpoint["channel_values"] == {"a": 2}
+
+
+@pytest.mark.parametrize("run", ["a/b", "50%", "%2F", "a/", "x" * 300, "é\n", "*"])
+def test_runs_may_be_named_anything(driver: Driver, store: swarmstate.Store, run: str) -> None:
+    for thread in ("t", "t/b", "u"):
+        branch = Branch(driver, thread)
+        branch.put({"run_id": run}, a=1)
+        branch.put({"run_id": "other"}, a=2)
+    driver.copy_thread("t", "copy")
+    driver.delete_thread("u")
+    driver.delete_for_runs([run])
+    assert {item.metadata["run_id"] for item in driver.list(None)} == {"other"}
+    assert len(driver.list(None)) == 3
+    for thread in ("t", "t/b", "copy"):
+        driver.delete_thread(thread)
+    assert store.namespaces() == []

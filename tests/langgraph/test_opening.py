@@ -1,0 +1,125 @@
+"""The ways to open a saver, and what it says of its threads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+)
+from swarmstate.errors import StoreClosedError, UnknownSchemeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(), mode)
+    yield driver
+    driver.close()
+
+
+def _targets(folder: Path) -> dict[str, Any]:
+    return {
+        "str": str(folder / "a.db"),
+        "path": folder / "a.db",
+        "url": f"disk://{folder / 'a.db'}",
+    }
+
+
+@pytest.mark.parametrize("kind", ["str", "path", "url"])
+def test_a_file_keeps_its_threads(tmp_path: Path, kind: str) -> None:
+    target = _targets(tmp_path)[kind]
+    saver = SwarmStateSaver(target)
+    graphs.counter(saver).invoke({"n": 0}, at())
+    saver.close()
+    assert (tmp_path / "a.db").is_file()
+    again = SwarmStateSaver(target)
+    assert graphs.counter(again).get_state(at()).values["n"] == 3
+    again.close()
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saver = SwarmStateSaver("agents.db")
+    saver.put(at(), make_checkpoint(), make_metadata(), {})
+    saver.close()
+    assert (tmp_path / "agents.db").is_file()
+
+
+def test_memory_is_each_savers_own() -> None:
+    for saver in (SwarmStateSaver(), SwarmStateSaver(":memory:"), SwarmStateSaver("memory://")):
+        assert saver.get_tuple(at()) is None
+        saver.put(at(), make_checkpoint(), make_metadata(), {})
+        assert len([*saver.list(None)]) == 1
+
+
+def test_a_store_handed_in_is_shared_and_stays_open() -> None:
+    store = swarmstate.Store()
+    first, second = SwarmStateSaver(store), SwarmStateSaver(store)
+    first.put(at(), make_checkpoint({"a": 1}), make_metadata(), {"a": 1})
+    first.close()
+    found = second.get_tuple(at())
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"a": 1}
+    store.close()
+    with pytest.raises(StoreClosedError):
+        second.get_tuple(at())
+
+
+@pytest.mark.parametrize("kind", ["str", "url"])
+def test_from_conn_string_as_a_context_manager(tmp_path: Path, kind: str) -> None:
+    target = _targets(tmp_path)[kind]
+    with SwarmStateSaver.from_conn_string(target) as saver:
+        saver.put(at(), make_checkpoint({"a": 1}), make_metadata(), {"a": 1})
+    with pytest.raises(StoreClosedError):
+        saver.get_tuple(at())
+
+    async def main() -> None:
+        async with SwarmStateSaver.from_conn_string(target) as saver:
+            found = await saver.aget_tuple(at())
+            assert found is not None
+            await saver.adelete_thread("t")
+        with pytest.raises(StoreClosedError):
+            await saver.aget_tuple(at())
+
+    asyncio.run(main())
+
+
+def test_an_unknown_scheme_is_named() -> None:
+    with pytest.raises(UnknownSchemeError, match="nosuch"):
+        SwarmStateSaver("nosuch://host")
+
+
+def test_threads_are_newest_first(driver: Driver) -> None:
+    def threads(**options: Any) -> list[str]:
+        if driver.mode == "sync":
+            return [*driver.saver.threads(**options)]  # type: ignore[attr-defined]
+        found = driver.run(driver.saver.athreads(**options))  # type: ignore[attr-defined]
+        return [*found]
+
+    assert threads() == []
+    names = [f"t{n}" for n in range(6)] + ["a/b", "%2F", "x" * 300]
+    for name in names:
+        Branch(driver, name).put(a=1)
+    Branch(driver, "t1", "child").put(a=1)  # newer than all others
+    newest = ["t1", *(name for name in reversed(names) if name != "t1")]
+    assert threads() == newest
+    assert threads(limit=2) == newest[:2]
+    assert threads(limit=0) == []
+    driver.delete_thread("t1")
+    driver.copy_thread("t0", "copy")
+    assert set(threads()) == {*names, "copy"} - {"t1"}
+    driver.put_writes(at("writes only", "", "id"), [("a", 1)], "task")
+    assert "writes only" not in threads()
