@@ -48,7 +48,7 @@ def difference(root: Path) -> list[str]:
         Lines of a unified diff, none if they are equal.
 
     Raises:
-        subprocess.CalledProcessError: `root` is no work tree or has no lock staged.
+        subprocess.CalledProcessError: `root` is no work tree, or git has no lock in its index.
     """
     staged = subprocess.run(
         ["git", "show", f":{LOCK}"], cwd=root, check=True, stdout=subprocess.PIPE
