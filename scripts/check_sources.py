@@ -1,6 +1,6 @@
 """Check rules of the sources that no linter knows.
 
-- A module of a package has one subject: at most 400 lines.
+- A module of a package has one subject: about 400 lines, at most 450.
 - No tracked file names the host of a package registry. Which hosts those are
   is read from the full lock that uv keeps in the work tree; Cargo.lock is left
   as cargo writes it.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MAX_LINES = 400
+MAX_LINES = 450
 _HOST = re.compile(rb'\b(?:url|registry) = "[a-z]+://(?:[^/"@]*@)?([^/":]+)')
 
 

@@ -1,0 +1,88 @@
+"""Try the built wheels as a user gets them: in clean environments, on several Pythons.
+
+    check_wheels.py DIST --uv UV
+
+Each environment gets the wheels of DIST and their dependencies from the
+configured index, nothing of this work tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+# Tried besides the one in use, where they are installed: the oldest supported and a newer one.
+OTHER_PYTHONS = ("3.10", "3.13")
+NAMESPACES = ("langgraph/__init__.py", "langgraph/checkpoint/__init__.py")
+SMOKE = Path(__file__).resolve().parent / "smoke.py"
+
+
+def check_contents(wheel: Path) -> None:
+    """Raise `ValueError` if the wheel's name or content is not what it should be."""
+    names = zipfile.ZipFile(wheel).namelist()
+    if not any(name.endswith("/py.typed") for name in names):
+        raise ValueError(f"{wheel.name}: expected a py.typed, found none")
+    for name in NAMESPACES:
+        if name in names:
+            raise ValueError(f"{wheel.name}: {name} would hide LangGraph's own packages")
+    if wheel.name.startswith("swarmstate_core-") and "-cp310-abi3-" not in wheel.name:
+        raise ValueError(f"{wheel.name}: expected the tag cp310-abi3: one wheel for all Pythons")
+
+
+def find_python(version: str) -> str | None:
+    """Return the path of an installed Python `version`, pyenv's included, or None."""
+    name = f"python{version}"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for candidate in (shutil.which(name), *sorted(pyenv.glob(f"{version}.*/bin/{name}"))):
+        # pyenv puts a stub on the path for versions that are installed but not active.
+        if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
+            return str(candidate)
+    return None
+
+
+def try_wheels(wheels: list[Path], python: str, uv: str) -> None:
+    """Install `wheels` into a new environment and run the smoke test there."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
+        interpreter = f"{folder}/venv/bin/python"
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", interpreter, *wheels], check=True
+        )
+        # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
+        subprocess.run([interpreter, "-I", "-W", "error", SMOKE], cwd=folder, check=True)
+
+
+def main() -> int:
+    """Check every wheel, then try them together; return the exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("dist", type=Path)
+    parser.add_argument("--uv", default=shutil.which("uv"), required=shutil.which("uv") is None)
+    arguments = parser.parse_args()
+    uv = str(Path(arguments.uv).resolve())
+    wheels = sorted(arguments.dist.resolve().glob("*.whl"))
+    if not wheels:
+        print(f"{arguments.dist}: expected wheels, found none: run make wheels", file=sys.stderr)
+        return 1
+    for wheel in wheels:
+        check_contents(wheel)
+        print(f"{wheel.name}: contents are right")
+    pythons: dict[str, str | None] = {platform.python_version(): sys.executable}
+    pythons |= {version: find_python(version) for version in OTHER_PYTHONS}
+    for version, python in pythons.items():
+        if python is None:
+            print(f"Python {version}: not installed here, skipped")
+        else:
+            try_wheels(wheels, python, uv)
+            print(f"Python {version}: installs, imports and runs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

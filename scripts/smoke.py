@@ -1,0 +1,27 @@
+"""What a user's first minute needs; `check_wheels.py` runs it on installed wheels."""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution, entry_points
+from pathlib import Path
+
+import swarmstate
+
+for name in ("swarmstate-core", "langgraph-checkpoint-swarmstate"):
+    files = [str(file) for file in distribution(name).files or []]
+    assert any(file.endswith("py.typed") for file in files), f"{name}: no py.typed"
+assert "site-packages" in Path(swarmstate.__file__).parts, swarmstate.__file__
+for entry_point in entry_points(group="swarmstate.stores"):
+    assert callable(entry_point.load()), entry_point
+
+# The adapter shares the package `langgraph.checkpoint` with LangGraph's own distribution.
+from langgraph.checkpoint.base import empty_checkpoint  # noqa: E402
+from langgraph.checkpoint.swarmstate import SwarmStateSaver  # noqa: E402
+
+checkpoint = empty_checkpoint()
+with SwarmStateSaver.from_conn_string("smoke.db") as saver:
+    saver.put({"configurable": {"thread_id": "1", "checkpoint_ns": ""}}, checkpoint, {}, {})
+with SwarmStateSaver.from_conn_string("smoke.db") as saver:
+    found = saver.get_tuple({"configurable": {"thread_id": "1"}})
+assert found is not None
+assert found.checkpoint["id"] == checkpoint["id"]

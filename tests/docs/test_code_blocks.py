@@ -1,0 +1,64 @@
+"""What the documentation shows runs, and the commands it names exist."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    page.relative_to(ROOT)
+    for pattern in ("*.md", "docs/*.md", "packages/*/README.md")
+    for page in ROOT.glob(pattern)
+)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def blocks(page: Path, language: str) -> list[tuple[int, str]]:
+    """Return the number of the line before each block of `language`, and its text."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, found.start(2)), found[2])
+        for found in BLOCK.finditer(text)
+        if found[1] == language
+    ]
+
+
+def test_the_main_pages_are_found() -> None:
+    assert {Path("README.md"), Path("docs/guide.md"), Path("docs/operations.md")} <= set(PAGES)
+    assert blocks(Path("README.md"), "python")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: str(page)
+)
+def test_python_blocks_run_in_order(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("documentation")
+    # Classes that a page defines are found again by their module's name.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for line, source in blocks(page, "python"):
+        # Empty lines before the source make tracebacks name the page's own lines.
+        code = compile("\n" * line + source, ROOT / page, "exec", dont_inherit=True)
+        exec(code, module.__dict__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page))
+def test_make_targets_exist(page: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"(?:^|`|&& )make ([a-z-]+)", text, re.MULTILINE)
+    assert set(named) <= TARGETS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page))
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
