@@ -13,7 +13,6 @@ BIN := $(VENV)/bin
 UV := .tools/bin/uv
 CORE := packages/swarmstate-core
 SYNCED := $(VENV)/.synced
-PYTHON_SOURCES := packages tests examples benchmarks scripts
 TYPED := $(wildcard packages/*/python packages/*/langgraph tests examples benchmarks scripts)
 
 # What the environment is built from; Python sources are not: packages are installed in place.
