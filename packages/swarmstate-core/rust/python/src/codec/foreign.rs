@@ -158,9 +158,6 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     {
         return class(ext::CONSTRUCT_KWARGS, dataclass_kwargs(obj, &fields)?, None);
     }
-    if is_loaded_instance(obj, "langgraph.store.base", "Item")? {
-        return class(ext::CONSTRUCT_KWARGS, slots(obj)?, None);
-    }
     if is_loaded_instance(obj, "numpy", "ndarray")? {
         return numpy::reduce(obj);
     }
@@ -212,24 +209,6 @@ fn dataclass_kwargs<'py>(
             .is(marker.bind(py))
         {
             kwargs.set_item(&name, obj.getattr(name.cast::<PyString>()?)?)?;
-        }
-    }
-    Ok(kwargs.into_any())
-}
-
-/// The slots of an object: those of its base classes first, which a subclass does not list again.
-fn slots<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = obj.py();
-    let kwargs = PyDict::new(py);
-    let mut classes: Vec<_> = obj.get_type().mro().iter().collect();
-    classes.reverse();
-    for class in classes {
-        let Some(names) = class.getattr_opt(intern!(py, "__slots__"))? else {
-            continue;
-        };
-        for name in names.try_iter()? {
-            let name = name?.cast_into::<PyString>()?;
-            kwargs.set_item(&name, obj.getattr(&name)?)?;
         }
     }
     Ok(kwargs.into_any())

@@ -190,7 +190,14 @@ fn iso_keeps(zone: &Bound<'_, PyAny>) -> PyResult<bool> {
         .by_type(&zone.get_type())
         .map(|known| known.kind)
     {
-        Some(Kind::TimeZone) => Ok(zone.call_method0(intern!(py, "__getinitargs__"))?.len()? == 1),
+        Some(Kind::TimeZone) => {
+            let args = zone.call_method0(intern!(py, "__getinitargs__"))?;
+            let (days, seconds, micros) =
+                timedelta_args(&args.get_item(0)?)?.extract::<(i64, i64, i64)>()?;
+            // Python reads offsets below a second as UTC.
+            let is_tiny = matches!((days, seconds), (0, 0) | (-1, 86399)) && micros != 0;
+            Ok(args.len()? == 1 && !is_tiny)
+        }
         Some(Kind::ZoneInfo) => Ok(false),
         _ => Ok(true),
     }
