@@ -101,8 +101,10 @@ def canon(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         order = value.flags.c_contiguous, value.flags.f_contiguous
         return kind, value.dtype, value.shape, order, value.tobytes()
-    if dataclasses.is_dataclass(value) or isinstance(value, BaseModel):
-        return kind, canon(vars(value))
+    if dataclasses.is_dataclass(value):
+        return kind, [canon(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, BaseModel):
+        return kind, canon(vars(value)), canon(value.model_fields_set), canon(value.model_extra)
     return kind, hex(value) if isinstance(value, int) else repr(value)
 
 
@@ -131,15 +133,18 @@ hashable = (
     | st.times()
     | st.times(timezones=zones)
     | st.timedeltas()
-    | st.datetimes()
-    | st.datetimes(timezones=st.integers(-1439, 1439).map(_zone_of_minutes))
+    | (st.datetimes() | st.datetimes(timezones=st.integers(-1439, 1439).map(_zone_of_minutes))).map(
+        lambda moment: moment.replace(fold=0)
+    )
     | offsets.map(dt.timezone)
     | st.builds(dt.timezone, offsets, st.text(max_size=5))
     | zones
     | st.uuids()
     | st.decimals(allow_nan=False)
     | st.ip_addresses()
-    | st.sampled_from([*Color, *Level, *Tag, Access.READ, Access.READ | Access.WRITE])
+    | st.sampled_from(
+        [Color.RED, Color.BLUE, *Level, *Tag, Access.READ, Access.READ | Access.WRITE]
+    )
     | st.lists(st.text("abc/.", min_size=1, max_size=5)).map(lambda parts: pathlib.Path(*parts))
     | st.sampled_from(
         [
@@ -194,6 +199,7 @@ extra_hashable = (
     | st.datetimes(timezones=st.just(dt.timezone(dt.timedelta(microseconds=-1))))
     | st.datetimes().map(lambda moment: moment.replace(fold=1))
     | st.builds(Point, plain, plain)
+    | st.just(Color.MIXED)
 )
 """Hashable objects that the stock serializer loses or refuses."""
 

@@ -1,0 +1,102 @@
+"""Damaged and hostile bytes: a clear error, in bounded memory."""
+
+from __future__ import annotations
+
+import contextlib
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from swarmstate import Codec, dumps
+from swarmstate.errors import DecodeError, TypeNotAllowedError
+
+from tests.core import codec_types as types
+
+codec = Codec(allow=types.ALLOWED)
+
+
+def read(data: bytes) -> None:
+    with contextlib.suppress(DecodeError, TypeNotAllowedError):
+        codec.loads(data)
+
+
+@settings(max_examples=1000)
+@given(st.binary(max_size=200))
+def test_random_bytes(data: bytes) -> None:
+    read(data)
+
+
+@settings(max_examples=500)
+@given(types.everything, st.data())
+def test_mutated_bytes(value: Any, data: st.DataObject) -> None:
+    encoded = dumps(value)[:5000]
+    place = st.integers(0, len(encoded) - 1)
+    for _ in range(5):
+        start, end = sorted((data.draw(place), data.draw(place)))
+        flipped = bytearray(encoded)
+        flipped[start] ^= 1 << data.draw(st.integers(0, 7))
+        read(bytes(flipped))
+        read(encoded[:start] + encoded[end:])
+        read(encoded[start:end] + encoded[start:])
+
+
+@given(types.everything)
+def test_truncated_bytes_are_always_refused(value: Any) -> None:
+    encoded = dumps(value)
+    for end in {0, len(encoded) // 3, len(encoded) // 2, len(encoded) - 1}:
+        with pytest.raises(DecodeError):
+            codec.loads(encoded[:end])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "at byte 0: expected 1 bytes of a value, found 0"),
+        (b"\xc1", "at byte 0: .*0xc1"),
+        (b"\x92\x01", "at byte 1: expected an array of 2 items, found 1 bytes"),
+        (b"\x01\x01", "at byte 1: expected the end, found 1 more bytes"),
+        (b"\xa2\xff\xfe", "at byte 0: expected UTF-8"),
+        (b"\x81\x80\x01", "at byte 1: expected a map key, found a map"),
+        (b"\x81\xd4\x20\xc4\x00", "at byte 1: expected a map key, found an ext"),
+        (b"\xd4\x63\x00", "expected a known ext code, found 99"),
+        (b"\xd5\x00\x01\x02", "expected an array of 3 that describes an object"),
+        (b"\xd5\x20\x01\x02", "expected the end of an ext payload"),
+        (b"\xd4\x20\x01", "expected the payload of ext 32"),
+        (b"\xd4\x28\x01", "expected the payload of ext 40"),
+        (b"\xd4\x06\x01", "expected the payload of ext 6"),
+        (b"\xc7\x03\x2b\x92\x90\x01", None),
+        (b"\xc7\x03\x2b\x92\x80\x01", "expected a hashable key, found dict"),
+    ],
+)
+def test_messages(data: bytes, message: str | None) -> None:
+    if message is None:
+        assert codec.loads(data) == {(): 1}
+        return
+    with pytest.raises(DecodeError, match=message):
+        codec.loads(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc9\xff\xff\xff\xff\x00",
+        b"\xdd\x00\x0f\x00\x00" * 200 + b"\xc0" * 1_000_000,
+        b"\xdc\xff\x00" * 1000 + b"\xc0" * 70_000,
+    ],
+    ids=lambda data: data[:6].hex(),
+)
+def test_lengths_are_not_believed(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            codec.loads(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(data) + 100_000
