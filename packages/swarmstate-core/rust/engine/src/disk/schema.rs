@@ -42,7 +42,8 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Refuses a file that is not ours, without SQLite, which could touch it.
 ///
-/// A missing or an empty file is fine: it becomes a database.
+/// A missing or an empty file is fine, and so is an SQLite database without any table, which is
+/// what a file is while another process creates a store in it.
 pub(super) fn inspect(path: &Path) -> Result<()> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
@@ -80,7 +81,12 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
         )));
     }
     let number = |at: usize| i32::from_be_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
-    check(path, number(68), number(60))
+    let (pages, schema_version) = (number(28), number(40));
+    let (application_id, format) = (number(68), number(60));
+    if (pages, schema_version, application_id, format) == (1, 0, 0, 0) {
+        return Ok(());
+    }
+    check(path, application_id, format)
 }
 
 /// Checks the marks of a database, wherever they were read from.
@@ -135,7 +141,10 @@ pub(super) fn prepare(path: &Path, connection: &mut Connection) -> Result<()> {
     // Read again under the lock: another process may have been faster.
     let format = format_of(&transaction).map_err(fail)?;
     let application_id = application_id_of(&transaction).map_err(fail)?;
-    if format > 0 || application_id != 0 {
+    let tables: u32 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(fail)?;
+    if (tables, application_id, format) != (0, 0, 0) {
         check(path, application_id, format)?;
     }
     for migration in MIGRATIONS

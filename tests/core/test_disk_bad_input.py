@@ -1,0 +1,305 @@
+"""Files, paths and disks that a disk store cannot use: one clear error, nothing touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from swarmstate.base import Batch
+from swarmstate.disk import DiskStore
+from swarmstate.errors import StoreFormatError, StoreUnavailableError
+
+FORMAT_1 = Path(__file__).parent / "data" / "format-1.sqlite"
+
+
+def other_database(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE mine (value)")
+    connection.commit()
+    connection.close()
+
+
+def other_database_with_a_log(path: Path) -> None:
+    other_database(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.close()
+
+
+def newer_format(path: Path) -> None:
+    DiskStore(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(FORMAT_1.read_bytes()[:99])
+
+
+FOREIGN = {
+    "text": lambda path: path.write_text("Dear diary,\n" * 1000),
+    "one byte": lambda path: path.write_bytes(b"S"),
+    "zeros": lambda path: path.write_bytes(bytes(8192)),
+    "a header alone": lambda path: path.write_bytes(b"SQLite format 3\0"),
+    "truncated": truncated,
+    "another database": other_database,
+    "another database with a log": other_database_with_a_log,
+    "a newer format": newer_format,
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_foreign_files_are_refused_and_left_as_they_are(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "state.db"
+    FOREIGN[kind](path)
+    content, changed = path.read_bytes(), path.stat().st_mtime_ns
+    for _ in range(2):
+        with pytest.raises(StoreFormatError) as raised:
+            DiskStore(path)
+        assert str(path) in str(raised.value)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, changed)
+    assert os.listdir(tmp_path) == ["state.db"]
+
+
+def test_a_newer_format_says_what_to_do(tmp_path: Path) -> None:
+    newer_format(tmp_path / "state.db")
+    with pytest.raises(StoreFormatError, match=r"format 99.*up to 1; upgrade swarmstate-core"):
+        DiskStore(tmp_path / "state.db")
+
+
+def test_a_damaged_file_is_an_error_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={f"{index:04}": bytes(500) for index in range(1000)})])
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StoreFormatError, match="damaged"), DiskStore(path) as store:
+        store.items("n")
+
+
+def test_a_file_of_format_1_is_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    shutil.copy(FORMAT_1, path)
+    with DiskStore(path, clock=lambda: 1_700_000_000.0) as store:
+        assert store.namespaces() == ["expiring", "langgraph:1", "ünï/cödé"]
+        assert store.items("langgraph:1") == [("a", "first"), ("b", [1, 2.5, None])]
+        assert store.items("ünï/cödé") == [("é", "é" * 5000)]
+        store.set("langgraph:1", "c", 3)
+    with DiskStore(path, clock=lambda: 2_000_000_000.0) as store:
+        assert store.namespaces() == ["langgraph:1", "ünï/cödé"]
+        assert store.keys("langgraph:1") == ["a", "b", "c"]
+
+
+def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    with DiskStore(path) as store:
+        store.set("n", "k", 1)
+    with DiskStore(path) as store:
+        assert store.get("n", "k") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "empty"),
+        (":memory:", r"use Store\(\)"),
+        ("missing/state.db", "create it first"),
+        (".", "is a directory"),
+        ("file/state.db", "file"),
+        ("pipe", "not a regular file"),
+        ("n" * 300, "cannot open"),
+        ("nul\0.db", "cannot open"),
+    ],
+)
+def test_unusable_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("text")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreUnavailableError, match=message):
+        DiskStore(path)
+    assert sorted(os.listdir(tmp_path)) == ["file", "pipe"]
+
+
+# Makes the script that follows run as a user whom permissions stop, whoever runs the tests.
+DROP = """
+import asyncio, os, sys
+from swarmstate import DiskStore, Query
+from swarmstate.errors import StoreReadOnlyError, StoreUnavailableError
+
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+
+def fails(error, call):
+    try:
+        call()
+    except error as raised:
+        return str(raised)
+    raise AssertionError(f"no {error.__name__}")
+"""
+
+
+def run(script: str, *arguments: object) -> None:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that other users can enter, unlike those of pytest."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    with DiskStore(directory / "state.db") as store:
+        store.set("n", "k", "v")
+    yield directory
+    shutil.rmtree(directory)
+
+
+READ_ONLY = """
+with DiskStore(sys.argv[1]) as store:
+    for _ in range(3):
+        assert store.get("n", "k") == "v"
+    assert asyncio.run(store.aget("n", "k")) == "v"
+    assert store.namespaces() == ["n"]
+    for call in (
+        lambda: store.set("n", "k", 1),
+        lambda: asyncio.run(store.aset("n", "k", 1)),
+        lambda: store.copy("n", "m"),
+        lambda: store.vacuum(),
+        lambda: store.read([Query("n", ttl=5)]),
+    ):
+        assert "write permission" in fails(StoreReadOnlyError, call)
+    assert store.items("n") == [("k", "v")]
+"""
+
+
+def test_a_read_only_file_can_be_read(public: Path) -> None:
+    path = public / "state.db"
+    public.chmod(0o777)
+    path.chmod(0o444)
+    content = path.read_bytes()
+    run(DROP + READ_ONLY, path)
+    assert path.read_bytes() == content
+    assert os.listdir(public) == ["state.db"]
+
+
+def test_a_file_in_a_read_only_directory_can_be_read(public: Path) -> None:
+    path = public / "state.db"
+    path.chmod(0o666)
+    public.chmod(0o555)
+    content = path.read_bytes()
+    run(DROP + READ_ONLY, path)
+    assert path.read_bytes() == content
+
+
+def test_a_reader_without_permission_sees_what_others_write(public: Path) -> None:
+    path = public / "state.db"
+    reader = """
+with DiskStore(sys.argv[1]) as store:
+    for line in sys.stdin:
+        print(store.get("n", "k"), flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", DROP + reader, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def seen() -> str:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        assert seen() == "v"
+        with DiskStore(path) as store:
+            for number in range(5):
+                store.set("n", "k", number)
+                assert seen() == str(number)
+        assert seen() == "4"
+        with DiskStore(path) as store:
+            store.set("n", "k", "last")
+        assert seen() == "last"
+        process.communicate()
+    assert process.returncode == 0
+
+
+def test_places_without_permission(public: Path) -> None:
+    (public / "secret.db").touch(mode=0o000)
+    run(
+        DROP
+        + """
+directory = sys.argv[1]
+assert "permission" in fails(StoreUnavailableError, lambda: DiskStore(directory + "/secret.db"))
+assert "permission" in fails(StoreUnavailableError, lambda: DiskStore(directory + "/new.db"))
+""",
+        public,
+    )
+    assert sorted(os.listdir(public)) == ["secret.db", "state.db"]
+
+
+def test_a_full_disk_is_an_error_that_passes(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="file size limits are a matter of POSIX")
+    path = tmp_path / "state.db"
+    script = """
+import resource, sys
+from swarmstate import Batch, DiskStore
+from swarmstate.errors import StoreUnavailableError
+
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+with DiskStore(sys.argv[1]) as store:
+    store.set("n", "before", 1)
+    limit(300_000)
+    written = 0
+    try:
+        while True:
+            store.write([Batch("n", put={f"{written:04}": bytes(1000), f"b{written:04}": b""})])
+            written += 1
+    except StoreUnavailableError as error:
+        assert sys.argv[1] in str(error), error
+    assert 0 < written < 300
+    assert len(store) == 1 + 2 * written
+    limit(resource.RLIM_INFINITY)
+    store.set("n", "after", bytes(1_000_000))
+    assert len(store) == 2 + 2 * written
+"""
+    run(script, path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    with DiskStore(path) as store:
+        assert store.get("n", "after") == bytes(1_000_000)
+
+
+def test_a_second_store_of_a_path_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
+    """Closing any handle on a file gives up the locks of the whole process, as POSIX has it."""
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.set("n", "k", 1)
+        for _ in range(3):
+            with DiskStore(path) as second:
+                assert second.get("n", "k") == 1
+        # Had the lock been lost, this process would remove the log as the last user of the file.
+        script = f"from swarmstate import DiskStore; DiskStore({str(path)!r}).close()"
+        run(script)
+        assert (tmp_path / "state.db-wal").exists()
+        store.set("n", "k", 2)
+    with DiskStore(path) as store:
+        assert store.get("n", "k") == 2
