@@ -165,6 +165,7 @@ def public() -> Iterator[Path]:
     with DiskStore(directory / "state.db") as store:
         store.set("n", "k", "v")
     yield directory
+    directory.chmod(0o755)
     shutil.rmtree(directory)
 
 
@@ -237,6 +238,34 @@ with DiskStore(sys.argv[1]) as store:
         assert seen() == "last"
         process.communicate()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_log_left_by_a_killed_writer_in_a_read_only_directory(
+    public: Path, with_index: bool
+) -> None:
+    path = public / "state.db"
+    killed = """
+import os, sys
+from swarmstate import DiskStore
+
+store = DiskStore(sys.argv[1])
+store.set("n", "k", "newest")
+os._exit(0)
+"""
+    run(killed, path)
+    if not with_index:
+        (public / "state.db-shm").unlink()
+    public.chmod(0o555)
+    if with_index:
+        run(DROP + 'assert DiskStore(sys.argv[1]).get("n", "k") == "newest"', path)
+    else:
+        refused = "fails(StoreUnavailableError, lambda: DiskStore(sys.argv[1]))"
+        run(f'{DROP}assert "not closed cleanly" in {refused}', path)
+    public.chmod(0o755)
+    DiskStore(path).close()
+    public.chmod(0o555)
+    run(DROP + 'assert DiskStore(sys.argv[1]).get("n", "k") == "newest"', path)
 
 
 def test_places_without_permission(public: Path) -> None:

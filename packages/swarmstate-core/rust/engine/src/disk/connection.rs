@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::Durability;
 use super::failure::failure;
+use super::opening::Durability;
 use crate::{Error, Result};
 
 /// Distinct statements are few: about a dozen, and eight forms of range.

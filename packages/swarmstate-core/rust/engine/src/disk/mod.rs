@@ -1,11 +1,13 @@
 //! A store in one SQLite file.
 //!
+//! - `opening`: from a path to a connection, `connection`: how connections are configured.
 //! - `schema`: the format of the file; `records`: queries and batches in SQL.
 //! - `writer`: group commit on one connection; `readers`: a pool of connections that read.
 //! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
 
 mod connection;
 mod failure;
+mod opening;
 mod process;
 mod readers;
 mod records;
@@ -18,7 +20,9 @@ mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use store::{DiskOptions, DiskStore, Durability, Statistics};
+pub use opening::{DiskOptions, Durability};
+pub use store::DiskStore;
+pub use writer::Statistics;
 
 /// Locks a mutex whose data no panic can leave half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

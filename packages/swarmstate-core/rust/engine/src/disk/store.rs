@@ -3,16 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use rusqlite::ErrorCode;
-
-use super::failure::{failure, read_only};
+use super::failure::read_only;
+use super::opening::{DiskOptions, locate, open_writer};
 use super::process::OpenFile;
 use super::readers::Readers;
 use super::workers::Workers;
-use super::writer::{Operation, Writer};
-use super::{connection, records, schema};
+use super::writer::{Operation, Statistics, Writer};
+use super::{records, schema};
 use crate::plane::{Answer, Batch, Query};
 use crate::{Error, Result};
 
@@ -21,43 +19,6 @@ const READING_THREADS: usize = 4;
 
 /// Free pages given back in one transaction, about half a megabyte.
 const VACUUMED_PAGES: u32 = 128;
-
-/// What an acknowledged write survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// A power cut.
-    #[default]
-    Full,
-    /// The end of the process, killed or not; a power cut may take the newest writes.
-    Normal,
-}
-
-/// How a [`DiskStore`] is opened.
-#[derive(Clone, Debug)]
-pub struct DiskOptions {
-    /// What an acknowledged write survives.
-    pub durability: Durability,
-    /// How long to wait for other processes that write the file.
-    pub timeout: Duration,
-}
-
-impl Default for DiskOptions {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Full,
-            timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Counts since the store was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Write operations that were committed.
-    pub writes: u64,
-    /// Transactions they were committed in.
-    pub commits: u64,
-}
 
 /// A store of records in one SQLite file.
 ///
@@ -100,7 +61,7 @@ impl DiskStore {
     /// [`Error::Unavailable`] if the file cannot be opened or created, [`Error::Format`] if it is
     /// not a swarmstate database, is damaged or has a newer format; it is then left as it is.
     pub fn open(path: &Path, options: &DiskOptions) -> Result<Self> {
-        let path = located(path)?;
+        let path = locate(path)?;
         let file = OpenFile::register(&path, || schema::inspect(&path))?;
         let timeout = options.timeout;
         let writer = open_writer(&path, options)?;
@@ -372,59 +333,4 @@ impl Drop for Inner {
             }
         }
     }
-}
-
-/// Returns the absolute path of a file whose directory exists.
-fn located(path: &Path) -> Result<PathBuf> {
-    if path.as_os_str().is_empty() {
-        return Err(Error::Unavailable(
-            "the path of the file is empty; give one such as \"agents.db\"".to_owned(),
-        ));
-    }
-    if path == Path::new(":memory:") {
-        return Err(Error::Unavailable(
-            "a DiskStore needs a file, not \":memory:\"; use Store() to keep records in memory"
-                .to_owned(),
-        ));
-    }
-    let fail = |error: std::io::Error| {
-        Error::Unavailable(format!(
-            "cannot open {}: {error}; check the path",
-            path.display()
-        ))
-    };
-    match path.canonicalize() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        found => return found.map_err(fail),
-    }
-    let absolute = std::path::absolute(path).map_err(fail)?;
-    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
-    };
-    match parent.canonicalize() {
-        Ok(parent) => Ok(parent.join(name)),
-        Err(error) => Err(Error::Unavailable(format!(
-            "cannot create {}: its directory {} is not there ({error}); create it first",
-            absolute.display(),
-            parent.display()
-        ))),
-    }
-}
-
-/// Opens the connection that writes; nothing if the file can only be read.
-fn open_writer(path: &Path, options: &DiskOptions) -> Result<Option<Writer>> {
-    let fail = |error| failure(path, error);
-    let mut connection = connection::open_writer(path, options.timeout).map_err(fail)?;
-    let fixed = connection.is_readonly("main").map_err(fail)?
-        // Where the directory cannot be written, there is no room for the log.
-        || matches!(
-            schema::format_of(&connection).map_err(|error| error.sqlite_error_code()),
-            Err(Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-        );
-    if fixed {
-        return Ok(None);
-    }
-    schema::prepare(path, &mut connection)?;
-    connection::configure_writer(path, &connection, options.durability, options.timeout)?;
-    Ok(Some(Writer::new(path.to_owned(), connection)))
 }

@@ -13,9 +13,18 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::failure;
 use super::workers::Workers;
-use super::{Statistics, lock, records};
+use super::{lock, records};
 use crate::plane::{Batch, Expiry};
 use crate::{Error, Result};
+
+/// Counts since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Write operations that were committed.
+    pub writes: u64,
+    /// Transactions they were committed in.
+    pub commits: u64,
+}
 
 /// What one caller wants written, in one transaction.
 pub(super) enum Operation {

@@ -1,0 +1,94 @@
+//! From a path and options to a connection that writes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+
+use super::failure::failure;
+use super::writer::Writer;
+use super::{connection, schema};
+use crate::{Error, Result};
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut.
+    #[default]
+    Full,
+    /// The end of the process, killed or not; a power cut may take the newest writes.
+    Normal,
+}
+
+/// How a [`DiskStore`] is opened.
+#[derive(Clone, Debug)]
+pub struct DiskOptions {
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+    /// How long to wait for other processes that write the file.
+    pub timeout: Duration,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Full,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Returns the absolute path of a file whose directory exists.
+pub(super) fn locate(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::Unavailable(
+            "the path of the file is empty; give one such as \"agents.db\"".to_owned(),
+        ));
+    }
+    if path == Path::new(":memory:") {
+        return Err(Error::Unavailable(
+            "a DiskStore needs a file, not \":memory:\"; use Store() to keep records in memory"
+                .to_owned(),
+        ));
+    }
+    let fail = |error: std::io::Error| {
+        Error::Unavailable(format!(
+            "cannot open {}: {error}; check the path",
+            path.display()
+        ))
+    };
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        found => return found.map_err(fail),
+    }
+    let absolute = std::path::absolute(path).map_err(fail)?;
+    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+        return Err(fail(std::io::ErrorKind::IsADirectory.into()));
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(parent.join(name)),
+        Err(error) => Err(Error::Unavailable(format!(
+            "cannot create {}: its directory {} is not there ({error}); create it first",
+            absolute.display(),
+            parent.display()
+        ))),
+    }
+}
+
+/// Opens the connection that writes; nothing if the file can only be read.
+pub(super) fn open_writer(path: &Path, options: &DiskOptions) -> Result<Option<Writer>> {
+    let fail = |error| failure(path, error);
+    let mut connection = connection::open_writer(path, options.timeout).map_err(fail)?;
+    let fixed = connection.is_readonly("main").map_err(fail)?
+        // Where the directory cannot be written, there is no room for the log.
+        || matches!(
+            schema::format_of(&connection).map_err(|error| error.sqlite_error_code()),
+            Err(Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+        );
+    if fixed {
+        return Ok(None);
+    }
+    schema::prepare(path, &mut connection)?;
+    connection::configure_writer(path, &connection, options.durability, options.timeout)?;
+    Ok(Some(Writer::new(path.to_owned(), connection)))
+}
