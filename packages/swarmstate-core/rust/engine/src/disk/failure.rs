@@ -51,6 +51,15 @@ pub(super) fn read_only(path: &Path) -> Error {
     ))
 }
 
+/// Returns the error of a write that a bug stopped.
+pub(super) fn panicked(path: &Path) -> Error {
+    Error::Unavailable(format!(
+        "writing {} failed because of a bug in swarmstate, which was printed to the standard \
+         error stream; nothing of this write was stored: please report it",
+        path.display()
+    ))
+}
+
 /// SQLite's message, with the extended code, which alone tells one I/O error from another.
 fn described(error: &rusqlite::Error) -> String {
     match error.sqlite_extended_error_code() {

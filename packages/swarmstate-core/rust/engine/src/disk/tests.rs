@@ -294,3 +294,23 @@ fn closing_finishes_what_was_submitted() {
     drop(sender);
     assert_eq!(results.iter().filter(Result::is_ok).count(), 100);
 }
+
+#[test]
+fn a_callback_that_panics_stops_nobody() {
+    let place = Place::new();
+    let store = place.store();
+    let (sender, results) = mpsc::channel();
+    for index in 0..10 {
+        let sender = sender.clone();
+        let done = move |result| {
+            assert!(index % 2 == 1, "thrown by the test");
+            sender.send(result).unwrap();
+        };
+        store.submit_write(vec![put("n", &index.to_string(), b"v")], 0, done);
+    }
+    drop(sender);
+    assert_eq!(results.iter().filter(Result::is_ok).count(), 5);
+    store.write(vec![put("n", "last", b"v")], 0).unwrap();
+    store.close().unwrap();
+    assert_eq!(place.number("SELECT count(*) FROM record"), 11);
+}

@@ -1,6 +1,7 @@
 //! A few threads that run tasks for callers who must not block.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -71,7 +72,7 @@ impl Workers {
     pub(super) fn join(&self) {
         let threads = self.stop();
         for thread in threads {
-            // A thread that panicked has ended as well.
+            // Tasks cannot make it panic, and a thread that did has ended as well.
             let _ = thread.join();
         }
     }
@@ -98,7 +99,8 @@ impl Shared {
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 drop(state);
-                task();
+                // The panic was printed; the thread is needed for the next task.
+                let _ = catch_unwind(AssertUnwindSafe(task));
                 state = lock(&self.state);
             } else if state.stopping {
                 return;

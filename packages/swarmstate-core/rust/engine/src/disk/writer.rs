@@ -5,13 +5,14 @@
 //! the lead to the caller of the next job in the queue. A lone writer so commits on its own
 //! thread, and nobody commits for others longer than for one transaction.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::failure::failure;
+use super::failure::{failure, panicked};
 use super::workers::Workers;
 use super::{lock, records};
 use crate::plane::{Batch, Expiry};
@@ -208,9 +209,10 @@ impl Writer {
     }
 
     fn lead(self: &Arc<Self>) {
-        let lead = Lead(self);
         let jobs = std::mem::take(&mut lock(&self.queue).jobs);
-        let results = self.commit(&jobs);
+        // A panic rolls the transaction back; nobody may be left waiting because of it.
+        let results = catch_unwind(AssertUnwindSafe(|| self.commit(&jobs)))
+            .unwrap_or_else(|_| vec![Err(panicked(&self.path)); jobs.len()]);
         let mut notified = Vec::new();
         for (job, result) in jobs.into_iter().zip(results) {
             match job.caller {
@@ -219,9 +221,10 @@ impl Writer {
             }
         }
         // Callbacks may take their time; the next transaction does not wait for them.
-        drop(lead);
+        self.hand_over();
         for (done, result) in notified {
-            done(result);
+            // The panic of one callback was printed, and is no business of the others.
+            let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
         }
     }
 
@@ -254,15 +257,6 @@ impl Writer {
             }
             Err(error) => vec![Err(failure(&self.path, error)); jobs.len()],
         }
-    }
-}
-
-/// The lead, handed over when dropped, so that a panic leaves nobody waiting for a leader.
-struct Lead<'a>(&'a Arc<Writer>);
-
-impl Drop for Lead<'_> {
-    fn drop(&mut self) {
-        self.0.hand_over();
     }
 }
 
