@@ -12,7 +12,7 @@ use super::foreign::{Base, plain_base};
 use super::frame::{Frame, Map, Step, path};
 use super::guard::Entry;
 use super::policy::Policy;
-use super::scalars::is_plain_key;
+use super::scalars::{int, scalar};
 use super::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
 
 pub struct Encoder<'py, 'p> {
@@ -37,18 +37,21 @@ pub fn fits(written: bool) -> PyResult<()> {
     }
 }
 
+/// Enough for a small state, so that its buffer never grows.
+const INITIAL_CAPACITY: usize = 1024;
+
 /// Encode `value`; see `swarmstate.dumps`.
 pub fn encode(value: &Bound<'_, PyAny>, policy: &Policy) -> PyResult<Vec<u8>> {
     let mut encoder = Encoder {
         py: value.py(),
-        out: Vec::with_capacity(128),
+        out: Vec::with_capacity(INITIAL_CAPACITY),
         frames: Vec::new(),
         depth: 0,
         ext_depth: 0,
         policy,
     };
     // Scalars need no stack and call no hooks.
-    if encoder.scalar(value)? {
+    if scalar(&mut encoder.out, value)? {
         return Ok(encoder.out);
     }
     let Some(_entry) = Entry::new() else {
@@ -87,100 +90,9 @@ impl<'py> Encoder<'py, '_> {
 
     /// Advance the innermost frame, writing the scalars in it, up to something larger.
     fn step(&mut self) -> PyResult<Option<Step<'py>>> {
-        let Some(mut frame) = self.frames.pop() else {
-            return Ok(None);
-        };
-        let step = self.advance(&mut frame);
-        self.frames.push(frame);
-        step.map(Some)
-    }
-
-    #[inline]
-    fn advance(&mut self, frame: &mut Frame<'py>) -> PyResult<Step<'py>> {
-        match frame {
-            Frame::List { items, next, len } => {
-                while *next < *len {
-                    let Ok(item) = items.get_item(*next) else {
-                        return Err(refused("a list changed its size while it was encoded"));
-                    };
-                    *next += 1;
-                    if !self.scalar(&item)? {
-                        return Ok(Step::Value(item));
-                    }
-                }
-                if items.len() != *len {
-                    return Err(refused("a list changed its size while it was encoded"));
-                }
-                Ok(Step::Close)
-            }
-            Frame::Tuple { items, next } => {
-                while *next < items.len() {
-                    let item = items.get_item(*next)?;
-                    *next += 1;
-                    if !self.scalar(&item)? {
-                        return Ok(Step::Value(item));
-                    }
-                }
-                Ok(Step::Close)
-            }
-            Frame::Map(map) => self.advance_map(map),
-            Frame::Pairs {
-                cursor,
-                left,
-                key,
-                value,
-            } => {
-                if let Some(value) = value.take() {
-                    return Ok(Step::Value(value));
-                }
-                match cursor.next() {
-                    Some((next, item)) if *left > 0 => {
-                        *left -= 1;
-                        *key = next.clone();
-                        *value = Some(item);
-                        Ok(Step::Value(next))
-                    }
-                    None if *left == 0 => Ok(Step::Close),
-                    _ => Err(refused("a dict changed its size while it was encoded")),
-                }
-            }
-            Frame::Ext { .. } => Ok(Step::Close),
-        }
-    }
-
-    #[inline]
-    fn advance_map(&mut self, map: &mut Map<'py>) -> PyResult<Step<'py>> {
-        if let Some(value) = map.value.take() {
-            return Ok(Step::Value(value));
-        }
-        loop {
-            match map.cursor.next() {
-                Some((key, value)) if map.left > 0 => {
-                    map.left -= 1;
-                    let string = key
-                        .cast_exact::<PyString>()
-                        .ok()
-                        .and_then(|key| key.to_str().ok());
-                    if let Some(text) = string {
-                        fits(wire::write_str(&mut self.out, text))?;
-                    } else if let Ok(tuple) = key.cast_exact::<PyTuple>() {
-                        if !is_plain_key(tuple)? {
-                            return Ok(Step::AsPairs);
-                        }
-                        map.key = Some(key.clone());
-                        map.value = Some(value);
-                        return Ok(Step::Value(key));
-                    } else if !self.plain_key(&key)? {
-                        return Ok(Step::AsPairs);
-                    }
-                    if !self.scalar(&value)? {
-                        map.key = Some(key);
-                        return Ok(Step::Value(value));
-                    }
-                }
-                None if map.left == 0 => return Ok(Step::Close),
-                _ => return Err(refused("a dict changed its size while it was encoded")),
-            }
+        match self.frames.last_mut() {
+            Some(frame) => frame.advance(&mut self.out).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -192,7 +104,7 @@ impl<'py> Encoder<'py, '_> {
         if let Ok(list) = value.cast_exact::<PyList>() {
             return self.list(list);
         }
-        if self.scalar(value)? {
+        if scalar(&mut self.out, value)? {
             return Ok(());
         }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
@@ -220,7 +132,7 @@ impl<'py> Encoder<'py, '_> {
             }
             Some(Base::Int) => {
                 let number = value.cast::<PyInt>()?;
-                if self.int(number)? {
+                if int(&mut self.out, number)? {
                     Ok(())
                 } else {
                     self.big_int(number)

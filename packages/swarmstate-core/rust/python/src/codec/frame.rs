@@ -1,9 +1,12 @@
 //! What the encoder has open, and where in the value that is.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::cursor::DictCursor;
+use super::encode::{fits, refused};
+use super::scalars::{is_plain_key, plain_key, scalar};
+use super::wire;
 
 /// A container or ext that is being written.
 pub enum Frame<'py> {
@@ -43,6 +46,100 @@ pub struct Map<'py> {
     pub key: Option<Bound<'py, PyAny>>,
     /// The value that follows a key which is written as a container itself.
     pub value: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Frame<'py> {
+    /// Write the scalars that come next, up to something larger.
+    #[inline]
+    pub fn advance(&mut self, out: &mut Vec<u8>) -> PyResult<Step<'py>> {
+        match self {
+            Frame::List { items, next, len } => {
+                while *next < *len {
+                    let Ok(item) = items.get_item(*next) else {
+                        return Err(refused("a list changed its size while it was encoded"));
+                    };
+                    *next += 1;
+                    if !scalar(out, &item)? {
+                        return Ok(Step::Value(item));
+                    }
+                }
+                if items.len() != *len {
+                    return Err(refused("a list changed its size while it was encoded"));
+                }
+                Ok(Step::Close)
+            }
+            Frame::Tuple { items, next } => {
+                while *next < items.len() {
+                    let item = items.get_item(*next)?;
+                    *next += 1;
+                    if !scalar(out, &item)? {
+                        return Ok(Step::Value(item));
+                    }
+                }
+                Ok(Step::Close)
+            }
+            Frame::Map(map) => map.advance(out),
+            Frame::Pairs {
+                cursor,
+                left,
+                key,
+                value,
+            } => {
+                if let Some(value) = value.take() {
+                    return Ok(Step::Value(value));
+                }
+                match cursor.next() {
+                    Some((next, item)) if *left > 0 => {
+                        *left -= 1;
+                        *key = next.clone();
+                        *value = Some(item);
+                        Ok(Step::Value(next))
+                    }
+                    None if *left == 0 => Ok(Step::Close),
+                    _ => Err(refused("a dict changed its size while it was encoded")),
+                }
+            }
+            Frame::Ext { .. } => Ok(Step::Close),
+        }
+    }
+}
+
+impl<'py> Map<'py> {
+    #[inline]
+    fn advance(&mut self, out: &mut Vec<u8>) -> PyResult<Step<'py>> {
+        if let Some(value) = self.value.take() {
+            return Ok(Step::Value(value));
+        }
+        loop {
+            match self.cursor.next() {
+                Some((key, value)) if self.left > 0 => {
+                    self.left -= 1;
+                    let string = key
+                        .cast_exact::<PyString>()
+                        .ok()
+                        .and_then(|key| key.to_str().ok());
+                    if let Some(text) = string {
+                        fits(wire::write_str(out, text))?;
+                    } else if let Ok(tuple) = key.cast_exact::<PyTuple>() {
+                        if !is_plain_key(tuple)? {
+                            return Ok(Step::AsPairs);
+                        }
+                        self.key = Some(key.clone());
+                        self.value = Some(value);
+                        return Ok(Step::Value(key));
+                    } else if !plain_key(out, &key)? {
+                        return Ok(Step::AsPairs);
+                    }
+                    if !scalar(out, &value)? {
+                        self.key = Some(key);
+                        return Ok(Step::Value(value));
+                    }
+                }
+                None if self.left == 0 => return Ok(Step::Close),
+                _ => return Err(refused("a dict changed its size while it was encoded")),
+            }
+        }
+    }
 }
 
 /// What the innermost frame wants next.

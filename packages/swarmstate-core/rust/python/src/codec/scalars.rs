@@ -9,66 +9,66 @@ use super::encode::{Encoder, fits};
 use super::foreign::{Base, plain_base};
 use super::wire::{self, MAX_DEPTH, ext};
 
+/// Write a value that is neither container nor object; false if it is one.
+#[inline]
+pub fn scalar(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        match text.to_str() {
+            Ok(text) => fits(wire::write_str(out, text))?,
+            // Lone surrogates: written with room for an ext.
+            Err(_) => return Ok(false),
+        }
+    } else if value.is_none() {
+        wire::write_nil(out);
+    } else if let Ok(number) = value.cast_exact::<PyInt>() {
+        return int(out, number);
+    } else if let Ok(truth) = value.cast_exact::<PyBool>() {
+        wire::write_bool(out, truth.is_true());
+    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
+        wire::write_float(out, number.value());
+    } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+        fits(wire::write_bin(out, bytes.as_bytes()))?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Write an int; false if it needs more than 64 bits.
+#[inline]
+pub fn int(out: &mut Vec<u8>, number: &Bound<'_, PyInt>) -> PyResult<bool> {
+    let mut overflow = 0;
+    // SAFETY: `number` is an int, alive during the call.
+    let small = unsafe { ffi::PyLong_AsLongLongAndOverflow(number.as_ptr(), &mut overflow) };
+    if overflow == 0 {
+        wire::write_int(out, small);
+        return Ok(true);
+    }
+    if overflow > 0
+        && let Ok(large) = number.extract::<u64>()
+    {
+        wire::write_uint(out, large);
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Write a key that msgpack maps hold as such, tuples excepted; false if it is none.
+pub fn plain_key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if scalar(out, key)? {
+        return Ok(true);
+    }
+    match plain_base(key)? {
+        Some(Base::Str) => match key.cast::<PyString>()?.to_str() {
+            Ok(text) => fits(wire::write_str(out, text)).map(|()| true),
+            Err(_) => Ok(false),
+        },
+        Some(Base::Int) => int(out, key.cast::<PyInt>()?),
+        _ => Ok(false),
+    }
+}
+
 impl<'py> Encoder<'py, '_> {
-    /// Write a value that is neither container nor object; false if it is one.
-    #[inline]
-    pub fn scalar(&mut self, value: &Bound<'py, PyAny>) -> PyResult<bool> {
-        if let Ok(text) = value.cast_exact::<PyString>() {
-            match text.to_str() {
-                Ok(text) => fits(wire::write_str(&mut self.out, text))?,
-                // Lone surrogates: written with room for an ext.
-                Err(_) => return Ok(false),
-            }
-        } else if value.is_none() {
-            wire::write_nil(&mut self.out);
-        } else if let Ok(number) = value.cast_exact::<PyInt>() {
-            return self.int(number);
-        } else if let Ok(truth) = value.cast_exact::<PyBool>() {
-            wire::write_bool(&mut self.out, truth.is_true());
-        } else if let Ok(number) = value.cast_exact::<PyFloat>() {
-            wire::write_float(&mut self.out, number.value());
-        } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
-            fits(wire::write_bin(&mut self.out, bytes.as_bytes()))?;
-        } else {
-            return Ok(false);
-        }
-        Ok(true)
-    }
-
-    /// Write an int; false if it needs more than 64 bits.
-    #[inline]
-    pub fn int(&mut self, number: &Bound<'py, PyInt>) -> PyResult<bool> {
-        let mut overflow = 0;
-        // SAFETY: `number` is an int, alive during the call.
-        let small = unsafe { ffi::PyLong_AsLongLongAndOverflow(number.as_ptr(), &mut overflow) };
-        if overflow == 0 {
-            wire::write_int(&mut self.out, small);
-            return Ok(true);
-        }
-        if overflow > 0
-            && let Ok(large) = number.extract::<u64>()
-        {
-            wire::write_uint(&mut self.out, large);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Write a key that msgpack maps hold as such, tuples excepted; false if it is none.
-    pub fn plain_key(&mut self, key: &Bound<'py, PyAny>) -> PyResult<bool> {
-        if self.scalar(key)? {
-            return Ok(true);
-        }
-        match plain_base(key)? {
-            Some(Base::Str) => match key.cast::<PyString>()?.to_str() {
-                Ok(text) => fits(wire::write_str(&mut self.out, text)).map(|()| true),
-                Err(_) => Ok(false),
-            },
-            Some(Base::Int) => self.int(key.cast::<PyInt>()?),
-            _ => Ok(false),
-        }
-    }
-
     pub fn surrogates(&mut self, text: &Bound<'py, PyString>) -> PyResult<()> {
         let bytes = text.call_method1(intern!(self.py, "encode"), ("utf-8", "surrogatepass"))?;
         self.begin_ext(ext::SURROGATES, None, false)?;
