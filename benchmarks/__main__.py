@@ -19,6 +19,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.report import Table, replace_between
 from benchmarks.rounds import CACHE, ROOT, WORKSPACE_PYTHON, Rounds, run
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.suites import growth
 
 
 class Benchmark(NamedTuple):
@@ -47,6 +48,7 @@ _LINEAR = (
     "ours",
     "sqlite-delta",
     "ours-file",
+    "ours-file-delta",
     "ours-file-normal",
 )
 
@@ -67,13 +69,17 @@ BENCHMARKS = {
 DEFAULT = ("small", "concurrent", "store", "serializer", "growth")
 _DOCS = ROOT / "docs"
 _README_NOTE = """\
-All savers run the same graph in turn, and what they return is compared. `make bench` measures on
-your machine; [docs/benchmarks.md](docs/benchmarks.md) says what is measured and how."""
+"÷ ours" divides by swarmstate where it keeps the same: above 1, ours is better. All savers run the
+same graph in turn, and what they return is compared. `make bench` measures on your machine;
+[docs/benchmarks.md](docs/benchmarks.md) says what is measured and how."""
 
 
 def main() -> int:
     """Run what the command line says; return the exit status."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.update_docs and (options.contender or options.without_peer):
+        parser.error("--update-docs needs all contenders")
     names = list(BENCHMARKS) if options.benchmarks == ["all"] else options.benchmarks or DEFAULT
     CACHE.mkdir(exist_ok=True)
     described = environment.describe(CACHE)
@@ -123,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--update-docs",
         action="store_true",
-        help="write tables and plots into docs/benchmarks.md and README.md",
+        help="write tables and plots into docs/benchmarks.md and README.md; needs matplotlib",
     )
     return parser
 
@@ -159,11 +165,13 @@ def _update_docs(
     name: str, rounds: Rounds, parameters: Any, tables: list[Table], described: list[str]
 ) -> None:
     made_on = "Measured on: " + "; ".join(described) + "."
-    written = "\n\n".join([*map(str, tables), made_on])
-    replace_between(_DOCS / "benchmarks.md", name, written)
+    parts = [*map(str, tables), made_on]
     if name == "growth":
-        replace_between(ROOT / "README.md", "measured", f"{written}\n\n{_README_NOTE}")
-        plots.growth(rounds, parameters["turns"], _DOCS / "images")
+        summary = "\n\n".join([str(growth.summary(rounds, parameters)), made_on, _README_NOTE])
+        replace_between(ROOT / "README.md", "measured", summary)
+        drawn = plots.growth(rounds, parameters["turns"], _DOCS / "images")
+        parts += [f"![{path.stem}]({path.relative_to(_DOCS).as_posix()})" for path in drawn]
+    replace_between(_DOCS / "benchmarks.md", name, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -184,6 +184,7 @@ CONTENDERS = {
     "sqlite": Contender("SqliteSaver", FULL, _sqlite("FULL")),
     "sqlite-delta": Contender("SqliteSaver, DeltaChannel", FULL, _sqlite("FULL"), delta=True),
     "ours-file": Contender("swarmstate", FULL, _ours("full")),
+    "ours-file-delta": Contender("swarmstate, DeltaChannel", FULL, _ours("full"), delta=True),
     "sqlite-normal": Contender("SqliteSaver", NORMAL, _sqlite("NORMAL")),
     "peer-disk": Contender(
         "PyPI swarmstate 0.11", NORMAL, _peer(disk=True, incremental=False), peer=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.rounds import Rounds, at
 
 
@@ -17,33 +17,38 @@ def growth(rounds: Rounds, turns: int, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     time, stored = folder / "growth-time.svg", folder / "growth-size.svg"
-    _plot(rounds, turns, "turn_seconds", 1e3, "ms a turn", time)
-    _plot(rounds, turns, "stored_bytes", 1e-6, "MB stored", stored)
+    _plot(rounds, turns, "turn_seconds", 1e3, "ms a turn", "linear", time)
+    _plot(rounds, turns, "stored_bytes", 1e-6, "MB stored", "log", stored)
     return [time, stored]
 
 
-def _plot(rounds: Rounds, turns: int, what: str, scale: float, label: str, target: Path) -> None:
+def _plot(
+    rounds: Rounds, turns: int, what: str, unit: float, label: str, scale: str, target: Path
+) -> None:
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    figure, axes = pyplot.subplots(figsize=(10, 4.5))
+    colors = pyplot.colormaps["tab20"].colors
     for name, results in rounds.results.items():
         if results[0][what][-1] is None:
             continue
         tenths = range(len(results[0][what]))
-        values = [rounds.median(name, at(what, tenth)) * scale for tenth in tenths]
+        values = [rounds.median(name, at(what, tenth)) * unit for tenth in tenths]
         contender = CONTENDERS[name]
-        ours = name.startswith("ours")
+        ours = name in OURS.values()
         axes.plot(
             [turns * (tenth + 1) / len(values) for tenth in tenths],
             values,
             label=f"{contender.label} ({contender.keeps})",
+            # The same contender has the same colour in every plot.
+            color=colors[list(CONTENDERS).index(name) % len(colors)],
             linewidth=2.5 if ours else 1.2,
             linestyle="-" if ours else "--",
         )
-    axes.set_yscale("log")
+    axes.set_yscale(scale)
     axes.set_xlabel("turns on the thread")
     axes.set_ylabel(label)
     axes.grid(True, which="both", alpha=0.2)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     # Without a date and with fixed ids the file changes only when the results do.
     figure.savefig(target, metadata={"Date": None})

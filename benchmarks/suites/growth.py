@@ -7,7 +7,7 @@ import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -27,6 +27,7 @@ CONTENDER_NAMES = (
     "sqlite",
     "sqlite-delta",
     "ours-file",
+    "ours-file-delta",
     "ours-file-normal",
 )
 PARAMETERS = {"scenario": "chat", "turns": 200}
@@ -48,7 +49,7 @@ def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[
     with chosen.open(folder) as opened:
         run = _Run(script, opened, delta=chosen.delta)
         run.turns(turns)
-        measured = {"total": sum(run.seconds), **run.by_tenth()}
+        measured = {"total": sum(run.seconds), "cpu": run.cpu_seconds, **run.by_tenth()}
         if opened.saver is None:
             return {**measured, "final": digest(run.state)}
         final = _check_state(run, run.state)
@@ -70,6 +71,7 @@ class _Run:
         graph: The compiled graph.
         state: What the last turn returned.
         seconds: How long each turn took.
+        cpu_seconds: The time that all threads of the process computed in all turns.
         stored: Bytes stored after each tenth of the turns.
     """
 
@@ -79,6 +81,7 @@ class _Run:
         self.graph = scenario.build(delta=delta).compile(checkpointer=opened.saver)
         self.state: dict[str, Any] = {}
         self.seconds: list[float] = []
+        self.cpu_seconds = 0.0
         self.stored: list[int | None] = []
 
     def turns(self, turns: int) -> None:
@@ -90,9 +93,10 @@ class _Run:
                 if remembers
                 else self._scenario.given_with(self.state, turn)
             )
-            started = perf_counter()
+            started, cpu_started = perf_counter(), process_time()
             self.state = self.graph.invoke(given, _CONFIG)
             self.seconds.append(perf_counter() - started)
+            self.cpu_seconds += process_time() - cpu_started
             if turn + 1 in tenths:
                 self.stored.append(self._opened.stored_bytes())
 
@@ -154,6 +158,8 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
             "total",
             "÷ ours",
             "÷ zero-cost",
+            "CPU",
+            "÷ ours",
             "turn, first tenth",
             "turn, last tenth",
             "÷ ours",
@@ -164,7 +170,8 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
         f"{title}: bytes stored, and reading back the last {_HISTORY} states",
         ["saver", "keeps", "stored", "÷ ours", f"history of {_HISTORY}", "÷ ours", "÷ zero-cost"],
     )
-    total, first, last = at("total"), at("turn_seconds", 0), at("turn_seconds", -1)
+    total, cpu = at("total"), at("cpu")
+    first, last = at("turn_seconds", 0), at("turn_seconds", -1)
     size, history = at("stored_bytes", -1), at("history_seconds")
     for name, results in rounds.results.items():
         contender = CONTENDERS[name]
@@ -175,6 +182,8 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
             milliseconds(rounds.median(name, total)),
             ratio(rounds.ratio(name, ours, total)),
             ratio(rounds.ratio(name, "zero-cost", total)),
+            milliseconds(rounds.median(name, cpu)),
+            ratio(rounds.ratio(name, ours, cpu)),
             milliseconds(rounds.median(name, first)),
             milliseconds(rounds.median(name, last)),
             ratio(rounds.ratio(name, ours, last)),
@@ -191,3 +200,27 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
                 ratio(rounds.ratio(name, "zero-cost", history)),
             )
     return [time, stored]
+
+
+def summary(rounds: Rounds, parameters: dict[str, Any]) -> Table:
+    """Return the few figures that say most, for the README."""
+    table = Table(
+        f"An agent with a tool, one thread of {parameters['turns']:,} turns",
+        ["saver", "keeps", "total", "÷ ours", "last turns, each", "÷ ours", "stored", "÷ ours"],
+    )
+    total, last, size = at("total"), at("turn_seconds", -1), at("stored_bytes", -1)
+    for name, results in rounds.results.items():
+        contender = CONTENDERS[name]
+        ours = OURS.get(contender.keeps, "")
+        stores = results[0]["stored_bytes"][-1] is not None
+        table.add(
+            contender.label,
+            contender.keeps,
+            milliseconds(rounds.median(name, total)),
+            ratio(rounds.ratio(name, ours, total)),
+            milliseconds(rounds.median(name, last)),
+            ratio(rounds.ratio(name, ours, last)),
+            megabytes(rounds.median(name, size)) if stores else "-",
+            ratio(rounds.ratio(name, ours, size) if stores else None),
+        )
+    return table

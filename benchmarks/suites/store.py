@@ -19,6 +19,7 @@ PARAMETERS = {
 }
 _LABELS = {"peer": "PyPI swarmstate 0.11", "ours": "swarmstate"}
 _SNAPSHOTS = 50
+_KEYS = 101
 
 
 def measure(
@@ -39,17 +40,26 @@ def _pairs_a_second(threads: int, pairs: int) -> float:
 
     store = Store()
     each = pairs // threads
+    values = [
+        {"step": number, "status": "running", "score": number / 2, "owner": f"agent-{number % 7}"}
+        for number in range(_KEYS)
+    ]
+    keys = [f"task-{number}" for number in range(_KEYS)]
+    read: list[list[Any]] = [[] for _ in range(threads)]
 
     def work(thread: int) -> None:
         namespace = f"agent-{thread}"
+        append = read[thread].append
         for number in range(each):
-            key = f"task-{number % 100}"
-            value = {"step": number, "status": "running", "score": 0.5, "owner": namespace}
-            store.set(namespace, key, value)
-            if store.get(namespace, key) != value:
-                raise WrongResultError(f"expected {value} at {namespace}/{key}")
+            key = keys[number % _KEYS]
+            store.set(namespace, key, values[(number + thread) % _KEYS])
+            append(store.get(namespace, key))
 
-    return threads * each / run_in_threads(threads, work)
+    elapsed = run_in_threads(threads, work)
+    for thread, found in enumerate(read):
+        if found != [values[(number + thread) % _KEYS] for number in range(each)]:
+            raise WrongResultError(f"expected thread {thread} to read what it had set")
+    return threads * each / elapsed
 
 
 def _snapshot_seconds(entries: int) -> float:

@@ -125,6 +125,15 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert rounds.ratio("slow", "absent", at("s")) is None
 
 
+def test_the_summary_compares_only_what_keeps_the_same() -> None:
+    def of(seconds: float) -> list[dict[str, Any]]:
+        return [{"total": seconds, "turn_seconds": [seconds], "stored_bytes": [int(seconds * 1e6)]}]
+
+    rounds = Rounds({"in-memory": of(4), "ours": of(2), "sqlite": of(30), "ours-file": of(3)})
+    rows = growth.summary(rounds, {"turns": 1}).rows
+    assert [row[3] for row in rows] == ["2.00", "1.00", "10", "1.00"]
+
+
 def test_docs_are_replaced_between_markers_only(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n")
