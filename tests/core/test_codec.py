@@ -6,9 +6,10 @@ import collections
 import datetime as dt
 import sys
 import threading
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from swarmstate import Codec, dumps, loads
@@ -18,6 +19,7 @@ from tests.core import codec_types as types
 from tests.core.codec_types import ALLOWED, Color, Derived, Frozen, Note, Point, canon
 
 codec = Codec(allow=ALLOWED)
+make_default: Any = collections.defaultdict
 
 
 @given(types.everything)
@@ -46,7 +48,7 @@ def test_encoding_is_stable(value: Any) -> None:
         10**5000,
         -(2**64),
         OrderedDict([("b", 1), ("a", OrderedDict())]),
-        defaultdict(list, {"a": defaultdict(int)}),
+        make_default(list, {"a": make_default(int)}),
         collections.Counter({(1, 2): 3, "a": -1}),
         [bytearray(b"x"), b"x"],
     ],
@@ -135,14 +137,14 @@ def test_errors_of_hooks_are_the_cause() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        defaultdict(lambda: 1),
-        defaultdict(Note("a").__eq__),
+        make_default(lambda: 1),
+        make_default(Note("a").__eq__),
         object(),
         int,
         len,
-        (item for item in ()),
-        types.np.ma.array([1, 2], mask=[0, 1]),
-        types.np.array([1, "a"], dtype=object),
+        iter([]),
+        np.ma.array([1, 2], mask=[False, True]),
+        np.array([1, "a"], dtype=object),
         type("Local", (Note,), {})("a"),
     ],
     ids=lambda value: type(value).__name__,
@@ -276,8 +278,8 @@ def test_a_codec_writes_only_what_it_reads() -> None:
     with pytest.raises(TypeNotAllowedError, match=r'allow=\[\("tests.core.codec_types", "Point"\)'):
         Codec().dumps({"a": Point(1, 2)})
     with pytest.raises(TypeNotAllowedError, match="Note"):
-        Codec().dumps(defaultdict(Note))
-    assert Codec(allow=[Note]).loads(Codec(allow=[Note]).dumps(defaultdict(Note))) == {}
+        Codec().dumps(make_default(Note))
+    assert Codec(allow=[Note]).loads(Codec(allow=[Note]).dumps(make_default(Note))) == {}
     assert Codec(allow=True).loads(Codec().dumps({"a": {1}})) == {"a": {1}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 from typing import Any
 
@@ -153,8 +154,7 @@ def test_the_allowlist_of_a_copy_does_not_reach_the_original() -> None:
 
 
 def test_blocked_factories_leave_a_dict() -> None:
-    from collections import defaultdict
-
+    defaultdict: Any = collections.defaultdict
     serde = SwarmStateSerializer(allowed_msgpack_modules=None)
     data = serde.dumps_typed([defaultdict(Note, a=1), defaultdict(list, a=[1])])
     found = serde.loads_typed(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -80,45 +81,56 @@ class Child(Fancy):
     child: Fancy | None = None
 
 
-TEXT = [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "x" * 3000}}]
-CALL = {"name": "search", "args": {"q": "a", "n": [1, 2.5, None]}, "id": "c1", "type": "tool_call"}
-CHUNK = {"name": "a", "args": "", "id": "1", "index": 0}
-USAGE = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+URL = "x" * 3000
+TEXT: Any = [
+    {"type": "text", "text": "look"},
+    {"type": "image_url", "image_url": {"url": "x" * 3000}},
+]
+CALL: Any = {
+    "name": "search",
+    "args": {"q": "a", "n": [1, None]},
+    "id": "c1",
+    "type": "tool_call",
+}
+CHUNK: Any = {"name": "a", "args": "", "id": "1", "index": 0}
+USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+
+MOMENT = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 OBJECTS: dict[str, Any] = {
-    "human": HumanMessage("hello", id="1", name="me", additional_kwargs={"a": {"b": [1]}}),
-    "multimodal": HumanMessage(TEXT),
-    "ai": AIMessage("", tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"m": "x"}),
+    "human": HumanMessage(content="hello", id="1", name="me", additional_kwargs={"a": {"b": [1]}}),
+    "multimodal": HumanMessage(content=TEXT),
+    "ai": AIMessage("", tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"m": 1}),
     "invalid call": AIMessage(
         "x", invalid_tool_calls=[{"name": "a", "args": "{", "id": "1", "error": "bad"}]
     ),
-    "tool": ToolMessage("ok", tool_call_id="c1", artifact={"rows": [1, {2}]}, status="error"),
-    "system": SystemMessage("be kind"),
-    "chat": ChatMessage("a", role="critic"),
-    "function": FunctionMessage("a", name="f"),
-    "chunk": AIMessageChunk("a", tool_call_chunks=[CHUNK]),
-    "human chunk": HumanMessageChunk("a"),
+    "tool": ToolMessage(content="ok", tool_call_id="c1", artifact=[1, {2}], status="error"),
+    "system": SystemMessage(content="be kind"),
+    "chat": ChatMessage(content="a", role="critic"),
+    "function": FunctionMessage(content="a", name="f"),
+    "chunk": AIMessageChunk(content="a", tool_call_chunks=[CHUNK]),
+    "human chunk": HumanMessageChunk(content="a"),
     "remove": RemoveMessage(id="1"),
-    "document": Document("text", metadata={"page": 1}, id="d"),
+    "document": Document(page_content="text", metadata={"page": 1}, id="d"),
     "send": Send("node", {"x": {1}}),
     "send with timeout": Send("node", 1, timeout=TimeoutPolicy(run_timeout=1.5)),
     "interrupt": Interrupt({"ask": "ok?"}, id="i"),
-    "command": Command(update={"a": HumanMessage("b")}, goto=[Send("n", 1)], resume={"i": 1}),
+    "command": Command(update={"a": HumanMessage(content="b")}, goto=[Send("n", 1)], resume=1),
     "overwrite": Overwrite([1]),
-    "snapshot": _DeltaSnapshot({"a": [HumanMessage("b")]}),
-    "item": Item(value={"a": 1}, key="k", namespace=("a", "b"), created_at="2020-01-01T00:00:00",
-                 updated_at="2020-01-01T00:00:00"),
-    "found": SearchItem(("a",), "k", {"a": 1}, "2020-01-01T00:00:00", "2020-01-01T00:00:00", 0.5),
+    "snapshot": _DeltaSnapshot({"a": [HumanMessage(content="b")]}),
+    "item": Item(value={"a": 1}, key="k", namespace=("a", "b"), created_at=MOMENT,
+                 updated_at=MOMENT),
+    "found": SearchItem(("a",), "k", {"a": 1}, MOMENT, MOMENT, 0.5),
     "v1 model": Old(name="a", size=2),
-    "aliased": Aliased(theName="a", more=[1]),
+    "aliased": Aliased.model_validate({"theName": "a", "more": [1]}),
     "fancy": Fancy(tags=("a", "b"), value=3),
     "nested models": Child(value=2, child=Fancy(value=9)),
     "unset fields": Child(),
     "secret": SecretStr("s"),
-    "point": Point(1, [HumanMessage("a")]),
+    "point": Point(1, [HumanMessage(content="a")]),
     "long text": "ä" * 3_000_000,
     "long list": [{"i": i, "s": str(i)} for i in range(5000)],
-    "many messages": [AIMessage(str(i), id=str(i), tool_calls=[CALL]) for i in range(300)],
+    "many messages": [AIMessage(content=str(i), id=str(i), tool_calls=[CALL]) for i in range(300)],
     "error": ValueError("broken"),
 }  # fmt: skip
 
@@ -132,7 +144,7 @@ def state(obj: Any) -> Any:
         return [(key, state(value)) for key, value in obj.items()]
     if isinstance(obj, (list, tuple)):
         return type(obj), [state(item) for item in obj]
-    return type(obj), obj if type(obj).__eq__ is not object.__eq__ else repr(obj)
+    return type(obj), repr(obj)
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -189,7 +201,7 @@ def test_arrays_that_stock_loses(array: Any) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("array", [np.array([1, "a"], dtype=object), np.ma.array([1], mask=[1])])
+@pytest.mark.parametrize("array", [np.array([1, "a"], dtype=object), np.ma.array([1], mask=[True])])
 def test_arrays_that_cannot_be_kept_are_refused(array: Any) -> None:
     with pytest.raises(EncodeError):
         ours.dumps_typed({"a": array})
