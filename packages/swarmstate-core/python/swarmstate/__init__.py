@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarmstate._core import Snapshot, __version__
+from swarmstate._core import Sharing, Snapshot, Split, __version__, blob_name
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
 from swarmstate.disk import DiskStore
@@ -18,9 +18,12 @@ __all__ = [
     "Query",
     "Range",
     "Result",
+    "Sharing",
     "Snapshot",
+    "Split",
     "Store",
     "__version__",
+    "blob_name",
     "dumps",
     "loads",
     "open",

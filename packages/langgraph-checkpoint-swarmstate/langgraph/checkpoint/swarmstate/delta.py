@@ -17,8 +17,10 @@ from .layout import (
     thread_namespace,
     writes_of,
 )
-from .records import StoredCheckpoint, decode_checkpoint, decode_value, decode_writes
+from .reading import decode_values
+from .records import StoredCheckpoint, decode_checkpoint, decode_writes
 from .requests import Operation, Read
+from .values import Values
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -29,7 +31,7 @@ _PAGE = 256
 
 
 def delta_history(
-    serde: SerializerProtocol, address: Address, channels: Sequence[str]
+    values: Values, serde: SerializerProtocol, address: Address, channels: Sequence[str]
 ) -> Operation[Mapping[str, DeltaChannelHistory]]:
     """Return for each channel its nearest stored value and the writes since.
 
@@ -66,7 +68,8 @@ def delta_history(
                 history[write.channel]["writes"].append(write.decode(serde))
     blobs = dict(zip(names, answer.values, strict=True))
     for channel, stored in seeds.items():
-        history[channel]["seed"] = decode_value(serde, stored, channel, blobs)
+        entries = {channel: stored.channels[channel]}
+        history[channel]["seed"] = decode_values(values, None, stored, entries, blobs)[channel]
     return history
 
 

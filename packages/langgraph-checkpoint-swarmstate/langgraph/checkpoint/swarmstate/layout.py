@@ -62,6 +62,10 @@ class Address(NamedTuple):
             }
         }
 
+    def values_key(self) -> str:
+        """Return what the values of this checkpoint's chain are remembered under."""
+        return f"{self.thread_id}\x00{self.checkpoint_ns}"
+
 
 def configurable(config: RunnableConfig) -> dict[str, Any]:
     """Return `config["configurable"]` after checking that it names a thread.

@@ -9,7 +9,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Query, Range
-from swarmstate.errors import CheckpointError
+from swarmstate.errors import CheckpointError, DecodeError
 
 from .layout import (
     BLOBS,
@@ -24,10 +24,11 @@ from .records import (
     StoredWrite,
     decode_body,
     decode_checkpoint,
-    decode_value,
     decode_writes,
+    describe,
 )
 from .requests import Operation, Read
+from .values import Entry, Values
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointMetadata
@@ -43,6 +44,7 @@ class Reader:
     """Reads checkpoints; every method is an operation without I/O.
 
     Args:
+        values: Joins channel values.
         serde: The saver's serializer.
         next_version: The saver's `get_next_version`, for old checkpoints whose
             pending sends become a channel.
@@ -51,10 +53,12 @@ class Reader:
 
     def __init__(
         self,
+        values: Values,
         serde: SerializerProtocol,
         next_version: Callable[[Any, None], Any],
         refresh: float | None,
     ) -> None:
+        self._values = values
         self._serde = serde
         self._next_version = next_version
         self._refresh = refresh
@@ -73,7 +77,8 @@ class Reader:
             if stored is None:
                 return None
             try:
-                [found] = yield from self.complete([_Pending(self._serde, stored, writes)])
+                pending = _Pending(self._serde, stored, writes)
+                [found] = yield from self._complete([pending], is_followed=True)
             except CheckpointError:
                 if attempt == _ATTEMPTS:
                     raise
@@ -126,12 +131,19 @@ class Reader:
 
     def load(self, stored: Iterable[StoredCheckpoint]) -> Operation[list[CheckpointTuple]]:
         """Read what belongs to records, in one round trip, and decode them."""
-        return self.complete([_Pending(self._serde, record, None) for record in stored])
+        pending = [_Pending(self._serde, record, None) for record in stored]
+        return self._complete(pending, is_followed=False)
 
-    def complete(self, pending: Sequence[_Pending]) -> Operation[list[CheckpointTuple]]:
+    def _complete(
+        self, pending: Sequence[_Pending], *, is_followed: bool
+    ) -> Operation[list[CheckpointTuple]]:
         """Read what is missing of checkpoints, in one round trip, and decode them.
 
         A blob that several checkpoints of a thread share is read once.
+
+        Args:
+            pending: The checkpoints.
+            is_followed: Whether checkpoints are likely to be put that follow them.
         """
         blobs: dict[str, dict[str, bytes | None]] = {}
         ranges: dict[str, list[Range]] = {}
@@ -154,14 +166,17 @@ class Reader:
         for item in pending:
             namespace = thread_namespace(item.stored.address.thread_id)
             item.take(read.get(namespace, iter(())))
-            tuples.append(self._decode(item, blobs[namespace]))
+            tuples.append(self._decode(item, blobs[namespace], is_followed))
         return tuples
 
-    def _decode(self, item: _Pending, blobs: dict[str, bytes | None]) -> CheckpointTuple:
+    def _decode(
+        self, item: _Pending, blobs: dict[str, bytes | None], is_followed: bool
+    ) -> CheckpointTuple:
         serde, stored, checkpoint = self._serde, item.stored, item.body
-        checkpoint["channel_values"] = {
-            channel: decode_value(serde, stored, channel, blobs) for channel in stored.channels
-        }
+        key = stored.address.values_key() if is_followed else None
+        checkpoint["channel_values"] = decode_values(
+            self._values, key, stored, stored.channels, blobs
+        )
         sends = [write.decode(serde)[2] for write in item.sends if write.channel == TASKS]
         if sends:
             versions = checkpoint["channel_versions"]
@@ -207,6 +222,24 @@ class _Pending:
             self.writes = decode_writes(self.stored.address, next(answers))
         if self._parent is not None:
             self.sends = decode_writes(self._parent, next(answers))
+
+
+def decode_values(
+    values: Values,
+    key: str | None,
+    stored: StoredCheckpoint,
+    entries: dict[str, Entry],
+    blobs: dict[str, bytes | None],
+) -> dict[str, Any]:
+    """Return values of a checkpoint; see `Values.join`.
+
+    Raises:
+        CheckpointError: A blob is missing or damaged; the message names the checkpoint.
+    """
+    try:
+        return values.join(key, str(stored.address.checkpoint_id), entries, blobs)
+    except (CheckpointError, DecodeError) as error:
+        raise CheckpointError(f"{describe(stored.address)} cannot be read: {error}") from error
 
 
 def parent_config(stored: StoredCheckpoint) -> Any:

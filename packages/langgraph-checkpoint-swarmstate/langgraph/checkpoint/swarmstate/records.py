@@ -7,39 +7,31 @@ A checkpoint is a msgpack map
     body      [type, bytes] of [checkpoint without channel_values, metadata]
     channels  {channel: [type, piece, ...]}
 
-and a pending write a msgpack array `[channel, task_path, type, piece, ...]`.
+and a pending write a msgpack array `[channel, task_path, type, bytes]`.
 `type` and the joined pieces are what the saver's serializer made of the value.
 A piece is bytes, or a string that names a blob of the thread. A blob is named by
-the BLAKE2b hash (128 bits, base64url) of its bytes, so equal bytes are stored
-once however many checkpoints hold them, and damage is noticed.
+the hash of its bytes (`swarmstate.blob_name`), so equal bytes are stored once
+however many checkpoints hold them, and damage is noticed.
 """
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
 
 from swarmstate import dumps, loads
-from swarmstate.errors import CheckpointError, CodecError, EncodeError
+from swarmstate.errors import CheckpointError, CodecError
 
-from .layout import BLOBS, Address, parse_write_key
+from .layout import Address, parse_write_key
+from .values import Entry, dump
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, PendingWrite
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 FORMAT = 1
-
-# Bytes up to which a value is kept in its checkpoint's own record. A blob costs
-# a row and a look-up; a small value copied into each record costs less.
-INLINE_LIMIT = 2048
-
-Entry = Sequence[Any]
-"""`[type, piece, ...]`: a serialized value."""
 
 
 class StoredCheckpoint(NamedTuple):
@@ -63,47 +55,31 @@ class StoredWrite(NamedTuple):
 
     task_id: str
     channel: str
-    entry: Entry
+    value: tuple[str, bytes]
 
     def decode(self, serde: SerializerProtocol) -> PendingWrite:
         """Return the write as LangGraph knows it."""
-        value = serde.loads_typed((self.entry[0], _join(self.entry, {})))
-        return self.task_id, self.channel, value
+        return self.task_id, self.channel, serde.loads_typed(self.value)
+
+
+def encode_body(
+    serde: SerializerProtocol, checkpoint: Checkpoint, metadata: CheckpointMetadata
+) -> tuple[str, bytes]:
+    """Return the body of a checkpoint's record: all but its values.
+
+    Raises:
+        EncodeError: The metadata cannot be serialized.
+    """
+    body: dict[str, Any] = dict(checkpoint)
+    del body["channel_values"]
+    return dump(serde, [body, metadata], "the metadata")
 
 
 def encode_checkpoint(
-    serde: SerializerProtocol,
-    address: Address,
-    checkpoint: Checkpoint,
-    metadata: CheckpointMetadata,
-    parent: str | None,
-) -> tuple[bytes, dict[str, bytes]]:
-    """Return the record of a checkpoint, and the blobs it refers to by their keys.
-
-    Raises:
-        EncodeError: A value cannot be serialized; the message names its channel.
-    """
-    body: dict[str, Any] = dict(checkpoint)
-    values = body.pop("channel_values")
-    blobs: dict[str, bytes] = {}
-    channels: dict[str, Entry] = {}
-    for channel, value in values.items():
-        type_, data = _dump(serde, value, f"channel {channel!r}", address)
-        if len(data) > INLINE_LIMIT:
-            name = blob_name(data)
-            blobs[BLOBS + name] = data
-            channels[channel] = (type_, name)
-        else:
-            channels[channel] = (type_, data)
-    record = dumps(
-        {
-            "v": FORMAT,
-            "parent": parent,
-            "body": _dump(serde, [body, metadata], "the metadata", address),
-            "channels": channels,
-        }
-    )
-    return record, blobs
+    parent: str | None, body: tuple[str, bytes], channels: dict[str, Entry]
+) -> bytes:
+    """Return the record of a checkpoint."""
+    return dumps({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
 
 
 def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
@@ -139,42 +115,13 @@ def decode_body(
     return body, metadata
 
 
-def decode_value(
-    serde: SerializerProtocol,
-    stored: StoredCheckpoint,
-    channel: str,
-    blobs: Mapping[str, bytes | None],
-) -> Any:
-    """Return the value of a channel.
-
-    Args:
-        serde: The serializer that wrote it.
-        stored: The checkpoint.
-        channel: One of its channels.
-        blobs: The blobs it refers to, by name; None where the store has none.
-
-    Raises:
-        CheckpointError: A blob is missing or damaged.
-    """
-    entry = stored.channels[channel]
-    try:
-        data = _join(entry, blobs)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{describe(stored.address)} cannot be read: channel {channel!r} {error}"
-        ) from None
-    return serde.loads_typed((entry[0], data))
-
-
-def encode_write(
-    serde: SerializerProtocol, address: Address, channel: str, task_path: str, value: Any
-) -> bytes:
+def encode_write(serde: SerializerProtocol, channel: str, task_path: str, value: Any) -> bytes:
     """Return the record of a pending write.
 
     Raises:
         EncodeError: The value cannot be serialized.
     """
-    return dumps((channel, task_path, *_dump(serde, value, f"a write to {channel!r}", address)))
+    return dumps((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
@@ -187,23 +134,16 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         task_id, idx = parse_write_key(key)
         try:
-            channel, task_path, *entry = loads(record)
+            channel, task_path, type_, data = loads(record)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
             ) from error
-        ordered.append(
-            (writes_sort_key(task_path, task_id, idx), StoredWrite(task_id, channel, entry))
-        )
+        write = StoredWrite(task_id, channel, (type_, data))
+        ordered.append((writes_sort_key(task_path, task_id, idx), write))
     if len(ordered) > 1:
         ordered.sort(key=lambda item: item[0])
     return [write for _, write in ordered]
-
-
-def blob_name(data: bytes) -> str:
-    """Return the name of a blob: what it is stored under, and checked against."""
-    digest = blake2b(data, digest_size=16).digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def describe(address: Address) -> str:
@@ -212,29 +152,3 @@ def describe(address: Address) -> str:
         f"checkpoint {address.checkpoint_id!r} of thread {address.thread_id!r} "
         f"(checkpoint_ns {address.checkpoint_ns!r})"
     )
-
-
-def _dump(serde: SerializerProtocol, value: Any, what: str, address: Address) -> tuple[str, bytes]:
-    try:
-        type_, data = serde.dumps_typed(value)
-    except Exception as error:
-        raise EncodeError(
-            f"{what} of thread {address.thread_id!r} cannot be stored: {error}"
-        ) from error
-    return type_, bytes(data)
-
-
-def _join(entry: Entry, blobs: Mapping[str, bytes | None]) -> bytes:
-    """Return the bytes of a serialized value, every blob checked against its name."""
-    parts = []
-    for piece in entry[1:]:
-        if isinstance(piece, str):
-            data = blobs.get(piece)
-            if data is None:
-                raise CheckpointError(f"refers to blob {piece!r}, which is missing")
-            if blob_name(data) != piece:
-                raise CheckpointError(f"refers to blob {piece!r}, whose bytes are damaged")
-            parts.append(data)
-        else:
-            parts.append(piece)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
-from swarmstate import BaseStore, DiskStore, Store
+from swarmstate import BaseStore, DiskStore, Sharing, Store
 from swarmstate import open as open_store
 
 from . import collecting
 from .delta import delta_history
-from .layout import address_of
+from .layout import Address, address_of
 from .listing import Listing, Selection, newest_threads
 from .reading import Reader
 from .requests import Operation, arun, run
 from .serde import SwarmStateSerializer
-from .writing import put_batches, put_writes_batches
+from .values import Values, values_of
+from .writing import put, put_writes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+
+# What a saver may spend on remembering the values of threads that are in use.
+_REMEMBERED_BYTES = 64 * 1024 * 1024
 
 
 class SwarmStateSaver(BaseCheckpointSaver[Any]):
@@ -79,6 +83,7 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         self.store = store if isinstance(store, BaseStore) else _open(store)
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
+        self._sharing = Sharing(budget=_REMEMBERED_BYTES)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -208,9 +213,7 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
             InvalidConfigError: The config names no thread.
             EncodeError: A value cannot be serialized; the thread is as it was.
         """
-        address, batches = put_batches(self.serde, config, checkpoint, metadata, self.ttl)
-        self.store.write(batches)
-        return address.config()
+        return self._run(self._put(config, checkpoint, metadata)).config()
 
     async def aput(
         self,
@@ -220,8 +223,7 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint as `put` does."""
-        address, batches = put_batches(self.serde, config, checkpoint, metadata, self.ttl)
-        await self.store.awrite(batches)
+        address = await self._arun(self._put(config, checkpoint, metadata))
         return address.config()
 
     def put_writes(
@@ -237,9 +239,7 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
             InvalidConfigError: The config names no thread or no checkpoint.
             EncodeError: A value cannot be serialized; nothing was stored.
         """
-        self.store.write(
-            put_writes_batches(self.serde, config, writes, task_id, task_path, self.ttl)
-        )
+        self._run(put_writes(self.serde, config, writes, task_id, task_path, self.ttl))
 
     async def aput_writes(
         self,
@@ -249,9 +249,7 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         task_path: str = "",
     ) -> None:
         """Store what a task wrote as `put_writes` does."""
-        await self.store.awrite(
-            put_writes_batches(self.serde, config, writes, task_id, task_path, self.ttl)
-        )
+        await self._arun(put_writes(self.serde, config, writes, task_id, task_path, self.ttl))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread; an unknown one is no error."""
@@ -314,13 +312,15 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what DeltaChannels are rebuilt from, as LangGraph's base class defines it."""
-        return self._run(delta_history(self.serde, address_of(config), channels))
+        return self._run(self._delta_history(config, channels))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what DeltaChannels are rebuilt from."""
-        return await self._arun(delta_history(self.serde, address_of(config), channels))
+        return await self._arun(
+            delta_history(self._values(), self.serde, address_of(config), channels)
+        )
 
     def threads(self, *, limit: int | None = None) -> Sequence[str]:
         """Return the ids of the threads, that with the newest checkpoint first."""
@@ -336,9 +336,22 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
     async def _arun(self, operation: Operation[T]) -> T:
         return await arun(operation, self.store)
 
+    def _put(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> Operation[Address]:
+        return put(self._values(), self.serde, config, checkpoint, metadata, self.ttl)
+
+    def _delta_history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Operation[Mapping[str, DeltaChannelHistory]]:
+        return delta_history(self._values(), self.serde, address_of(config), channels)
+
+    def _values(self) -> Values:
+        return values_of(self.serde, self._sharing)
+
     def _reader(self) -> Reader:
         refresh = self.ttl if self.refresh_on_read else None
-        return Reader(self.serde, self.get_next_version, refresh)
+        return Reader(self._values(), self.serde, self.get_next_version, refresh)
 
     def _listing(
         self,

@@ -58,6 +58,11 @@ class SwarmStateSerializer(JsonPlusSerializer):
             return self._codec.loads(data[1])
         return super().loads_typed(data)
 
+    @property
+    def plain_codec(self) -> Codec | None:
+        """The codec, if it alone makes and reads the bytes of this serializer."""
+        return None if self.pickle_fallback or self._has_own_hook() else self._codec
+
     def _has_own_hook(self) -> bool:
         """Return whether the user reads ext values in a way of their own."""
         if hasattr(self, "_custom_unpack_ext_hook"):

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from swarmstate import Batch
+from swarmstate import Batch, Expect
 from swarmstate.base import prefix_end
-from swarmstate.errors import InvalidConfigError
+from swarmstate.errors import ConflictError, InvalidConfigError
 
 from .layout import (
+    BLOBS,
     COLLECTIONS,
     INDEX,
     RUNS,
@@ -25,7 +26,9 @@ from .layout import (
     time_key,
     writes_prefix,
 )
-from .records import encode_checkpoint, encode_write
+from .records import encode_body, encode_checkpoint, encode_write
+from .requests import Operation, Write
+from .values import Split, Values
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -37,14 +40,19 @@ if TYPE_CHECKING:
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
 
 
-def put_batches(
+def put(
+    values: Values,
     serde: SerializerProtocol,
     config: RunnableConfig,
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
     ttl: float | None,
-) -> tuple[Address, list[Batch]]:
-    """Return where a checkpoint goes and what to write for it.
+) -> Operation[Address]:
+    """Store a checkpoint and return where it is.
+
+    Blobs that the parent refers to are not sent again. That the parent still
+    exists, and they with it, is the expectation of the batch; if it does not
+    hold, everything is sent.
 
     Raises:
         InvalidConfigError: The config names no thread.
@@ -53,42 +61,65 @@ def put_batches(
     thread_id, checkpoint_ns, parent = address_of(config)
     checkpoint_id = checkpoint["id"]
     address = Address(thread_id, checkpoint_ns, checkpoint_id)
-    merged = get_checkpoint_metadata(config, metadata)
-    record, blobs = encode_checkpoint(serde, address, checkpoint, merged, parent)
-    added = blobs
-    index: dict[str, bytes] = {}
-    run_id = merged.get("run_id")
-    if run_id is not None:
-        added[f"{RUNS}{run_id}"] = b""
-        index[run_key(str(run_id), thread_id)] = b""
-    batches = [
-        Batch(
+    metadata = get_checkpoint_metadata(config, metadata)
+    body = encode_body(serde, checkpoint, metadata)
+    key = address.values_key()
+    prefix = checkpoints_prefix(checkpoint_ns)
+    run_id = metadata.get("run_id")
+    index = _index_batch(thread_id, checkpoint_id, parent, run_id)
+
+    def batches(split: Split) -> list[Batch]:
+        added = {BLOBS + name: data for name, data in split.blobs.items()}
+        if run_id is not None:
+            added[f"{RUNS}{run_id}"] = b""
+        thread = Batch(
             thread_namespace(thread_id),
-            put={checkpoints_prefix(checkpoint_ns) + checkpoint_id: record},
+            put={prefix + checkpoint_id: encode_checkpoint(parent, body, split.entries)},
             put_if_absent=added,
             delete_ranges=_STOP_COLLECTION,
             ttl=ttl,
+            expect=Expect(f"{prefix}{parent}", f"{prefix}{parent}")
+            if split.relies_on_base
+            else None,
         )
-    ]
+        return [thread] if index is None else [thread, index]
+
+    split = values.split(key, parent, checkpoint["channel_values"])
+    try:
+        yield Write(batches(split))
+    except ConflictError:
+        if not split.relies_on_base:
+            raise
+        split = values.split(key, None, checkpoint["channel_values"])
+        yield Write(batches(split))
+    values.keep(key, checkpoint_id, split)
+    return address
+
+
+def _index_batch(
+    thread_id: str, checkpoint_id: str, parent: str | None, run_id: object
+) -> Batch | None:
+    """Return what to write to the index for a checkpoint; often nothing."""
+    added: dict[str, bytes] = {}
     superseded: tuple[str, ...] = ()
+    if run_id is not None:
+        added[run_key(str(run_id), thread_id)] = b""
     if parent is None or bucket_of(parent) != bucket_of(checkpoint_id):
-        index[time_key(checkpoint_id, thread_id)] = b""
+        added[time_key(checkpoint_id, thread_id)] = b""
         if parent is not None and parent < checkpoint_id:
             superseded = (time_key(parent, thread_id),)
-    if index:
-        batches.append(Batch(INDEX, put_if_absent=index, delete=superseded))
-    return address, batches
+    return Batch(INDEX, put_if_absent=added, delete=superseded) if added else None
 
 
-def put_writes_batches(
+def put_writes(
     serde: SerializerProtocol,
     config: RunnableConfig,
     writes: Sequence[tuple[str, Any]],
     task_id: str,
     task_path: str,
     ttl: float | None,
-) -> list[Batch]:
-    """Return what to write for the pending writes of a task.
+) -> Operation[None]:
+    """Store the pending writes of a task.
 
     Regular writes are write-once; errors, interrupts and the like have indices
     of their own (`WRITES_IDX_MAP`) and replace what is there.
@@ -109,6 +140,6 @@ def put_writes_batches(
     for position, (channel, value) in enumerate(writes):
         idx = WRITES_IDX_MAP.get(channel, position)
         target = regular if idx >= 0 else special
-        target[f"{prefix}{idx}"] = encode_write(serde, address, channel, task_path, value)
+        target[f"{prefix}{idx}"] = encode_write(serde, channel, task_path, value)
     namespace = thread_namespace(address.thread_id)
-    return [Batch(namespace, put=special, put_if_absent=regular, ttl=ttl)]
+    yield Write([Batch(namespace, put=special, put_if_absent=regular, ttl=ttl)])

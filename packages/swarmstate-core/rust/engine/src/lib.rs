@@ -4,11 +4,14 @@
 //! bytes between named records; what the bytes mean is its callers' business.
 #![forbid(unsafe_code)]
 
+mod blob;
 mod disk;
 mod error;
 mod memory;
 mod plane;
+pub mod segments;
 
+pub use blob::blob_name;
 pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
 pub use error::{Error, Result};
 pub use memory::{Difference, MemoryStore, Snapshot};

@@ -5,6 +5,7 @@ pub mod codec;
 mod disk;
 mod error;
 mod plane;
+mod sharing;
 mod snapshot;
 mod store;
 
@@ -21,6 +22,8 @@ mod _core {
     use super::disk::DiskStore;
     #[pymodule_export]
     use super::plane::{check_batches, check_name, check_queries};
+    #[pymodule_export]
+    use super::sharing::{Sharing, Split, blob_name};
     #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]

@@ -60,36 +60,92 @@ struct Decoder<'a, 'py, 'p> {
 
 /// Decode `data`, all of it; see `swarmstate.loads`.
 pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
-    let Some(_entry) = Entry::new() else {
-        return Err(DecodeError::new_err(
-            "the codec was called again from its own hooks too many times; \
-             a constructor must not decode its own object",
-        ));
-    };
-    let mut decoder = Decoder {
-        py,
-        reader: Reader::new(data),
-        frames: Vec::new(),
-        values: Vec::new(),
-        depth: 0,
-        ext_depth: 0,
-        policy,
-    };
+    let _entry = enter()?;
+    let mut decoder = Decoder::new(py, data, policy);
     let value = decoder.run()?;
-    let reader = &decoder.reader;
-    if reader.pos != reader.limit {
-        return Err(damaged(
-            reader.pos,
-            format_args!(
-                "expected the end, found {} more bytes",
-                reader.limit - reader.pos
-            ),
-        ));
-    }
+    decoder.finish()?;
     Ok(value)
 }
 
-impl<'a, 'py> Decoder<'a, 'py, '_> {
+/// A list or dict, and where each of its items (keys with their values) ends in the data.
+pub struct Items<'py> {
+    pub value: Bound<'py, PyAny>,
+    pub ends: Vec<usize>,
+}
+
+/// Decode `data` as `decode` does and say where its items end, if it is a list
+/// or a map whose keys are strings.
+pub fn decode_items<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    policy: &Policy,
+) -> PyResult<Option<Items<'py>>> {
+    let _entry = enter()?;
+    let mut decoder = Decoder::new(py, data, policy);
+    let mut ends = Vec::new();
+    let value = match decoder.reader.token()? {
+        Token::Array(len) => {
+            decoder.open(0)?;
+            let mut items = Vec::with_capacity(len);
+            for _ in 0..len {
+                items.push(decoder.run()?);
+                ends.push(decoder.reader.pos);
+            }
+            PyList::new(py, items)?.into_any()
+        }
+        Token::Map(len) => {
+            decoder.open(0)?;
+            let dict = PyDict::new(py);
+            for _ in 0..len {
+                let start = decoder.reader.pos;
+                let Token::Str(key) = decoder.reader.token()? else {
+                    return Ok(None);
+                };
+                dict.set_item(keys::key(py, utf8(key, start)?), decoder.run()?)?;
+                ends.push(decoder.reader.pos);
+            }
+            dict.into_any()
+        }
+        _ => return Ok(None),
+    };
+    decoder.finish()?;
+    Ok(Some(Items { value, ends }))
+}
+
+fn enter() -> PyResult<Entry> {
+    Entry::new().ok_or_else(|| {
+        DecodeError::new_err(
+            "the codec was called again from its own hooks too many times; \
+             a constructor must not decode its own object",
+        )
+    })
+}
+
+impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
+    fn new(py: Python<'py>, data: &'a [u8], policy: &'p Policy) -> Self {
+        Self {
+            py,
+            reader: Reader::new(data),
+            frames: Vec::new(),
+            values: Vec::new(),
+            depth: 0,
+            ext_depth: 0,
+            policy,
+        }
+    }
+
+    /// Check that nothing follows the value.
+    fn finish(&self) -> PyResult<()> {
+        let Reader { pos, limit, .. } = self.reader;
+        if pos != limit {
+            return Err(damaged(
+                pos,
+                format_args!("expected the end, found {} more bytes", limit - pos),
+            ));
+        }
+        Ok(())
+    }
+
     fn run(&mut self) -> PyResult<Bound<'py, PyAny>> {
         loop {
             let Some(mut value) = self.read()? else {

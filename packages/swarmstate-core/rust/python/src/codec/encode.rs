@@ -42,26 +42,38 @@ const INITIAL_CAPACITY: usize = 1024;
 
 /// Encode `value`; see `swarmstate.dumps`.
 pub fn encode(value: &Bound<'_, PyAny>, policy: &Policy) -> PyResult<Vec<u8>> {
+    let mut out = Vec::with_capacity(INITIAL_CAPACITY);
+    encode_into(&mut out, value, policy, 0)?;
+    Ok(out)
+}
+
+/// Append `value` to `out`, as something that stands in `depth` containers.
+pub fn encode_into(
+    out: &mut Vec<u8>,
+    value: &Bound<'_, PyAny>,
+    policy: &Policy,
+    depth: usize,
+) -> PyResult<()> {
     let mut encoder = Encoder {
         py: value.py(),
-        out: Vec::with_capacity(INITIAL_CAPACITY),
+        out: std::mem::take(out),
         frames: Vec::new(),
-        depth: 0,
+        depth,
         ext_depth: 0,
         policy,
     };
     // Scalars need no stack and call no hooks.
-    if scalar(&mut encoder.out, value)? {
-        return Ok(encoder.out);
+    if !scalar(&mut encoder.out, value)? {
+        let Some(_entry) = Entry::new() else {
+            return Err(refused(
+                "the codec was called again from its own hooks too many times; \
+                 a hook such as model_dump must not encode its own object",
+            ));
+        };
+        encoder.run(value)?;
     }
-    let Some(_entry) = Entry::new() else {
-        return Err(refused(
-            "the codec was called again from its own hooks too many times; \
-             a hook such as model_dump must not encode its own object",
-        ));
-    };
-    encoder.run(value)?;
-    Ok(encoder.out)
+    *out = encoder.out;
+    Ok(())
 }
 
 impl<'py> Encoder<'py, '_> {

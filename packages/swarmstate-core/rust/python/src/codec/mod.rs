@@ -12,6 +12,7 @@ mod foreign;
 mod frame;
 mod guard;
 mod keys;
+mod models;
 mod numpy;
 mod objects;
 mod policy;
@@ -23,6 +24,12 @@ mod wire;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+pub(crate) use cursor::DictCursor;
+pub(crate) use decode::Items;
+pub(crate) use error::EncodeError;
+pub(crate) use models::is_plain_model;
+pub(crate) use wire::{write_array_header, write_map_header};
 
 use policy::{Delegate, Policy, class_names};
 
@@ -177,6 +184,31 @@ impl Codec {
     /// `EncodeError` or `TypeNotAllowedError`.
     pub fn encode(&self, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         encode::encode(value, &self.policy)
+    }
+
+    /// Append a value that stands in `depth` containers.
+    ///
+    /// # Errors
+    /// `EncodeError` or `TypeNotAllowedError`; `out` is then to be thrown away.
+    pub fn encode_into(
+        &self,
+        out: &mut Vec<u8>,
+        value: &Bound<'_, PyAny>,
+        depth: usize,
+    ) -> PyResult<()> {
+        encode::encode_into(out, value, &self.policy, depth)
+    }
+
+    /// Decode a list or dict and say where its items end; None if it is something else.
+    ///
+    /// # Errors
+    /// `DecodeError` or `TypeNotAllowedError`.
+    pub(crate) fn decode_items<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+    ) -> PyResult<Option<Items<'py>>> {
+        decode::decode_items(py, data, &self.policy)
     }
 
     /// Decode one value under this codec's rule.

@@ -1,0 +1,193 @@
+"""How channel values become entries of a record and blobs, and back.
+
+`SharedValues` stores what changed: lists and dicts in segments, found unchanged
+by looking at the objects (see docs/design.md). It takes a serializer whose bytes
+can be cut, which is ours. `WholeValues` works with any serializer, such as one
+that encrypts, and shares values that did not change at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from swarmstate import Codec, Sharing, blob_name
+from swarmstate.errors import CheckpointError, EncodeError
+
+from .serde import SwarmStateSerializer
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+# Bytes up to which a value is kept in its checkpoint's own record. A blob costs
+# a row and a look-up; a small value copied into each record costs less.
+_INLINE_LIMIT = 2048
+
+Entry = Sequence[Any]
+"""`(type, piece, ...)`: a serialized value; a piece is bytes or the name of a blob."""
+
+
+class Split(Protocol):
+    """Values that were split."""
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The entries of the values, by channel."""
+
+    @property
+    def blobs(self) -> dict[str, bytes]:
+        """Blobs that must be stored with them, by name."""
+
+    @property
+    def relies_on_base(self) -> bool:
+        """Whether the entries also refer to blobs of the base."""
+
+
+class Values(Protocol):
+    """Splits and joins the channel values of checkpoints."""
+
+    def split(self, key: str, base: str | None, values: dict[str, Any]) -> Any:
+        """Return the `Split` of values that follow the checkpoint `base`.
+
+        Raises:
+            EncodeError: A value cannot be serialized; the message names its channel.
+        """
+
+    def keep(self, key: str, base: str, split: Any) -> None:
+        """Take note that split values were stored as the checkpoint `base`."""
+
+    def join(
+        self,
+        key: str | None,
+        base: str,
+        entries: dict[str, Entry],
+        blobs: dict[str, bytes | None],
+    ) -> dict[str, Any]:
+        """Return the values of the checkpoint `base`.
+
+        Args:
+            key: What `split` will be told if values follow; None if none will.
+            base: The checkpoint's id.
+            entries: Its entries.
+            blobs: The blobs that they refer to; None where the store has none.
+
+        Raises:
+            CheckpointError: A blob is missing or damaged; the message names the channel.
+        """
+
+
+class SharedValues:
+    """Values that are split by swarmstate's codec.
+
+    Args:
+        codec: The codec of the serializer.
+        sharing: What is remembered of values stored before.
+    """
+
+    def __init__(self, codec: Codec, sharing: Sharing) -> None:
+        self._codec = codec
+        self._sharing = sharing
+
+    def split(self, key: str, base: str | None, values: dict[str, Any]) -> Any:
+        """Return the split of values, encoding only what changed since `base`."""
+        return self._sharing.split(self._codec, key, base, values)
+
+    def keep(self, key: str, base: str, split: Any) -> None:
+        """Remember the values, to recognize them next time."""
+        self._sharing.keep(key, base, split)
+
+    def join(
+        self,
+        key: str | None,
+        base: str,
+        entries: dict[str, Entry],
+        blobs: dict[str, bytes | None],
+    ) -> dict[str, Any]:
+        """Return values, and remember them if more are to follow."""
+        return self._sharing.join(self._codec, key, base, entries, blobs)
+
+
+class _WholeSplit(NamedTuple):
+    entries: dict[str, Entry]
+    blobs: dict[str, bytes]
+    relies_on_base: bool = False
+
+
+class WholeValues:
+    """Values that are each what a serializer makes of them.
+
+    Args:
+        serde: The serializer.
+    """
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self._serde = serde
+
+    def split(self, key: str, base: str | None, values: dict[str, Any]) -> _WholeSplit:
+        """Return the serialized values, the large ones as blobs."""
+        entries: dict[str, Entry] = {}
+        blobs: dict[str, bytes] = {}
+        for channel, value in values.items():
+            type_, data = dump(self._serde, value, f"channel {channel!r}")
+            if len(data) > _INLINE_LIMIT:
+                name = blob_name(data)
+                blobs[name] = data
+                entries[channel] = (type_, name)
+            else:
+                entries[channel] = (type_, data)
+        return _WholeSplit(entries, blobs)
+
+    def keep(self, key: str, base: str, split: Any) -> None:
+        """Do nothing: serialized values are compared by their bytes."""
+
+    def join(
+        self,
+        key: str | None,
+        base: str,
+        entries: dict[str, Entry],
+        blobs: dict[str, bytes | None],
+    ) -> dict[str, Any]:
+        """Return the values."""
+        return {
+            channel: self._serde.loads_typed((entry[0], _join(channel, entry, blobs)))
+            for channel, entry in entries.items()
+        }
+
+
+def values_of(serde: SerializerProtocol, sharing: Sharing) -> Values:
+    """Return how values are split and joined under a serializer."""
+    codec = serde.plain_codec if type(serde) is SwarmStateSerializer else None
+    return WholeValues(serde) if codec is None else SharedValues(codec, sharing)
+
+
+def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
+    """Return the type and bytes that a serializer makes of a value.
+
+    Raises:
+        EncodeError: It makes none; the message says what it was about.
+    """
+    try:
+        type_, data = serde.dumps_typed(value)
+    except Exception as error:
+        raise EncodeError(f"{what} cannot be stored: {error}") from error
+    return type_, bytes(data)
+
+
+def _join(channel: str, entry: Entry, blobs: Mapping[str, bytes | None]) -> bytes:
+    """Return the bytes of a serialized value, every blob checked against its name."""
+    parts = []
+    for piece in entry[1:]:
+        if isinstance(piece, str):
+            data = blobs.get(piece)
+            if data is None:
+                raise CheckpointError(
+                    f"channel {channel!r} refers to blob {piece!r}, which is missing"
+                )
+            if blob_name(data) != piece:
+                raise CheckpointError(
+                    f"channel {channel!r} refers to blob {piece!r}, whose bytes are damaged"
+                )
+            parts.append(data)
+        else:
+            parts.append(piece)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

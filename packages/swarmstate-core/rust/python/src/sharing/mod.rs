@@ -1,0 +1,258 @@
+//! Values that change little from one time to the next, stored as what changed.
+//!
+//! What is remembered here only saves work: which objects a value consisted of
+//! when it was last stored or read, and in which pieces it lies. Whether
+//! something is still the same is proven each time, object by object.
+
+mod cut;
+mod join;
+mod shadow;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::codec::Codec;
+use cut::{Cut, Cutter};
+
+/// What an object that is remembered costs, about: itself and the references to it.
+const OBJECT_BYTES: usize = 96;
+
+/// Values by name, as they were stored last under one base.
+struct Known {
+    base: String,
+    cuts: HashMap<String, Cut>,
+    bytes: usize,
+    /// When it was used last, in uses.
+    used: u64,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<String, Known>,
+    bytes: usize,
+    uses: u64,
+}
+
+/// Splits dicts of values into entries and blobs, and joins them again.
+///
+/// An entry is `(type, piece, ...)`: a piece is bytes, or the name of a blob.
+/// The joined pieces are the encoding of the value under the codec that is
+/// passed in. Values are remembered for each key together with a base, an id
+/// of the state that was stored; see `split`.
+///
+/// Args:
+///     budget: Bytes that remembering may take, about. What was not used for
+///         the longest time is forgotten first.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub struct Sharing {
+    budget: usize,
+    state: Mutex<State>,
+}
+
+/// Values that were split: what to store.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub struct Split {
+    /// The entries of the values, by the values' names.
+    #[pyo3(get)]
+    entries: Py<PyDict>,
+    /// Blobs that the entries refer to, by name, if they may not be stored yet.
+    #[pyo3(get)]
+    blobs: Py<PyDict>,
+    /// Whether the entries also refer to blobs that the base refers to.
+    #[pyo3(get)]
+    relies_on_base: bool,
+    cuts: Mutex<Option<HashMap<String, Cut>>>,
+}
+
+#[pymethods]
+impl Sharing {
+    #[new]
+    #[pyo3(signature = (*, budget))]
+    fn new(budget: usize) -> Self {
+        Self {
+            budget,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Split values into entries and blobs.
+    ///
+    /// Args:
+    ///     codec: Encodes them.
+    ///     key: What they belong to.
+    ///     base: The state that they follow, or None. If it is what `keep` or
+    ///         `join` was last told for this key, then parts that are provably
+    ///         unchanged are referred to without being encoded; otherwise every
+    ///         blob is in the result.
+    ///     values: The values by name.
+    ///
+    /// Raises:
+    ///     EncodeError: A value cannot be encoded; the message begins with its name.
+    #[pyo3(signature = (codec, key, base, values))]
+    fn split(
+        &self,
+        py: Python<'_>,
+        codec: &Codec,
+        key: &Bound<'_, PyString>,
+        base: Option<&Bound<'_, PyString>>,
+        values: &Bound<'_, PyDict>,
+    ) -> PyResult<Split> {
+        let mut known = base
+            .and_then(|base| self.take(&key.to_string_lossy(), &base.to_string_lossy()))
+            .unwrap_or_default();
+        let blobs = PyDict::new(py);
+        let entries = PyDict::new(py);
+        let mut cuts = HashMap::with_capacity(values.len());
+        let mut cutter = Cutter {
+            py,
+            codec,
+            blobs: &blobs,
+            relies: false,
+        };
+        for (name, value) in values.iter() {
+            let text: String = name.extract()?;
+            let cut = cutter
+                .cut(&value, known.remove(&text))
+                .map_err(|error| named(py, &text, error))?;
+            entries.set_item(name, cut.entry.bind(py))?;
+            cuts.insert(text, cut);
+        }
+        Ok(Split {
+            relies_on_base: cutter.relies,
+            entries: entries.unbind(),
+            blobs: blobs.unbind(),
+            cuts: Mutex::new(Some(cuts)),
+        })
+    }
+
+    /// Remember values that were split and then stored under a new base.
+    fn keep(&self, key: &str, base: &str, split: &Split) {
+        let cuts = split
+            .cuts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(cuts) = cuts {
+            self.remember(key, base, cuts);
+        }
+    }
+
+    /// Join entries to the values that they were split from, and remember those.
+    ///
+    /// Args:
+    ///     codec: Decodes them.
+    ///     key: What they belong to; None to remember nothing.
+    ///     base: The state that they are.
+    ///     entries: Entries by name, of the type "msgpack", "bytes", "bytearray"
+    ///         or "null".
+    ///     blobs: The blobs that they refer to, by name; None if one is missing.
+    ///
+    /// Raises:
+    ///     CheckpointError: A blob is missing or damaged; the message begins
+    ///         with the name of its value.
+    ///     DecodeError: The pieces are not an encoding.
+    #[pyo3(signature = (codec, key, base, entries, blobs))]
+    fn join<'py>(
+        &self,
+        py: Python<'py>,
+        codec: &Codec,
+        key: Option<&str>,
+        base: &str,
+        entries: &Bound<'py, PyDict>,
+        blobs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let values = PyDict::new(py);
+        let mut cuts = HashMap::new();
+        for (name, entry) in entries.iter() {
+            let text: String = name.extract()?;
+            let (value, cut) = join::join(codec, &text, &entry, blobs, key.is_some())?;
+            values.set_item(name, value)?;
+            if let Some(cut) = cut {
+                cuts.insert(text, cut);
+            }
+        }
+        if let Some(key) = key
+            && !cuts.is_empty()
+        {
+            self.remember(key, base, cuts);
+        }
+        Ok(values)
+    }
+}
+
+impl Sharing {
+    /// Take what is known of a key, if it is known under this base.
+    ///
+    /// Taken, not lent: of two threads that store a successor of one state only
+    /// one has the benefit, and none waits.
+    fn take(&self, key: &str, base: &str) -> Option<HashMap<String, Cut>> {
+        let mut state = self.lock();
+        if state.known.get(key)?.base != base {
+            return None;
+        }
+        let known = state.known.remove(key)?;
+        state.bytes -= known.bytes;
+        Some(known.cuts)
+    }
+
+    fn remember(&self, key: &str, base: &str, cuts: HashMap<String, Cut>) {
+        let bytes = cuts
+            .values()
+            .map(|cut| (1 + cut.size()) * OBJECT_BYTES)
+            .sum();
+        // Dropped only after the lock is released: dropping may run any Python code.
+        let mut forgotten = Vec::new();
+        {
+            let mut state = self.lock();
+            state.uses += 1;
+            let known = Known {
+                base: base.to_owned(),
+                cuts,
+                bytes,
+                used: state.uses,
+            };
+            state.bytes += bytes;
+            if let Some(before) = state.known.insert(key.to_owned(), known) {
+                state.bytes -= before.bytes;
+                forgotten.push(before);
+            }
+            while state.bytes > self.budget {
+                let oldest = state.known.iter().min_by_key(|(_, known)| known.used);
+                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                    break;
+                };
+                if let Some(known) = state.known.remove(&oldest) {
+                    state.bytes -= known.bytes;
+                    forgotten.push(known);
+                }
+            }
+        }
+        drop(forgotten);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of some bytes as a blob: the first 128 bits of their BLAKE3 hash in base64url.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub fn blob_name<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyString> {
+    PyString::new(py, &swarmstate_engine::blob_name(data))
+}
+
+/// Say in an error which value it is about.
+fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
+    use crate::codec::EncodeError;
+    if !error.is_instance_of::<EncodeError>(py) {
+        return error;
+    }
+    let named = EncodeError::new_err(format!("{name:?}: {}", error.value(py)));
+    named.set_cause(py, Some(error));
+    named
+}
