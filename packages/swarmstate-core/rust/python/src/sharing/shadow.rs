@@ -6,8 +6,10 @@
 //! neither by assignment nor in place. Trees with anything else in them have no
 //! shadow: they are encoded and compared by their bytes.
 
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::codec::{DictCursor, is_plain_model};
@@ -73,7 +75,7 @@ impl Shadow {
             Parts::Dict(items.into_boxed_slice())
         } else if is_plain_model(&value.get_type())? {
             let py = value.py();
-            let fields = Self::capture(&value.getattr(intern!(py, "__dict__"))?, depth + 1)?;
+            let fields = Self::capture(&instance_dict(value)?, depth + 1)?;
             let extra = value.getattr(intern!(py, "__pydantic_extra__"))?;
             match (fields, Self::capture(&extra, depth + 1)?) {
                 (Some(fields), Some(extra)) => Parts::Model {
@@ -102,40 +104,49 @@ impl Shadow {
         if !value.is(&self.object) {
             return Ok(false);
         }
+        let py = value.py();
         match &self.parts {
             Parts::None => Ok(true),
-            Parts::List(items) => match value.cast_exact::<PyList>() {
-                Ok(list) if list.len() == items.len() => hold_all(items, list.iter()),
-                _ => Ok(false),
-            },
-            Parts::Tuple(items) => match value.cast_exact::<PyTuple>() {
-                Ok(tuple) => hold_all(items, tuple.iter()),
-                _ => Ok(false),
-            },
-            Parts::Dict(items) => {
-                let Ok(dict) = value.cast_exact::<PyDict>() else {
+            Parts::List(items) => {
+                let Ok(list) = value.cast_exact::<PyList>() else {
                     return Ok(false);
                 };
-                if dict.len() != items.len() {
+                if list.len() != items.len() {
                     return Ok(false);
                 }
-                let mut cursor = DictCursor::new(dict.clone());
-                for (key, shadow) in items {
-                    match cursor.next() {
-                        Some((found, value)) if found.is(key) && shadow.holds(&value)? => {}
+                for (index, shadow) in items.iter().enumerate() {
+                    match list.get_item(index) {
+                        Ok(item) if shadow.holds(&item)? => {}
                         _ => return Ok(false),
                     }
                 }
                 Ok(true)
             }
+            Parts::Tuple(items) => {
+                let Ok(tuple) = value.cast_exact::<PyTuple>() else {
+                    return Ok(false);
+                };
+                for (shadow, item) in items.iter().zip(tuple.iter_borrowed()) {
+                    if !shadow.holds(&item)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Parts::Dict(items) => match value.cast_exact::<PyDict>() {
+                Ok(dict) => holds_items(items, dict),
+                Err(_) => Ok(false),
+            },
             Parts::Model {
                 class,
                 fields,
                 extra,
             } => {
-                let py = value.py();
-                Ok(value.get_type().is(class)
-                    && fields.holds(&value.getattr(intern!(py, "__dict__"))?)?
+                if !value.get_type().is(class) {
+                    return Ok(false);
+                }
+                let dict = instance_dict(value)?;
+                Ok(fields.holds(&dict)?
                     && extra.holds(&value.getattr(intern!(py, "__pydantic_extra__"))?)?)
             }
         }
@@ -170,14 +181,44 @@ fn capture_all<'py>(
         .collect()
 }
 
-fn hold_all<'py>(
-    shadows: &[Shadow],
-    values: impl Iterator<Item = Bound<'py, PyAny>>,
-) -> PyResult<bool> {
-    for (shadow, value) in shadows.iter().zip(values) {
-        if !shadow.holds(&value)? {
-            return Ok(false);
-        }
+/// Whether a dict holds exactly these items, in this order.
+fn holds_items(items: &[(Py<PyAny>, Shadow)], dict: &Bound<'_, PyDict>) -> PyResult<bool> {
+    if dict.len() != items.len() {
+        return Ok(false);
     }
-    Ok(true)
+    let py = dict.py();
+    with_critical_section(dict, || {
+        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let mut position = 0;
+        for (known, shadow) in items {
+            // SAFETY: `dict` is a dict and alive, and PyDict_Next checks `position` against it.
+            // Nothing below runs other code than reading attributes of plain models, so the
+            // references it lends are good until they are compared or taken.
+            unsafe {
+                if ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) == 0
+                    || key != known.as_ptr()
+                    || value != shadow.object.as_ptr()
+                {
+                    return Ok(false);
+                }
+                if !matches!(shadow.parts, Parts::None)
+                    && !shadow.holds(&Bound::from_borrowed_ptr(py, value))?
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    })
+}
+
+/// The `__dict__` of an instance, without looking the attribute up.
+fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: `value` is a live object; the result is a new reference, or null with an error set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            value.py(),
+            ffi::PyObject_GenericGetDict(value.as_ptr(), std::ptr::null_mut()),
+        )
+    }
 }
