@@ -45,6 +45,8 @@ $(SYNCED): $(SYNC_INPUTS) | $(UV)
 		git config filter.uv-lock.required true; \
 	fi
 	@$(UV) sync --all-packages --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@# The lock is full now; where that is its only change, git is told that it is clean.
+	@! git diff --quiet -- uv.lock || git update-index uv.lock
 	@touch $@
 
 .PHONY: demo

@@ -97,6 +97,14 @@ def test_the_lock_in_use_keeps_every_hash_and_version() -> None:
         assert re.findall(pattern, neutral, re.MULTILINE) == expected
 
 
+def test_the_staged_lock_is_neutral() -> None:
+    staged = subprocess.run(
+        ["git", "show", ":uv.lock"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    ).stdout.decode()
+    assert staged == clean(staged)
+    assert "://" not in staged
+
+
 def repository_with(lock: str, path: Path) -> None:
     """Commit `lock` as git does once the filter is registered."""
     filter_command = f'"{sys.executable}" "{ROOT / "scripts/lock_filter.py"}"'
@@ -105,6 +113,7 @@ def repository_with(lock: str, path: Path) -> None:
     for command in (
         ["init", "--quiet"],
         ["config", "filter.uv-lock.clean", filter_command],
+        ["config", "filter.uv-lock.smudge", "cat"],
         ["config", "filter.uv-lock.required", "true"],
         ["add", "."],
     ):
@@ -118,6 +127,9 @@ def test_git_stores_the_neutral_form_of_a_full_lock(tmp_path: Path) -> None:
     ).stdout.decode()
     assert staged == NEUTRAL
     assert difference(tmp_path) == []
+    (tmp_path / "uv.lock").unlink()
+    subprocess.run(["git", "checkout", "--", "uv.lock"], cwd=tmp_path, check=True)
+    assert (tmp_path / "uv.lock").read_text(encoding="utf-8") == NEUTRAL
 
 
 def test_a_changed_version_or_hash_is_a_difference(tmp_path: Path) -> None:
