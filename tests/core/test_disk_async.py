@@ -224,6 +224,63 @@ asyncio.run(main())
         assert get(store, "k") == b"v"
 
 
+def test_the_interpreter_waits_for_a_callback_that_is_running(tmp_path: Path) -> None:
+    script = f"""
+import threading
+from swarmstate.base import Batch
+from swarmstate.disk import DiskStore
+
+store = DiskStore({str(tmp_path / "state.db")!r})
+called = threading.Event()
+
+def done(result, error):
+    called.set()
+    while threading.main_thread().is_alive():
+        pass
+    # The interpreter ends; this goes on for longer than a thread keeps the GIL unasked.
+    for _ in range(1_000_000):
+        pass
+    print("finished", flush=True)
+
+store.submit_write([Batch("n", put={{"k": b"v"}})], done)
+called.wait()
+del store
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "finished\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_fork_does_not_wait_for_callbacks_of_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    script = f"""
+import os, sys, threading
+from swarmstate.base import Batch
+from swarmstate.disk import DiskStore
+
+store = DiskStore({str(path)!r})
+written = threading.Event()
+store.submit_write([Batch("n", put={{"k": b"v"}})], lambda result, error: written.set())
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+print("ended", status, flush=True)
+sys.stdin.readline()
+written.wait()
+"""
+    DiskStore(path).close()
+    with locked(path) as locker:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ended 0\n"
+        locker.release()
+    parent.communicate("\n")
+    assert parent.returncode == 0
+
+
 def thread_count(prefix: str = "") -> int:
     if sys.platform != "linux":
         pytest.skip("threads are listed through /proc")

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -177,11 +178,18 @@ def _settle(future: asyncio.Future[Any], result: object, error: Exception | None
         future.set_exception(error)
 
 
-# Threads of a store must not outlive the interpreter, into which they call.
 _open_stores: weakref.WeakSet[DiskStore] = weakref.WeakSet()
 
 
-@atexit.register
 def _close_all() -> None:
     for store in list(_open_stores):
         store.close()
+
+
+# Handlers run in reverse order: stores that nobody refers to any more, and that are so not
+# closed, may still have something to finish and somebody to tell.
+atexit.register(_core.end_callbacks)
+atexit.register(_close_all)
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_core.forget_callbacks)

@@ -10,8 +10,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability, Result};
+use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability};
 
+use crate::callbacks::callback;
 use crate::clock::Clock;
 use crate::error::to_py;
 use crate::plane;
@@ -128,9 +129,9 @@ impl DiskStore {
     ) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let queries = plane::queries(queries, now)?;
-        let done = finish(done, |py, answers| {
+        let done = callback(done, |py, answers| {
             Ok(plane::results(py, answers)?.into_any().unbind())
-        });
+        })?;
         py.detach(|| self.engine.submit_read(queries, now, done));
         Ok(())
     }
@@ -143,7 +144,7 @@ impl DiskStore {
     ) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let batches = plane::batches(batches, now)?;
-        let done = finish(done, |py, ()| Ok(py.None()));
+        let done = callback(done, |py, ()| Ok(py.None()))?;
         py.detach(|| self.engine.submit_write(batches, now, done));
         Ok(())
     }
@@ -162,9 +163,9 @@ impl DiskStore {
             limit,
         } = Page::new(Some(prefix), after, limit)?;
         let now = self.clock.now(py)?;
-        let done = finish(done, |py, names: Vec<String>| {
+        let done = callback(done, |py, names: Vec<String>| {
             Ok(PyList::new(py, names)?.into_any().unbind())
-        });
+        })?;
         py.detach(|| {
             self.engine
                 .submit_namespaces(prefix, after, limit, now, done)
@@ -182,7 +183,7 @@ impl DiskStore {
         let source = plane::name(source, "source")?.to_owned();
         let target = plane::name(target, "target")?.to_owned();
         let now = self.clock.now(py)?;
-        let done = finish(done, |py, ()| Ok(py.None()));
+        let done = callback(done, |py, ()| Ok(py.None()))?;
         py.detach(|| self.engine.submit_copy(source, target, now, done));
         Ok(())
     }
@@ -210,26 +211,6 @@ impl Page {
             after: after.map(str::to_owned),
             limit: limit.map_or(Ok(None), plane::limit)?,
         })
-    }
-}
-
-/// Returns the engine's callback that calls `done` with the converted result or the exception.
-fn finish<T: 'static>(
-    done: Py<PyAny>,
-    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
-) -> impl FnOnce(Result<T>) + Send + 'static {
-    move |result| {
-        // Without an interpreter nobody waits any more.
-        let _ = Python::try_attach(move |py| {
-            let converted = result.map_err(to_py).and_then(|value| convert(py, value));
-            let called = match converted {
-                Ok(value) => done.call1(py, (value, py.None())),
-                Err(error) => done.call1(py, (py.None(), error)),
-            };
-            if let Err(error) = called {
-                error.write_unraisable(py, Some(done.bind(py)));
-            }
-        });
     }
 }
 

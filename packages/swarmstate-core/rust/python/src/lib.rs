@@ -1,5 +1,6 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
+mod callbacks;
 mod clock;
 pub mod codec;
 mod disk;
@@ -16,6 +17,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::callbacks::{end_callbacks, forget_callbacks};
     #[pymodule_export]
     use super::codec::{Codec, dumps, loads};
     #[pymodule_export]
