@@ -16,15 +16,13 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_checkpoint,
     make_metadata,
 )
-from swarmstate.base import Query, Range
 from swarmstate.errors import SwarmStateError
 
 from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.raw import everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from swarmstate.base import BaseStore
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -45,15 +43,6 @@ def driver(store: CountingStore, mode: Mode) -> Iterator[Driver]:
     driver.close()
 
 
-def records(store: BaseStore) -> dict[tuple[str, str], bytes]:
-    """Return everything a store holds."""
-    return {
-        (namespace, key): value
-        for namespace in store.namespaces()
-        for key, value in store.read([Query(namespace, ranges=[Range()])])[0].ranges[0]
-    }
-
-
 def fill(driver: Driver, thread: str) -> None:
     """Put checkpoints with writes, runs, forks and subgraphs into a thread."""
     for ns in ("", "child:1"):
@@ -67,22 +56,22 @@ def fill(driver: Driver, thread: str) -> None:
 
 def test_delete_thread_leaves_no_record(driver: Driver, store: CountingStore) -> None:
     fill(driver, "t")
-    before = records(store)
+    before = everything(store)
     fill(driver, "u")
-    assert len(records(store)) > len(before)
+    assert len(everything(store)) > len(before)
     driver.delete_thread("u")
-    assert records(store) == before
+    assert everything(store) == before
     driver.delete_thread("t")
-    assert records(store) == {}
+    assert everything(store) == {}
     driver.delete_thread("t")
-    assert records(store) == {}
+    assert everything(store) == {}
 
 
 def test_pruning_all_leaves_no_record(driver: Driver, store: CountingStore) -> None:
     fill(driver, "t")
     fill(driver, "u")
     driver.prune(["t", "u"], strategy="delete")
-    assert records(store) == {}
+    assert everything(store) == {}
 
 
 def test_pruning_frees_what_is_no_longer_reached(driver: Driver, store: CountingStore) -> None:
@@ -90,11 +79,11 @@ def test_pruning_frees_what_is_no_longer_reached(driver: Driver, store: Counting
     for n in range(30):
         config = branch.put(kept=["kept" * 3000], n=n, changing=f"{n:04}" * 5000)
         driver.put_writes(config, [("changing", f"{n:04}" * 5000)], "task")
-    before = sum(map(len, records(store).values()))
+    before = sum(map(len, everything(store).values()))
     driver.prune(["t"])
-    after = sum(map(len, records(store).values()))
+    after = sum(map(len, everything(store).values()))
     assert after < before / 10
-    assert b"0003" * 100 not in b"".join(records(store).values())
+    assert b"0003" * 100 not in b"".join(everything(store).values())
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
 
 
@@ -104,19 +93,19 @@ def test_deleted_runs_free_what_is_no_longer_reached(driver: Driver, store: Coun
         config = branch.put({"run_id": f"r{n}"}, kept=["kept" * 3000], changing=f"{n:04}" * 5000)
         driver.put_writes(config, [("changing", f"{n:04}" * 5000)], "task")
     driver.delete_for_runs([f"r{n}" for n in range(9)])
-    assert b"0003" * 100 not in b"".join(records(store).values())
+    assert b"0003" * 100 not in b"".join(everything(store).values())
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
     driver.delete_for_runs(["r9"])
-    assert records(store) == {}
+    assert everything(store) == {}
 
 
 def test_unchanged_values_are_stored_once(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(document="0123456789" * 100_000, n=0)
-    once = sum(map(len, records(store).values()))
+    once = sum(map(len, everything(store).values()))
     for n in range(20):
         branch.put(n=n)
-    assert sum(map(len, records(store).values())) < once * 1.5
+    assert sum(map(len, everything(store).values())) < once * 1.5
 
 
 def test_a_failed_put_leaves_no_record(driver: Driver, store: CountingStore) -> None:
@@ -124,7 +113,7 @@ def test_a_failed_put_leaves_no_record(driver: Driver, store: CountingStore) -> 
         driver.put(at(), make_checkpoint({"a": "x" * 9999, "b": object()}), make_metadata(), {})
     with pytest.raises(SwarmStateError, match="object"):
         driver.put_writes(at("t", "", "id"), [("a", 1), ("b", object())], "task")
-    assert records(store) == {}
+    assert everything(store) == {}
 
 
 def test_an_assigned_cipher_leaves_no_plain_value(driver: Driver, store: CountingStore) -> None:
@@ -140,7 +129,7 @@ def test_an_assigned_cipher_leaves_no_plain_value(driver: Driver, store: Countin
     branch.put(secret="SECRET", more=["SECRET" * 1000], deep={"a": ["SECRET"]})
     driver.put_writes(branch.config, [("secret", "SECRET"), ("more", ["SECRET" * 999])], "task")
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
-    assert b"SECRET" not in b"".join(records(store).values())
+    assert b"SECRET" not in b"".join(everything(store).values())
 
 
 class TestRoundTrips:

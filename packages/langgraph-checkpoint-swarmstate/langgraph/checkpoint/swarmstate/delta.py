@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from swarmstate import Query, Range
+from swarmstate.errors import CheckpointError
 
 from .layout import (
     BLOBS,
@@ -17,8 +18,8 @@ from .layout import (
     thread_namespace,
     writes_of,
 )
-from .reading import decode_values
-from .records import StoredCheckpoint, decode_checkpoint, decode_writes
+from .reading import decode_values, retry
+from .records import StoredCheckpoint, decode_checkpoint, decode_writes, describe
 from .requests import Operation, Read
 from .values import Values
 
@@ -37,12 +38,21 @@ def delta_history(
 
     The nearest ancestor that stores the value of a channel is its seed; the
     writes are those of the seed and of the ancestors after it, oldest first.
+
+    Raises:
+        CheckpointError: A record that is needed is damaged or missing.
     """
+    return (yield from retry(lambda: _delta_history(values, serde, address, channels)))
+
+
+def _delta_history(
+    values: Values, serde: SerializerProtocol, address: Address, channels: Sequence[str]
+) -> Operation[Mapping[str, DeltaChannelHistory]]:
     history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
     seeds: dict[str, StoredCheckpoint] = {}
     path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
     chain = _Chain(address)
-    ancestor = yield from chain.parent(None)
+    ancestor = yield from chain.target()
     while ancestor is not None and len(seeds) < len(history):
         ancestor = yield from chain.parent(ancestor)
         if ancestor is not None:
@@ -79,25 +89,34 @@ class _Chain:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._prefix = checkpoints_prefix(address.checkpoint_ns)
-        self._read: dict[str, StoredCheckpoint] = {}
+        # Records by id, of which some may be of other branches.
+        self._read: dict[str, bytes] = {}
         # Every checkpoint from this id up to the target has been read.
         self._read_from: str | None = None
 
-    def parent(self, of: StoredCheckpoint | None) -> Operation[StoredCheckpoint | None]:
-        """Return the parent of a checkpoint, or the target itself if `of` is None."""
-        if of is None:
-            yield from self._read_page()
-            target = self._address.checkpoint_id
-            return self._read.get(max(self._read, default="") if target is None else target)
+    def target(self) -> Operation[StoredCheckpoint | None]:
+        """Return the checkpoint that the walk begins at."""
+        yield from self._read_page()
+        checkpoint_id = self._address.checkpoint_id
+        if checkpoint_id is None:
+            checkpoint_id = max(self._read, default="")
+        return self._decode(checkpoint_id) if checkpoint_id in self._read else None
+
+    def parent(self, of: StoredCheckpoint) -> Operation[StoredCheckpoint | None]:
+        """Return the parent of a checkpoint, or None if it has none.
+
+        Raises:
+            CheckpointError: The parent is damaged or does not exist.
+        """
         if of.parent is None:
             return None
         while of.parent not in self._read:
             if self._read_from is None or of.parent >= self._read_from:
                 # Its id is greater than its child's, or it does not exist any more.
-                yield from self._read_one(of.parent)
-                return self._read.get(of.parent)
+                yield from self._read_one(of)
+                break
             yield from self._read_page()
-        return self._read[of.parent]
+        return self._decode(of.parent)
 
     def _read_page(self) -> Operation[None]:
         last = Range.of_prefix(self._prefix, reverse=True, limit=_PAGE)
@@ -108,17 +127,21 @@ class _Chain:
             last = last._replace(stop=f"{self._prefix}{self._address.checkpoint_id}\x01")
         [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (), (last,))])
         records = answer.ranges[0]
-        for key, record in records:
-            self._keep(parse_checkpoint_key(key)[0], record)
+        self._read.update((parse_checkpoint_key(key)[0], record) for key, record in records)
         ended = len(records) < _PAGE
         self._read_from = None if ended else parse_checkpoint_key(records[-1][0])[0]
 
-    def _read_one(self, checkpoint_id: str) -> Operation[None]:
+    def _read_one(self, of: StoredCheckpoint) -> Operation[None]:
+        checkpoint_id = str(of.parent)
         key = self._prefix + checkpoint_id
         [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (key,))])
-        if answer.values[0] is not None:
-            self._keep(checkpoint_id, answer.values[0])
+        record = answer.values[0]
+        if record is None:
+            raise CheckpointError(
+                f"{describe(of.address)} cannot be rebuilt: its parent {checkpoint_id!r} is missing"
+            )
+        self._read[checkpoint_id] = record
 
-    def _keep(self, checkpoint_id: str, record: bytes) -> None:
+    def _decode(self, checkpoint_id: str) -> StoredCheckpoint:
         address = self._address._replace(checkpoint_id=checkpoint_id)
-        self._read[checkpoint_id] = decode_checkpoint(address, record)
+        return decode_checkpoint(address, self._read[checkpoint_id])

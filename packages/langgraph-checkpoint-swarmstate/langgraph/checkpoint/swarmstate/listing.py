@@ -7,10 +7,12 @@ added meanwhile neither block nor disturb it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
+from swarmstate.errors import CheckpointError
 
 from .layout import (
     CHECKPOINTS,
@@ -18,20 +20,24 @@ from .layout import (
     THREADS,
     TIMES,
     Address,
+    address_of,
     bucket_of,
     checkpoints_prefix,
     parse_checkpoint_key,
     parse_time_key,
     thread_namespace,
 )
-from .records import decode_body
+from .reading import retry
+from .records import StoredCheckpoint, decode_body
 from .requests import Namespaces, Operation, Read
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import CheckpointTuple
+    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
     from .reading import Reader
+
+T = TypeVar("T")
 
 _PAGE = 32
 _THREADS_AT_ONCE = 64
@@ -56,6 +62,27 @@ class Selection(NamedTuple):
     filter: Mapping[str, Any] | None = None
     limit: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        config: RunnableConfig | None,
+        filter: Mapping[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Selection:
+        """Return what the arguments of a saver's `list` select."""
+        selection = cls(filter=filter, limit=limit)
+        if config is not None:
+            thread_id, _, checkpoint_id = address_of(config)
+            checkpoint_ns = config["configurable"].get("checkpoint_ns")
+            selection = selection._replace(
+                thread_id=thread_id, checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id
+            )
+        if before is not None:
+            found = before.get("configurable") or {}
+            selection = selection._replace(before=found.get("checkpoint_id"))
+        return selection
+
     def accepts(self, checkpoint_id: str, checkpoint_ns: str) -> bool:
         """Whether a checkpoint's key is selected, its metadata aside."""
         return (
@@ -71,47 +98,76 @@ class Selection(NamedTuple):
         )
 
 
-class Listing:
+class Listing(Generic[T]):
     """A listing under way; `page()` is an operation without I/O.
 
     Args:
         reader: Reads the checkpoints.
         serde: The saver's serializer.
         selection: What to list.
+        load: Makes what is listed of the records of checkpoints.
     """
 
-    def __init__(self, reader: Reader, serde: SerializerProtocol, selection: Selection) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        serde: SerializerProtocol,
+        selection: Selection,
+        load: Callable[[list[StoredCheckpoint]], Operation[list[T]]],
+    ) -> None:
         self._reader = reader
         self._serde = serde
         self._selection = selection
+        self._load = load
         self._left = selection.limit
         self._addresses: _Newest | None = None
+        # Of a page that could not be read whole: what is now read one by one.
+        self._singly: list[Address] = []
 
-    def page(self) -> Operation[list[CheckpointTuple]]:
-        """Return the next checkpoints; an empty list is the end."""
+    def page(self) -> Operation[list[T]]:
+        """Return the next checkpoints; an empty list is the end.
+
+        Raises:
+            CheckpointError: The next checkpoint is damaged. Those before it
+                were returned.
+        """
         if self._addresses is None:
             self._addresses = _Newest(self._selection)
             yield from self._addresses.start()
         while self._left is None or self._left > 0:
-            size = _PAGE
-            if self._left is not None and not self._selection.filter:
-                size = min(size, self._left)
-            addresses = yield from self._addresses.take(size)
-            if not addresses:
-                break
-            stored = yield from self._reader.fetch(addresses)
-            if self._selection.filter:
-                stored = [
-                    record
-                    for record in stored
-                    if self._selection.matches(decode_body(self._serde, record)[1])
-                ]
-            if self._left is not None:
-                stored = stored[: self._left]
-                self._left -= len(stored)
-            if stored:
-                return (yield from self._reader.load(stored))
+            if self._singly:
+                address = self._singly.pop(0)
+                found = yield from retry(partial(self._read, [address]))
+            else:
+                addresses = yield from self._addresses.take(self._page_size())
+                if not addresses:
+                    break
+                try:
+                    found = yield from self._read(addresses)
+                except CheckpointError:
+                    self._singly = addresses
+                    continue
+            if found:
+                if self._left is not None:
+                    self._left -= len(found)
+                return found
         return []
+
+    def _page_size(self) -> int:
+        if self._left is None or self._selection.filter:
+            return _PAGE
+        return min(_PAGE, self._left)
+
+    def _read(self, addresses: list[Address]) -> Operation[list[T]]:
+        stored = yield from self._reader.fetch(addresses)
+        if self._selection.filter:
+            stored = [
+                record
+                for record in stored
+                if self._selection.matches(decode_body(self._serde, record)[1])
+            ]
+        stored = stored[: self._left]
+        return (yield from self._load(stored)) if stored else []
 
 
 class _Newest:

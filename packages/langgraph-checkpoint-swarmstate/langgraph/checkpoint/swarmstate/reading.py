@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import TASKS
@@ -37,7 +37,23 @@ if TYPE_CHECKING:
 # Before this version of its format LangGraph kept pending sends apart from the channels.
 SENDS_ARE_CHANNEL = 4
 
+T = TypeVar("T")
+
 _ATTEMPTS = 3
+
+
+def retry(operation: Callable[[], Operation[T]]) -> Operation[T]:
+    """Read again if something is missing or damaged: it may have been pruned meanwhile.
+
+    Raises:
+        CheckpointError: It was so each time.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return (yield from operation())
+        except CheckpointError:
+            continue
+    return (yield from operation())
 
 
 class Reader:
@@ -72,19 +88,15 @@ class Reader:
         Raises:
             CheckpointError: The checkpoint is damaged.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
-            stored, writes = yield from self._find(address)
-            if stored is None:
-                return None
-            try:
-                pending = _Pending(self._serde, stored, writes)
-                [found] = yield from self._complete([pending], is_followed=True)
-            except CheckpointError:
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                return found
-        return None
+        return (yield from retry(lambda: self._get(address)))
+
+    def _get(self, address: Address) -> Operation[CheckpointTuple | None]:
+        stored, writes = yield from self._find(address)
+        if stored is None:
+            return None
+        pending = _Pending(self._serde, stored, writes)
+        [found] = yield from self._complete([pending], is_followed=True)
+        return found
 
     def find(self, address: Address) -> Operation[StoredCheckpoint | None]:
         """Read the record of a checkpoint, or of the latest one."""

@@ -1,17 +1,18 @@
 """What the records of a thread hold: checkpoints and pending writes as bytes.
 
-A checkpoint is a msgpack map
+A record is the msgpack array `[content, check]`. The content of a checkpoint is a map
 
     v         format of the record, 1
     parent    id of the parent checkpoint, or nil
     body      [type, bytes] of [checkpoint without channel_values, metadata]
     channels  {channel: [type, piece, ...]}
 
-and a pending write a msgpack array `[channel, task_path, type, bytes]`.
+and that of a pending write an array `[channel, task_path, type, bytes]`.
 `type` and the joined pieces are what the saver's serializer made of the value.
 A piece is bytes, or a string that names a blob of the thread. A blob is named by
 the hash of its bytes (`swarmstate.blob_name`), so equal bytes are stored once
-however many checkpoints hold them, and damage is noticed.
+however many checkpoints hold them, and damage is noticed. The check of a record
+is such a hash of its content, for the same reason; every format has it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
 
-from swarmstate import dumps, loads
+from swarmstate import blob_name, dumps, loads
 from swarmstate.errors import CheckpointError, CodecError
 
 from .layout import Address, parse_write_key
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 FORMAT = 1
+
+_ARRAY_OF_TWO = b"\x92"
+_CHECK_LENGTH = len(dumps(blob_name(b"")))
 
 
 class StoredCheckpoint(NamedTuple):
@@ -79,7 +83,7 @@ def encode_checkpoint(
     parent: str | None, body: tuple[str, bytes], channels: dict[str, Entry]
 ) -> bytes:
     """Return the record of a checkpoint."""
-    return dumps({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
+    return _seal({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
 
 
 def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
@@ -89,7 +93,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
         CheckpointError: The record is damaged or of a newer format.
     """
     try:
-        fields = loads(record)
+        fields = _unseal(record)
         version = fields["v"]
         if version == FORMAT:
             type_, body = fields["body"]
@@ -104,7 +108,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
 
 def without_parent(record: bytes) -> bytes:
     """Return a checkpoint's record with its parent taken out."""
-    return dumps({**loads(record), "parent": None})
+    return _seal({**_unseal(record), "parent": None})
 
 
 def decode_body(
@@ -121,7 +125,7 @@ def encode_write(serde: SerializerProtocol, channel: str, task_path: str, value:
     Raises:
         EncodeError: The value cannot be serialized.
     """
-    return dumps((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
+    return _seal((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
@@ -134,7 +138,7 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         task_id, idx = parse_write_key(key)
         try:
-            channel, task_path, type_, data = loads(record)
+            channel, task_path, type_, data = _unseal(record)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
@@ -152,3 +156,21 @@ def describe(address: Address) -> str:
         f"checkpoint {address.checkpoint_id!r} of thread {address.thread_id!r} "
         f"(checkpoint_ns {address.checkpoint_ns!r})"
     )
+
+
+def _seal(content: Any) -> bytes:
+    """Return the record of a content."""
+    data = dumps(content)
+    return b"".join((_ARRAY_OF_TWO, data, dumps(blob_name(data))))
+
+
+def _unseal(record: bytes) -> Any:
+    """Return the content of a record.
+
+    Raises:
+        ValueError: A bit of the record is not what it was.
+    """
+    data = record[1:-_CHECK_LENGTH]
+    if record != b"".join((_ARRAY_OF_TWO, data, dumps(blob_name(data)))):
+        raise ValueError("its bytes are not those that were stored")
+    return loads(data)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
-
-from swarmstate import BaseStore, DiskStore, Sharing, Store
-from swarmstate import open as open_store
+from langgraph.checkpoint.base import CheckpointTuple
 
 from . import collecting
+from .base import SaverBase
 from .delta import delta_history
+from .history import HistoryEntry, entries_of
 from .layout import Address, address_of
 from .listing import Listing, Selection, newest_threads
-from .reading import Reader
-from .requests import Operation, arun, run
-from .serde import SwarmStateSerializer
-from .values import Values, values_of
+from .requests import Operation
 from .writing import put, put_writes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
         ChannelVersions,
@@ -33,16 +27,9 @@ if TYPE_CHECKING:
         CheckpointMetadata,
         DeltaChannelHistory,
     )
-    from langgraph.checkpoint.serde.base import SerializerProtocol
-    from typing_extensions import Self
-
-T = TypeVar("T")
-
-# What a saver may spend on remembering the values of threads that are in use.
-_REMEMBERED_BYTES = 64 * 1024 * 1024
 
 
-class SwarmStateSaver(BaseCheckpointSaver[Any]):
+class SwarmStateSaver(SaverBase):
     """Stores the checkpoints of LangGraph graphs in a swarmstate store.
 
         SwarmStateSaver()                         in memory
@@ -65,73 +52,6 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
     A store that the saver opened itself is closed by `close()`; one that was
     handed in is not. The saver is a context manager, sync and async.
     """
-
-    store: BaseStore
-
-    def __init__(
-        self,
-        store: BaseStore | str | os.PathLike[str] | None = None,
-        *,
-        serde: SerializerProtocol | None = None,
-        ttl: float | None = None,
-        refresh_on_read: bool = False,
-    ) -> None:
-        super().__init__(serde=serde or SwarmStateSerializer())
-        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
-        self._owns_store = not isinstance(store, BaseStore)
-        self.store = store if isinstance(store, BaseStore) else _open(store)
-        self.ttl = ttl
-        self.refresh_on_read = refresh_on_read
-        self._sharing = Sharing(budget=_REMEMBERED_BYTES)
-
-    @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
-        """Return a saver on a path, a URL or ":memory:".
-
-        The result is a saver, and also a context manager, sync and async, that
-        closes it: the form that the savers of LangGraph are opened in.
-        """
-        return cls(conn_string, **options)
-
-    def setup(self) -> None:
-        """Do nothing: stores set themselves up. Kept for code written for other savers."""
-
-    def close(self) -> None:
-        """Close the store if this saver opened it."""
-        if self._owns_store:
-            self.store.close()
-
-    async def aclose(self) -> None:
-        """Close the store if this saver opened it."""
-        if self._owns_store:
-            await self.store.aclose()
-
-    def __enter__(self) -> Self:
-        """Return the saver."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the saver."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the saver."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the saver."""
-        await self.aclose()
 
     def get_next_version(self, current: Any, channel: None = None) -> Any:
         """Return a channel version greater than `current`, unique across forks.
@@ -178,6 +98,10 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
             filter: Metadata keys and the values they must have.
             before: Only checkpoints whose id is less than this config's.
             limit: At most this many.
+
+        Raises:
+            CheckpointError: The next checkpoint is damaged; those before it
+                were yielded. `before` its config, the listing can go on.
         """
         listing = self._listing(config, filter, before, limit)
         while page := self._run(listing.page()):
@@ -196,6 +120,47 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         while page := await self._arun(listing.page()):
             for found in page:
                 yield found
+
+    def history(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[HistoryEntry]:
+        """Yield what `list` yields without channel values and pending writes.
+
+        Only the checkpoints' own records are read, and of these no channel
+        value is decoded: the cost does not depend on how large the state is.
+        A checkpoint whose values are damaged is passed like any other.
+
+        Args:
+            config: As for `list`.
+            filter: As for `list`.
+            before: As for `list`.
+            limit: As for `list`.
+
+        Raises:
+            CheckpointError: The next checkpoint's record is damaged.
+        """
+        listing = self._history(config, filter, before, limit)
+        while page := self._run(listing.page()):
+            yield from page
+
+    async def ahistory(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[HistoryEntry]:
+        """Yield entries as `history` does."""
+        listing = self._history(config, filter, before, limit)
+        while page := await self._arun(listing.page()):
+            for entry in page:
+                yield entry
 
     def put(
         self,
@@ -330,12 +295,6 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         """Return the ids of the threads as `threads` does."""
         return await self._arun(newest_threads(limit))
 
-    def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self.store)
-
-    async def _arun(self, operation: Operation[T]) -> T:
-        return await arun(operation, self.store)
-
     def _put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
     ) -> Operation[Address]:
@@ -346,32 +305,27 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
     ) -> Operation[Mapping[str, DeltaChannelHistory]]:
         return delta_history(self._values(), self.serde, address_of(config), channels)
 
-    def _values(self) -> Values:
-        return values_of(self.serde, self._sharing)
-
-    def _reader(self) -> Reader:
-        refresh = self.ttl if self.refresh_on_read else None
-        return Reader(self._values(), self.serde, self.get_next_version, refresh)
-
     def _listing(
         self,
         config: RunnableConfig | None,
         filter: dict[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
-    ) -> Listing:
-        selection = Selection(filter=filter, limit=limit)
-        if config is not None:
-            thread_id, _, checkpoint_id = address_of(config)
-            checkpoint_ns = config["configurable"].get("checkpoint_ns")
-            selection = selection._replace(
-                thread_id=thread_id, checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id
-            )
-        if before is not None:
-            selection = selection._replace(
-                before=(before.get("configurable") or {}).get("checkpoint_id")
-            )
-        return Listing(self._reader(), self.serde, selection)
+    ) -> Listing[CheckpointTuple]:
+        reader = self._reader()
+        selection = Selection.of(config, filter, before, limit)
+        return Listing(reader, self.serde, selection, reader.load)
+
+    def _history(
+        self,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Listing[HistoryEntry]:
+        selection = Selection.of(config, filter, before, limit)
+        load = partial(entries_of, self.serde)
+        return Listing(self._reader(), self.serde, selection, load)
 
     def _prune(self, thread_id: str, strategy: str) -> Operation[Any]:
         if strategy == "delete":
@@ -379,11 +333,3 @@ class SwarmStateSaver(BaseCheckpointSaver[Any]):
         if strategy == "keep_latest":
             return collecting.collect(self.serde, thread_id, collecting.keep_latest)
         raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")
-
-
-def _open(store: str | os.PathLike[str] | None) -> BaseStore:
-    if store is None or store == ":memory:":
-        return Store()
-    if isinstance(store, str) and "://" in store:
-        return open_store(store)
-    return DiskStore(store)

@@ -1,0 +1,323 @@
+"""Damaged and missing records are named, and nothing else suffers or is repaired."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.records import encode_checkpoint
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from swarmstate import blob_name, dumps, loads
+from swarmstate.errors import CheckpointError
+
+from tests.langgraph.helpers import raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from swarmstate.base import BaseStore
+
+COUNT = 6
+
+
+@pytest.fixture(params=["memory", "file"])
+def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwarmStateSaver]:
+    saver = SwarmStateSaver(tmp_path / "agents.db" if request.param == "file" else None)
+    yield saver
+    saver.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest, saver: SwarmStateSaver) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(saver, mode)
+    yield driver
+    driver.close()
+
+
+def fresh(driver: Driver) -> Driver:
+    """Return a driver of a saver that remembers nothing of what it stored."""
+    assert isinstance(driver.saver, SwarmStateSaver)
+    return driver.over(SwarmStateSaver(driver.saver.store))
+
+
+def store_of(driver: Driver) -> BaseStore:
+    assert isinstance(driver.saver, SwarmStateSaver)
+    return driver.saver.store
+
+
+def fill(driver: Driver, thread: str = "t") -> list[Any]:
+    """Put checkpoints that share some blobs and have some of their own; oldest first."""
+    branch = Branch(driver, thread)
+    log: list[str] = []
+    for n in range(COUNT):
+        log = [*log, f"{thread} {n} " * 300]
+        branch.put(n=n, log=log, page=f"{thread} page {n} " * 300)
+        driver.put_writes(branch.config, [("n", n), ("log", ["written " * 20])], f"task {n}")
+    return [driver.load(item.config) for item in reversed(driver.list(at(thread)))]
+
+
+def id_of(item: Any) -> str:
+    checkpoint_id: str = item.checkpoint["id"]
+    return checkpoint_id
+
+
+def blob_key(value: str) -> str:
+    """Return the key of the blob that a large value, or a large item of a list, makes."""
+    return f"blob/{blob_name(dumps(value))}"
+
+
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[BaseStore, str], None]] = {
+    "flipped": lambda store, key: raw.replace(
+        store, "t", key, flip_a_bit(raw.read(store, "t", key))
+    ),
+    "truncated": lambda store, key: raw.replace(store, "t", key, raw.read(store, "t", key)[:-1]),
+    "extended": lambda store, key: raw.replace(store, "t", key, raw.read(store, "t", key) + b"\0"),
+    "emptied": lambda store, key: raw.replace(store, "t", key, b""),
+}
+damages = pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+
+
+def swap(store: BaseStore, key: str) -> None:
+    raw.replace(store, "t", key, raw.read(store, "u", raw.keys(store, "u", "blob")[0]))
+
+
+def delete(store: BaseStore, key: str) -> None:
+    raw.delete(store, "t", key)
+
+
+losses = pytest.mark.parametrize(
+    "damage",
+    [*DAMAGES.values(), swap, delete],
+    ids=[*DAMAGES, "another thread's", "deleted"],
+)
+
+
+@losses
+def test_a_damaged_blob_is_named_and_the_rest_is_readable(
+    driver: Driver, damage: Callable[[BaseStore, str], None]
+) -> None:
+    items, others = fill(driver), fill(driver, "u")
+    store = store_of(driver)
+    key = blob_key(items[3].checkpoint["channel_values"]["page"])
+    damage(store, key)
+    before = raw.everything(store)
+    for reader in (driver, fresh(driver)):
+        for _ in range(2):
+            with pytest.raises(CheckpointError) as caught:
+                reader.get_tuple(items[3].config)
+            for part in ("thread 't'", id_of(items[3]), "'page'", key.removeprefix("blob/")):
+                assert part in str(caught.value).replace('"', "'")
+        assert [reader.load(each.config) for each in items if each is not items[3]] == [
+            each for each in items if each is not items[3]
+        ]
+        assert reader.list(at("u")) == others[::-1]
+        assert reader.load(at()) == items[-1]
+    assert raw.everything(store) == before
+
+
+@losses
+def test_a_damaged_segment_of_a_list_is_named_by_all_that_share_it(
+    driver: Driver, damage: Callable[[BaseStore, str], None]
+) -> None:
+    items = fill(driver)
+    fill(driver, "u")
+    key = blob_key(items[2].checkpoint["channel_values"]["log"][2])
+    damage(store_of(driver), key)
+    for reader in (driver, fresh(driver)):
+        for item in items[:2]:
+            assert reader.load(item.config) == item
+        for item in items[2:]:
+            with pytest.raises(CheckpointError, match="log") as caught:
+                reader.get_tuple(item.config)
+            assert id_of(item) in str(caught.value)
+            assert key.removeprefix("blob/") in str(caught.value)
+
+
+@damages
+def test_a_damaged_record_is_named_and_the_rest_is_readable(
+    driver: Driver, damage: Callable[[BaseStore, str], None]
+) -> None:
+    items = fill(driver)
+    fill(driver, "u")
+    store = store_of(driver)
+    damage(store, raw.keys(store, "t", "checkpoint")[-1])
+    before = raw.everything(store)
+    for reader in (driver, fresh(driver)):
+        # The latest is not quietly an older one.
+        for config in (items[-1].config, at()):
+            with pytest.raises(CheckpointError, match=r"thread 't'.*damaged") as caught:
+                reader.get_tuple(config)
+            assert id_of(items[-1]) in str(caught.value)
+        assert [reader.load(item.config) for item in items[:-1]] == items[:-1]
+        assert len(reader.list(at("u"))) == COUNT
+    assert raw.everything(store) == before
+
+
+@damages
+def test_a_damaged_write_is_named_and_the_rest_is_readable(
+    driver: Driver, damage: Callable[[BaseStore, str], None]
+) -> None:
+    items = fill(driver)
+    fill(driver, "u")
+    store = store_of(driver)
+    key = f"write//{id_of(items[2])}/task 2/1"
+    assert key in raw.keys(store, "t", "write")
+    damage(store, key)
+    for reader in (driver, fresh(driver)):
+        with pytest.raises(CheckpointError, match=r"thread 't'.*pending write.*task 2/1") as caught:
+            reader.get_tuple(items[2].config)
+        assert id_of(items[2]) in str(caught.value)
+        for item in (*items[:2], *items[3:]):
+            assert reader.load(item.config) == item
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "write", "blob"])
+def test_every_bit_of_every_record_counts(kind: str) -> None:
+    driver = Driver(SwarmStateSaver(), "sync")
+    branch = Branch(driver)
+    config = branch.put(n=1, text="small", page="x" * 2100)
+    driver.put_writes(config, [("n", 2)], "task")
+    store = store_of(driver)
+    [key] = raw.keys(store, "t", kind)
+    intact = raw.read(store, "t", key)
+    for position in range(len(intact)):
+        for bit in (0, 3, 7):
+            flipped = bytearray(intact)
+            flipped[position] ^= 1 << bit
+            raw.replace(store, "t", key, bytes(flipped))
+            with pytest.raises(CheckpointError, match="damaged"):
+                driver.get_tuple(config)
+    raw.replace(store, "t", key, intact)
+    assert driver.load(config).checkpoint["channel_values"] == branch.values
+
+
+def test_a_deleted_checkpoint_is_as_if_it_had_been_pruned(driver: Driver) -> None:
+    items = fill(driver)
+    raw.delete(store_of(driver), "t", raw.keys(store_of(driver), "t", "checkpoint")[3])
+    assert driver.get_tuple(items[3].config) is None
+    left = [*items[:3], *items[4:]]
+    assert driver.list(at()) == left[::-1]
+    assert [driver.load(item.config) for item in left] == left
+
+
+def test_a_listing_ends_at_the_damage_and_can_go_on_behind_it(driver: Driver) -> None:
+    items = fill(driver)
+    key = blob_key(items[3].checkpoint["channel_values"]["page"])
+    raw.replace(store_of(driver), "t", key, b"\xff")
+    saver = driver.saver
+    reached: list[Any] = []
+
+    def exhaust() -> None:
+        for item in saver.list(at()):
+            reached.append(item)
+
+    async def aexhaust() -> None:
+        async for item in saver.alist(at()):
+            reached.append(item)
+
+    with pytest.raises(CheckpointError, match=r"channel .page.") as caught:
+        exhaust() if driver.mode == "sync" else driver.run(aexhaust())
+    assert reached == items[:3:-1]
+    assert id_of(items[3]) in str(caught.value)
+    assert driver.list(at(), limit=2) == items[:3:-1]
+    assert driver.list(at(), before=items[3].config) == items[2::-1]
+    history = driver._collect(saver, "history", at())
+    assert [entry.config for entry in history] == [item.config for item in items[::-1]]
+
+
+def test_a_history_ends_at_a_damaged_record(driver: Driver) -> None:
+    items = fill(driver)
+    store = store_of(driver)
+    raw.replace(store, "t", raw.keys(store, "t", "checkpoint")[3], b"\xff")
+    for name in ("list", "history"):
+        with pytest.raises(CheckpointError, match=id_of(items[3])):
+            driver._collect(driver.saver, name, at())
+        found = driver._collect(driver.saver, name, at(), before=items[3].config)
+        assert [each.config for each in found] == [item.config for item in items[2::-1]]
+
+
+@losses
+def test_a_put_after_damage_neither_hides_nor_spreads_it(
+    driver: Driver, damage: Callable[[BaseStore, str], None]
+) -> None:
+    branch = Branch(driver)
+    log = [f"{n} " * 300 for n in range(5)]
+    before = branch.put(log=log)
+    fill(driver, "u")
+    store = store_of(driver)
+    key = blob_key(log[0])
+    damage(store, key)
+    damaged = raw.everything(store).get(("langgraph:t", key))
+    # The saver knows the segment as stored and does not send it again.
+    after = branch.put(log=[*log, "more " * 300])
+    intact = branch.put(log=log[1:])
+    assert raw.everything(store).get(("langgraph:t", key)) == damaged
+    for reader in (driver, fresh(driver)):
+        for config in (before, after):
+            with pytest.raises(CheckpointError, match="log") as caught:
+                reader.get_tuple(config)
+            assert key.removeprefix("blob/") in str(caught.value)
+        assert reader.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
+
+
+def test_a_record_of_a_newer_format_says_what_to_do(driver: Driver) -> None:
+    items = fill(driver)
+    store = store_of(driver)
+    key = raw.keys(store, "t", "checkpoint")[-1]
+    content, _ = loads(raw.read(store, "t", key))
+    newer = dumps({"v": 2, "something": "else"})
+    raw.replace(store, "t", key, b"\x92" + newer + dumps(blob_name(newer)))
+    with pytest.raises(CheckpointError, match=r"format 2.*upgrade") as caught:
+        driver.get_tuple(at())
+    assert id_of(items[-1]) in str(caught.value)
+    assert driver.list(at(), before=items[-1].config) == items[-2::-1]
+    parent, body = content["parent"], tuple(content["body"])
+    raw.replace(store, "t", key, encode_checkpoint(parent, body, content["channels"]))
+    assert driver.load(at()) == items[-1]
+
+
+def test_a_missing_ancestor_of_a_delta_channel_is_an_error(driver: Driver) -> None:
+    graph: Any = graphs.delta_log(driver.saver)
+    for turn in range(5):
+        driver.invoke(graph, {"n": turn}, at())
+    items = driver.list(at())
+    raw.delete(store_of(driver), "t", f"checkpoint//{id_of(items[1])}")
+    with pytest.raises(CheckpointError, match=rf"parent '{id_of(items[1])}' is missing"):
+        driver.delta_history(items[0].config, ["log"])
+
+
+def test_a_damaged_sibling_does_not_disturb_a_delta_channel(driver: Driver) -> None:
+    graph: Any = graphs.delta_log(driver.saver)
+    driver.invoke(graph, {"n": 0}, at())
+    fork = driver.load(at()).config
+    driver.invoke(graph, {"n": 1}, at())
+    sibling = driver.load(at()).config["configurable"]["checkpoint_id"]
+    driver.invoke(graph, {"n": 2}, fork)
+    newest = driver.load(at())
+    before = driver.delta_history(newest.config, ["log"])
+    raw.replace(store_of(driver), "t", f"checkpoint//{sibling}", b"\xff")
+    assert driver.delta_history(newest.config, ["log"]) == before
+
+
+def test_a_bit_that_flips_in_the_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    saver = SwarmStateSaver(path)
+    items = fill(Driver(saver, "sync"))
+    saver.close()
+    content = bytearray(path.read_bytes())
+    content[content.index(b"t page 3 ") + 1000] ^= 1
+    path.write_bytes(content)
+    with SwarmStateSaver(path) as saver:
+        with pytest.raises(CheckpointError, match="page"):
+            saver.get_tuple(items[3].config)
+        for item in (*items[:3], *items[4:]):
+            assert saver.get_tuple(item.config) == item

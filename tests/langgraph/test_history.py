@@ -1,0 +1,135 @@
+"""A history without state: what `list` yields, less what is large."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import HistoryEntry, SwarmStateSaver, SwarmStateSerializer
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from swarmstate.base import BaseStore, Query, Result
+
+from tests.langgraph.helpers.counting import CountingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class WatchingStore(CountingStore):
+    """Also notes which kinds of records are asked for with their values."""
+
+    def __init__(self, inner: BaseStore) -> None:
+        super().__init__(inner)
+        self.kinds: set[str] = set()
+
+    def _note(self, queries: Sequence[Query]) -> None:
+        for query in queries:
+            names = [*query.keys, *(each.start for each in query.ranges if not each.keys_only)]
+            self.kinds.update(name.partition("/")[0] for name in names)
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        self._note(queries)
+        return super().read(queries)
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        self._note(queries)
+        return await super().aread(queries)
+
+
+@pytest.fixture
+def store() -> WatchingStore:
+    return WatchingStore(swarmstate.Store())
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest, store: WatchingStore) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(store), mode)
+    yield driver
+    driver.close()
+
+
+def history(driver: Driver, config: Any, **options: Any) -> list[HistoryEntry]:
+    return driver._collect(driver.saver, "history", config, **options)
+
+
+def fill(driver: Driver) -> None:
+    for thread in ("t", "u"):
+        for ns in ("", "child:1"):
+            branch = Branch(driver, thread, ns)
+            for n in range(40):
+                config = branch.put({"even": n % 2 == 0}, n=n, log=["x" * 3000] * (n % 4))
+                driver.put_writes(config, [("n", n)], "task")
+
+
+def test_it_yields_what_list_yields_whatever_is_selected(driver: Driver) -> None:
+    fill(driver)
+    middle = driver.list(at("t"))[20].config
+    for config in (at("t"), at("t", None), at("t", "child:1"), at("x"), middle, None):
+        for options in (
+            {},
+            {"limit": 7},
+            {"limit": 0},
+            {"filter": {"even": True}},
+            {"filter": {"even": False, "step": 3}},
+            {"before": middle},
+            {"before": middle, "filter": {"even": True}, "limit": 5},
+        ):
+            listed = driver.list(config, **options)
+            assert history(driver, config, **options) == [
+                HistoryEntry(item.config, item.parent_config, item.metadata, item.checkpoint["ts"])
+                for item in listed
+            ]
+
+
+def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: WatchingStore) -> None:
+    fill(driver)
+    store.kinds.clear()
+    store.reset()
+    entries = history(driver, at("t"), limit=20)
+    assert store.kinds == {"checkpoint"}
+    assert store.trips == ["read", "read"]
+    assert [entry.step for entry in entries] == list(range(39, 19, -1))
+    driver.list(at("t"), limit=1)
+    assert store.kinds == {"checkpoint", "blob", "write"}
+
+
+def test_it_decodes_no_channel_value(driver: Driver) -> None:
+    class Secret(SwarmStateSerializer):
+        def loads_typed(self, data: tuple[str, bytes]) -> Any:
+            assert b"secret" not in data[1], "a channel value was decoded"
+            return super().loads_typed(data)
+
+    driver.saver.serde = Secret()
+    Branch(driver).put(a="secret", b=["secret" * 1000])
+    assert len(history(driver, at())) == 1
+    with pytest.raises(AssertionError, match="decoded"):
+        driver.get_tuple(at())
+
+
+def test_its_entries_lead_back_to_the_checkpoints(driver: Driver) -> None:
+    graph = graphs.agent(driver.saver)
+    driver.invoke(graph, {"messages": [("user", "hello")]}, at())
+    entries = history(driver, at())
+    assert entries[-1].step == -1
+    assert entries[-1].source == "input"
+    assert entries[-1].parent_config is None
+    for entry in entries:
+        state = driver.state(graph, entry.config)
+        assert (state.created_at, state.metadata) == (entry.ts, entry.metadata)
+        assert driver.load(entry.config).checkpoint["id"] == entry.checkpoint_id
+
+
+def test_it_can_pause_while_others_write(driver: Driver) -> None:
+    branch = Branch(driver)
+    for n in range(100):
+        branch.put(n=n)
+    saver = driver.saver
+    assert isinstance(saver, SwarmStateSaver)
+    entries = saver.history(at())
+    assert next(entries).step == 99
+    branch.put(n=100)
+    driver.delete_thread("u")
+    assert [entry.step for entry in entries] == list(range(98, -1, -1))
