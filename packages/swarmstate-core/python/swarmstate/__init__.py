@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from swarmstate._core import Sharing, Snapshot, Split, __version__, blob_name
+from swarmstate._core import (
+    Sharing,
+    Snapshot,
+    Split,
+    __version__,
+    blob_hash,
+    blob_names,
+    seal,
+    unseal,
+)
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
 from swarmstate.disk import DiskStore
@@ -23,8 +32,11 @@ __all__ = [
     "Split",
     "Store",
     "__version__",
-    "blob_name",
+    "blob_hash",
+    "blob_names",
     "dumps",
     "loads",
     "open",
+    "seal",
+    "unseal",
 ]

@@ -15,6 +15,8 @@ def prefix_end(prefix: str) -> str | None:
     U+10FFFF alone). Code-point order equals UTF-8 byte order, and the surrogate
     block, which names cannot hold, is stepped over.
     """
+    if prefix and (last := ord(prefix[-1])) < 0xD7FF:
+        return prefix[:-1] + chr(last + 1)
     for index in range(len(prefix) - 1, -1, -1):
         code = ord(prefix[index])
         if code < 0x10FFFF:

@@ -56,6 +56,8 @@ class SaverBase(BaseCheckpointSaver[Any]):
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
         self._sharing = Sharing(budget=_REMEMBERED_BYTES)
+        # `serde` may be assigned at any time; these are the values of the one that was used last.
+        self._values_of_serde = self.serde, values_of(self.serde, self._sharing)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -112,7 +114,11 @@ class SaverBase(BaseCheckpointSaver[Any]):
         return await arun(operation, self.store)
 
     def _values(self) -> Values:
-        return values_of(self.serde, self._sharing)
+        serde, values = self._values_of_serde
+        if serde is not self.serde:
+            values = values_of(self.serde, self._sharing)
+            self._values_of_serde = self.serde, values
+        return values
 
     def _reader(self) -> Reader:
         refresh = self.ttl if self.refresh_on_read else None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.types import TASKS
 
-from swarmstate import Query, Range
+from swarmstate import Query, Range, Result
 from swarmstate.errors import CheckpointError, DecodeError
 
 from .layout import (
     BLOBS,
     Address,
     checkpoints_prefix,
-    parse_checkpoint_key,
     thread_namespace,
     writes_of,
 )
@@ -31,7 +30,6 @@ from .requests import Operation, Read
 from .values import Entry, Values
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import CheckpointMetadata
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 # Before this version of its format LangGraph kept pending sends apart from the channels.
@@ -91,34 +89,35 @@ class Reader:
         return (yield from retry(lambda: self._get(address)))
 
     def _get(self, address: Address) -> Operation[CheckpointTuple | None]:
-        stored, writes = yield from self._find(address)
+        namespace = thread_namespace(address.thread_id)
+        stored, writes = yield from self._find(namespace, address)
         if stored is None:
             return None
-        pending = _Pending(self._serde, stored, writes)
-        [found] = yield from self._complete([pending], is_followed=True)
-        return found
-
-    def find(self, address: Address) -> Operation[StoredCheckpoint | None]:
-        """Read the record of a checkpoint, or of the latest one."""
-        stored, _ = yield from self._find(address)
-        return stored
+        opened = _Opened(self._serde, stored, writes)
+        answer = Result([], [])
+        if opened.blobs or opened.ranges:
+            keys = [BLOBS + name for name in opened.blobs]
+            [answer] = yield Read([Query(namespace, keys, opened.ranges)])
+        blobs = dict(zip(opened.blobs, answer.values, strict=True))
+        return self._close(opened, blobs, iter(answer.ranges), stored.address.values_key())
 
     def _find(
-        self, address: Address
+        self, namespace: str, address: Address
     ) -> Operation[tuple[StoredCheckpoint | None, list[StoredWrite] | None]]:
         """Read a record, together with its pending writes if the id is known beforehand."""
-        namespace = thread_namespace(address.thread_id)
-        prefix = checkpoints_prefix(address.checkpoint_ns)
-        if address.checkpoint_id is None:
+        thread_id, checkpoint_ns, checkpoint_id = address
+        prefix = checkpoints_prefix(checkpoint_ns)
+        if checkpoint_id is None:
             latest = Range.of_prefix(prefix, reverse=True, limit=1)
             [answer] = yield Read([Query(namespace, (), (latest,), self._refresh)])
             if not answer.ranges[0]:
                 return None, None
             key, record = answer.ranges[0][0]
-            checkpoint_id, _ = parse_checkpoint_key(key)
-            return decode_checkpoint(address._replace(checkpoint_id=checkpoint_id), record), None
-        key = prefix + address.checkpoint_id
-        [answer] = yield Read([Query(namespace, (key,), (writes_of(address),), self._refresh)])
+            return decode_checkpoint(
+                Address(thread_id, checkpoint_ns, key[len(prefix) :]), record
+            ), None
+        query = Query(namespace, (prefix + checkpoint_id,), (writes_of(address),), self._refresh)
+        [answer] = yield Read([query])
         record = answer.values[0]
         if record is None:
             return None, None
@@ -141,70 +140,90 @@ class Reader:
                 found.append(decode_checkpoint(address, record))
         return found
 
-    def load(self, stored: Iterable[StoredCheckpoint]) -> Operation[list[CheckpointTuple]]:
-        """Read what belongs to records, in one round trip, and decode them."""
-        pending = [_Pending(self._serde, record, None) for record in stored]
-        return self._complete(pending, is_followed=False)
-
-    def _complete(
-        self, pending: Sequence[_Pending], *, is_followed: bool
-    ) -> Operation[list[CheckpointTuple]]:
-        """Read what is missing of checkpoints, in one round trip, and decode them.
+    def load(self, records: Iterable[StoredCheckpoint]) -> Operation[list[CheckpointTuple]]:
+        """Read what belongs to records, in one round trip, and decode them.
 
         A blob that several checkpoints of a thread share is read once.
-
-        Args:
-            pending: The checkpoints.
-            is_followed: Whether checkpoints are likely to be put that follow them.
         """
+        items = [_Opened(self._serde, stored, None) for stored in records]
         blobs: dict[str, dict[str, bytes | None]] = {}
         ranges: dict[str, list[Range]] = {}
-        for item in pending:
-            namespace = thread_namespace(item.stored.address.thread_id)
-            blobs.setdefault(namespace, {}).update(dict.fromkeys(item.stored.blobs()))
-            ranges.setdefault(namespace, []).extend(item.ranges)
-        queries = [
-            Query(namespace, [BLOBS + name for name in names], ranges[namespace])
-            for namespace, names in blobs.items()
-            if names or ranges[namespace]
-        ]
-        answers = (yield Read(queries)) if queries else []
+        for opened in items:
+            namespace = thread_namespace(opened.stored.address.thread_id)
+            blobs.setdefault(namespace, {}).update(dict.fromkeys(opened.blobs))
+            ranges.setdefault(namespace, []).extend(opened.ranges)
+        answers = yield Read(
+            [
+                Query(namespace, [BLOBS + name for name in names], ranges[namespace])
+                for namespace, names in blobs.items()
+            ]
+        )
         read = {}
-        for query, answer in zip(queries, answers, strict=True):
-            names = blobs[query.namespace]
+        for (namespace, names), answer in zip(blobs.items(), answers, strict=True):
             names.update(zip(names, answer.values, strict=True))
-            read[query.namespace] = iter(answer.ranges)
+            read[namespace] = iter(answer.ranges)
         tuples = []
-        for item in pending:
-            namespace = thread_namespace(item.stored.address.thread_id)
-            item.take(read.get(namespace, iter(())))
-            tuples.append(self._decode(item, blobs[namespace], is_followed))
+        for opened in items:
+            namespace = thread_namespace(opened.stored.address.thread_id)
+            tuples.append(self._close(opened, blobs[namespace], read[namespace], None))
         return tuples
 
-    def _decode(
-        self, item: _Pending, blobs: dict[str, bytes | None], is_followed: bool
+    def _close(
+        self,
+        opened: _Opened,
+        blobs: dict[str, bytes | None],
+        ranges: Iterator[list[tuple[str, bytes]]],
+        key: str | None,
     ) -> CheckpointTuple:
-        serde, stored, checkpoint = self._serde, item.stored, item.body
-        key = stored.address.values_key() if is_followed else None
-        checkpoint["channel_values"] = decode_values(
+        """Return a checkpoint, given what was read for it.
+
+        Args:
+            opened: The checkpoint.
+            blobs: Its blobs, and perhaps more.
+            ranges: The answers to its ranges come next.
+            key: What its values are remembered under, if others are likely to follow.
+        """
+        serde, stored, checkpoint, writes = self._serde, opened.stored, opened.body, opened.writes
+        if writes is None:
+            writes = decode_writes(stored.address, next(ranges))
+        checkpoint["channel_values"] = values = decode_values(
             self._values, key, stored, stored.channels, blobs
         )
-        sends = [write.decode(serde)[2] for write in item.sends if write.channel == TASKS]
-        if sends:
-            versions = checkpoint["channel_versions"]
-            checkpoint["channel_values"][TASKS] = sends
-            versions[TASKS] = max(versions.values()) if versions else self._next_version(None, None)
+        if opened.parent is not None:
+            sends = [
+                write.decode(serde)[2]
+                for write in decode_writes(opened.parent, next(ranges))
+                if write.channel == TASKS
+            ]
+            if sends:
+                versions = checkpoint["channel_versions"]
+                values[TASKS] = sends
+                versions[TASKS] = (
+                    max(versions.values()) if versions else self._next_version(None, None)
+                )
         return CheckpointTuple(
-            config=stored.address.config(),
-            checkpoint=checkpoint,  # type: ignore[arg-type]  # has the TypedDict's keys
-            metadata=item.metadata,
-            parent_config=parent_config(stored),
-            pending_writes=[write.decode(serde) for write in item.writes or ()],
+            stored.address.config(),
+            checkpoint,  # type: ignore[arg-type]  # has the TypedDict's keys
+            opened.metadata,
+            parent_config(stored),
+            [write.decode(serde) for write in writes],
         )
 
 
-class _Pending:
-    """A checkpoint whose record is read, and what else must be read for it."""
+class _Opened:
+    """A checkpoint whose record is read, and what else must be read for it.
+
+    Attributes:
+        stored: The record.
+        writes: Its pending writes, None if they are to be read.
+        body: The checkpoint without its values.
+        metadata: Its metadata.
+        parent: The parent, if that holds sends of the checkpoint as writes.
+        blobs: Names of the blobs it refers to.
+        ranges: Ranges to read: of `writes` if that is None, and of the parent's.
+    """
+
+    __slots__ = ("blobs", "body", "metadata", "parent", "ranges", "stored", "writes")
 
     def __init__(
         self,
@@ -214,26 +233,14 @@ class _Pending:
     ) -> None:
         self.stored = stored
         self.writes = writes
-        self.sends: list[StoredWrite] = []
-        self.body: dict[str, Any]
-        self.metadata: CheckpointMetadata
         self.body, self.metadata = decode_body(serde, stored)
-        version = self.body.get("v", SENDS_ARE_CHANNEL)
-        self._parent = (
-            stored.address._replace(checkpoint_id=stored.parent)
-            if stored.parent is not None and version < SENDS_ARE_CHANNEL
-            else None
-        )
+        self.parent: Address | None = None
+        self.blobs = stored.blobs()
         self.ranges = [writes_of(stored.address)] if writes is None else []
-        if self._parent is not None:
-            self.ranges.append(writes_of(self._parent))
-
-    def take(self, answers: Any) -> None:
-        """Take the answers to `ranges` from an iterator of them."""
-        if self.writes is None:
-            self.writes = decode_writes(self.stored.address, next(answers))
-        if self._parent is not None:
-            self.sends = decode_writes(self._parent, next(answers))
+        if stored.parent is not None and self.body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL:
+            thread_id, checkpoint_ns, _ = stored.address
+            self.parent = Address(thread_id, checkpoint_ns, stored.parent)
+            self.ranges.append(writes_of(self.parent))
 
 
 def decode_values(
@@ -258,4 +265,5 @@ def parent_config(stored: StoredCheckpoint) -> Any:
     """Return the config of a checkpoint's parent, or None."""
     if stored.parent is None:
         return None
-    return stored.address._replace(checkpoint_id=stored.parent).config()
+    thread_id, checkpoint_ns, _ = stored.address
+    return Address(thread_id, checkpoint_ns, stored.parent).config()

@@ -1,18 +1,22 @@
 """What the records of a thread hold: checkpoints and pending writes as bytes.
 
-A record is the msgpack array `[content, check]`. The content of a checkpoint is a map
+A record is the msgpack array `[content, check]` (`swarmstate.seal`). The content of
+a checkpoint is a map
 
     v         format of the record, 1
     parent    id of the parent checkpoint, or nil
-    body      [type, bytes] of [checkpoint without channel_values, metadata]
+    body      [type, bytes] of [checkpoint without id and channel_values, metadata]
     channels  {channel: [type, piece, ...]}
 
 and that of a pending write an array `[channel, task_path, type, bytes]`.
 `type` and the joined pieces are what the saver's serializer made of the value.
-A piece is bytes, or a string that names a blob of the thread. A blob is named by
-the hash of its bytes (`swarmstate.blob_name`), so equal bytes are stored once
-however many checkpoints hold them, and damage is noticed. The check of a record
-is such a hash of its content, for the same reason; every format has it.
+A piece is bytes, or a list of one item: the hashes of blobs of the thread, one
+after another. A blob is stored under the hash of its bytes (`swarmstate.blob_hash`),
+so equal bytes are stored once however many checkpoints hold them, and damage is
+noticed. The check of a record is such a hash of its content; every format has it.
+
+Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
+a body. They are stored as bytes without their leading zeros, which no version is.
 """
 
 from __future__ import annotations
@@ -22,20 +26,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
 
-from swarmstate import blob_name, dumps, loads
+from swarmstate import blob_names, seal, unseal
 from swarmstate.errors import CheckpointError, CodecError
 
 from .layout import Address, parse_write_key
 from .values import Entry, dump
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, PendingWrite
+    from langgraph.checkpoint.base import (
+        ChannelVersions,
+        Checkpoint,
+        CheckpointMetadata,
+        PendingWrite,
+    )
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 FORMAT = 1
 
-_ARRAY_OF_TWO = b"\x92"
-_CHECK_LENGTH = len(dumps(blob_name(b"")))
+# Digits of the count with which the versions of LangGraph's savers begin.
+_COUNT_DIGITS = 32
 
 
 class StoredCheckpoint(NamedTuple):
@@ -49,9 +58,7 @@ class StoredCheckpoint(NamedTuple):
     def blobs(self, channels: Iterable[str] | None = None) -> list[str]:
         """Return the names of the blobs that the channels (default: all) refer to."""
         names = self.channels if channels is None else channels
-        return [
-            piece for name in names for piece in self.channels[name][1:] if isinstance(piece, str)
-        ]
+        return [blob for name in names for blob in blob_names(self.channels[name])]
 
 
 class StoredWrite(NamedTuple):
@@ -75,7 +82,11 @@ def encode_body(
         EncodeError: The metadata cannot be serialized.
     """
     body: dict[str, Any] = dict(checkpoint)
-    del body["channel_values"]
+    del body["channel_values"], body["id"]
+    body["channel_versions"] = _packed(body["channel_versions"])
+    body["versions_seen"] = {
+        node: _packed(versions) for node, versions in body["versions_seen"].items()
+    }
     return dump(serde, [body, metadata], "the metadata")
 
 
@@ -83,7 +94,7 @@ def encode_checkpoint(
     parent: str | None, body: tuple[str, bytes], channels: dict[str, Entry]
 ) -> bytes:
     """Return the record of a checkpoint."""
-    return _seal({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
+    return seal({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
 
 
 def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
@@ -93,7 +104,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
         CheckpointError: The record is damaged or of a newer format.
     """
     try:
-        fields = _unseal(record)
+        fields = unseal(record)
         version = fields["v"]
         if version == FORMAT:
             type_, body = fields["body"]
@@ -108,7 +119,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
 
 def without_parent(record: bytes) -> bytes:
     """Return a checkpoint's record with its parent taken out."""
-    return _seal({**_unseal(record), "parent": None})
+    return seal({**unseal(record), "parent": None})
 
 
 def decode_body(
@@ -116,7 +127,29 @@ def decode_body(
 ) -> tuple[dict[str, Any], CheckpointMetadata]:
     """Return `(checkpoint without channel_values, metadata)`."""
     body, metadata = serde.loads_typed(stored.body)
+    body["id"] = stored.address.checkpoint_id
+    _unpack(body["channel_versions"])
+    for versions in body["versions_seen"].values():
+        _unpack(versions)
     return body, metadata
+
+
+def _packed(versions: ChannelVersions) -> dict[str, Any]:
+    """Return versions with those of the usual form packed."""
+    return {
+        channel: version.lstrip("0").encode()
+        if type(version) is str and version.find(".") == _COUNT_DIGITS and version.isascii()
+        else version
+        for channel, version in versions.items()
+    }
+
+
+def _unpack(versions: dict[str, Any]) -> None:
+    """Undo `_packed`, in place."""
+    for channel, version in versions.items():
+        if type(version) is bytes:
+            missing = _COUNT_DIGITS - version.index(b".")
+            versions[channel] = "0" * missing + version.decode()
 
 
 def encode_write(serde: SerializerProtocol, channel: str, task_path: str, value: Any) -> bytes:
@@ -125,7 +158,7 @@ def encode_write(serde: SerializerProtocol, channel: str, task_path: str, value:
     Raises:
         EncodeError: The value cannot be serialized.
     """
-    return _seal((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
+    return seal((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
@@ -138,7 +171,7 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         task_id, idx = parse_write_key(key)
         try:
-            channel, task_path, type_, data = _unseal(record)
+            channel, task_path, type_, data = unseal(record)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
@@ -156,21 +189,3 @@ def describe(address: Address) -> str:
         f"checkpoint {address.checkpoint_id!r} of thread {address.thread_id!r} "
         f"(checkpoint_ns {address.checkpoint_ns!r})"
     )
-
-
-def _seal(content: Any) -> bytes:
-    """Return the record of a content."""
-    data = dumps(content)
-    return b"".join((_ARRAY_OF_TWO, data, dumps(blob_name(data))))
-
-
-def _unseal(record: bytes) -> Any:
-    """Return the content of a record.
-
-    Raises:
-        ValueError: A bit of the record is not what it was.
-    """
-    data = record[1:-_CHECK_LENGTH]
-    if record != b"".join((_ARRAY_OF_TWO, data, dumps(blob_name(data)))):
-        raise ValueError("its bytes are not those that were stored")
-    return loads(data)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         DeltaChannelHistory,
     )
 
+# Of a version's random part: two forks of one checkpoint draw the same one time in 10^8.
+_RANDOM_DIGITS = 8
+
 
 class SwarmStateSaver(SaverBase):
     """Stores the checkpoints of LangGraph graphs in a swarmstate store.
@@ -67,7 +70,7 @@ class SwarmStateSaver(SaverBase):
         if isinstance(current, int):
             return current + 1
         count = 0 if current is None else int(current.partition(".")[0])
-        return f"{count + 1:032}.{random.random():016}"
+        return f"{count + 1:032}.{random.randrange(10**_RANDOM_DIGITS):0{_RANDOM_DIGITS}}"
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return the checkpoint that `config` names, the latest without an id, or None.

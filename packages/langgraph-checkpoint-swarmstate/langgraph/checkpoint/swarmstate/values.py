@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from swarmstate import Codec, Sharing, blob_name
+from swarmstate import Codec, Sharing, blob_hash, blob_names
 from swarmstate.errors import CheckpointError, EncodeError
 
 from .serde import SwarmStateSerializer
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 _INLINE_LIMIT = 2048
 
 Entry = Sequence[Any]
-"""`(type, piece, ...)`: a serialized value; a piece is bytes or the name of a blob."""
+"""`(type, piece, ...)`: a serialized value.
+
+A piece is bytes, or a list whose only item is the hashes of blobs, one after another.
+"""
 
 
 class Split(Protocol):
@@ -130,9 +133,8 @@ class WholeValues:
         for channel, value in values.items():
             type_, data = dump(self._serde, value, f"channel {channel!r}")
             if len(data) > _INLINE_LIMIT:
-                name = blob_name(data)
-                blobs[name] = data
-                entries[channel] = (type_, name)
+                entries[channel] = entry = (type_, (blob_hash(data),))
+                blobs[blob_names(entry)[0]] = data
             else:
                 entries[channel] = (type_, data)
         return _WholeSplit(entries, blobs)
@@ -174,20 +176,24 @@ def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
 
 
 def _join(channel: str, entry: Entry, blobs: Mapping[str, bytes | None]) -> bytes:
-    """Return the bytes of a serialized value, every blob checked against its name."""
+    """Return the bytes of a serialized value, every blob checked against its hash.
+
+    There may be many: `SharedValues` may have stored the value.
+    """
     parts = []
     for piece in entry[1:]:
-        if isinstance(piece, str):
-            data = blobs.get(piece)
+        if isinstance(piece, bytes):
+            parts.append(piece)
+            continue
+        for name in blob_names((entry[0], piece)):
+            data = blobs.get(name)
             if data is None:
                 raise CheckpointError(
-                    f"channel {channel!r} refers to blob {piece!r}, which is missing"
+                    f"channel {channel!r} refers to blob {name!r}, which is missing"
                 )
-            if blob_name(data) != piece:
+            if blob_names((entry[0], (blob_hash(data),))) != [name]:
                 raise CheckpointError(
-                    f"channel {channel!r} refers to blob {piece!r}, whose bytes are damaged"
+                    f"channel {channel!r} refers to blob {name!r}, whose bytes are damaged"
                 )
             parts.append(data)
-        else:
-            parts.append(piece)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)

@@ -11,7 +11,7 @@ mod memory;
 mod plane;
 pub mod segments;
 
-pub use blob::blob_name;
+pub use blob::BlobHash;
 pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
 pub use error::{Error, Result};
 pub use memory::{Difference, MemoryStore, Snapshot};

@@ -19,15 +19,15 @@ pub struct Segment {
 }
 
 /// So many segments of one level make one of the next: an item of a list of N
-/// items is rewritten about log16(N) times.
-const FAN_OUT: usize = 16;
+/// items is rewritten about log32(N) times.
+const FAN_OUT: usize = 32;
 
 /// No merge makes a segment larger than this, so that a rewrite stays cheap. A
 /// single item that is larger, an image say, stands alone for ever.
-const LIST_SEGMENT_BYTES: usize = 256 * 1024;
+const LIST_SEGMENT_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a reference to a segment costs in the record of a checkpoint, in bytes.
-const REFERENCE_BYTES: usize = 18;
+const REFERENCE_BYTES: usize = 16;
 
 /// Segments of a dict are at least this large, if it has enough entries.
 const DICT_SEGMENT_BYTES: usize = 512;
@@ -35,7 +35,7 @@ const DICT_SEGMENT_BYTES: usize = 512;
 /// Returns which runs of a list's segments become one segment each.
 ///
 /// Lists grow at the end, so this is a logarithmic method: a segment's level is
-/// the logarithm of its item count, and sixteen neighbours of one level, or of
+/// the logarithm of its item count, and thirty-two neighbours of one level, or of
 /// lower ones to their right, become one of the next level.
 pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
     let mut merged: Vec<(Range<usize>, Segment)> = Vec::with_capacity(segments.len());
@@ -157,8 +157,8 @@ mod tests {
             list = merged;
             most = most.max(list.len());
         }
-        assert!(written <= 4 * 4000 * 500, "{written} bytes written");
-        assert!(most <= 48, "{most} segments");
+        assert!(written <= 3 * 4000 * 500, "{written} bytes written");
+        assert!(most <= 66, "{most} segments");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod codec;
 mod disk;
 mod error;
 mod plane;
+mod seal;
 mod sharing;
 mod snapshot;
 mod store;
@@ -26,7 +27,9 @@ mod _core {
     #[pymodule_export]
     use super::plane::{check_batches, check_name, check_queries};
     #[pymodule_export]
-    use super::sharing::{Sharing, Split, blob_name};
+    use super::seal::{seal, unseal};
+    #[pymodule_export]
+    use super::sharing::{Sharing, Split, blob_hash, blob_names};
     #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]

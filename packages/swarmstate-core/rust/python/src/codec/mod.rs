@@ -27,7 +27,7 @@ use pyo3::types::PyBytes;
 
 pub(crate) use cursor::DictCursor;
 pub(crate) use decode::Items;
-pub(crate) use error::EncodeError;
+pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use models::is_plain_model;
 pub(crate) use wire::{write_array_header, write_map_header};
 
@@ -48,6 +48,12 @@ pub fn encode_to_vec(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 /// `DecodeError` or `TypeNotAllowedError`, as `swarmstate.loads`.
 pub fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     decode::decode(py, data, &SAFE)
+}
+
+/// Append a value as `swarmstate.dumps` encodes it.
+pub(crate) fn dumps_to_vec(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // One container more than it has itself: what it is sealed in.
+    encode::encode_into(out, value, &SAFE, 1)
 }
 
 static SAFE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::safe);

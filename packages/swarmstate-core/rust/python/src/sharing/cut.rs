@@ -4,76 +4,27 @@
 //! another; that of a dict likewise. So any run of items can be stored on its
 //! own, and joining the pieces gives the encoding of the whole value back.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
-use swarmstate_engine::blob_name;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
+use swarmstate_engine::BlobHash;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 
+use super::parts::{
+    Body, Container, Cut, Entry, Item, Kind, Part, Pieces, Stored, entries, kind_of,
+};
+use super::prior::Prior;
 use super::shadow::Shadow;
-use crate::codec::{Codec, DictCursor, write_array_header, write_map_header};
+use crate::codec::Codec;
 
 /// Values and runs of items up to this size are kept in the record itself.
-pub(super) const INLINE_VALUE: usize = 2048;
-pub(super) const INLINE_RUN: usize = 64;
+const INLINE_VALUE: usize = 2048;
+const INLINE_RUN: usize = 64;
 
 /// An entry of a dict that is a large list or dict itself is cut like a value.
 const NESTED_VALUE: usize = 4096;
 const MAX_NESTING: usize = 8;
-
-/// A value as it was stored last: its entry in the record, and how to recognize it.
-pub(super) struct Cut {
-    pub(super) entry: Py<PyTuple>,
-    body: Body,
-}
-
-enum Body {
-    Whole {
-        shadow: Option<Shadow>,
-        in_blob: bool,
-    },
-    Container(Container),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    List,
-    Dict,
-}
-
-pub(super) struct Container {
-    kind: Kind,
-    parts: Vec<Part>,
-}
-
-/// A run of items that is stored as one piece, or an entry that is cut itself.
-pub(super) struct Part {
-    pub(super) items: Vec<Item>,
-    pub(super) bytes: usize,
-    pub(super) stored: Stored,
-}
-
-pub(super) enum Stored {
-    Inline(Box<[u8]>),
-    Blob(Py<PyString>),
-    /// The encoded key of the entry, and its value.
-    Nested(Box<[u8]>, Container),
-}
-
-/// What an item was; without a shadow it is never taken for unchanged.
-pub(super) struct Item {
-    pub(super) key: Option<Py<PyAny>>,
-    pub(super) shadow: Option<Shadow>,
-}
-
-/// An item of the value that is being cut.
-struct Entry<'py> {
-    key: Option<Bound<'py, PyAny>>,
-    value: Bound<'py, PyAny>,
-}
 
 /// A part of the new value: one that is still right, or an item to encode.
 enum Source {
@@ -131,7 +82,6 @@ impl<'py> Cutter<'_, 'py> {
 
     /// Cut a value without knowing anything of it, save whether it was large before.
     fn cut_fresh(&mut self, value: &Bound<'py, PyAny>, was_large: bool) -> PyResult<Cut> {
-        let py = self.py;
         // Taken before encoding: what changes in between is then seen as a change later. Small
         // values are cheaper to encode again than to recognize.
         let shadow = if was_large || value.is_instance_of::<PyString>() {
@@ -159,12 +109,13 @@ impl<'py> Cutter<'_, 'py> {
             }
         }
         let in_blob = data.len() > INLINE_VALUE;
-        let piece = if in_blob {
-            self.store(&data)?.into_any()
+        let mut pieces = Pieces::default();
+        if in_blob {
+            pieces.blob(self.store(&data)?);
         } else {
-            PyBytes::new(py, &data).into_any()
-        };
-        let entry = PyTuple::new(py, [PyString::intern(py, tag).into_any(), piece])?.unbind();
+            pieces.inline().extend_from_slice(&data);
+        }
+        let entry = pieces.entry(self.py, tag)?;
         Ok(Cut {
             entry,
             body: Body::Whole { shadow, in_blob },
@@ -186,7 +137,9 @@ impl<'py> Cutter<'_, 'py> {
                 return Err(error);
             }
         };
-        let entry = self.entry_of(&container)?;
+        let mut pieces = Pieces::default();
+        container.pieces(&mut pieces);
+        let entry = pieces.entry(self.py, "msgpack")?;
         Ok(Cut {
             entry,
             body: Body::Container(container),
@@ -221,6 +174,7 @@ impl<'py> Cutter<'_, 'py> {
             buffer: &buffer,
             depth,
             parts: Vec::new(),
+            done: 0,
         };
         let mut run = Vec::new();
         for source in sources {
@@ -338,7 +292,7 @@ impl<'py> Cutter<'_, 'py> {
     ) -> PyResult<(Vec<Item>, Vec<u8>)> {
         let mut items = Vec::new();
         let mut data = Vec::new();
-        let first = joining.done();
+        let first = joining.done;
         for source in sources {
             match source {
                 Source::New { item, encoded } => {
@@ -364,7 +318,7 @@ impl<'py> Cutter<'_, 'py> {
 
     fn part(&mut self, items: Vec<Item>, data: &[u8]) -> PyResult<Part> {
         let stored = if data.len() > INLINE_RUN {
-            Stored::Blob(self.store(data)?.unbind())
+            Stored::Blob(self.store(data)?)
         } else {
             Stored::Inline(data.into())
         };
@@ -375,23 +329,13 @@ impl<'py> Cutter<'_, 'py> {
         })
     }
 
-    fn store(&mut self, data: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        let name = PyString::new(self.py, &blob_name(data));
+    fn store(&mut self, data: &[u8]) -> PyResult<BlobHash> {
+        let hash = BlobHash::of(data);
+        let name = hash.name();
         if !self.blobs.contains(&name)? {
-            self.blobs.set_item(&name, PyBytes::new(self.py, data))?;
+            self.blobs.set_item(name, PyBytes::new(self.py, data))?;
         }
-        Ok(name)
-    }
-
-    fn entry_of(&self, container: &Container) -> PyResult<Py<PyTuple>> {
-        let py = self.py;
-        let mut pieces = vec![PyString::intern(py, "msgpack").into_any()];
-        let mut inline = Vec::new();
-        container.pieces(py, &mut pieces, &mut inline);
-        if !inline.is_empty() {
-            pieces.push(PyBytes::new(py, &inline).into_any());
-        }
-        Ok(PyTuple::new(py, pieces)?.unbind())
+        Ok(hash)
     }
 }
 
@@ -403,121 +347,14 @@ struct Joining<'a, 'py> {
     buffer: &'a [u8],
     depth: usize,
     parts: Vec<Part>,
+    /// How many items the parts so far hold.
+    done: usize,
 }
 
 impl Joining<'_, '_> {
     fn push(&mut self, part: Part) {
+        self.done += part.items.len();
         self.parts.push(part);
-    }
-
-    /// How many items the parts so far hold.
-    fn done(&self) -> usize {
-        self.parts.iter().map(|part| part.items.len()).sum()
-    }
-}
-
-impl Cut {
-    /// What is known of a list or dict that was just read.
-    pub(super) fn of_parts(entry: Py<PyTuple>, kind: Kind, parts: Vec<Part>) -> Self {
-        Self {
-            entry,
-            body: Body::Container(Container { kind, parts }),
-        }
-    }
-
-    /// What is known of a value that was just read from one blob.
-    pub(super) fn of_whole(entry: Py<PyTuple>, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let body = Body::Whole {
-            shadow: Shadow::of(value)?,
-            in_blob: true,
-        };
-        Ok(Self { entry, body })
-    }
-
-    /// How many objects it holds on to.
-    pub(super) fn size(&self) -> usize {
-        match &self.body {
-            Body::Whole { shadow, .. } => shadow.as_ref().map_or(0, Shadow::size),
-            Body::Container(container) => container.objects(),
-        }
-    }
-}
-
-impl Container {
-    fn objects(&self) -> usize {
-        let items = |part: &Part| -> usize {
-            let shadows = part.items.iter().filter_map(|item| item.shadow.as_ref());
-            let nested = match &part.stored {
-                Stored::Nested(_, container) => container.objects(),
-                _ => 0,
-            };
-            nested + shadows.map(|shadow| 1 + shadow.size()).sum::<usize>()
-        };
-        self.parts.iter().map(items).sum()
-    }
-
-    fn pieces<'py>(
-        &self,
-        py: Python<'py>,
-        pieces: &mut Vec<Bound<'py, PyAny>>,
-        inline: &mut Vec<u8>,
-    ) {
-        let len = self.parts.iter().map(|part| part.items.len()).sum();
-        // A length that msgpack cannot hold was refused when the value was encoded.
-        let _ = match self.kind {
-            Kind::List => write_array_header(inline, len),
-            Kind::Dict => write_map_header(inline, len),
-        };
-        for part in &self.parts {
-            match &part.stored {
-                Stored::Inline(data) => inline.extend_from_slice(data),
-                Stored::Blob(name) => {
-                    if !inline.is_empty() {
-                        pieces.push(PyBytes::new(py, inline).into_any());
-                        inline.clear();
-                    }
-                    pieces.push(name.bind(py).clone().into_any());
-                }
-                Stored::Nested(head, container) => {
-                    inline.extend_from_slice(head);
-                    container.pieces(py, pieces, inline);
-                }
-            }
-        }
-    }
-}
-
-impl Part {
-    fn has_blob(&self) -> bool {
-        match &self.stored {
-            Stored::Inline(_) => false,
-            Stored::Blob(_) => true,
-            Stored::Nested(_, container) => container.parts.iter().any(Self::has_blob),
-        }
-    }
-
-    /// Whether the items from the first of `entries` on are those of this part.
-    fn holds(&self, entries: &[Entry<'_>]) -> PyResult<bool> {
-        if self.items.len() > entries.len() {
-            return Ok(false);
-        }
-        for (item, entry) in self.items.iter().zip(entries) {
-            let same_key = match (&item.key, &entry.key) {
-                (Some(before), Some(now)) => now.is(before),
-                (None, None) => true,
-                _ => false,
-            };
-            match &item.shadow {
-                Some(shadow) if same_key && shadow.holds(&entry.value)? => {}
-                _ => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    fn first(&self) -> Option<*mut ffi::PyObject> {
-        let shadow = self.items.first()?.shadow.as_ref()?;
-        Some(shadow.object().as_ptr())
     }
 }
 
@@ -538,114 +375,4 @@ impl Source {
             },
         }
     }
-}
-
-/// The parts that a value had before, to be found again wherever they went.
-struct Prior {
-    parts: Vec<Option<Part>>,
-    /// The part that is next if nothing changed.
-    expected: usize,
-    /// Parts by the address of their first item's value; made when first needed.
-    by_first: Option<HashMap<*mut ffi::PyObject, usize>>,
-    /// Parts that are cut themselves, by the address of their key.
-    nested: HashMap<*mut ffi::PyObject, usize>,
-}
-
-impl Prior {
-    fn new(parts: Vec<Part>) -> Self {
-        let is_nested = |part: &Part| matches!(part.stored, Stored::Nested(..));
-        let nested = parts.iter().enumerate().filter(|(_, part)| is_nested(part));
-        let nested = nested
-            .filter_map(|(at, part)| Some((part.items.first()?.key.as_ref()?.as_ptr(), at)))
-            .collect();
-        let parts = parts.into_iter().map(Some).collect();
-        Self {
-            parts,
-            expected: 0,
-            by_first: None,
-            nested,
-        }
-    }
-
-    /// Take the part that holds exactly the next items, if there is one.
-    fn take(&mut self, entries: &[Entry<'_>]) -> PyResult<Option<Part>> {
-        let Some(position) = self.position(entries) else {
-            return Ok(None);
-        };
-        if let Some(part) = &self.parts[position]
-            && part.holds(entries)?
-        {
-            self.expected = position + 1;
-            return Ok(self.parts[position].take());
-        }
-        Ok(None)
-    }
-
-    fn position(&mut self, entries: &[Entry<'_>]) -> Option<usize> {
-        let first = entries.first()?.value.as_ptr();
-        let starts_here = |part: &Option<Part>| part.as_ref().and_then(Part::first) == Some(first);
-        if self.parts.get(self.expected).is_some_and(starts_here) {
-            return Some(self.expected);
-        }
-        if self.parts.is_empty() {
-            return None;
-        }
-        let by_first = self.by_first.get_or_insert_with(|| {
-            let parts = self.parts.iter().enumerate();
-            parts
-                .filter_map(|(position, part)| Some((part.as_ref()?.first()?, position)))
-                .collect()
-        });
-        by_first.get(&first).copied()
-    }
-
-    /// Take how the value of an entry was cut, if it was.
-    fn take_nested(&mut self, entry: &Entry<'_>) -> Option<Container> {
-        let key = entry.key.as_ref()?.as_ptr();
-        let kind = kind_of(&entry.value)?;
-        let position = *self.nested.get(&key)?;
-        if !matches!(&self.parts[position], Some(Part { stored: Stored::Nested(_, container), .. })
-            if container.kind == kind)
-        {
-            return None;
-        }
-        match self.parts[position].take()?.stored {
-            Stored::Nested(_, container) => Some(container),
-            _ => None,
-        }
-    }
-}
-
-fn kind_of(value: &Bound<'_, PyAny>) -> Option<Kind> {
-    if value.is_exact_instance_of::<PyList>() {
-        Some(Kind::List)
-    } else if value.is_exact_instance_of::<PyDict>() {
-        Some(Kind::Dict)
-    } else {
-        None
-    }
-}
-
-/// The items of a value of this kind, if it can be cut.
-fn entries<'py>(value: &Bound<'py, PyAny>, kind: Kind) -> Option<Vec<Entry<'py>>> {
-    if kind == Kind::List {
-        let list = value.cast_exact::<PyList>().ok()?;
-        return Some(
-            list.iter()
-                .map(|value| Entry { key: None, value })
-                .collect(),
-        );
-    }
-    let dict = value.cast_exact::<PyDict>().ok()?;
-    let mut entries = Vec::with_capacity(dict.len());
-    let mut cursor = DictCursor::new(dict.clone());
-    while let Some((key, value)) = cursor.next() {
-        // Other keys are not always written as keys of a map.
-        key.cast_exact::<PyString>().ok()?.to_str().ok()?;
-        entries.push(Entry {
-            key: Some(key),
-            value,
-        });
-    }
-    Some(entries)
 }

@@ -3,18 +3,18 @@
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySequence, PyString, PyTuple};
-use swarmstate_engine::blob_name;
+use swarmstate_engine::BlobHash;
 
-use super::cut::{Cut, Item, Kind, Part, Stored};
+use super::parts::{Cut, Item, Kind, Part, Stored};
 use super::shadow::Shadow;
 use crate::codec::{Codec, Items};
 
 import_exception!(swarmstate.errors, CheckpointError);
 
-/// A piece of an encoding: where it ends, and the name of its blob if it lies in one.
-struct Piece<'py> {
+/// A piece of an encoding: where it ends, and its blob if it lies in one.
+struct Piece {
     end: usize,
-    blob: Option<Bound<'py, PyString>>,
+    blob: Option<BlobHash>,
 }
 
 /// Decode a value from its entry, and say how it was cut if that is to be remembered.
@@ -37,20 +37,21 @@ pub(super) fn join<'py>(
     let mut data = Vec::new();
     let mut pieces = Vec::with_capacity(parts.len());
     for piece in parts.iter().skip(1) {
-        let blob = match piece.cast_into::<PyString>() {
-            Ok(blob) => {
-                data.extend_from_slice(find(name, &blob, blobs)?.as_bytes());
-                Some(blob)
-            }
-            Err(error) => {
-                data.extend_from_slice(error.into_inner().cast::<PyBytes>()?.as_bytes());
-                None
-            }
-        };
-        pieces.push(Piece {
-            end: data.len(),
-            blob,
-        });
+        if let Ok(bytes) = piece.cast::<PyBytes>() {
+            data.extend_from_slice(bytes.as_bytes());
+            pieces.push(Piece {
+                end: data.len(),
+                blob: None,
+            });
+            continue;
+        }
+        for hash in hashes(&piece)? {
+            data.extend_from_slice(find(name, hash, blobs)?.as_bytes());
+            pieces.push(Piece {
+                end: data.len(),
+                blob: Some(hash),
+            });
+        }
     }
     if !remember {
         return Ok((decode(codec, tag, &data, py)?, None));
@@ -69,16 +70,23 @@ pub(super) fn join<'py>(
     }
 }
 
-/// The bytes of a blob, checked against its name.
+/// The blobs that a piece refers to: the only item of a list is their hashes, one after another.
+pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
+    let hashes = piece.cast::<PySequence>()?.get_item(0)?;
+    BlobHash::read_all(hashes.cast::<PyBytes>()?.as_bytes())
+        .ok_or_else(|| CheckpointError::new_err("a reference to blobs is cut short"))
+}
+
+/// The bytes of a blob, checked against its hash.
 fn find<'py>(
     name: &str,
-    blob: &Bound<'py, PyString>,
+    hash: BlobHash,
     blobs: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let problem = match blobs.get_item(blob)? {
+    let problem = match blobs.get_item(hash.name())? {
         Some(data) if !data.is_none() => {
             let data = data.cast_into::<PyBytes>()?;
-            if blob_name(data.as_bytes()) == blob.to_str()? {
+            if BlobHash::of(data.as_bytes()) == hash {
                 return Ok(data);
             }
             "whose bytes are damaged"
@@ -87,7 +95,7 @@ fn find<'py>(
     };
     Err(CheckpointError::new_err(format!(
         "channel {name:?} refers to blob {:?}, {problem}",
-        blob.to_str()?
+        hash.name()
     )))
 }
 
@@ -110,7 +118,7 @@ fn cut_of<'py>(
     entry: &Bound<'py, PyTuple>,
     value: &Bound<'py, PyAny>,
     ends: &[usize],
-    pieces: &[Piece<'py>],
+    pieces: &[Piece],
     data: &[u8],
 ) -> PyResult<Option<Cut>> {
     let (kind, items) = if let Ok(list) = value.cast_exact::<PyList>() {
@@ -140,7 +148,7 @@ fn cut_of<'py>(
             Some(blob) => parts.push(Part {
                 items: items.by_ref().take(count).collect(),
                 bytes: piece.end - start,
-                stored: Stored::Blob(blob.clone().unbind()),
+                stored: Stored::Blob(*blob),
             }),
             // Items in the record itself were cut one by one.
             None => {

@@ -6,16 +6,20 @@
 
 mod cut;
 mod join;
+mod parts;
+mod prior;
 mod shadow;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
+use swarmstate_engine::BlobHash;
 
 use crate::codec::Codec;
-use cut::{Cut, Cutter};
+use cut::Cutter;
+use parts::Cut;
 
 /// What an object that is remembered costs, about: itself and the references to it.
 const OBJECT_BYTES: usize = 96;
@@ -38,7 +42,8 @@ struct State {
 
 /// Splits dicts of values into entries and blobs, and joins them again.
 ///
-/// An entry is `(type, piece, ...)`: a piece is bytes, or the name of a blob.
+/// An entry is `(type, piece, ...)`: a piece is bytes, or a list of one item, the
+/// hashes of blobs (see `blob_hash`) that follow one another.
 /// The joined pieces are the encoding of the value under the codec that is
 /// passed in. Values are remembered for each key together with a base, an id
 /// of the state that was stored; see `split`.
@@ -239,11 +244,28 @@ impl Sharing {
     }
 }
 
-/// The name of some bytes as a blob: the first 128 bits of their BLAKE3 hash in base64url.
+/// The hash that some bytes are stored under: the first 128 bits of their BLAKE3 hash.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-pub fn blob_name<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyString> {
-    PyString::new(py, &swarmstate_engine::blob_name(data))
+pub fn blob_hash<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, BlobHash::of(data).as_bytes())
+}
+
+/// The names of the blobs that an entry refers to: their hashes in base64url.
+///
+/// Raises:
+///     CheckpointError: The entry is damaged.
+#[pyfunction]
+#[pyo3(signature = (entry, /))]
+pub fn blob_names(entry: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let mut names = Vec::new();
+    for piece in entry.try_iter()?.skip(1) {
+        let piece = piece?;
+        if !piece.is_instance_of::<PyBytes>() {
+            names.extend(join::hashes(&piece)?.iter().map(BlobHash::name));
+        }
+    }
+    Ok(names)
 }
 
 /// Say in an error which value it is about.
