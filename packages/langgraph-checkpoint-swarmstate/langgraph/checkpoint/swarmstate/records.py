@@ -13,7 +13,7 @@ and that of a pending write an array `[channel, task_path, type, bytes]`.
 A piece is bytes, or a list of one item: the hashes of blobs of the thread, one
 after another. A blob is stored under the hash of its bytes (`swarmstate.blob_hash`),
 so equal bytes are stored once however many checkpoints hold them, and damage is
-noticed. The check of a record is such a hash of its content; every format has it.
+noticed. The check of a record is the CRC-32 of its content; every format has it.
 
 Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
 a body. They are stored as bytes without their leading zeros, which no version is.

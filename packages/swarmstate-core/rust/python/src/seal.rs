@@ -2,17 +2,17 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use swarmstate_engine::BlobHash;
 
 use crate::codec::{DecodeError, decode_slice, dumps_to_vec};
 
-/// The head of a msgpack array of two, and that of its second item, 16 bytes of bin.
+/// The head of a msgpack array of two, and that of its second item, an int of 32 bits.
 const HEAD: u8 = 0x92;
-const CHECK_HEAD: [u8; 2] = [0xc4, BlobHash::BYTES as u8];
+const CHECK_HEAD: u8 = 0xce;
 
-/// Encode a value together with a check of its bytes: the msgpack array `[value, hash]`.
+/// Encode a value together with a check of its bytes: the msgpack array `[value, check]`.
 ///
-/// The hash is that of `blob_hash`, of the encoded value.
+/// The check is the CRC-32 (as in zlib) of the encoded value. It notices damage,
+/// not intent: encrypt what others may write.
 ///
 /// Raises:
 ///     EncodeError: As `dumps`.
@@ -21,24 +21,24 @@ const CHECK_HEAD: [u8; 2] = [0xc4, BlobHash::BYTES as u8];
 pub fn seal<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let mut data = vec![HEAD];
     dumps_to_vec(&mut data, obj)?;
-    let hash = BlobHash::of(&data[1..]);
-    data.extend_from_slice(&CHECK_HEAD);
-    data.extend_from_slice(hash.as_bytes());
+    let check = crc32fast::hash(&data[1..]);
+    data.push(CHECK_HEAD);
+    data.extend_from_slice(&check.to_be_bytes());
     Ok(PyBytes::new(obj.py(), &data))
 }
 
 /// Decode what `seal` returned.
 ///
 /// Raises:
-///     DecodeError: Some bit of it has changed.
+///     DecodeError: Its bytes have changed.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 pub fn unseal<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let content = data
-        .split_last_chunk::<{ BlobHash::BYTES }>()
-        .and_then(|(rest, check)| Some((rest.strip_suffix(&CHECK_HEAD)?, check)))
+        .split_last_chunk()
+        .and_then(|(rest, check)| Some((rest.strip_suffix(&[CHECK_HEAD])?, check)))
         .and_then(|(rest, check)| Some((rest.strip_prefix(&[HEAD])?, check)))
-        .filter(|(content, check)| BlobHash::of(content).as_bytes() == *check);
+        .filter(|(content, check)| crc32fast::hash(content).to_be_bytes() == **check);
     match content {
         Some((content, _)) => decode_slice(py, content),
         None => Err(DecodeError::new_err(
