@@ -144,6 +144,8 @@ def state(obj: Any) -> Any:
         return [(key, state(value)) for key, value in obj.items()]
     if isinstance(obj, (list, tuple)):
         return type(obj), [state(item) for item in obj]
+    if isinstance(obj, set):
+        return type(obj), sorted(map(repr, obj))
     return type(obj), repr(obj)
 
 

@@ -81,7 +81,8 @@ pub fn build_class<'py>(
     }
 }
 
-fn find<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
+/// What a module holds under a name; the module is imported.
+pub fn find<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let standard = Standard::get(py)?;
     if let Some(class) = standard.by_name(module, name) {
         return Ok(class.bind(py).clone());

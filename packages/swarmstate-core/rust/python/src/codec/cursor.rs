@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 /// notices by counting.
 pub struct DictCursor<'py> {
     dict: Bound<'py, PyDict>,
-    pos: ffi::Py_ssize_t,
+    pub pos: ffi::Py_ssize_t,
 }
 
 impl<'py> DictCursor<'py> {

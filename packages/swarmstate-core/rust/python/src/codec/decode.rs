@@ -4,20 +4,24 @@
 //! [`super::wire`], and never native stack. No length is trusted before its bytes are there: items
 //! wait on one shared stack until their list is complete.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::build::{Head, build_bare, build_class};
 use super::error::{DecodeError, damaged, is_ordinary};
 use super::guard::Entry;
 use super::keys;
+use super::models::Plan;
 use super::policy::Policy;
 use super::read::{Reader, Token, utf8};
+use super::read_tree::ROOM;
 use super::wire::{MAX_DEPTH, MAX_EXT_DEPTH, ext};
 
 /// What a value will be used for, which decides what arrays become.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
+pub enum Use {
     /// A value of its own: arrays are lists.
     Value,
     /// Part of a set: only hashable things can have been there, so arrays were tuples.
@@ -26,7 +30,7 @@ enum Use {
     Key,
 }
 
-enum Frame<'a, 'py> {
+pub enum Frame<'a, 'py> {
     /// The items are those of the shared stack from `base` on.
     Array { base: usize, left: usize, role: Use },
     Map {
@@ -48,21 +52,29 @@ enum Frame<'a, 'py> {
     },
 }
 
-struct Decoder<'a, 'py, 'p> {
-    py: Python<'py>,
-    reader: Reader<'a>,
-    frames: Vec<Frame<'a, 'py>>,
-    values: Vec<Bound<'py, PyAny>>,
-    depth: usize,
+/// Classes by module and name, and how their instances are rebuilt.
+type Plans<'a> = Vec<(&'a str, &'a str, Option<Arc<Plan>>)>;
+
+pub struct Decoder<'a, 'py, 'p> {
+    pub py: Python<'py>,
+    pub reader: Reader<'a>,
+    pub frames: Vec<Frame<'a, 'py>>,
+    pub values: Vec<Bound<'py, PyAny>>,
+    pub depth: usize,
     ext_depth: usize,
-    policy: &'p Policy,
+    /// Levels that may still be read by recursion.
+    pub room: usize,
+    /// Within a model that is rebuilt from its fields.
+    pub in_model: bool,
+    pub plans: Plans<'a>,
+    pub policy: &'p Policy,
 }
 
 /// Decode `data`, all of it; see `swarmstate.loads`.
 pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
     let _entry = enter()?;
     let mut decoder = Decoder::new(py, data, policy);
-    let value = decoder.run()?;
+    let value = decoder.run(0)?;
     decoder.finish()?;
     Ok(value)
 }
@@ -88,7 +100,7 @@ pub fn decode_items<'py>(
             decoder.open(0)?;
             let mut items = Vec::with_capacity(len);
             for _ in 0..len {
-                items.push(decoder.run()?);
+                items.push(decoder.run(0)?);
                 ends.push(decoder.reader.pos);
             }
             PyList::new(py, items)?.into_any()
@@ -101,7 +113,7 @@ pub fn decode_items<'py>(
                 let Token::Str(key) = decoder.reader.token()? else {
                     return Ok(None);
                 };
-                dict.set_item(keys::key(py, utf8(key, start)?), decoder.run()?)?;
+                dict.set_item(keys::key(py, utf8(key, start)?), decoder.run(0)?)?;
                 ends.push(decoder.reader.pos);
             }
             dict.into_any()
@@ -130,6 +142,9 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             values: Vec::new(),
             depth: 0,
             ext_depth: 0,
+            room: ROOM,
+            in_model: false,
+            plans: Vec::new(),
             policy,
         }
     }
@@ -146,16 +161,19 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         Ok(())
     }
 
-    fn run(&mut self) -> PyResult<Bound<'py, PyAny>> {
+    /// Read until only `base` frames are open.
+    pub fn run(&mut self, base: usize) -> PyResult<Bound<'py, PyAny>> {
         loop {
             let Some(mut value) = self.read()? else {
                 continue;
             };
             loop {
+                if self.frames.len() == base {
+                    return Ok(value);
+                }
                 match self.deliver(value)? {
                     Delivery::Complete(complete) => value = complete,
                     Delivery::More => break,
-                    Delivery::Done(root) => return Ok(root),
                 }
             }
         }
@@ -178,33 +196,27 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
     /// Read a scalar or an empty container; `None` if a frame was opened instead.
     #[inline]
     fn read(&mut self) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = self.py;
         let start = self.reader.pos;
-        Ok(Some(match self.reader.token()? {
-            Token::Str(bytes) => {
-                let text = utf8(bytes, start)?;
-                if matches!(self.frames.last(), Some(Frame::Map { key: None, .. })) {
-                    keys::key(py, text).into_any()
-                } else {
-                    PyString::new(py, text).into_any()
-                }
+        match self.reader.token()? {
+            Token::Str(bytes)
+                if matches!(self.frames.last(), Some(Frame::Map { key: None, .. })) =>
+            {
+                Ok(Some(keys::key(self.py, utf8(bytes, start)?).into_any()))
             }
-            Token::Nil => py.None().into_bound(py),
-            Token::Bool(truth) => PyBool::new(py, truth).to_owned().into_any(),
-            Token::Uint(number) => number.into_pyobject(py)?.into_any(),
-            Token::Int(number) => number.into_pyobject(py)?.into_any(),
-            Token::Float(number) => PyFloat::new(py, number).into_any(),
-            Token::Bin(bytes) => PyBytes::new(py, bytes).into_any(),
-            Token::Array(len) => return self.open_array(start, len),
-            Token::Map(len) => return self.open_map(start, len),
-            Token::Ext(code, len) => {
-                self.open_ext(start, code, len)?;
-                return Ok(None);
-            }
-        }))
+            Token::Array(len) => self.open_array(start, len),
+            Token::Map(len) => self.open_map(start, len),
+            Token::Ext(code, len) => self.open_ext(start, code, len),
+            token => self.scalar(token, start).map(Some),
+        }
     }
 
-    fn open(&mut self, start: usize) -> PyResult<()> {
+    /// Whether a container that begins here can be read by recursion.
+    fn is_tree(&self, role: Use) -> bool {
+        let in_bare_ext = matches!(self.frames.last(), Some(Frame::Ext { head: None, .. }));
+        role == Use::Value && self.room > 0 && !in_bare_ext
+    }
+
+    pub fn open(&mut self, start: usize) -> PyResult<()> {
         if self.depth == MAX_DEPTH {
             return Err(damaged(
                 start,
@@ -217,6 +229,9 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
 
     fn open_array(&mut self, start: usize, len: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
         let role = self.role();
+        if self.is_tree(role) {
+            return self.tree_array(start, len);
+        }
         self.open(start)?;
         if let Some(Frame::Ext {
             code: ext::PAIRS, ..
@@ -256,11 +271,15 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
     }
 
     fn open_map(&mut self, start: usize, len: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.role() == Use::Key {
+        let role = self.role();
+        if role == Use::Key {
             return Err(damaged(
                 start,
                 format_args!("expected a map key, found a map"),
             ));
+        }
+        if self.is_tree(role) {
+            return self.tree_map(start, len);
         }
         self.open(start)?;
         let dict = PyDict::new(self.py);
@@ -276,7 +295,13 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         Ok(Some(dict.into_any()))
     }
 
-    fn open_ext(&mut self, start: usize, code: i8, len: usize) -> PyResult<()> {
+    /// Open an ext, or give the object that it describes if that can be rebuilt at once.
+    pub fn open_ext(
+        &mut self,
+        start: usize,
+        code: i8,
+        len: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         if self.role() == Use::Key {
             return Err(damaged(
                 start,
@@ -303,6 +328,13 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
                 ));
             }
         };
+        if code == ext::PYDANTIC_V2
+            && let Some(head) = &head
+            && let Some(model) = self.model(head)?
+        {
+            self.reader.limit = limit;
+            return Ok(Some(model));
+        }
         self.ext_depth += 1;
         self.frames.push(Frame::Ext {
             code,
@@ -311,14 +343,14 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             depth: self.depth,
         });
         self.depth = depth;
-        Ok(())
+        Ok(None)
     }
 
     /// Hand a value to the innermost frame.
     #[inline]
     fn deliver(&mut self, value: Bound<'py, PyAny>) -> PyResult<Delivery<'py>> {
         match self.frames.last_mut() {
-            None => Ok(Delivery::Done(value)),
+            None => Ok(Delivery::Complete(value)),
             Some(Frame::Array { base, left, role }) => {
                 self.values.push(value);
                 *left -= 1;
@@ -416,5 +448,4 @@ enum Delivery<'py> {
     /// The frame is complete; its value goes to the frame around it.
     Complete(Bound<'py, PyAny>),
     More,
-    Done(Bound<'py, PyAny>),
 }

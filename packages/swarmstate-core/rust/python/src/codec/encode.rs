@@ -3,26 +3,36 @@
 //! The encoder keeps its own stack of open containers, so nesting costs heap and never native
 //! stack. Everything it writes into is one buffer: an ext's payload follows room for its header.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 
 use super::cursor::DictCursor;
 use super::error::{EncodeError, class_name, is_ordinary};
 use super::foreign::{Base, plain_base};
 use super::frame::{Frame, Map, Step, path};
 use super::guard::Entry;
+use super::models::{Plan, plan_of};
 use super::policy::Policy;
 use super::scalars::{int, scalar};
 use super::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
+use super::write_tree::Tree;
 
 pub struct Encoder<'py, 'p> {
     pub py: Python<'py>,
     pub out: Vec<u8>,
-    frames: Vec<Frame<'py>>,
+    pub frames: Vec<Frame<'py>>,
     /// Containers open in the current payload.
     pub depth: usize,
-    ext_depth: usize,
+    pub ext_depth: usize,
     pub policy: &'p Policy,
+    /// How the classes met so far are written.
+    plans: Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>,
+    /// Within a model that is written from its instance dict.
+    pub in_model: bool,
+    /// A value that is to be written next, before the innermost frame goes on.
+    pending: Option<Bound<'py, PyAny>>,
 }
 
 pub fn refused(reason: impl Into<String>) -> PyErr {
@@ -36,6 +46,9 @@ pub fn fits(written: bool) -> PyResult<()> {
         Err(refused("it is larger than the 4 GiB that msgpack allows"))
     }
 }
+
+/// Levels of containers that are written by recursion.
+pub const ROOM: usize = 32;
 
 /// Enough for a small state, so that its buffer never grows.
 const INITIAL_CAPACITY: usize = 1024;
@@ -61,6 +74,9 @@ pub fn encode_into(
         depth,
         ext_depth: 0,
         policy,
+        plans: Vec::new(),
+        in_model: false,
+        pending: None,
     };
     // Scalars need no stack and call no hooks.
     if !scalar(&mut encoder.out, value)? {
@@ -78,8 +94,7 @@ pub fn encode_into(
 
 impl<'py> Encoder<'py, '_> {
     fn run(&mut self, root: &Bound<'py, PyAny>) -> PyResult<()> {
-        self.value(root)
-            .map_err(|error| self.located(root, error))?;
+        self.whole(root)?;
         loop {
             let step = match self.step() {
                 Ok(Some(step)) => step,
@@ -87,10 +102,7 @@ impl<'py> Encoder<'py, '_> {
                 Err(error) => return Err(self.located(root, error)),
             };
             match step {
-                Step::Value(value) => {
-                    self.value(&value)
-                        .map_err(|error| self.located(&value, error))?;
-                }
+                Step::Value(value) => self.whole(&value)?,
                 Step::Close => self.close().map_err(|error| self.located(root, error))?,
                 Step::AsPairs => {
                     self.restart_as_pairs()
@@ -108,8 +120,56 @@ impl<'py> Encoder<'py, '_> {
         }
     }
 
-    /// Write a value, or the head of one whose frame is then innermost.
+    /// Write a value up to where the innermost frame goes on.
+    fn whole(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.value(value)
+            .map_err(|error| self.located(value, error))?;
+        while let Some(value) = self.pending.take() {
+            self.general(&value)
+                .map_err(|error| self.located(&value, error))?;
+        }
+        Ok(())
+    }
+
+    /// Write a value up to the first thing in it that is no plain tree, which is then pending.
     pub fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        let base = self.frames.len();
+        let Tree::Open(unwritten) = self.tree(value, ROOM)? else {
+            return Ok(());
+        };
+        self.frames[base..].reverse();
+        self.pending = unwritten;
+        Ok(())
+    }
+
+    /// How a model is written from its instance dict, if its class allows that.
+    pub fn plan(&mut self, model: &Bound<'py, PyAny>) -> PyResult<Option<Arc<Plan>>> {
+        if self.in_model {
+            return Ok(None);
+        }
+        let class = model.get_type();
+        if class.get_type().is(self.py.get_type::<PyType>()) {
+            return Ok(None);
+        }
+        if let Some((_, plan)) = self.plans.iter().find(|(known, _)| known.is(&class)) {
+            return Ok(plan.clone());
+        }
+        let mut plan = plan_of(&class)?;
+        if let Some(found) = &plan
+            && self
+                .policy
+                .check_write(&class, &found.module, &found.name)
+                .is_err()
+        {
+            // The general path refuses it, and says where it stands.
+            plan = None;
+        }
+        self.plans.push((class, plan.clone()));
+        Ok(plan)
+    }
+
+    /// Write a value that is no plain tree, or is too deep to be written as one.
+    fn general(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             return self.dict(dict);
         }

@@ -17,10 +17,12 @@ mod numpy;
 mod objects;
 mod policy;
 mod read;
+mod read_tree;
 mod reduce;
 mod scalars;
 mod standard;
 mod wire;
+mod write_tree;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -166,6 +166,14 @@ impl Policy {
         }
     }
 
+    /// Whether a class may be built and nobody needs to be asked.
+    pub fn allows_silently(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
+        match self {
+            Self::Own { .. } => self.owns(py, module, name),
+            Self::Delegated(rule) => Ok(contains(&rule.safe, module, name)),
+        }
+    }
+
     /// Whether a class may make the values of a `defaultdict`.
     pub fn check_factory(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
         Ok(lists(FACTORIES, module, name) || self.check_read(py, module, name)?)

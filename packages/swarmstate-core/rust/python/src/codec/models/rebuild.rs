@@ -1,0 +1,354 @@
+//! Rebuilding a model into its instance dict, where validation would change nothing.
+
+use std::sync::Arc;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyList, PySet, PyString, PyTuple, PyType};
+
+use super::reviewed::Rule;
+use super::shape::{Entries, Shape};
+use super::slots::Slots;
+use crate::codec::build::{Head, find};
+use crate::codec::decode::Decoder;
+use crate::codec::keys;
+use crate::codec::read::{Token, utf8};
+
+/// How instances of one class are made from all of their fields.
+pub struct Rebuild {
+    class: Py<PyType>,
+    new: ffi::newfunc,
+    slots: Arc<Slots>,
+    fields: Entries,
+    /// The names of the fields: what validating them all leaves in `__pydantic_fields_set__`.
+    names: Py<PySet>,
+    rule: Rule,
+}
+
+impl Rebuild {
+    /// None if instances are made in a way of their own.
+    pub fn new(
+        class: &Bound<'_, PyType>,
+        slots: &Arc<Slots>,
+        fields: Entries,
+        rule: Rule,
+    ) -> PyResult<Option<Self>> {
+        let py = class.py();
+        let slot = |class: &Bound<'_, PyType>| {
+            // SAFETY: `class` is a type; its `tp_new` is NULL, which is None here, or a `newfunc`.
+            unsafe {
+                let slot = ffi::PyType_GetSlot(class.as_type_ptr(), ffi::Py_tp_new);
+                std::mem::transmute::<*mut std::ffi::c_void, Option<ffi::newfunc>>(slot)
+            }
+        };
+        let object = slot(&py.get_type::<PyAny>());
+        let names = fields.fields.iter().map(|field| field.key.bind(py));
+        let names = PySet::new(py, names)?.unbind();
+        Ok(match slot(class) {
+            Some(new) if object.is_some_and(|object| std::ptr::fn_addr_eq(object, new)) => {
+                Some(Self {
+                    class: class.clone().unbind(),
+                    new,
+                    slots: slots.clone(),
+                    fields,
+                    names,
+                    rule,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Make an instance that holds `fields`, all of them, in the order of the schema.
+    fn instance<'py>(&self, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let py = fields.py();
+        let none = py.None().into_bound(py);
+        let class = self.class.bind(py);
+        // SAFETY: `new` is the class's own `tp_new`, called with an empty tuple and no keywords;
+        // it returns a new reference, or NULL with an exception set.
+        let model = unsafe {
+            let args = PyTuple::empty(py);
+            let model = (self.new)(class.as_type_ptr(), args.as_ptr(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, model)?
+        };
+        // SAFETY: both objects are alive, and the instance takes a reference of its own to the
+        // dict; a result other than 0 means that an exception is set.
+        let result = unsafe {
+            ffi::PyObject_GenericSetDict(model.as_ptr(), fields.as_ptr(), std::ptr::null_mut())
+        };
+        if result != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        // SAFETY: `names` is a set, alive; the call returns a new reference, or NULL with an
+        // exception set.
+        let names = unsafe {
+            Bound::from_owned_ptr_or_err(py, ffi::PySet_New(self.names.bind(py).as_ptr()))?
+        };
+        self.slots.fields_set.set(&model, &names)?;
+        let extra = if self.fields.extra {
+            PyDict::new(py).into_any()
+        } else {
+            none.clone()
+        };
+        self.slots.extra.set(&model, &extra)?;
+        self.slots.private.set(&model, &none)?;
+        Ok(model)
+    }
+}
+
+impl<'a, 'py> Decoder<'a, 'py, '_> {
+    /// Read the rest of an ext that describes a model and rebuild it; None if that takes the
+    /// general path, with the reader where it was.
+    pub fn model(&mut self, head: &Head<'a>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(plan) = self.plan(head) else {
+            return Ok(None);
+        };
+        let Some(rebuild) = &plan.rebuild else {
+            return Ok(None);
+        };
+        let (pos, depth, room) = (self.reader.pos, self.depth, self.room);
+        let values = self.values.len();
+        self.in_model = true;
+        // Whatever is wrong with the bytes, the general path says it best.
+        let fields = self.payload(rebuild).ok().flatten();
+        self.in_model = false;
+        (self.depth, self.room) = (depth, room);
+        if let Some(fields) = fields
+            && rebuild.rule.holds(&fields)?
+        {
+            return rebuild.instance(&fields).map(Some);
+        }
+        self.values.truncate(values);
+        self.reader.pos = pos;
+        Ok(None)
+    }
+
+    /// How a class is rebuilt, if it is allowed without asking anyone; found once in a call.
+    fn plan(&mut self, head: &Head<'a>) -> Option<Arc<super::Plan>> {
+        if let Some((.., plan)) = self
+            .plans
+            .iter()
+            .find(|(module, name, _)| *name == head.name && *module == head.module)
+        {
+            return plan.clone();
+        }
+        let plan = self.look_up(head).ok().flatten();
+        self.plans.push((head.module, head.name, plan.clone()));
+        plan
+    }
+
+    fn look_up(&self, head: &Head<'a>) -> PyResult<Option<Arc<super::Plan>>> {
+        let py = self.py;
+        if !self.policy.allows_silently(py, head.module, head.name)? {
+            return Ok(None);
+        }
+        match find(py, head.module, head.name)?.cast::<PyType>() {
+            Ok(class) => super::plan_of(class),
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn payload(&mut self, rebuild: &Rebuild) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Token::Map(len) = self.reader.token()? else {
+            return Ok(None);
+        };
+        if len != rebuild.fields.fields.len() {
+            return Ok(None);
+        }
+        // The payload is an array around the map.
+        self.depth = 2;
+        let dict = PyDict::new(self.py);
+        for field in &rebuild.fields.fields {
+            let Token::Str(name) = self.reader.token()? else {
+                return Ok(None);
+            };
+            if name != field.name.as_bytes() {
+                return Ok(None);
+            }
+            let Some(value) = self.shaped(&field.shape)? else {
+                return Ok(None);
+            };
+            dict.set_item(&field.key, value)?;
+        }
+        let is_end = self.reader.text("the name of a method")? == "model_validate_json"
+            && self.reader.pos == self.reader.limit;
+        Ok(is_end.then_some(dict))
+    }
+
+    /// Read a value that is of a shape; None if it isn't.
+    fn shaped(&mut self, shape: &Shape) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = self.py;
+        if let Shape::Any = shape {
+            return self.tree();
+        }
+        let start = self.reader.pos;
+        let token = self.reader.token()?;
+        self.token_shaped(shape, token, start, py)
+    }
+
+    fn token_shaped(
+        &mut self,
+        shape: &Shape,
+        token: Token<'a>,
+        start: usize,
+        py: Python<'py>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match (shape, token) {
+            (Shape::Str, Token::Str(text)) => {
+                Some(PyString::new(py, utf8(text, start)?).into_any())
+            }
+            (Shape::Literal(expected), Token::Str(text)) => {
+                let text = utf8(text, start)?;
+                expected
+                    .iter()
+                    .any(|choice| choice == text)
+                    .then(|| keys::key(py, text).into_any())
+            }
+            (Shape::None | Shape::Nullable(_), Token::Nil) => Some(py.None().into_bound(py)),
+            (Shape::Nullable(inner), token) => return self.token_shaped(inner, token, start, py),
+            (Shape::Bool, Token::Bool(truth)) => Some(PyBool::new(py, truth).to_owned().into_any()),
+            (Shape::Union(choices), token) => {
+                let Some(choice) = choices.iter().find(|choice| choice.may_be(&token)) else {
+                    return Ok(None);
+                };
+                return self.token_shaped(choice, token, start, py);
+            }
+            (Shape::List(items), Token::Array(len)) => return self.shaped_list(items, len, start),
+            (Shape::Dict { keys, values }, Token::Map(len)) => {
+                return self.shaped_dict(keys, values, len, start);
+            }
+            (Shape::TypedDict(entries), Token::Map(len)) => {
+                return self.typed_dict(entries, len, start);
+            }
+            (Shape::Any, _)
+            | (Shape::Int, Token::Int(_) | Token::Uint(_))
+            | (Shape::Float, Token::Float(_))
+            | (Shape::Bytes, Token::Bin(_)) => {
+                self.reader.pos = start;
+                return self.tree();
+            }
+            _ => None,
+        })
+    }
+
+    fn shaped_list(
+        &mut self,
+        items: &Shape,
+        len: usize,
+        start: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !self.enter(start)? {
+            return Ok(None);
+        }
+        let base = self.values.len();
+        for _ in 0..len {
+            match self.shaped(items)? {
+                Some(item) => self.values.push(item),
+                None => return Ok(None),
+            }
+        }
+        self.leave();
+        let list = PyList::new(self.py, self.values.drain(base..))?;
+        Ok(Some(list.into_any()))
+    }
+
+    fn shaped_dict(
+        &mut self,
+        key_shape: &Shape,
+        values: &Shape,
+        len: usize,
+        start: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !self.enter(start)? {
+            return Ok(None);
+        }
+        let dict = PyDict::new(self.py);
+        for _ in 0..len {
+            let at = self.reader.pos;
+            let key = match (key_shape, self.reader.token()?) {
+                (Shape::Any | Shape::Str, Token::Str(text)) => {
+                    keys::key(self.py, utf8(text, at)?).into_any()
+                }
+                (Shape::Any, Token::Nil | Token::Bool(_) | Token::Int(_) | Token::Uint(_)) => {
+                    self.reader.pos = at;
+                    match self.tree()? {
+                        Some(key) => key,
+                        None => return Ok(None),
+                    }
+                }
+                _ => return Ok(None),
+            };
+            match self.shaped(values)? {
+                Some(value) => dict.set_item(key, value)?,
+                None => return Ok(None),
+            }
+        }
+        self.leave();
+        Ok(Some(dict.into_any()))
+    }
+
+    /// Read a dict whose keys are in the order of the schema, others after them.
+    fn typed_dict(
+        &mut self,
+        entries: &Entries,
+        len: usize,
+        start: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !self.enter(start)? {
+            return Ok(None);
+        }
+        let dict = PyDict::new(self.py);
+        let mut next = 0;
+        for _ in 0..len {
+            let name = self.reader.text("a key")?;
+            // Keys that need not be there may be skipped.
+            let skipped = entries.fields[next..]
+                .iter()
+                .position(|field| field.name == name || field.required);
+            let value = match skipped.map(|skipped| &entries.fields[next + skipped]) {
+                Some(field) if field.name == name => {
+                    next += skipped.unwrap_or_default() + 1;
+                    match self.shaped(&field.shape)? {
+                        Some(value) => {
+                            dict.set_item(&field.key, value)?;
+                            continue;
+                        }
+                        None => return Ok(None),
+                    }
+                }
+                None if entries.extra && entries.find(name, 0).is_none() => {
+                    next = entries.fields.len();
+                    self.tree()?
+                }
+                _ => return Ok(None),
+            };
+            match value {
+                Some(value) => dict.set_item(keys::key(self.py, name), value)?,
+                None => return Ok(None),
+            }
+        }
+        self.leave();
+        let complete = dict.len() == len && entries.fields[next..].iter().all(|f| !f.required);
+        Ok(complete.then(|| dict.into_any()))
+    }
+}
+
+impl Shape {
+    /// Whether this choice of a union is the one for a value that begins so.
+    fn may_be(&self, token: &Token<'_>) -> bool {
+        match (self, token) {
+            (Self::Literal(expected), Token::Str(text)) => {
+                expected.iter().any(|choice| choice.as_bytes() == *text)
+            }
+            (Self::Str, Token::Str(_))
+            | (Self::None, Token::Nil)
+            | (Self::Bool, Token::Bool(_))
+            | (Self::Int, Token::Int(_) | Token::Uint(_))
+            | (Self::Float, Token::Float(_))
+            | (Self::Bytes, Token::Bin(_))
+            | (Self::List(_), Token::Array(_))
+            | (Self::Dict { .. }, Token::Map(_)) => true,
+            _ => false,
+        }
+    }
+}
