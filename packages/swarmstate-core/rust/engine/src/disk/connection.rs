@@ -13,10 +13,6 @@ use crate::{Error, Result};
 /// Distinct statements are few: about a dozen, and eight forms of range.
 const CACHED_STATEMENTS: usize = 32;
 
-/// After this many pages, about 4 MB, the log is copied into the file. From then on commits
-/// overwrite the log file, which makes their syncs twice as fast as while it grows.
-const LOG_PAGES: u32 = 1000;
-
 /// A log that a large value made longer than this is cut when it starts over.
 const LOG_BYTES: u32 = 32 << 20;
 
@@ -26,6 +22,13 @@ const LOG_BYTES: u32 = 32 << 20;
 pub(super) fn open_writer(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     open(path, access, timeout)
+}
+
+/// Opens another connection to a file that was prepared, which copies the log into it.
+pub(super) fn open_checkpointer(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout)?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")?;
+    Ok(connection)
 }
 
 /// Opens a connection that reads, beside any number of writers.
@@ -114,7 +117,7 @@ pub(super) fn configure_writer(
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA fullfsync = ON;
-             PRAGMA wal_autocheckpoint = {LOG_PAGES}; PRAGMA journal_size_limit = {LOG_BYTES};"
+             PRAGMA journal_size_limit = {LOG_BYTES};"
         ))
         .map_err(fail)
 }

@@ -11,7 +11,11 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
     let shown = path.display();
     let code = error.sqlite_error_code();
     match code {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable(format!(
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Error::Unavailable(format!(
             "{shown} stayed locked by another process until the timeout ({error}); nothing was \
              written: find the process that holds it, or give a longer timeout"
         )),
@@ -40,6 +44,19 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
         )),
         _ => Error::Unavailable(format!("using {shown} failed: {}", described(&error))),
     }
+}
+
+/// Tells whether an error may come from what one of several writes wrote, such as too much.
+pub(super) fn may_spare_others(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::TooBig
+                | ErrorCode::OutOfMemory
+        )
+    )
 }
 
 /// Returns the error of a write to a store that can only be read.

@@ -2,9 +2,11 @@
 //!
 //! - `opening`: from a path to a connection, `connection`: how connections are configured.
 //! - `schema`: the format of the file; `records`: queries and batches in SQL.
-//! - `writer`: group commit on one connection; `readers`: a pool of connections that read.
+//! - `writer`: group commit on one connection; `checkpoint`: copying its log into the file.
+//! - `readers`: a pool of connections that read; `transaction`: what both begin and commit.
 //! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
 
+mod checkpoint;
 mod connection;
 mod failure;
 mod opening;
@@ -15,6 +17,7 @@ mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod workers;
 mod writer;
 

@@ -1,11 +1,13 @@
 //! From a path and options to a connection that writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
 use super::failure::failure;
+use super::process::OpenFile;
 use super::writer::Writer;
 use super::{connection, schema};
 use crate::{Error, Result};
@@ -76,7 +78,11 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
 }
 
 /// Opens the connection that writes; nothing if the file can only be read.
-pub(super) fn open_writer(path: &Path, options: &DiskOptions) -> Result<Option<Writer>> {
+pub(super) fn open_writer(
+    path: &Path,
+    options: &DiskOptions,
+    file: Arc<OpenFile>,
+) -> Result<Option<Writer>> {
     let fail = |error| failure(path, error);
     let mut connection = connection::open_writer(path, options.timeout).map_err(fail)?;
     let fixed = connection.is_readonly("main").map_err(fail)?
@@ -90,5 +96,7 @@ pub(super) fn open_writer(path: &Path, options: &DiskOptions) -> Result<Option<W
     }
     schema::prepare(path, &mut connection)?;
     connection::configure_writer(path, &connection, options.durability, options.timeout)?;
-    Ok(Some(Writer::new(path.to_owned(), connection)))
+    Writer::new(path.to_owned(), connection, options.timeout, file)
+        .map(Some)
+        .map_err(fail)
 }

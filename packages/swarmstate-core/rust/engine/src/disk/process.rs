@@ -21,6 +21,8 @@ static USER: OnceLock<u32> = OnceLock::new();
 static OPEN: Mutex<BTreeMap<PathBuf, (u32, usize)>> = Mutex::new(BTreeMap::new());
 
 /// A file that is open in one process, until released or dropped there.
+///
+/// Must outlive the process's connections to the file.
 pub(super) struct OpenFile {
     path: PathBuf,
     process: u32,

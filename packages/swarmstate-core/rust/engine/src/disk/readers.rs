@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::connection::{open_immutable, open_reader};
 use super::failure::failure;
 use super::lock;
+use super::transaction::Transaction;
 use crate::{Error, Result};
 
 /// More connections than this exist only while that many threads read at once.
@@ -146,16 +147,20 @@ struct Active<'a>(&'a Readers);
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
-        lock(&self.0.state).active -= 1;
-        self.0.returned.notify_all();
+        let mut state = lock(&self.0.state);
+        state.active -= 1;
+        if state.closed {
+            self.0.returned.notify_all();
+        }
     }
 }
 
-fn in_transaction<T>(
+/// Runs `read` in a read transaction.
+pub(super) fn in_transaction<T>(
     connection: &mut Connection,
     read: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    let transaction = connection.transaction()?;
+    let transaction = Transaction::read(connection)?;
     let answer = read(&transaction)?;
     transaction.commit()?;
     Ok(answer)

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rusqlite::Connection;
+
 use super::failure::read_only;
 use super::opening::{DiskOptions, locate, open_writer};
 use super::process::OpenFile;
@@ -51,7 +53,8 @@ struct Inner {
     /// Answer queries for callers who must not block.
     workers: Workers,
     closed: AtomicBool,
-    file: OpenFile,
+    /// Last, to be dropped after the connections.
+    file: Arc<OpenFile>,
 }
 
 impl DiskStore {
@@ -62,9 +65,9 @@ impl DiskStore {
     /// not a swarmstate database, is damaged or has a newer format; it is then left as it is.
     pub fn open(path: &Path, options: &DiskOptions) -> Result<Self> {
         let path = locate(path)?;
-        let file = OpenFile::register(&path, || schema::inspect(&path))?;
+        let file = Arc::new(OpenFile::register(&path, || schema::inspect(&path))?);
         let timeout = options.timeout;
-        let writer = open_writer(&path, options)?;
+        let writer = open_writer(&path, options, Arc::clone(&file))?;
         let readers = Readers::new(&path, timeout, writer.is_some());
         if writer.is_none() {
             readers.read(|connection| schema::check_readable(&path, connection))??;
@@ -304,7 +307,7 @@ impl Inner {
         if !touched.is_empty() {
             self.writer()?.run(Operation::Touch(touched), now)?;
         }
-        self.readers.read(|connection| {
+        self.view(|connection| {
             queries
                 .iter()
                 .map(|query| records::answer(connection, query, now))
@@ -319,8 +322,19 @@ impl Inner {
         limit: Option<usize>,
         now: i64,
     ) -> Result<Vec<String>> {
-        self.readers
-            .read(|connection| records::namespaces(connection, prefix, after, limit, now))
+        self.view(|connection| records::namespaces(connection, prefix, after, limit, now))
+    }
+
+    /// Reads from one consistent view; `read` may be run again.
+    fn view<T>(&self, mut read: impl FnMut(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        let warm = self
+            .writer
+            .as_ref()
+            .and_then(|writer| writer.read(&mut read));
+        match warm {
+            Some(answer) => Ok(answer),
+            None => self.readers.read(read),
+        }
     }
 }
 

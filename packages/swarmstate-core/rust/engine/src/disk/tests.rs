@@ -1,13 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{DiskOptions, DiskStore};
+use super::opening::open_writer;
+use super::process::OpenFile;
+use super::writer::Operation;
+use super::{DiskOptions, DiskStore, Durability};
 use crate::{Batch, Error, Expiry, Query, Range, Value};
 
 struct Place {
@@ -268,6 +272,32 @@ fn a_full_disk_is_an_error_that_passes() {
 }
 
 #[test]
+fn what_cannot_be_stored_fails_alone() {
+    let place = Place::new();
+    let store = place.store();
+    store.limit_pages(100);
+    let other = place.connection();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (sender, results) = mpsc::channel();
+    for index in 0..9 {
+        let sender = sender.clone();
+        let length = if index % 3 == 2 { 1_000_000 } else { 1 };
+        let batch = put("n", &index.to_string(), &vec![7; length]);
+        store.submit_write(vec![batch], 0, move |result| {
+            sender.send((index, result)).unwrap();
+        });
+    }
+    other.execute_batch("COMMIT").unwrap();
+    for _ in 0..9 {
+        let (index, result) = results.recv().unwrap();
+        assert_eq!(result.is_err(), index % 3 == 2, "{index}: {result:?}");
+        let stored = get(&store, "n", &index.to_string(), 0).is_some();
+        assert_eq!(stored, result.is_ok());
+    }
+    assert_eq!(store.statistics().writes, 6);
+}
+
+#[test]
 fn a_closed_store_answers_with_an_error() {
     let place = Place::new();
     let store = place.store();
@@ -313,4 +343,54 @@ fn a_callback_that_panics_stops_nobody() {
     store.write(vec![put("n", "last", b"v")], 0).unwrap();
     store.close().unwrap();
     assert_eq!(place.number("SELECT count(*) FROM record"), 11);
+}
+
+#[test]
+fn the_log_stays_short_beside_a_busy_writer() {
+    let place = Place::new();
+    let options = DiskOptions {
+        durability: Durability::Normal,
+        ..DiskOptions::default()
+    };
+    let store = DiskStore::open(&place.file(), &options).unwrap();
+    let value = vec![7; 40_000];
+    for index in 0..2000 {
+        store
+            .write(vec![put("n", &format!("{index:04}"), &value)], 0)
+            .unwrap();
+    }
+    let log = std::fs::metadata(place.file().with_extension("db-wal")).unwrap();
+    assert!(log.len() < 40_000_000, "{} bytes of log", log.len());
+    assert_eq!(place.number("SELECT count(*) FROM record"), 2000);
+}
+
+#[test]
+fn a_write_stops_a_read_on_its_connection() {
+    const ENDLESS: &str = "WITH RECURSIVE number (n) AS
+        (SELECT 1 UNION ALL SELECT n + 1 FROM number) SELECT count(*) FROM number";
+    let place = Place::new();
+    let path = place.file();
+    let file = Arc::new(OpenFile::register(&path, || Ok(())).unwrap());
+    let writer = open_writer(&path, &DiskOptions::default(), file).unwrap();
+    let writer = Arc::new(writer.unwrap());
+    let (sender, started) = mpsc::channel();
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            writer.read(&mut |connection| {
+                sender.send(()).unwrap();
+                connection.query_row(ENDLESS, [], |row| row.get::<_, i64>(0))
+            })
+        });
+        started.recv().unwrap();
+        let batches = vec![put("n", "k", b"v")];
+        writer.run(Operation::Write(batches), 0).unwrap();
+        assert_eq!(reader.join().unwrap(), None);
+    });
+    let count = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM record", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    };
+    assert_eq!(writer.read(&mut { count }), Some(1));
+    writer.close().unwrap();
 }

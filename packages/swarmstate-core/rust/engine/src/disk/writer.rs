@@ -7,12 +7,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::slice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
-use super::failure::{failure, panicked};
+use super::checkpoint::Checkpointer;
+use super::failure::{failure, may_spare_others, panicked};
+use super::process::OpenFile;
+use super::readers::in_transaction;
+use super::transaction::Transaction;
 use super::workers::Workers;
 use super::{lock, records};
 use crate::plane::{Batch, Expiry};
@@ -41,12 +47,20 @@ pub(super) enum Operation {
     Vacuum(u32),
 }
 
+/// So many steps of SQLite's machine are done, a few microseconds' worth, between two looks at
+/// whether a write waits.
+const READING_STEPS: i32 = 200;
+
 pub(super) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 pub(super) struct Writer {
     path: PathBuf,
-    /// Used by the leader only; nothing once closed. Locked after `queue` was released.
+    /// Nothing once closed. Used by the leader, and by one reader while nobody leads, because
+    /// its cache holds what was just written. Locked after `queue` was released.
     connection: Mutex<Option<Connection>>,
+    /// Set while a leader waits for `connection`; stops whoever reads with it.
+    wanted: Arc<AtomicBool>,
+    checkpointer: Arc<Checkpointer>,
     queue: Mutex<Queue>,
     /// Notified when nobody leads any more.
     idle: Condvar,
@@ -54,6 +68,8 @@ pub(super) struct Writer {
     background: Workers,
     writes: AtomicU64,
     commits: AtomicU64,
+    /// Last, to be dropped after the connection.
+    _file: Arc<OpenFile>,
 }
 
 #[derive(Default)]
@@ -92,16 +108,45 @@ enum Turn {
 }
 
 impl Writer {
-    pub(super) fn new(path: PathBuf, connection: Connection) -> Self {
-        Self {
+    pub(super) fn new(
+        path: PathBuf,
+        mut connection: Connection,
+        timeout: Duration,
+        file: Arc<OpenFile>,
+    ) -> rusqlite::Result<Self> {
+        let checkpointer =
+            Checkpointer::watch(path.clone(), timeout, &mut connection, Arc::clone(&file))?;
+        let wanted = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&wanted);
+        connection.progress_handler(READING_STEPS, Some(move || stop.load(Ordering::Relaxed)))?;
+        Ok(Self {
             path,
             connection: Mutex::new(Some(connection)),
+            wanted,
+            checkpointer: Arc::new(checkpointer),
             queue: Mutex::default(),
             idle: Condvar::new(),
             background: Workers::new("swarmstate-writer", 1),
             writes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
-        }
+            _file: file,
+        })
+    }
+
+    /// Runs `read` in a read transaction on the connection that writes.
+    ///
+    /// Nothing if it is in use, a write wanted it before `read` was done, or `read` failed;
+    /// another connection may do better.
+    pub(super) fn read<T>(
+        &self,
+        read: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        let mut connection = match self.connection.try_lock() {
+            Ok(connection) => connection,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        in_transaction(connection.as_mut()?, read).ok()
     }
 
     /// Runs an operation and waits until it is committed.
@@ -152,12 +197,7 @@ impl Writer {
 
     /// Copies what is in the log into the file, as far as readers allow.
     pub(super) fn checkpoint(&self) -> Result<()> {
-        match &*lock(&self.connection) {
-            Some(connection) => connection
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-                .map_err(|error| failure(&self.path, error)),
-            None => Err(Error::Closed),
-        }
+        self.checkpointer.run().map(drop)
     }
 
     /// Commits what was queued, then closes the connection; the last one to close a file
@@ -173,6 +213,7 @@ impl Writer {
         }
         drop(queue);
         self.background.join();
+        self.checkpointer.close();
         match lock(&self.connection).take().map(Connection::close) {
             Some(Err((_, error))) => Err(failure(&self.path, error)),
             Some(Ok(())) | None => Ok(()),
@@ -244,19 +285,53 @@ impl Writer {
         }
     }
 
+    /// Takes the connection from whoever reads with it.
+    fn take_connection(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.wanted.store(true, Ordering::Relaxed);
+        let connection = lock(&self.connection);
+        self.wanted.store(false, Ordering::Relaxed);
+        connection
+    }
+
     fn commit(&self, jobs: &[Job]) -> Vec<Result<()>> {
-        let mut connection = lock(&self.connection);
+        let mut connection = self.take_connection();
         let Some(connection) = connection.as_mut() else {
             return vec![Err(Error::Closed); jobs.len()];
         };
-        match transact(connection, jobs) {
-            Ok(results) => {
-                self.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-                self.commits.fetch_add(1, Ordering::Relaxed);
+        match self.commit_together(connection, jobs) {
+            Ok(results) => results,
+            // All was rolled back, perhaps because of one job; only that one shall fail.
+            Err(error) if jobs.len() > 1 && may_spare_others(&error) => {
+                let alone = |job| self.commit_together(connection, slice::from_ref(job));
+                let results = jobs.iter().map(alone);
                 results
+                    .map(|result| match result {
+                        Ok(mut results) => results.pop().unwrap_or(Ok(())),
+                        Err(error) => Err(failure(&self.path, error)),
+                    })
+                    .collect()
             }
             Err(error) => vec![Err(failure(&self.path, error)); jobs.len()],
         }
+    }
+
+    /// Commits jobs in one transaction; an error means that nothing of any of them was written.
+    fn commit_together(
+        &self,
+        connection: &mut Connection,
+        jobs: &[Job],
+    ) -> rusqlite::Result<Vec<Result<()>>> {
+        let transaction = Transaction::write(connection)?;
+        let results = jobs.iter().map(|job| perform(&transaction, job));
+        let results = results.collect::<rusqlite::Result<_>>()?;
+        if let Some(now) = jobs.iter().map(|job| job.now).max() {
+            records::reclaim(&transaction, now)?;
+        }
+        transaction.commit()?;
+        self.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.checkpointer.after_commit(connection);
+        Ok(results)
     }
 }
 
@@ -291,18 +366,6 @@ impl Seat {
             }
         }
     }
-}
-
-/// Commits jobs in one transaction; an error means that nothing of any of them was written.
-fn transact(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<Result<()>>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let results = jobs.iter().map(|job| perform(&transaction, job));
-    let results = results.collect::<rusqlite::Result<_>>()?;
-    if let Some(now) = jobs.iter().map(|job| job.now).max() {
-        records::reclaim(&transaction, now)?;
-    }
-    transaction.commit()?;
-    Ok(results)
 }
 
 fn perform(connection: &Connection, job: &Job) -> records::Outcome {
