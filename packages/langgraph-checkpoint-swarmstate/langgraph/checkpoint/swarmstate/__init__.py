@@ -6,7 +6,16 @@ graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
 """
 
 from .history import HistoryEntry
+from .retention import PruneReport
 from .saver import SwarmStateSaver
 from .serde import SwarmStateSerializer
+from .statistics import ChannelStats, Stats
 
-__all__ = ["HistoryEntry", "SwarmStateSaver", "SwarmStateSerializer"]
+__all__ = [
+    "ChannelStats",
+    "HistoryEntry",
+    "PruneReport",
+    "Stats",
+    "SwarmStateSaver",
+    "SwarmStateSerializer",
+]

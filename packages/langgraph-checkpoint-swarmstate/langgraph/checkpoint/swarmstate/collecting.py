@@ -25,6 +25,7 @@ from .layout import (
     COLLECTIONS,
     INDEX,
     RUNS,
+    WRITES,
     Address,
     bucket_of,
     checkpoints_prefix,
@@ -35,6 +36,7 @@ from .layout import (
     time_key,
     writes_of,
     writes_prefix,
+    writes_prefix_of,
 )
 from .reading import SENDS_ARE_CHANNEL
 from .records import (
@@ -61,6 +63,7 @@ class Checkpoint(NamedTuple):
     """What deciding about a checkpoint takes."""
 
     stored: StoredCheckpoint
+    ts: object
     run_id: str | None
     delta_channels: frozenset[str]
     sends_in_parent: bool
@@ -131,90 +134,147 @@ def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operat
         return (item for item in checkpoints if item.run_id not in wanted)
 
     for thread_id, keys in entries.items():
-        exists = yield from collect(serde, thread_id, others)
-        if not exists:
+        planned = yield from collect(serde, thread_id, others)
+        if not planned.exists:
             yield Write([Batch(INDEX, delete=keys)])
 
 
-def keep_latest(checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
-    """Keep the newest checkpoint of each checkpoint namespace."""
-    return {item.stored.address.checkpoint_ns: item for item in checkpoints}.values()
+class Doomed(NamedTuple):
+    """Keys of what is to be deleted from a thread."""
+
+    checkpoints: list[str]
+    writes: list[str]
+    blobs: list[str]
 
 
-def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[bool]:
-    """Delete the checkpoints of a thread that `choose` does not keep.
+def whole_thread(thread_id: str) -> Operation[Doomed]:
+    """Return the keys of all checkpoints, writes and blobs of a thread."""
+    ranges = [Range.of_prefix(kind, keys_only=True) for kind in (CHECKPOINTS, WRITES, BLOBS)]
+    [answer] = yield Read([Query(thread_namespace(thread_id), (), ranges)])
+    return Doomed(*([key for key, _ in found] for found in answer.ranges))
 
-    Kept besides: ancestors that a kept checkpoint's DeltaChannels are rebuilt
-    from, the parent that holds its pending sends if it has an old format, and
-    pending writes of everything that is kept. A kept checkpoint whose parent
-    goes is left without one. Returns whether the thread held any checkpoint.
 
-    Raises:
-        ConflictError: The thread is written to so often that no attempt came
-            through; nothing was deleted.
+class Plan:
+    """What is kept and what is deleted of a thread, as it was when it was read.
+
+    Args:
+        thread_id: The thread.
+        checkpoints: All of its checkpoints, in key order.
+        kept: Those to keep.
+        answer: The thread's records, as `_EVERYTHING` asked for them.
     """
-    namespace = thread_namespace(thread_id)
-    exists = Range.of_prefix(CHECKPOINTS, limit=1, keys_only=True)
-    [answer] = yield Read([Query(namespace, (), (exists,))])
-    if not answer.ranges[0]:
-        return False
-    for _ in range(_ATTEMPTS):
-        mark = COLLECTIONS + token_hex(8)
-        yield Write([Batch(namespace, delete_ranges=(_MARKS,), put={mark: b""})])
-        [answer] = yield Read([Query(namespace, (), _EVERYTHING)])
-        checkpoints = [_parse(serde, thread_id, *record) for record in answer.ranges[0]]
-        kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
-        yield from _keep_senders(checkpoints, kept)
-        try:
-            yield Write(_deletions(thread_id, answer, checkpoints, kept, mark))
-        except ConflictError:
-            continue
-        return True
-    raise ConflictError(
-        f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "
-        "nothing was deleted, prune it again when it is less busy"
-    )
+
+    def __init__(
+        self, thread_id: str, checkpoints: Sequence[Checkpoint], kept: Kept, answer: Result
+    ) -> None:
+        self._thread_id = thread_id
+        self._checkpoints = checkpoints
+        self._kept = kept
+        self._records, blobs, writes, self._runs = answer.ranges
+        self._dropped = [item for item in checkpoints if item.place not in kept]
+        self._live_runs = {f"{RUNS}{item.run_id}" for item in kept.values()}
+        self._prefixes = [
+            writes_prefix(ns, str(checkpoint_id)) for ns, checkpoint_id in _places(self._dropped)
+        ]
+        live = {BLOBS + name for item in kept.values() for name in item.stored.blobs()}
+        prefixes = set(self._prefixes)
+        self.doomed = Doomed(
+            checkpoints=[_key(item) for item in self._dropped],
+            writes=[key for key, _ in writes if writes_prefix_of(key) in prefixes],
+            blobs=[key for key, _ in blobs if key not in live],
+        )
+
+    @property
+    def exists(self) -> bool:
+        """Whether the thread held any checkpoint."""
+        return bool(self._checkpoints)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is deleted."""
+        return not any(self.doomed) and all(key in self._live_runs for key, _ in self._runs)
+
+    def batches(self, mark: str) -> list[Batch]:
+        """Return what to write so that only what is kept stays, if `mark` is still there."""
+        dropped = set(_places(self._dropped))
+        orphans = {
+            key: without_parent(record)
+            for item, (key, record) in zip(self._checkpoints, self._records, strict=True)
+            if item.place not in dropped and item.parent in dropped
+        }
+        runs = [key for key, _ in self._runs if key not in self._live_runs]
+        # By range: a write may have come since this was read.
+        writes = ((prefix, prefix_end(prefix)) for prefix in self._prefixes)
+        batches = [
+            Batch(
+                thread_namespace(self._thread_id),
+                delete=[*self.doomed.checkpoints, *self.doomed.blobs, *runs],
+                delete_ranges=[_MARKS, *writes],
+                put=orphans,
+                expect=Expect(COLLECTIONS, mark),
+            )
+        ]
+        stale = {time_key(str(id_), self._thread_id) for _, id_ in _places(self._dropped)}
+        stale |= {run_key(key[len(RUNS) :], self._thread_id) for key in runs}
+        newest = max((str(id_) for _, id_ in self._kept), default=None)
+        present = {} if newest is None else {time_key(newest, self._thread_id): b""}
+        if stale:
+            batches.append(Batch(INDEX, delete=sorted(stale), put_if_absent=present))
+        return batches
 
 
 _EVERYTHING = (
     Range.of_prefix(CHECKPOINTS),
     Range.of_prefix(BLOBS, keys_only=True),
+    Range.of_prefix(WRITES, keys_only=True),
     Range.of_prefix(RUNS, keys_only=True),
 )
 
 
-def _deletions(
-    thread_id: str, answer: Result, checkpoints: Sequence[Checkpoint], kept: Kept, mark: str
-) -> list[Batch]:
-    """Return what to write so that of all that `answer` holds only `kept` stays."""
-    records, blobs, runs = answer.ranges
-    dropped = [item for item in checkpoints if item.place not in kept]
-    orphans = {
-        key: without_parent(record)
-        for item, (key, record) in zip(checkpoints, records, strict=True)
-        if item.place in kept and item.stored.parent and item.parent not in kept
-    }
-    live = {BLOBS + name for item in kept.values() for name in item.stored.blobs()}
-    live |= {f"{RUNS}{item.run_id}" for item in kept.values()}
-    deleted = [_key(item) for item in dropped]
-    deleted += [key for found in (blobs, runs) for key, _ in found if key not in live]
-    prefixes = [writes_prefix(ns, str(checkpoint_id)) for ns, checkpoint_id in _places(dropped)]
-    batches = [
-        Batch(
-            thread_namespace(thread_id),
-            delete=deleted,
-            delete_ranges=[_MARKS, *((prefix, prefix_end(prefix)) for prefix in prefixes)],
-            put=orphans,
-            expect=Expect(COLLECTIONS, mark),
-        )
-    ]
-    stale = {time_key(str(checkpoint_id), thread_id) for _, checkpoint_id in _places(dropped)}
-    stale |= {run_key(key[len(RUNS) :], thread_id) for key, _ in runs if key not in live}
-    newest = max((str(checkpoint_id) for _, checkpoint_id in kept), default=None)
-    present = {} if newest is None else {time_key(newest, thread_id): b""}
-    if stale:
-        batches.append(Batch(INDEX, delete=sorted(stale), put_if_absent=present))
-    return batches
+def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[Plan]:
+    """Return what to delete of a thread if `choose` says what to keep of its checkpoints.
+
+    Kept besides: ancestors that a kept checkpoint's DeltaChannels are rebuilt
+    from, the parent that holds its pending sends if it has an old format, and
+    pending writes of everything that is kept. A kept checkpoint whose parent
+    goes is left without one.
+
+    Raises:
+        CheckpointError: A checkpoint is damaged, so that nobody knows which
+            blobs it needs.
+    """
+    [answer] = yield Read([Query(thread_namespace(thread_id), (), _EVERYTHING)])
+    checkpoints = [_parse(serde, thread_id, *record) for record in answer.ranges[0]]
+    kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
+    yield from _keep_senders(checkpoints, kept)
+    return Plan(thread_id, checkpoints, kept, answer)
+
+
+def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[Plan]:
+    """Delete of a thread what `plan` says, and return the plan.
+
+    Raises:
+        CheckpointError: A checkpoint is damaged; nothing was deleted.
+        ConflictError: The thread is written to so often that no attempt came
+            through; nothing was deleted.
+    """
+    # Most threads of a regular clean-up have nothing to delete, and cost no write.
+    planned = yield from plan(serde, thread_id, choose)
+    if planned.is_empty:
+        return planned
+    for _ in range(_ATTEMPTS):
+        mark = COLLECTIONS + token_hex(8)
+        yield Write([Batch(thread_namespace(thread_id), delete_ranges=(_MARKS,), put={mark: b""})])
+        planned = yield from plan(serde, thread_id, choose)
+        try:
+            yield Write(planned.batches(mark))
+        except ConflictError:
+            continue
+        return planned
+    raise ConflictError(
+        f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "
+        "nothing was deleted, prune it again when it is less busy"
+    )
 
 
 def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -> Checkpoint:
@@ -227,6 +287,7 @@ def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -
     run_id = fields.get("run_id")
     return Checkpoint(
         stored,
+        body.get("ts"),
         None if run_id is None else str(run_id),
         frozenset(delta.difference(stored.channels)),
         body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL,

@@ -36,6 +36,7 @@ INDEX = "langgraph-index"
 THREADS = "langgraph:"
 
 CHECKPOINTS = "checkpoint/"
+WRITES = "write/"
 BLOBS = "blob/"
 RUNS = "run/"
 COLLECTIONS = "gc/"
@@ -130,7 +131,12 @@ def parse_checkpoint_key(key: str) -> tuple[str, str]:
 
 def writes_prefix(checkpoint_ns: str, checkpoint_id: str) -> str:
     """Return what the keys of a checkpoint's pending writes start with."""
-    return f"write/{escape(checkpoint_ns)}/{escape(checkpoint_id)}/"
+    return f"{WRITES}{escape(checkpoint_ns)}/{escape(checkpoint_id)}/"
+
+
+def writes_prefix_of(key: str) -> str:
+    """Return what the keys of all pending writes of a write's checkpoint start with."""
+    return key.rsplit("/", 2)[0] + "/"
 
 
 def writes_of(address: Address) -> Range:

@@ -17,9 +17,13 @@ from .history import HistoryEntry, entries_of
 from .layout import Address, address_of
 from .listing import Listing, Selection, newest_threads
 from .requests import Operation
+from .retention import PruneReport, prune, retention_of
+from .statistics import Stats, collect_stats
 from .writing import put, put_writes
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
         ChannelVersions,
@@ -252,29 +256,55 @@ class SwarmStateSaver(SaverBase):
         """Copy a thread as `copy_thread` does."""
         await self._arun(collecting.copy_thread(str(source_thread_id), str(target_thread_id)))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    def prune(  # type: ignore[override]  # a report where LangGraph has None
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        older_than: timedelta | float | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
         """Delete checkpoints of threads and the space that only they used.
 
-        Pending writes of kept checkpoints stay, and so do the ancestors that
-        their DeltaChannels are rebuilt from.
+        In each checkpoint namespace the newest checkpoint stays, or the newest
+        `keep_last`. Of the others those that are older than `older_than` go;
+        all of them if no age is given. What stays stays complete: its values,
+        its pending writes, and the ancestors that its DeltaChannels are rebuilt
+        from.
 
         Args:
-            thread_ids: The threads; unknown ones are no error.
-            strategy: "keep_latest" keeps the newest checkpoint of each
-                checkpoint namespace, "delete" nothing.
+            thread_ids: The threads, such as `threads()`; unknown ones are no error.
+            strategy: "keep_latest" does what is said above, "delete" deletes
+                the threads as wholes.
+            keep_last: How many checkpoints stay in each checkpoint namespace
+                whatever their age; at least 1, the default.
+            older_than: A timedelta or seconds. Checkpoints whose `ts` is not
+                longer ago stay, and so do those whose `ts` is no ISO 8601 time.
+            dry_run: Delete nothing, and return what would be deleted. Reads the
+                doomed records, a few at a time, to add up their sizes.
 
         Raises:
-            ValueError: The strategy is unknown.
-            ConflictError: A thread was written to all the time; nothing of it
-                was deleted.
+            ValueError: The arguments make no sense; nothing was deleted.
+            CheckpointError: A checkpoint is damaged; nothing of its thread, and
+                of those after it, was deleted.
+            ConflictError: A thread was written to all the time; as above.
         """
-        for thread_id in thread_ids:
-            self._run(self._prune(str(thread_id), strategy))
+        retention = retention_of(strategy, keep_last, older_than)
+        return self._run(prune(self.serde, thread_ids, retention, dry_run=dry_run))
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+    async def aprune(  # type: ignore[override]  # a report where LangGraph has None
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        keep_last: int | None = None,
+        older_than: timedelta | float | None = None,
+        dry_run: bool = False,
+    ) -> PruneReport:
         """Delete checkpoints as `prune` does."""
-        for thread_id in thread_ids:
-            await self._arun(self._prune(str(thread_id), strategy))
+        retention = retention_of(strategy, keep_last, older_than)
+        return await self._arun(prune(self.serde, thread_ids, retention, dry_run=dry_run))
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -289,6 +319,24 @@ class SwarmStateSaver(SaverBase):
         return await self._arun(
             delta_history(self._values(), self.serde, address_of(config), channels)
         )
+
+    def stats(self, thread_id: str | None = None) -> Stats:
+        """Return what a thread, or all of them, take up in the store.
+
+        Reads all records, a few at a time, and decodes no value. While threads
+        are written to or pruned, the figures are of no single moment.
+
+        Args:
+            thread_id: The thread; an unknown one counts as empty. None is all.
+
+        Raises:
+            CheckpointError: A checkpoint's record is damaged.
+        """
+        return self._run(collect_stats(None if thread_id is None else str(thread_id)))
+
+    async def astats(self, thread_id: str | None = None) -> Stats:
+        """Return figures as `stats` does."""
+        return await self._arun(collect_stats(None if thread_id is None else str(thread_id)))
 
     def threads(self, *, limit: int | None = None) -> Sequence[str]:
         """Return the ids of the threads, that with the newest checkpoint first."""
@@ -329,10 +377,3 @@ class SwarmStateSaver(SaverBase):
         selection = Selection.of(config, filter, before, limit)
         load = partial(entries_of, self.serde)
         return Listing(self._reader(), self.serde, selection, load)
-
-    def _prune(self, thread_id: str, strategy: str) -> Operation[Any]:
-        if strategy == "delete":
-            return collecting.delete_thread(thread_id)
-        if strategy == "keep_latest":
-            return collecting.collect(self.serde, thread_id, collecting.keep_latest)
-        raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")

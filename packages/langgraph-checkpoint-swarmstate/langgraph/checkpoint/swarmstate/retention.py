@@ -1,0 +1,150 @@
+"""Which checkpoints pruning keeps, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from swarmstate import Query
+
+from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
+from .layout import thread_namespace
+from .requests import Operation, Read
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+# Records read at once to add up their sizes; a blob may be as large as one item of a list.
+_CHUNK = 32
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What `prune` deleted, or in a dry run would delete.
+
+    Attributes:
+        threads: Threads that lost something.
+        checkpoints: Checkpoints.
+        writes: Pending writes of these checkpoints.
+        blobs: Pieces of values that only these checkpoints used.
+        freed_bytes: Bytes of all these records, in a dry run. None otherwise:
+            knowing them takes reading all that is deleted.
+    """
+
+    threads: int = 0
+    checkpoints: int = 0
+    writes: int = 0
+    blobs: int = 0
+    freed_bytes: int | None = None
+
+
+class Retention(NamedTuple):
+    """A checkpoint is kept if any of these says so.
+
+    Attributes:
+        keep_last: It is among this many newest of its checkpoint namespace.
+        older_than: It is not older than this many seconds; None says nothing.
+        now: The present time.
+    """
+
+    keep_last: int
+    older_than: float | None
+    now: datetime
+
+    def choose(self, checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
+        """Return those to keep of a thread's checkpoints in key order."""
+        by_namespace: dict[str, list[Checkpoint]] = {}
+        for item in checkpoints:
+            by_namespace.setdefault(item.stored.address.checkpoint_ns, []).append(item)
+        for items in by_namespace.values():
+            yield from (item for item in items[: -self.keep_last] if self._is_recent(item))
+            yield from items[-self.keep_last :]
+
+    def _is_recent(self, item: Checkpoint) -> bool:
+        return self.older_than is not None and _age(item.ts, self.now) <= self.older_than
+
+
+def retention_of(
+    strategy: str, keep_last: int | None, older_than: timedelta | float | None
+) -> Retention | None:
+    """Return what the arguments of `prune` keep; None is nothing.
+
+    Raises:
+        ValueError: They make no sense, alone or together.
+    """
+    if strategy not in ("keep_latest", "delete"):
+        raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")
+    if strategy == "delete":
+        if keep_last is not None or older_than is not None:
+            raise ValueError(
+                "strategy 'delete' deletes whole threads and takes neither keep_last nor "
+                "older_than; leave the strategy out to keep some checkpoints"
+            )
+        return None
+    if keep_last is not None and keep_last < 1:
+        raise ValueError(
+            f"expected keep_last to be at least 1, found {keep_last!r}; "
+            "strategy 'delete' keeps nothing"
+        )
+    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(
+            f"expected older_than to be a timedelta or seconds, at least 0, found {older_than!r}"
+        )
+    return Retention(1 if keep_last is None else keep_last, seconds, datetime.now(timezone.utc))
+
+
+def prune(
+    serde: SerializerProtocol,
+    thread_ids: Iterable[str],
+    retention: Retention | None,
+    *,
+    dry_run: bool,
+) -> Operation[PruneReport]:
+    """Delete what a retention does not keep of threads; see `SwarmStateSaver.prune`."""
+    threads = checkpoints = writes = blobs = size = 0
+    for thread_id in dict.fromkeys(map(str, thread_ids)):
+        doomed = yield from _prune(serde, thread_id, retention, dry_run=dry_run)
+        threads += any(doomed)
+        checkpoints += len(doomed.checkpoints)
+        writes += len(doomed.writes)
+        blobs += len(doomed.blobs)
+        if dry_run:
+            size += yield from _size(thread_id, [key for keys in doomed for key in keys])
+    return PruneReport(threads, checkpoints, writes, blobs, size if dry_run else None)
+
+
+def _prune(
+    serde: SerializerProtocol, thread_id: str, retention: Retention | None, *, dry_run: bool
+) -> Operation[Doomed]:
+    if retention is None:
+        doomed = yield from whole_thread(thread_id)
+        if not dry_run:
+            yield from delete_thread(thread_id)
+        return doomed
+    carry_out = plan if dry_run else collect
+    planned = yield from carry_out(serde, thread_id, retention.choose)
+    return planned.doomed
+
+
+def _size(thread_id: str, keys: Sequence[str]) -> Operation[int]:
+    """Return the bytes that records of a thread hold, reading a few at a time."""
+    size = 0
+    for start in range(0, len(keys), _CHUNK):
+        [answer] = yield Read([Query(thread_namespace(thread_id), keys[start : start + _CHUNK])])
+        size += sum(len(value) for value in answer.values if value is not None)
+    return size
+
+
+def _age(ts: object, now: datetime) -> float:
+    """Return how many seconds ago a checkpoint was made; 0 if its `ts` is no time."""
+    try:
+        # Python 3.10 does not read the "Z" that JavaScript writes.
+        made = datetime.fromisoformat(str(ts).replace("Z", "+00:00"))
+    except ValueError:
+        return 0.0
+    if made.tzinfo is None:
+        made = made.replace(tzinfo=timezone.utc)
+    return (now - made).total_seconds()

@@ -1,0 +1,415 @@
+"""Pruning by number and by age: exactly the right checkpoints go, and their space with them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import random
+import threading
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import PruneReport, SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+    thread_of,
+)
+from swarmstate import DiskStore
+from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.errors import CheckpointError, ConflictError
+
+from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.counting import CountingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+SPACES = ["", "child:1", "child|x"]
+
+
+class WatchedStore(CountingStore):
+    """Notes how many values are read at once and of which kind; may be disturbed in between.
+
+    Attributes:
+        kinds: Kinds of records that were read with their values.
+        largest: The most values that were looked up in one query.
+        disturb: Called once, right before a batch with an expectation is applied.
+    """
+
+    def __init__(self, inner: BaseStore) -> None:
+        super().__init__(inner)
+        self.kinds: set[str] = set()
+        self.largest = 0
+        self.disturb: Callable[[], object] | None = None
+
+    def _note(self, queries: Sequence[Query]) -> None:
+        for query in queries:
+            names = [*query.keys, *(each.start for each in query.ranges if not each.keys_only)]
+            self.kinds.update(name.partition("/")[0] for name in names)
+            self.largest = max(self.largest, len(query.keys))
+
+    def _disturb(self, batches: Sequence[Batch]) -> None:
+        if self.disturb is not None and any(batch.expect for batch in batches):
+            disturb, self.disturb = self.disturb, None
+            disturb()
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        self._note(queries)
+        return super().read(queries)
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        self._note(queries)
+        return await super().aread(queries)
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        self._disturb(batches)
+        super().write(batches)
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        self._disturb(batches)
+        await super().awrite(batches)
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    return WatchedStore(swarmstate.Store())
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest, store: WatchedStore) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(store), mode)
+    yield driver
+    driver.close()
+
+
+def prune(driver: Driver, thread_ids: Sequence[Any], **options: Any) -> PruneReport:
+    report: PruneReport = driver._call(driver.saver, "prune", thread_ids, **options)
+    return report
+
+
+def put_aged(driver: Driver, config: Any, age: timedelta | str, values: dict[str, Any]) -> Any:
+    """Put a checkpoint that says of itself that it is so old, or what `age` says."""
+    ts = age if isinstance(age, str) else (datetime.now(timezone.utc) - age).isoformat()
+    checkpoint: Any = {**make_checkpoint(values), "ts": ts}
+    stored = driver.put(config, checkpoint, make_metadata(run_id=f"run {age}"), {})
+    driver.put_writes(stored, [("n", 1), ("log", ["w" * 500])], "task")
+    return stored
+
+
+def fill(driver: Driver, thread: str, count: int = 12) -> None:
+    """Put checkpoints of falling age, in days, into each namespace."""
+    rng = random.Random(thread)
+    for ns in SPACES:
+        config, log = at(thread, ns), [f"{thread}{ns}"]
+        for n in range(count):
+            log = [*log[rng.randrange(2) :], "".join(rng.choices("abcdef", k=300))]
+            values = {"n": n, "log": log, "page": f"{n:04}" * 1000}
+            config = put_aged(driver, config, timedelta(days=count - n), values)
+
+
+def whole(items: Sequence[Any]) -> list[Any]:
+    """Return checkpoints without their parents, which pruning may cut off."""
+    return [item._replace(parent_config=None) for item in items]
+
+
+POLICIES: list[dict[str, Any]] = [
+    {},
+    {"keep_last": 1},
+    {"keep_last": 5},
+    {"keep_last": 12},
+    {"keep_last": 1000},
+    {"older_than": timedelta(days=4, hours=12)},
+    {"older_than": 4.5 * 24 * 3600},
+    {"older_than": 0},
+    {"older_than": math.inf},
+    {"older_than": timedelta.max},
+    {"keep_last": 2, "older_than": timedelta(days=4, hours=12)},
+    {"keep_last": 8, "older_than": timedelta(days=4, hours=12)},
+]
+
+
+def stays(policy: dict[str, Any], position: int, age: timedelta) -> bool:
+    """Say what the documentation says; `position` counts from the newest, from 0."""
+    if position < policy.get("keep_last", 1):
+        return True
+    limit = policy.get("older_than")
+    if limit is None:
+        return False
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    return age.total_seconds() <= seconds
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+def test_what_stays_is_complete_and_all_else_goes(
+    driver: Driver, store: WatchedStore, policy: dict[str, Any]
+) -> None:
+    fill(driver, "t")
+    fill(driver, "other")
+    others = driver.list(at("other", None))
+    expected = []
+    for item in driver.list(at("t", None)):
+        position = 11 - item.checkpoint["channel_values"]["n"]
+        if stays(policy, position, timedelta(days=position + 1)):
+            expected.append(item)
+    prune(driver, ["t"], **policy)
+    for reader in (driver, driver.over(SwarmStateSaver(store))):
+        found = reader.list(at("t", None))
+        assert whole(found) == whole(expected)
+        assert [reader.load(item.config) for item in found] == found
+        kept = {thread_of(item.config) for item in found}
+        parents = [item.parent_config for item in found if item.parent_config]
+        assert kept.issuperset(thread_of(parent) for parent in parents)
+        assert reader.list(at("other", None)) == others
+    needed = {blob for item in found for blob in _blobs(store, item)}
+    assert set(raw.keys(store, "t", "blob")) == needed
+    assert len(raw.keys(store, "t", "write")) == 2 * len(found)
+    assert len(raw.keys(store, "t", "run")) == len({item.metadata["run_id"] for item in found})
+
+
+def _blobs(store: BaseStore, item: Any) -> Iterator[str]:
+    _, ns, checkpoint_id = thread_of(item.config)
+    content, _ = swarmstate.loads(raw.read(store, "t", f"checkpoint/{ns}/{checkpoint_id}"))
+    for entry in content["channels"].values():
+        yield from (f"blob/{name}" for name in swarmstate.blob_names(entry))
+
+
+@pytest.mark.parametrize("policy", [*POLICIES[:3], *POLICIES[-2:], {"strategy": "delete"}], ids=str)
+def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
+    driver: Driver, store: WatchedStore, policy: dict[str, Any]
+) -> None:
+    for thread in ("t", "u", "other"):
+        fill(driver, thread)
+    before = raw.everything(store)
+    store.kinds.clear()
+    store.largest = 0
+    planned = prune(driver, ["t", "u", "u", "unknown"], dry_run=True, **policy)
+    assert raw.everything(store) == before
+    assert store.largest <= 32, "sizes are added up a few records at a time"
+    store.kinds.clear()
+    done = prune(driver, ["t", "u", "u", "unknown"], **policy)
+    assert store.kinds <= {"checkpoint"}, "nothing is read only to be counted"
+    after = raw.everything(store)
+    gone = {address: len(before[address]) for address in before.keys() - after.keys()}
+
+    def count(kind: str) -> int:
+        return sum(key.startswith(f"{kind}/") for _, key in gone)
+
+    assert done == PruneReport(2, count("checkpoint"), count("write"), count("blob"), None)
+    assert done == dataclasses.replace(planned, freed_bytes=None)
+    assert planned.freed_bytes == sum(gone.values())
+    assert count("checkpoint") > 0
+    assert prune(driver, ["t", "u"], **policy) == PruneReport()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keep_last": 0},
+        {"keep_last": -3},
+        {"older_than": -1},
+        {"older_than": timedelta(days=-1)},
+        {"older_than": math.nan},
+        {"strategy": "delete", "keep_last": 3},
+        {"strategy": "delete", "older_than": 3},
+        {"strategy": "newest"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_arguments_that_make_no_sense_delete_nothing(
+    driver: Driver, store: WatchedStore, options: dict[str, Any], dry_run: bool
+) -> None:
+    fill(driver, "t", 3)
+    before = raw.everything(store)
+    with pytest.raises(ValueError, match=r"keep_last|older_than|strategy"):
+        prune(driver, ["t"], dry_run=dry_run, **options)
+    assert raw.everything(store) == before
+
+
+@pytest.mark.parametrize("ts", ["", "yesterday", "2020-13-01T00:00:00"])
+def test_a_checkpoint_without_a_time_is_not_old(driver: Driver, ts: str) -> None:
+    config = put_aged(driver, at(), ts, {"n": 0})
+    config = put_aged(driver, config, timedelta(days=9), {"n": 1})
+    put_aged(driver, config, timedelta(days=1), {"n": 2})
+    assert prune(driver, ["t"], older_than=timedelta(days=3)).checkpoints == 1
+    assert [item.checkpoint["channel_values"]["n"] for item in driver.list(at())] == [2, 0]
+
+
+@pytest.mark.parametrize("ts", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00", "2020-01-01"])
+def test_times_of_other_origin_are_read(driver: Driver, ts: str) -> None:
+    put_aged(driver, put_aged(driver, at(), ts, {"n": 0}), timedelta(days=1), {"n": 1})
+    assert prune(driver, ["t"], older_than=timedelta(days=3)).checkpoints == 1
+
+
+def test_a_delta_channel_is_rebuilt_from_what_stays(driver: Driver, store: WatchedStore) -> None:
+    graph: Any = graphs.delta_log(driver.saver)
+    for turn in range(30):
+        driver.invoke(graph, {"n": turn}, at())
+    before = {
+        state.config["configurable"]["checkpoint_id"]: state.values
+        for state in driver.history(graph, at())
+    }
+    report = prune(driver, ["t"], keep_last=7)
+    fresh = driver.over(SwarmStateSaver(store))
+    graph = graphs.delta_log(fresh.saver)
+    found = driver.history(graph, at())
+    assert report.checkpoints + len(found) == len(before)
+    for state in found[:7]:
+        assert state.values == before[state.config["configurable"]["checkpoint_id"]]
+    expected = driver.invoke(graph, {"n": 30}, at())
+    assert driver.state(graph, at()).values == expected
+
+
+def test_a_thread_with_nothing_to_prune_costs_one_read(driver: Driver, store: WatchedStore) -> None:
+    fill(driver, "t", 3)
+    store.reset()
+    assert prune(driver, ["t"], keep_last=3) == PruneReport()
+    assert store.trips == ["read"]
+
+
+def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: WatchedStore) -> None:
+    branch = Branch(driver)
+    log = [f"{n} " * 300 for n in range(20)]
+    old = branch.put(log=log)
+    branch.put(log=["new"])
+    other = SwarmStateSaver(store)
+    values = {"log": log}
+    revived: list[Any] = []
+
+    def revive() -> None:
+        """Put a checkpoint whose values only a doomed checkpoint holds."""
+        revived.append(other.put(old, make_checkpoint(values), make_metadata(), {}))
+
+    store.disturb = revive
+    prune(driver, ["t"])
+    assert len(revived) == 1
+    assert driver.load(at()).checkpoint["channel_values"] == values
+    assert len(driver.list(at())) == 1
+    fresh = driver.over(SwarmStateSaver(store))
+    assert fresh.load(revived[0]).checkpoint["channel_values"] == values
+
+
+def test_a_fork_from_a_pruned_checkpoint_is_stored_in_full(
+    driver: Driver, store: WatchedStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=[f"{n} " * 300 for n in range(20)])
+    driver.load(branch.config)
+    fork = branch.fork()
+    SwarmStateSaver(store).prune(["t"], strategy="delete")
+    fork.put(log=[*fork.values["log"], "more"])
+    fresh = driver.over(SwarmStateSaver(store))
+    assert fresh.load(fork.config).checkpoint["channel_values"] == fork.values
+
+
+def test_writers_and_pruning_do_not_disturb_each_other(tmp_path: Path) -> None:
+    saver = SwarmStateSaver(tmp_path / "agents.db")
+    branch = Branch(Driver(saver, "sync"))
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for n in range(150):
+                branch.put(n=n, log=[*branch.values.get("log", ())[-20:], f"{n} " * 200])
+                found = saver.get_tuple(at())
+                assert found is not None
+                assert found.checkpoint["channel_values"] == branch.values
+        except BaseException as error:
+            failures.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    pruner = SwarmStateSaver(saver.store)
+    while writer.is_alive():
+        with contextlib.suppress(ConflictError):
+            pruner.prune(["t"], keep_last=3)
+        for item in pruner.list(at()):
+            assert len(item.checkpoint["channel_values"]["log"]) > 0
+    writer.join()
+    assert failures == []
+    pruner.prune(["t"], keep_last=3)
+    assert len(list(pruner.list(at()))) == 3
+    found = SwarmStateSaver(saver.store).get_tuple(at())
+    assert found is not None
+    assert found.checkpoint["channel_values"] == branch.values
+    saver.close()
+
+
+def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: WatchedStore) -> None:
+    fill(driver, "t", 3)
+    key = raw.keys(store, "t", "checkpoint")[1]
+    raw.replace(store, "t", key, b"\xff")
+    kept = {kind: raw.keys(store, "t", kind) for kind in ("checkpoint", "write", "blob")}
+    for options in ({}, {"dry_run": True}, {"keep_last": 2}):
+        with pytest.raises(CheckpointError, match=key.rpartition("/")[2]):
+            prune(driver, ["t"], **options)
+    assert {kind: raw.keys(store, "t", kind) for kind in kept} == kept
+    assert prune(driver, ["t"], strategy="delete").checkpoints == 9
+    assert raw.everything(store) == {}
+
+
+def test_pruning_does_not_hide_that_a_parent_is_missing(
+    driver: Driver, store: WatchedStore
+) -> None:
+    branch = Branch(driver)
+    for n in range(4):
+        branch.put(n=n)
+    missing = raw.keys(store, "t", "checkpoint")[2]
+    raw.delete(store, "t", missing)
+    prune(driver, ["t"])
+    [newest] = driver.list(at())
+    assert newest.parent_config is not None
+    assert thread_of(newest.parent_config)[2] == missing.rpartition("/")[2]
+
+
+def test_the_file_shrinks_while_others_write(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    store = DiskStore(path)
+    saver = SwarmStateSaver(store)
+    branch = Branch(Driver(saver, "sync"))
+    for n in range(120):
+        branch.put(n=n, log=f"{n:05}" * 20_000)
+    before = path.stat().st_size
+    assert before > 10_000_000
+    written = Branch(Driver(saver, "sync"), "busy")
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            while not stop.is_set():
+                written.put(n=written.step, log=[f"{written.step} " * 100] * 5)
+        except BaseException as error:
+            failures.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        planned = saver.prune(["t"], keep_last=2, dry_run=True)
+        assert saver.prune(["t"], keep_last=2).checkpoints == 118
+        freed = store.vacuum()
+    finally:
+        stop.set()
+        writer.join()
+    assert failures == []
+    assert planned.freed_bytes is not None
+    assert freed > 0.9 * planned.freed_bytes > 0.8 * before
+    saver.prune(["busy"])
+    store.vacuum()
+    assert path.stat().st_size < before / 10
+    store.close()
+    with SwarmStateSaver(path) as saver:
+        for line in (branch, written):
+            found = saver.get_tuple(line.config)
+            assert found is not None
+            assert found.checkpoint["channel_values"] == line.values
+        assert len(list(saver.list(at()))) == 2
