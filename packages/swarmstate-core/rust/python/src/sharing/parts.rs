@@ -204,7 +204,7 @@ impl Part {
 
     pub(super) fn first(&self) -> Option<*mut ffi::PyObject> {
         let shadow = self.items.first()?.shadow.as_ref()?;
-        Some(shadow.object().as_ptr())
+        Some(shadow.address())
     }
 }
 

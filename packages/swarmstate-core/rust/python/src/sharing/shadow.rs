@@ -6,6 +6,8 @@
 //! neither by assignment nor in place. Trees with anything else in them have no
 //! shadow: they are encoded and compared by their bytes.
 
+use std::slice::Iter;
+
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -17,150 +19,188 @@ use crate::codec::{DictCursor, is_plain_model};
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
 
-/// What a value consisted of.
-pub(super) struct Shadow {
-    object: Py<PyAny>,
-    parts: Parts,
+/// Steps that most values take no more than.
+const USUAL_STEPS: usize = 64;
+
+/// What a value consisted of: its objects in the order in which a walk meets them.
+pub(super) struct Shadow(Box<[Step]>);
+
+/// An object that was met. What it holds follows it.
+enum Step {
+    /// None, a bool, a number, a string, bytes or a class: immutable.
+    Leaf(Py<PyAny>),
+    List(Py<PyAny>, usize),
+    /// Tuples cannot change, but what they hold can.
+    Tuple(Py<PyAny>),
+    /// Keys, which are leaves, and values in turn.
+    Dict(Py<PyAny>, usize),
+    /// A pydantic model that is no more than its class, its fields and its extra fields.
+    Model(Py<PyAny>),
 }
 
-enum Parts {
-    /// An immutable object: None, a bool, a number, a string or bytes.
-    None,
-    List(Box<[Shadow]>),
-    /// Tuples cannot change, but what they hold can.
-    Tuple(Box<[Shadow]>),
-    Dict(Box<[(Py<PyAny>, Shadow)]>),
-    /// A pydantic model that is no more than its fields, and its extra fields.
-    Model {
-        class: Py<PyAny>,
-        fields: Box<Shadow>,
-        extra: Box<Shadow>,
-    },
+impl Step {
+    fn object(&self) -> &Py<PyAny> {
+        match self {
+            Self::Leaf(object)
+            | Self::List(object, _)
+            | Self::Tuple(object)
+            | Self::Dict(object, _)
+            | Self::Model(object) => object,
+        }
+    }
 }
 
 impl Shadow {
     /// Takes the shadow of a value, if it can have one.
     pub(super) fn of(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
-        Self::capture(value, 0)
+        let mut steps = Vec::with_capacity(USUAL_STEPS);
+        let is_complete = walk(&mut steps, value, 0)?;
+        Ok(is_complete.then(|| Self(steps.into_boxed_slice())))
     }
 
-    fn capture(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Option<Self>> {
-        if depth == MAX_DEPTH {
-            return Ok(None);
-        }
-        let parts = if is_leaf(value) {
-            Parts::None
-        } else if let Ok(list) = value.cast_exact::<PyList>() {
-            match capture_all(list.iter(), depth)? {
-                Some(items) => Parts::List(items),
-                None => return Ok(None),
-            }
-        } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            match capture_all(tuple.iter(), depth)? {
-                Some(items) => Parts::Tuple(items),
-                None => return Ok(None),
-            }
-        } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-            let mut items = Vec::with_capacity(dict.len());
-            let mut cursor = DictCursor::new(dict.clone());
-            while let Some((key, value)) = cursor.next() {
-                if !is_leaf(&key) {
-                    return Ok(None);
-                }
-                match Self::capture(&value, depth + 1)? {
-                    Some(shadow) => items.push((key.unbind(), shadow)),
-                    None => return Ok(None),
-                }
-            }
-            Parts::Dict(items.into_boxed_slice())
-        } else if is_plain_model(&value.get_type())? {
-            let py = value.py();
-            let fields = Self::capture(&instance_dict(value)?, depth + 1)?;
-            let extra = value.getattr(intern!(py, "__pydantic_extra__"))?;
-            match (fields, Self::capture(&extra, depth + 1)?) {
-                (Some(fields), Some(extra)) => Parts::Model {
-                    class: value.get_type().into_any().unbind(),
-                    fields: Box::new(fields),
-                    extra: Box::new(extra),
-                },
-                _ => return Ok(None),
-            }
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            object: value.clone().unbind(),
-            parts,
-        }))
-    }
-
-    /// The object that this is the shadow of.
-    pub(super) fn object(&self) -> &Py<PyAny> {
-        &self.object
+    /// The address of the object that this is the shadow of.
+    pub(super) fn address(&self) -> *mut ffi::PyObject {
+        self.0
+            .first()
+            .map_or(std::ptr::null_mut(), |step| step.object().as_ptr())
     }
 
     /// Whether `value` is the same object as then and holds the same as then.
     pub(super) fn holds(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        if !value.is(&self.object) {
-            return Ok(false);
-        }
-        let py = value.py();
-        match &self.parts {
-            Parts::None => Ok(true),
-            Parts::List(items) => {
-                let Ok(list) = value.cast_exact::<PyList>() else {
-                    return Ok(false);
-                };
-                if list.len() != items.len() {
-                    return Ok(false);
-                }
-                for (index, shadow) in items.iter().enumerate() {
-                    match list.get_item(index) {
-                        Ok(item) if shadow.holds(&item)? => {}
-                        _ => return Ok(false),
-                    }
-                }
-                Ok(true)
-            }
-            Parts::Tuple(items) => {
-                let Ok(tuple) = value.cast_exact::<PyTuple>() else {
-                    return Ok(false);
-                };
-                for (shadow, item) in items.iter().zip(tuple.iter_borrowed()) {
-                    if !shadow.holds(&item)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
-            Parts::Dict(items) => match value.cast_exact::<PyDict>() {
-                Ok(dict) => holds_items(items, dict),
-                Err(_) => Ok(false),
-            },
-            Parts::Model {
-                class,
-                fields,
-                extra,
-            } => {
-                if !value.get_type().is(class) {
-                    return Ok(false);
-                }
-                let dict = instance_dict(value)?;
-                Ok(fields.holds(&dict)?
-                    && extra.holds(&value.getattr(intern!(py, "__pydantic_extra__"))?)?)
-            }
-        }
+        retrace(&mut self.0.iter(), value)
     }
 
     /// How many objects it holds on to; for the memory budget.
     pub(super) fn size(&self) -> usize {
-        1 + match &self.parts {
-            Parts::None => 0,
-            Parts::List(items) | Parts::Tuple(items) => items.iter().map(Self::size).sum(),
-            Parts::Dict(items) => items.iter().map(|(_, shadow)| 1 + shadow.size()).sum(),
-            Parts::Model { fields, extra, .. } => fields.size() + extra.size(),
-        }
+        self.0.len()
     }
+}
+
+/// Append what a value consists of; false if something in it may change unnoticed.
+fn walk(steps: &mut Vec<Step>, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<bool> {
+    let object = || value.clone().unbind();
+    if is_leaf(value) {
+        steps.push(Step::Leaf(object()));
+        return Ok(true);
+    }
+    if depth == MAX_DEPTH {
+        return Ok(false);
+    }
+    if let Ok(dict) = value.cast_exact::<PyDict>() {
+        steps.push(Step::Dict(object(), dict.len()));
+        let mut cursor = DictCursor::new(dict.clone());
+        while let Some((key, value)) = cursor.next() {
+            if !is_leaf(&key) {
+                return Ok(false);
+            }
+            steps.push(Step::Leaf(key.unbind()));
+            if !walk(steps, &value, depth + 1)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        steps.push(Step::List(object(), list.len()));
+        for item in list {
+            if !walk(steps, &item, depth + 1)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        steps.push(Step::Tuple(object()));
+        for item in tuple.iter_borrowed() {
+            if !walk(steps, &item, depth + 1)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    let class = value.get_type();
+    if !is_plain_model(&class)? {
+        return Ok(false);
+    }
+    steps.push(Step::Model(object()));
+    steps.push(Step::Leaf(class.into_any().unbind()));
+    Ok(walk(steps, &instance_dict(value)?, depth + 1)?
+        && walk(steps, &extra_fields(value)?, depth + 1)?)
+}
+
+/// Whether the next steps are those of a walk over `value` now.
+fn retrace(steps: &mut Iter<'_, Step>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Some(step) = steps.next() else {
+        return Ok(false);
+    };
+    if !value.is(step.object()) {
+        return Ok(false);
+    }
+    match step {
+        Step::Leaf(_) => Ok(true),
+        Step::Dict(_, len) => match value.cast_exact::<PyDict>() {
+            Ok(dict) if dict.len() == *len => retrace_dict(steps, dict),
+            _ => Ok(false),
+        },
+        Step::List(_, len) => {
+            let Ok(list) = value.cast_exact::<PyList>() else {
+                return Ok(false);
+            };
+            if list.len() != *len {
+                return Ok(false);
+            }
+            for index in 0..*len {
+                match list.get_item(index) {
+                    Ok(item) if retrace(steps, &item)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
+        }
+        Step::Tuple(_) => {
+            let Ok(tuple) = value.cast_exact::<PyTuple>() else {
+                return Ok(false);
+            };
+            for item in tuple.iter_borrowed() {
+                if !retrace(steps, &item)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Step::Model(_) => Ok(retrace(steps, value.get_type().as_any())?
+            && retrace(steps, &instance_dict(value)?)?
+            && retrace(steps, &extra_fields(value)?)?),
+    }
+}
+
+/// Whether the next steps are those of a walk over the items of a dict of the right size.
+fn retrace_dict(steps: &mut Iter<'_, Step>, dict: &Bound<'_, PyDict>) -> PyResult<bool> {
+    let py = dict.py();
+    with_critical_section(dict, || {
+        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let mut position = 0;
+        // SAFETY: `dict` is a dict and alive, and PyDict_Next checks `position` against it.
+        while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) } != 0 {
+            match steps.next() {
+                Some(Step::Leaf(known)) if known.as_ptr() == key => {}
+                _ => return Ok(false),
+            }
+            if let Some(Step::Leaf(known)) = steps.as_slice().first() {
+                if known.as_ptr() != value {
+                    return Ok(false);
+                }
+                steps.next();
+                continue;
+            }
+            // SAFETY: the dict lends the reference, and it is taken before other code can run.
+            let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+            if !retrace(steps, &value)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
 }
 
 fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
@@ -172,46 +212,6 @@ fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
 }
 
-fn capture_all<'py>(
-    values: impl Iterator<Item = Bound<'py, PyAny>>,
-    depth: usize,
-) -> PyResult<Option<Box<[Shadow]>>> {
-    values
-        .map(|value| Shadow::capture(&value, depth + 1))
-        .collect()
-}
-
-/// Whether a dict holds exactly these items, in this order.
-fn holds_items(items: &[(Py<PyAny>, Shadow)], dict: &Bound<'_, PyDict>) -> PyResult<bool> {
-    if dict.len() != items.len() {
-        return Ok(false);
-    }
-    let py = dict.py();
-    with_critical_section(dict, || {
-        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        let mut position = 0;
-        for (known, shadow) in items {
-            // SAFETY: `dict` is a dict and alive, and PyDict_Next checks `position` against it.
-            // Nothing below runs other code than reading attributes of plain models, so the
-            // references it lends are good until they are compared or taken.
-            unsafe {
-                if ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) == 0
-                    || key != known.as_ptr()
-                    || value != shadow.object.as_ptr()
-                {
-                    return Ok(false);
-                }
-                if !matches!(shadow.parts, Parts::None)
-                    && !shadow.holds(&Bound::from_borrowed_ptr(py, value))?
-                {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    })
-}
-
 /// The `__dict__` of an instance, without looking the attribute up.
 fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     // SAFETY: `value` is a live object; the result is a new reference, or null with an error set.
@@ -221,4 +221,8 @@ fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> 
             ffi::PyObject_GenericGetDict(value.as_ptr(), std::ptr::null_mut()),
         )
     }
+}
+
+fn extra_fields<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    value.getattr(intern!(value.py(), "__pydantic_extra__"))
 }
