@@ -19,6 +19,9 @@ use super::scalars::{int, scalar};
 use super::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
 use super::write_tree::Tree;
 
+/// How classes that were met are written; for one call, or several in a row.
+pub type Plans<'py> = Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>;
+
 pub struct Encoder<'py, 'p> {
     pub py: Python<'py>,
     pub out: Vec<u8>,
@@ -28,7 +31,7 @@ pub struct Encoder<'py, 'p> {
     pub ext_depth: usize,
     pub policy: &'p Policy,
     /// How the classes met so far are written.
-    plans: Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>,
+    plans: Plans<'py>,
     /// Within a model that is written from its instance dict.
     pub in_model: bool,
     /// A value that is to be written next, before the innermost frame goes on.
@@ -56,16 +59,17 @@ const INITIAL_CAPACITY: usize = 1024;
 /// Encode `value`; see `swarmstate.dumps`.
 pub fn encode(value: &Bound<'_, PyAny>, policy: &Policy) -> PyResult<Vec<u8>> {
     let mut out = Vec::with_capacity(INITIAL_CAPACITY);
-    encode_into(&mut out, value, policy, 0)?;
+    encode_into(&mut out, value, policy, 0, &mut Plans::new())?;
     Ok(out)
 }
 
 /// Append `value` to `out`, as something that stands in `depth` containers.
-pub fn encode_into(
+pub fn encode_into<'py>(
     out: &mut Vec<u8>,
-    value: &Bound<'_, PyAny>,
+    value: &Bound<'py, PyAny>,
     policy: &Policy,
     depth: usize,
+    plans: &mut Plans<'py>,
 ) -> PyResult<()> {
     let mut encoder = Encoder {
         py: value.py(),
@@ -74,7 +78,7 @@ pub fn encode_into(
         depth,
         ext_depth: 0,
         policy,
-        plans: Vec::new(),
+        plans: std::mem::take(plans),
         in_model: false,
         pending: None,
     };
@@ -89,6 +93,7 @@ pub fn encode_into(
         encoder.run(value)?;
     }
     *out = encoder.out;
+    *plans = encoder.plans;
     Ok(())
 }
 

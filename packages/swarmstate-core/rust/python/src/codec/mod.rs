@@ -29,6 +29,7 @@ use pyo3::types::PyBytes;
 
 pub(crate) use cursor::DictCursor;
 pub(crate) use decode::Items;
+pub(crate) use encode::Plans;
 pub(crate) use error::{DecodeError, EncodeError};
 pub(crate) use models::is_plain_model;
 pub(crate) use wire::{write_array_header, write_map_header};
@@ -55,7 +56,7 @@ pub fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, Py
 /// Append a value as `swarmstate.dumps` encodes it.
 pub(crate) fn dumps_to_vec(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
     // One container more than it has itself: what it is sealed in.
-    encode::encode_into(out, value, &SAFE, 1)
+    encode::encode_into(out, value, &SAFE, 1, &mut Plans::new())
 }
 
 static SAFE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::safe);
@@ -198,13 +199,14 @@ impl Codec {
     ///
     /// # Errors
     /// `EncodeError` or `TypeNotAllowedError`; `out` is then to be thrown away.
-    pub fn encode_into(
+    pub(crate) fn encode_into<'py>(
         &self,
         out: &mut Vec<u8>,
-        value: &Bound<'_, PyAny>,
+        value: &Bound<'py, PyAny>,
         depth: usize,
+        plans: &mut Plans<'py>,
     ) -> PyResult<()> {
-        encode::encode_into(out, value, &self.policy, depth)
+        encode::encode_into(out, value, &self.policy, depth, plans)
     }
 
     /// Decode a list or dict and say where its items end; None if it is something else.

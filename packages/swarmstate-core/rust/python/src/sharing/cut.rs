@@ -15,8 +15,8 @@ use super::parts::{
     Body, Container, Cut, Entry, Item, Kind, Part, Pieces, Stored, entries, kind_of,
 };
 use super::prior::Prior;
-use super::shadow::Shadow;
-use crate::codec::Codec;
+use super::shadow::{Classes, Shadow};
+use crate::codec::{Codec, Plans};
 
 /// Values and runs of items up to this size are kept in the record itself.
 const INLINE_VALUE: usize = 2048;
@@ -47,6 +47,8 @@ pub(super) struct Cutter<'a, 'py> {
     pub(super) blobs: &'a Bound<'py, PyDict>,
     /// Whether blobs are referred to that were stored before.
     pub(super) relies: bool,
+    pub(super) plans: Plans<'py>,
+    pub(super) classes: Classes<'py>,
 }
 
 impl<'py> Cutter<'_, 'py> {
@@ -85,7 +87,7 @@ impl<'py> Cutter<'_, 'py> {
         // Taken before encoding: what changes in between is then seen as a change later. Small
         // values are cheaper to encode again than to recognize.
         let shadow = if was_large || value.is_instance_of::<PyString>() {
-            Shadow::of(value)?
+            Shadow::of(&mut self.classes, value)?
         } else {
             None
         };
@@ -100,7 +102,7 @@ impl<'py> Cutter<'_, 'py> {
             tag = "bytearray";
             data = bytes.to_vec();
         } else {
-            self.codec.encode_into(&mut data, value, 0)?;
+            self.encode(&mut data, value, 0)?;
             if data.len() > INLINE_VALUE
                 && let Some(kind) = kind_of(value)
                 && let Some(entries) = entries(value, kind)
@@ -133,7 +135,7 @@ impl<'py> Cutter<'_, 'py> {
             Ok(container) => container,
             // The path in the message begins at the item; that of the whole value says more.
             Err(error) => {
-                self.codec.encode_into(&mut Vec::new(), value, 0)?;
+                self.encode(&mut Vec::new(), value, 0)?;
                 return Err(error);
             }
         };
@@ -164,7 +166,7 @@ impl<'py> Cutter<'_, 'py> {
                 sources.push(Source::Kept(part));
             } else {
                 let nested = prior.take_nested(&entries[next]);
-                sources.push(self.encode(&entries[next], nested, &mut buffer, depth)?);
+                sources.push(self.source(&entries[next], nested, &mut buffer, depth)?);
                 next += 1;
             }
         }
@@ -208,8 +210,17 @@ impl<'py> Cutter<'_, 'py> {
         })
     }
 
-    /// Encode one item; a large container inside a dict is cut instead.
     fn encode(
+        &mut self,
+        out: &mut Vec<u8>,
+        value: &Bound<'py, PyAny>,
+        depth: usize,
+    ) -> PyResult<()> {
+        self.codec.encode_into(out, value, depth, &mut self.plans)
+    }
+
+    /// Encode one item; a large container inside a dict is cut instead.
+    fn source(
         &mut self,
         entry: &Entry<'py>,
         nested: Option<Container>,
@@ -218,16 +229,16 @@ impl<'py> Cutter<'_, 'py> {
     ) -> PyResult<Source> {
         let item = Item {
             key: entry.key.as_ref().map(|key| key.clone().unbind()),
-            shadow: Shadow::of(&entry.value)?,
+            shadow: Shadow::of(&mut self.classes, &entry.value)?,
         };
         let start = buffer.len();
         if let Some(key) = &entry.key {
-            self.codec.encode_into(buffer, key, depth + 1)?;
+            self.encode(buffer, key, depth + 1)?;
         }
         let head = buffer.len();
         let was_nested = nested.is_some();
         if !was_nested {
-            self.codec.encode_into(buffer, &entry.value, depth + 1)?;
+            self.encode(buffer, &entry.value, depth + 1)?;
         }
         if entry.key.is_some()
             && depth < MAX_NESTING
@@ -246,7 +257,7 @@ impl<'py> Cutter<'_, 'py> {
             });
         }
         if was_nested {
-            self.codec.encode_into(buffer, &entry.value, depth + 1)?;
+            self.encode(buffer, &entry.value, depth + 1)?;
         }
         Ok(Source::New {
             item,
@@ -286,7 +297,7 @@ impl<'py> Cutter<'_, 'py> {
 
     /// The items of neighbouring parts and their encoding; those of old parts are encoded again.
     fn merge(
-        &self,
+        &mut self,
         joining: &Joining<'_, 'py>,
         sources: impl Iterator<Item = Source>,
     ) -> PyResult<(Vec<Item>, Vec<u8>)> {
@@ -303,10 +314,9 @@ impl<'py> Cutter<'_, 'py> {
                     let at = first + items.len();
                     for entry in &joining.entries[at..at + part.items.len()] {
                         if let Some(key) = &entry.key {
-                            self.codec.encode_into(&mut data, key, joining.depth + 1)?;
+                            self.encode(&mut data, key, joining.depth + 1)?;
                         }
-                        self.codec
-                            .encode_into(&mut data, &entry.value, joining.depth + 1)?;
+                        self.encode(&mut data, &entry.value, joining.depth + 1)?;
                     }
                     items.extend(part.items);
                 }

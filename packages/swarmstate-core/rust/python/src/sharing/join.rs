@@ -6,7 +6,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySequence, PyString, Py
 use swarmstate_engine::BlobHash;
 
 use super::parts::{Cut, Item, Kind, Part, Stored};
-use super::shadow::Shadow;
+use super::shadow::{Classes, Shadow};
 use crate::codec::{Codec, Items};
 
 import_exception!(swarmstate.errors, CheckpointError);
@@ -17,13 +17,14 @@ struct Piece {
     blob: Option<BlobHash>,
 }
 
-/// Decode a value from its entry, and say how it was cut if that is to be remembered.
+/// Decode a value from its entry, and say how it was cut if that is to be remembered,
+/// which `classes` is there for.
 pub(super) fn join<'py>(
     codec: &Codec,
     name: &str,
     entry: &Bound<'py, PyAny>,
     blobs: &Bound<'py, PyDict>,
-    remember: bool,
+    classes: Option<&mut Classes<'py>>,
 ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
     let py = entry.py();
     let parts = entry.cast::<PySequence>()?.to_tuple()?;
@@ -53,17 +54,17 @@ pub(super) fn join<'py>(
             });
         }
     }
-    if !remember {
+    let Some(classes) = classes else {
         return Ok((decode(codec, tag, &data, py)?, None));
-    }
+    };
     if tag != "msgpack" || pieces.len() == 1 {
         let value = decode(codec, tag, &data, py)?;
-        let cut = Cut::of_whole(parts.unbind(), &value)?;
+        let cut = Cut::of_whole(parts.unbind(), Shadow::of(classes, &value)?);
         return Ok((value, Some(cut)));
     }
     match codec.decode_items(py, &data)? {
         Some(Items { value, ends }) => {
-            let cut = cut_of(&parts, &value, &ends, &pieces, &data)?;
+            let cut = cut_of(classes, &parts, &value, &ends, &pieces, &data)?;
             Ok((value, cut))
         }
         None => Ok((codec.decode(py, &data)?, None)),
@@ -115,6 +116,7 @@ fn decode<'py>(
 
 /// How a list or dict that was just decoded is cut, if items and pieces begin alike.
 fn cut_of<'py>(
+    classes: &mut Classes<'py>,
     entry: &Bound<'py, PyTuple>,
     value: &Bound<'py, PyAny>,
     ends: &[usize],
@@ -122,11 +124,11 @@ fn cut_of<'py>(
     data: &[u8],
 ) -> PyResult<Option<Cut>> {
     let (kind, items) = if let Ok(list) = value.cast_exact::<PyList>() {
-        let items = list.iter().map(|value| item(None, &value));
+        let items = list.iter().map(|value| item(classes, None, &value));
         (Kind::List, items.collect::<PyResult<Vec<_>>>()?)
     } else {
         let items = value.cast::<PyDict>()?.iter();
-        let items = items.map(|(key, value)| item(Some(key), &value));
+        let items = items.map(|(key, value)| item(classes, Some(key), &value));
         (Kind::Dict, items.collect::<PyResult<Vec<_>>>()?)
     };
     if items.len() != ends.len() {
@@ -178,9 +180,13 @@ fn header(data: &[u8]) -> usize {
     }
 }
 
-fn item(key: Option<Bound<'_, PyAny>>, value: &Bound<'_, PyAny>) -> PyResult<Item> {
+fn item<'py>(
+    classes: &mut Classes<'py>,
+    key: Option<Bound<'py, PyAny>>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Item> {
     Ok(Item {
         key: key.map(Bound::unbind),
-        shadow: Shadow::of(value)?,
+        shadow: Shadow::of(classes, value)?,
     })
 }

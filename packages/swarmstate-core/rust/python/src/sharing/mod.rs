@@ -17,9 +17,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use swarmstate_engine::BlobHash;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Plans};
 use cut::Cutter;
 use parts::Cut;
+use shadow::Classes;
 
 /// What an object that is remembered costs, about: itself and the references to it.
 const OBJECT_BYTES: usize = 96;
@@ -116,6 +117,8 @@ impl Sharing {
             codec,
             blobs: &blobs,
             relies: false,
+            plans: Plans::new(),
+            classes: Classes::default(),
         };
         for (name, value) in values.iter() {
             let text: String = name.extract()?;
@@ -171,9 +174,10 @@ impl Sharing {
     ) -> PyResult<Bound<'py, PyDict>> {
         let values = PyDict::new(py);
         let mut cuts = HashMap::new();
+        let mut classes = key.map(|_| Classes::default());
         for (name, entry) in entries.iter() {
             let text: String = name.extract()?;
-            let (value, cut) = join::join(codec, &text, &entry, blobs, key.is_some())?;
+            let (value, cut) = join::join(codec, &text, &entry, blobs, classes.as_mut())?;
             values.set_item(name, value)?;
             if let Some(cut) = cut {
                 cuts.insert(text, cut);

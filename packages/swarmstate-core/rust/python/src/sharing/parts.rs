@@ -70,12 +70,12 @@ impl Cut {
     }
 
     /// What is known of a value that was just read from one blob.
-    pub(super) fn of_whole(entry: Py<PyTuple>, value: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let body = Body::Whole {
-            shadow: Shadow::of(value)?,
-            in_blob: true,
-        };
-        Ok(Self { entry, body })
+    pub(super) fn of_whole(entry: Py<PyTuple>, shadow: Option<Shadow>) -> Self {
+        let in_blob = true;
+        Self {
+            entry,
+            body: Body::Whole { shadow, in_blob },
+        }
     }
 
     /// How many objects it holds on to.

@@ -12,12 +12,27 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
 use crate::codec::{DictCursor, is_plain_model};
 
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
+
+/// Whether classes that were met are plain models; finding out takes a few look-ups.
+#[derive(Default)]
+pub(super) struct Classes<'py>(Vec<(Bound<'py, PyType>, bool)>);
+
+impl<'py> Classes<'py> {
+    fn is_plain_model(&mut self, class: &Bound<'py, PyType>) -> PyResult<bool> {
+        if let Some((_, is_plain)) = self.0.iter().find(|(known, _)| known.is(class)) {
+            return Ok(*is_plain);
+        }
+        let is_plain = is_plain_model(class)?;
+        self.0.push((class.clone(), is_plain));
+        Ok(is_plain)
+    }
+}
 
 /// Steps that most values take no more than.
 const USUAL_STEPS: usize = 64;
@@ -52,9 +67,12 @@ impl Step {
 
 impl Shadow {
     /// Takes the shadow of a value, if it can have one.
-    pub(super) fn of(value: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+    pub(super) fn of<'py>(
+        classes: &mut Classes<'py>,
+        value: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Self>> {
         let mut steps = Vec::with_capacity(USUAL_STEPS);
-        let is_complete = walk(&mut steps, value, 0)?;
+        let is_complete = walk(classes, &mut steps, value, 0)?;
         Ok(is_complete.then(|| Self(steps.into_boxed_slice())))
     }
 
@@ -77,7 +95,12 @@ impl Shadow {
 }
 
 /// Append what a value consists of; false if something in it may change unnoticed.
-fn walk(steps: &mut Vec<Step>, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<bool> {
+fn walk<'py>(
+    classes: &mut Classes<'py>,
+    steps: &mut Vec<Step>,
+    value: &Bound<'py, PyAny>,
+    depth: usize,
+) -> PyResult<bool> {
     let object = || value.clone().unbind();
     if is_leaf(value) {
         steps.push(Step::Leaf(object()));
@@ -94,7 +117,7 @@ fn walk(steps: &mut Vec<Step>, value: &Bound<'_, PyAny>, depth: usize) -> PyResu
                 return Ok(false);
             }
             steps.push(Step::Leaf(key.unbind()));
-            if !walk(steps, &value, depth + 1)? {
+            if !walk(classes, steps, &value, depth + 1)? {
                 return Ok(false);
             }
         }
@@ -103,7 +126,7 @@ fn walk(steps: &mut Vec<Step>, value: &Bound<'_, PyAny>, depth: usize) -> PyResu
     if let Ok(list) = value.cast_exact::<PyList>() {
         steps.push(Step::List(object(), list.len()));
         for item in list {
-            if !walk(steps, &item, depth + 1)? {
+            if !walk(classes, steps, &item, depth + 1)? {
                 return Ok(false);
             }
         }
@@ -112,20 +135,20 @@ fn walk(steps: &mut Vec<Step>, value: &Bound<'_, PyAny>, depth: usize) -> PyResu
     if let Ok(tuple) = value.cast_exact::<PyTuple>() {
         steps.push(Step::Tuple(object()));
         for item in tuple.iter_borrowed() {
-            if !walk(steps, &item, depth + 1)? {
+            if !walk(classes, steps, &item, depth + 1)? {
                 return Ok(false);
             }
         }
         return Ok(true);
     }
     let class = value.get_type();
-    if !is_plain_model(&class)? {
+    if !classes.is_plain_model(&class)? {
         return Ok(false);
     }
     steps.push(Step::Model(object()));
     steps.push(Step::Leaf(class.into_any().unbind()));
-    Ok(walk(steps, &instance_dict(value)?, depth + 1)?
-        && walk(steps, &extra_fields(value)?, depth + 1)?)
+    Ok(walk(classes, steps, &instance_dict(value)?, depth + 1)?
+        && walk(classes, steps, &extra_fields(value)?, depth + 1)?)
 }
 
 /// Whether the next steps are those of a walk over `value` now.
