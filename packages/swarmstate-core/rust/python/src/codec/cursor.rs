@@ -1,9 +1,10 @@
-//! Iteration over a dict that hooks or other threads may change meanwhile.
+//! Iteration over dicts and lists that hooks or other threads may change meanwhile.
 
+use pyo3::Borrowed;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 /// A position in a dict; a change of its size ends the iteration early or late, which the caller
 /// notices by counting.
@@ -28,22 +29,55 @@ impl<'py> DictCursor<'py> {
     /// The next item, in the order of the dict itself.
     #[inline]
     pub fn next(&mut self) -> Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        self.with_next(|key, value| (key.clone(), value.clone()))
+    }
+
+    /// Look at the next item without taking references to it.
+    ///
+    /// `look` must run no Python code, nor wait for anything: then nothing can change the dict.
+    #[inline]
+    pub fn with_next<T>(
+        &mut self,
+        look: impl FnOnce(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> T,
+    ) -> Option<T> {
         let Self { dict, pos } = self;
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         with_critical_section(dict, || {
+            let py = dict.py();
             // SAFETY: `dict` is a dict and stays alive; PyDict_Next checks `pos` against the dict
-            // as it is now. The references it lends are taken before anything can change it: the
-            // critical section, or the GIL, is held.
+            // as it is now. The references it lends live as long as nothing changes the dict,
+            // which the critical section, or the GIL, keeps so during `look`.
             unsafe {
                 if ffi::PyDict_Next(dict.as_ptr(), pos, &mut key, &mut value) == 0 {
                     return None;
                 }
-                let py = dict.py();
-                Some((
-                    Bound::from_borrowed_ptr(py, key),
-                    Bound::from_borrowed_ptr(py, value),
-                ))
+                let (key, value) = (Borrowed::from_ptr(py, key), Borrowed::from_ptr(py, value));
+                Some(look(&key, &value))
             }
         })
     }
+}
+
+/// Look at an item of a list without taking a reference to it; None if the list is not as long.
+///
+/// `look` is bound as in [`DictCursor::with_next`].
+#[inline]
+pub fn with_item<'py, T>(
+    list: &Bound<'py, PyList>,
+    index: usize,
+    look: impl FnOnce(&Bound<'py, PyAny>) -> T,
+) -> Option<T> {
+    with_critical_section(list, || {
+        // SAFETY: the call checks the index, and returns NULL with an exception set if there is no
+        // such item. Nothing changes the list during `look`: the critical section, or the GIL, is
+        // held.
+        unsafe {
+            let item = ffi::PyList_GetItem(list.as_ptr(), index.cast_signed());
+            if item.is_null() {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            Some(look(&Borrowed::from_ptr(list.py(), item)))
+        }
+    })
 }

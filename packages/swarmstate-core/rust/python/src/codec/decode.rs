@@ -15,7 +15,7 @@ use super::guard::Entry;
 use super::keys;
 use super::models::Plan;
 use super::policy::Policy;
-use super::read::{Reader, Token, utf8};
+use super::read::{Reader, Token};
 use super::read_tree::ROOM;
 use super::wire::{MAX_DEPTH, MAX_EXT_DEPTH, ext};
 
@@ -113,7 +113,7 @@ pub fn decode_items<'py>(
                 let Token::Str(key) = decoder.reader.token()? else {
                     return Ok(None);
                 };
-                dict.set_item(keys::key(py, utf8(key, start)?), decoder.run(0)?)?;
+                dict.set_item(keys::key(py, key, start)?, decoder.run(0)?)?;
                 ends.push(decoder.reader.pos);
             }
             dict.into_any()
@@ -201,7 +201,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             Token::Str(bytes)
                 if matches!(self.frames.last(), Some(Frame::Map { key: None, .. })) =>
             {
-                Ok(Some(keys::key(self.py, utf8(bytes, start)?).into_any()))
+                Ok(Some(keys::key(self.py, bytes, start)?.into_any()))
             }
             Token::Array(len) => self.open_array(start, len),
             Token::Map(len) => self.open_map(start, len),

@@ -3,11 +3,11 @@
 //! Nothing is read twice: what needs frames gets them where it begins.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList};
 
 use super::decode::{Decoder, Frame, Use};
 use super::keys;
-use super::read::{Token, utf8};
+use super::read::Token;
 
 /// Levels of containers that are read by recursion.
 pub const ROOM: usize = 32;
@@ -36,7 +36,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
     pub fn scalar(&self, token: Token<'a>, start: usize) -> PyResult<Bound<'py, PyAny>> {
         let py = self.py;
         Ok(match token {
-            Token::Str(bytes) => PyString::new(py, utf8(bytes, start)?).into_any(),
+            Token::Str(bytes) => keys::string(py, bytes, start)?.into_any(),
             Token::Bool(truth) => PyBool::new(py, truth).to_owned().into_any(),
             Token::Uint(number) => number.into_pyobject(py)?.into_any(),
             Token::Int(number) => number.into_pyobject(py)?.into_any(),
@@ -103,7 +103,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         for done in 0..len {
             let at = self.reader.pos;
             let key = match self.reader.token()? {
-                Token::Str(text) => keys::key(self.py, utf8(text, at)?).into_any(),
+                Token::Str(text) => keys::key(self.py, text, at)?.into_any(),
                 Token::Array(_) | Token::Map(_) | Token::Ext(..) => {
                     if self.in_model {
                         return Ok(None);

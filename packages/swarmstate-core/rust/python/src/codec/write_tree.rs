@@ -5,9 +5,9 @@
 //! the general path, which knows where it is.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 
-use super::cursor::DictCursor;
+use super::cursor::{DictCursor, with_item};
 use super::encode::Encoder;
 use super::frame::{Frame, Map};
 use super::scalars::scalar;
@@ -21,10 +21,56 @@ pub enum Tree<'py> {
     Open(Option<Bound<'py, PyAny>>),
 }
 
+/// What became of an item of a dict.
+enum Item<'py> {
+    Written,
+    /// Its key is written, its value is no scalar.
+    Unwritten(Bound<'py, PyAny>, Bound<'py, PyAny>),
+    /// The general path knows what to do: the key is no scalar, say, or there are more items
+    /// than there were.
+    Strange,
+}
+
+/// What became of a value of which no reference is held.
+pub enum Lent<'py> {
+    Written,
+    /// It is no scalar.
+    Larger(Bound<'py, PyAny>),
+    /// It is a scalar that only the general path can write or refuse. Trying to may have run
+    /// the garbage collector, and so anything: the value is not to be touched again.
+    Refused,
+}
+
+/// Write a scalar of which no reference is held.
+#[inline]
+pub fn lent<'py>(out: &mut Vec<u8>, value: &Bound<'py, PyAny>) -> Lent<'py> {
+    let may_be_refused =
+        value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>();
+    match scalar(out, value) {
+        Ok(true) => Lent::Written,
+        Ok(false) if !may_be_refused => Lent::Larger(value.clone()),
+        _ => Lent::Refused,
+    }
+}
+
+/// Write a scalar; false if it is none, or one that only the general path can write or refuse.
+#[inline]
+fn plain(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> bool {
+    scalar(out, value).unwrap_or(false)
+}
+
+#[inline]
+fn plain_key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>) -> bool {
+    match key.cast_exact::<PyString>().map(|key| key.to_str()) {
+        Ok(Ok(text)) => wire::write_str(out, text),
+        _ => plain(out, key),
+    }
+}
+
 impl<'py> Encoder<'py, '_> {
     /// Write a value as far as it is plain; `room` bounds the recursion.
     pub fn tree(&mut self, value: &Bound<'py, PyAny>, room: usize) -> PyResult<Tree<'py>> {
-        if scalar(&mut self.out, value).unwrap_or(false) {
+        if plain(&mut self.out, value) {
             return Ok(Tree::Whole);
         }
         self.branch(value, room)
@@ -60,11 +106,18 @@ impl<'py> Encoder<'py, '_> {
         let mut cursor = DictCursor::new(dict.clone());
         loop {
             let before = cursor.pos;
-            let item = cursor.next();
-            if item.is_none() && left == 0 {
-                self.depth -= 1;
-                return Ok(Tree::Whole);
-            }
+            let out = &mut self.out;
+            let end = out.len();
+            let item = cursor.with_next(|key, value| {
+                if left == 0 || !plain_key(out, key) {
+                    return Item::Strange;
+                }
+                match lent(out, value) {
+                    Lent::Written => Item::Written,
+                    Lent::Larger(value) => Item::Unwritten(key.clone(), value),
+                    Lent::Refused => Item::Strange,
+                }
+            });
             let open = |cursor, left, key| {
                 Frame::Map(Map {
                     cursor,
@@ -75,29 +128,25 @@ impl<'py> Encoder<'py, '_> {
                 })
             };
             match item {
-                Some((key, value)) if left > 0 && self.plain_key(&key) => {
+                Some(Item::Written) => left -= 1,
+                Some(Item::Unwritten(key, value)) => {
                     left -= 1;
-                    if scalar(&mut self.out, &value).unwrap_or(false) {
-                        continue;
-                    }
                     if let Tree::Open(pending) = self.branch(&value, room)? {
                         self.frames.push(open(cursor, left, Some(key)));
                         return Ok(Tree::Open(pending));
                     }
                 }
-                _ => {
+                None if left == 0 => {
+                    self.depth -= 1;
+                    return Ok(Tree::Whole);
+                }
+                Some(Item::Strange) | None => {
                     cursor.pos = before;
+                    self.out.truncate(end);
                     self.frames.push(open(cursor, left, None));
                     return Ok(Tree::Open(None));
                 }
             }
-        }
-    }
-
-    fn plain_key(&mut self, key: &Bound<'py, PyAny>) -> bool {
-        match key.cast_exact::<PyString>().map(|key| key.to_str()) {
-            Ok(Ok(text)) => wire::write_str(&mut self.out, text),
-            _ => scalar(&mut self.out, key).unwrap_or(false),
         }
     }
 
@@ -109,13 +158,17 @@ impl<'py> Encoder<'py, '_> {
         self.depth += 1;
         let mut next = 0;
         let mut pending = None;
-        while let Ok(item) = list.get_item(next)
-            && next < len
-        {
+        while next < len {
+            let out = &mut self.out;
+            let item = match with_item(list, next, |item| lent(out, item)) {
+                Some(Lent::Written) => {
+                    next += 1;
+                    continue;
+                }
+                Some(Lent::Larger(item)) => item,
+                Some(Lent::Refused) | None => break,
+            };
             next += 1;
-            if scalar(&mut self.out, &item).unwrap_or(false) {
-                continue;
-            }
             if let Tree::Open(unwritten) = self.branch(&item, room)? {
                 pending = Some(unwritten);
                 break;

@@ -6,11 +6,11 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 use super::Plan;
 use super::shape::{Entries, Entry, Shape};
-use crate::codec::cursor::DictCursor;
+use crate::codec::cursor::{DictCursor, with_item};
 use crate::codec::encode::{Encoder, ROOM, fits};
 use crate::codec::scalars::scalar;
 use crate::codec::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
-use crate::codec::write_tree::Tree;
+use crate::codec::write_tree::{Lent, Tree, lent};
 
 impl<'py> Encoder<'py, '_> {
     /// Write a model as `model_dump` would have it; false, with nothing written, if that takes
@@ -56,13 +56,27 @@ impl<'py> Encoder<'py, '_> {
         self.depth += 1;
         let mut cursor = DictCursor::new(fields);
         let mut count = 0;
-        while let Some((key, value)) = cursor.next() {
-            let Some(index) = field_index(&plan.fields, &key, count) else {
-                return Ok(false);
-            };
-            self.out.extend_from_slice(&plan.keys[index]);
-            if !self.shaped(&plan.fields.fields[index].shape, &value, ROOM)? {
-                return Ok(false);
+        loop {
+            let out = &mut self.out;
+            let item = cursor.with_next(|key, value| {
+                let index = field_index(&plan.fields, key, count)?;
+                out.extend_from_slice(&plan.keys[index]);
+                let shape = &plan.fields.fields[index].shape;
+                match lent_shaped(shape, out, value) {
+                    Lent::Written => Some(None),
+                    Lent::Larger(value) => Some(Some((shape, value))),
+                    Lent::Refused => None,
+                }
+            });
+            match item {
+                Some(Some(None)) => {}
+                Some(Some(Some((shape, value)))) => {
+                    if !self.shaped(shape, &value, ROOM)? {
+                        return Ok(false);
+                    }
+                }
+                Some(None) => return Ok(false),
+                None => break,
             }
             count += 1;
         }
@@ -103,14 +117,7 @@ impl<'py> Encoder<'py, '_> {
     /// Write a value that is of a shape; false if it isn't. `room` bounds native recursion.
     fn shaped(&mut self, shape: &Shape, value: &Bound<'py, PyAny>, room: usize) -> PyResult<bool> {
         let fit = match shape {
-            Shape::Never => false,
             Shape::Any => return Ok(matches!(self.tree(value, room)?, Tree::Whole)),
-            Shape::None => value.is_none(),
-            Shape::Bool => value.is_exact_instance_of::<PyBool>(),
-            Shape::Int => value.is_exact_instance_of::<PyInt>(),
-            Shape::Float => value.is_exact_instance_of::<PyFloat>(),
-            Shape::Str => value.is_exact_instance_of::<PyString>(),
-            Shape::Bytes => value.is_exact_instance_of::<PyBytes>(),
             Shape::Literal(expected) => match value.cast_exact::<PyString>() {
                 Ok(text) => text
                     .to_str()
@@ -141,6 +148,7 @@ impl<'py> Encoder<'py, '_> {
                 return Ok(false);
             }
             Shape::TypedDict(entries) => return self.typed_dict(entries, value, room),
+            _ => fits_scalar(shape, value) == Some(true),
         };
         Ok(fit && scalar(&mut self.out, value)?)
     }
@@ -163,11 +171,15 @@ impl<'py> Encoder<'py, '_> {
         fits(wire::write_array_header(&mut self.out, len))?;
         self.depth += 1;
         for index in 0..len {
-            let Ok(item) = list.get_item(index) else {
-                return Ok(false);
-            };
-            if !self.shaped(items, &item, room - 1)? {
-                return Ok(false);
+            let out = &mut self.out;
+            match with_item(list, index, |item| lent_shaped(items, out, item)) {
+                Some(Lent::Written) => {}
+                Some(Lent::Larger(item)) => {
+                    if !self.shaped(items, &item, room - 1)? {
+                        return Ok(false);
+                    }
+                }
+                Some(Lent::Refused) | None => return Ok(false),
             }
         }
         self.depth -= 1;
@@ -189,14 +201,24 @@ impl<'py> Encoder<'py, '_> {
         self.depth += 1;
         let mut cursor = DictCursor::new(dict.clone());
         let mut count = 0;
-        while let Some((key, value)) = cursor.next() {
-            // Tuples as keys have rules of their own.
-            let written = match keys {
-                Shape::Any => scalar(&mut self.out, &key)?,
-                _ => self.shaped(keys, &key, 0)?,
-            };
-            if !written || !self.shaped(values, &value, room - 1)? {
-                return Ok(false);
+        loop {
+            let out = &mut self.out;
+            let item = cursor.with_next(|key, value| {
+                // Tuples as keys have rules of their own.
+                match lent_shaped(keys, out, key) {
+                    Lent::Written => lent_shaped(values, out, value),
+                    Lent::Larger(_) | Lent::Refused => Lent::Refused,
+                }
+            });
+            match item {
+                Some(Lent::Written) => {}
+                Some(Lent::Larger(value)) => {
+                    if !self.shaped(values, &value, room - 1)? {
+                        return Ok(false);
+                    }
+                }
+                Some(Lent::Refused) => return Ok(false),
+                None => break,
             }
             count += 1;
         }
@@ -244,6 +266,38 @@ impl<'py> Encoder<'py, '_> {
         self.depth -= 1;
         let needed = entries.fields.iter().filter(|field| field.required).count();
         Ok(count == len && required == needed)
+    }
+}
+
+/// Write a scalar of which no reference is held, if it is of a shape.
+#[inline]
+fn lent_shaped<'py>(shape: &Shape, out: &mut Vec<u8>, value: &Bound<'py, PyAny>) -> Lent<'py> {
+    match fits_scalar(shape, value) {
+        Some(true) => lent(out, value),
+        Some(false) => Lent::Refused,
+        None => Lent::Larger(value.clone()),
+    }
+}
+
+/// Whether a scalar is of a shape; None if that is not for scalars alone to say.
+#[inline]
+fn fits_scalar(shape: &Shape, value: &Bound<'_, PyAny>) -> Option<bool> {
+    match shape {
+        Shape::Never => Some(false),
+        Shape::Any => Some(true),
+        Shape::None => Some(value.is_none()),
+        Shape::Bool => Some(value.is_exact_instance_of::<PyBool>()),
+        Shape::Int => Some(value.is_exact_instance_of::<PyInt>()),
+        Shape::Float => Some(value.is_exact_instance_of::<PyFloat>()),
+        Shape::Str => Some(value.is_exact_instance_of::<PyString>()),
+        Shape::Bytes => Some(value.is_exact_instance_of::<PyBytes>()),
+        Shape::Nullable(_) if value.is_none() => Some(true),
+        Shape::Nullable(inner) => fits_scalar(inner, value),
+        Shape::Union(choices) => choices
+            .iter()
+            .any(|choice| fits_scalar(choice, value) == Some(true))
+            .then_some(true),
+        Shape::Literal(_) | Shape::List(_) | Shape::Dict { .. } | Shape::TypedDict(_) => None,
     }
 }
 

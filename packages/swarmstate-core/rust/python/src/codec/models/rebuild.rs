@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyList, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyList, PySet, PyTuple, PyType};
 
 use super::reviewed::Rule;
 use super::shape::{Entries, Shape};
@@ -12,7 +12,7 @@ use super::slots::Slots;
 use crate::codec::build::{Head, find};
 use crate::codec::decode::Decoder;
 use crate::codec::keys;
-use crate::codec::read::{Token, utf8};
+use crate::codec::read::Token;
 
 /// How instances of one class are made from all of their fields.
 pub struct Rebuild {
@@ -194,15 +194,12 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         py: Python<'py>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(match (shape, token) {
-            (Shape::Str, Token::Str(text)) => {
-                Some(PyString::new(py, utf8(text, start)?).into_any())
-            }
+            (Shape::Str, Token::Str(text)) => Some(keys::string(py, text, start)?.into_any()),
             (Shape::Literal(expected), Token::Str(text)) => {
-                let text = utf8(text, start)?;
-                expected
-                    .iter()
-                    .any(|choice| choice == text)
-                    .then(|| keys::key(py, text).into_any())
+                if !expected.iter().any(|choice| choice.as_bytes() == text) {
+                    return Ok(None);
+                }
+                Some(keys::key(py, text, start)?.into_any())
             }
             (Shape::None | Shape::Nullable(_), Token::Nil) => Some(py.None().into_bound(py)),
             (Shape::Nullable(inner), token) => return self.token_shaped(inner, token, start, py),
@@ -267,7 +264,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
             let at = self.reader.pos;
             let key = match (key_shape, self.reader.token()?) {
                 (Shape::Any | Shape::Str, Token::Str(text)) => {
-                    keys::key(self.py, utf8(text, at)?).into_any()
+                    keys::key(self.py, text, at)?.into_any()
                 }
                 (Shape::Any, Token::Nil | Token::Bool(_) | Token::Int(_) | Token::Uint(_)) => {
                     self.reader.pos = at;
@@ -323,7 +320,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
                 _ => return Ok(None),
             };
             match value {
-                Some(value) => dict.set_item(keys::key(self.py, name), value)?,
+                Some(value) => dict.set_item(keys::key(self.py, name.as_bytes(), start)?, value)?,
                 None => return Ok(None),
             }
         }
