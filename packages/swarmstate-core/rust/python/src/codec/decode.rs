@@ -79,52 +79,7 @@ pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bo
     Ok(value)
 }
 
-/// A list or dict, and where each of its items (keys with their values) ends in the data.
-pub struct Items<'py> {
-    pub value: Bound<'py, PyAny>,
-    pub ends: Vec<usize>,
-}
-
-/// Decode `data` as `decode` does and say where its items end, if it is a list
-/// or a map whose keys are strings.
-pub fn decode_items<'py>(
-    py: Python<'py>,
-    data: &[u8],
-    policy: &Policy,
-) -> PyResult<Option<Items<'py>>> {
-    let _entry = enter()?;
-    let mut decoder = Decoder::new(py, data, policy);
-    let mut ends = Vec::new();
-    let value = match decoder.reader.token()? {
-        Token::Array(len) => {
-            decoder.open(0)?;
-            let mut items = Vec::with_capacity(len);
-            for _ in 0..len {
-                items.push(decoder.run(0)?);
-                ends.push(decoder.reader.pos);
-            }
-            PyList::new(py, items)?.into_any()
-        }
-        Token::Map(len) => {
-            decoder.open(0)?;
-            let dict = PyDict::new(py);
-            for _ in 0..len {
-                let start = decoder.reader.pos;
-                let Token::Str(key) = decoder.reader.token()? else {
-                    return Ok(None);
-                };
-                dict.set_item(keys::key(py, key, start)?, decoder.run(0)?)?;
-                ends.push(decoder.reader.pos);
-            }
-            dict.into_any()
-        }
-        _ => return Ok(None),
-    };
-    decoder.finish()?;
-    Ok(Some(Items { value, ends }))
-}
-
-fn enter() -> PyResult<Entry> {
+pub(super) fn enter() -> PyResult<Entry> {
     Entry::new().ok_or_else(|| {
         DecodeError::new_err(
             "the codec was called again from its own hooks too many times; \
@@ -134,7 +89,7 @@ fn enter() -> PyResult<Entry> {
 }
 
 impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
-    fn new(py: Python<'py>, data: &'a [u8], policy: &'p Policy) -> Self {
+    pub(super) fn new(py: Python<'py>, data: &'a [u8], policy: &'p Policy) -> Self {
         Self {
             py,
             reader: Reader::new(data),
@@ -150,7 +105,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
     }
 
     /// Check that nothing follows the value.
-    fn finish(&self) -> PyResult<()> {
+    pub(super) fn finish(&self) -> PyResult<()> {
         let Reader { pos, limit, .. } = self.reader;
         if pos != limit {
             return Err(damaged(

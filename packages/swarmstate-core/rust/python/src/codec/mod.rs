@@ -11,6 +11,7 @@ mod error;
 mod foreign;
 mod frame;
 mod guard;
+mod items;
 mod keys;
 mod models;
 mod numpy;
@@ -28,9 +29,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 pub(crate) use cursor::DictCursor;
-pub(crate) use decode::Items;
 pub(crate) use encode::Plans;
 pub(crate) use error::{DecodeError, EncodeError};
+pub(crate) use items::Items;
 pub(crate) use models::is_plain_model;
 pub(crate) use wire::{write_array_header, write_map_header};
 
@@ -218,7 +219,7 @@ impl Codec {
         py: Python<'py>,
         data: &[u8],
     ) -> PyResult<Option<Items<'py>>> {
-        decode::decode_items(py, data, &self.policy)
+        items::decode_items(py, data, &self.policy)
     }
 
     /// Decode one value under this codec's rule.
