@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::failure::failure;
@@ -55,6 +56,9 @@ fn open(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<C
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    // Plans that do not depend on parameters: SQLite would compile a cached statement again
+    // whenever it gets another LIMIT, which takes longer than to run it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_handler(Some(patience(timeout)))?;
     Ok(connection)
 }
