@@ -3,10 +3,11 @@
 //! The encoder keeps its own stack of open containers, so nesting costs heap and never native
 //! stack. Everything it writes into is one buffer: an ext's payload follows room for its header.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 
 use super::cursor::DictCursor;
 use super::error::{EncodeError, class_name, is_ordinary};
@@ -61,6 +62,27 @@ pub fn encode(value: &Bound<'_, PyAny>, policy: &Policy) -> PyResult<Vec<u8>> {
     let mut out = Vec::with_capacity(INITIAL_CAPACITY);
     encode_into(&mut out, value, policy, 0, &mut Plans::new())?;
     Ok(out)
+}
+
+thread_local! {
+    /// The buffer of the last call on this thread, unless it grew large.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Encode `value` by way of a buffer that is used again and again.
+pub fn encode_to_bytes<'py>(
+    value: &Bound<'py, PyAny>,
+    policy: &Policy,
+) -> PyResult<Bound<'py, PyBytes>> {
+    const MAX_KEPT: usize = 1 << 20;
+    let mut out = BUFFER.take();
+    out.clear();
+    encode_into(&mut out, value, policy, 0, &mut Plans::new())?;
+    let bytes = PyBytes::new(value.py(), &out);
+    if out.capacity() <= MAX_KEPT {
+        BUFFER.set(out);
+    }
+    Ok(bytes)
 }
 
 /// Append `value` to `out`, as something that stands in `depth` containers.

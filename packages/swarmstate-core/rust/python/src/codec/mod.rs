@@ -73,7 +73,7 @@ static SAFE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::safe
 #[pyfunction]
 #[pyo3(signature = (obj, /))]
 pub fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(PyBytes::new(obj.py(), &encode::encode(obj, &SAFE)?))
+    encode::encode_to_bytes(obj, &SAFE)
 }
 
 /// Decode what `dumps` or LangGraph's serializer wrote.
@@ -177,7 +177,7 @@ impl Codec {
     ///     TypeNotAllowedError: It holds an object of a class that is not allowed.
     #[pyo3(signature = (obj, /))]
     fn dumps<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(obj.py(), &self.encode(obj)?))
+        encode::encode_to_bytes(obj, &self.policy)
     }
 
     /// Decode one whole value, as `swarmstate.loads` with this codec's `allow`.

@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     /// Read a container's length; each item takes at least `least` bytes.
     fn items(&self, len: usize, least: usize, what: &str) -> PyResult<usize> {
         let left = self.limit - self.pos;
-        if len > left / least {
+        if len.saturating_mul(least) > left {
             return Err(damaged(
                 self.pos,
                 format_args!("expected {what} of {len} items, found {left} bytes"),
@@ -117,6 +117,19 @@ impl<'a> Reader<'a> {
             ));
         }
         Ok(Token::Ext(code as i8, len))
+    }
+
+    /// Read a string of less than 32 bytes, the commonest token; None if another is next.
+    #[inline]
+    pub fn short(&mut self) -> Option<&'a [u8]> {
+        let rest = &self.data[self.pos..self.limit];
+        let (marker, rest) = rest.split_first()?;
+        if marker & 0xe0 != 0xa0 {
+            return None;
+        }
+        let text = rest.get(..usize::from(marker & 0x1f))?;
+        self.pos += 1 + text.len();
+        Some(text)
     }
 
     /// Read one token: a whole scalar, or the header of a container or ext.

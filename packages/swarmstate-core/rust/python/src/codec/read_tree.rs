@@ -16,6 +16,9 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
     /// Read a value that stands for itself; None, within a model only, if it isn't plain.
     pub fn tree(&mut self) -> PyResult<Option<Bound<'py, PyAny>>> {
         let start = self.reader.pos;
+        if let Some(text) = self.reader.short() {
+            return Ok(Some(keys::string(self.py, text, start)?.into_any()));
+        }
         match self.reader.token()? {
             Token::Array(len) => self.tree_array(start, len),
             Token::Map(len) => self.tree_map(start, len),
@@ -102,6 +105,14 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         }
         for done in 0..len {
             let at = self.reader.pos;
+            if let Some(text) = self.reader.short() {
+                let key = keys::key(self.py, text, at)?;
+                match self.tree()? {
+                    Some(value) => dict.set_item(key, value)?,
+                    None => return Ok(None),
+                }
+                continue;
+            }
             let key = match self.reader.token()? {
                 Token::Str(text) => keys::key(self.py, text, at)?.into_any(),
                 Token::Array(_) | Token::Map(_) | Token::Ext(..) => {

@@ -159,10 +159,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         self.depth = 2;
         let dict = PyDict::new(self.py);
         for field in &rebuild.fields.fields {
-            let Token::Str(name) = self.reader.token()? else {
-                return Ok(None);
-            };
-            if name != field.name.as_bytes() {
+            if self.reader.text("the name of a field")? != field.name {
                 return Ok(None);
             }
             let Some(value) = self.shaped(&field.shape)? else {
