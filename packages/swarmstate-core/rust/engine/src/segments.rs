@@ -18,13 +18,31 @@ pub struct Segment {
     pub bytes: usize,
 }
 
-/// So many segments of one level make one of the next: an item of a list of N
-/// items is rewritten about log32(N) times.
-const FAN_OUT: usize = 32;
+/// How many neighbours become one segment, by how many items they have.
+///
+/// An item is rewritten once for each level below its segment's. The largest
+/// segments stay at about 256 items: a list that is trimmed at its beginning
+/// rewrites the segment that lost an item, and it must not be half the list.
+const LEVELS: [Level; 2] = [
+    Level {
+        items: 1..32,
+        fan_out: 32,
+    },
+    Level {
+        items: 32..256,
+        fan_out: 8,
+    },
+];
+
+/// Segments of so many items, of which `fan_out` neighbours are merged.
+struct Level {
+    items: Range<usize>,
+    fan_out: usize,
+}
 
 /// No merge makes a segment larger than this, so that a rewrite stays cheap. A
 /// single item that is larger, an image say, stands alone for ever.
-const LIST_SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+const LIST_SEGMENT_BYTES: usize = 1024 * 1024;
 
 /// What a reference to a segment costs in the record of a checkpoint, in bytes.
 const REFERENCE_BYTES: usize = 16;
@@ -34,9 +52,8 @@ const DICT_SEGMENT_BYTES: usize = 512;
 
 /// Returns which runs of a list's segments become one segment each.
 ///
-/// Lists grow at the end, so this is a logarithmic method: a segment's level is
-/// the logarithm of its item count, and thirty-two neighbours of one level, or of
-/// lower ones to their right, become one of the next level.
+/// Lists grow at the end, so this is a logarithmic method of two levels: as many
+/// neighbours of one level as the level says become one segment of the next.
 pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
     let mut merged: Vec<(Range<usize>, Segment)> = Vec::with_capacity(segments.len());
     for (index, segment) in segments.iter().enumerate() {
@@ -58,17 +75,19 @@ pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
 /// Returns where the tail begins that makes a segment of the next level, if any.
 fn mergeable_tail(merged: &[(Range<usize>, Segment)]) -> Option<usize> {
     let (_, last) = merged.last()?;
-    let level = last.items.ilog(FAN_OUT);
+    let level = LEVELS
+        .iter()
+        .find(|level| level.items.contains(&last.items))?;
     let mut bytes = 0;
     let mut start = merged.len();
     for (position, (_, segment)) in merged.iter().enumerate().rev() {
         bytes += segment.bytes;
-        if segment.items.ilog(FAN_OUT) > level || bytes > LIST_SEGMENT_BYTES {
+        if !level.items.contains(&segment.items) || bytes > LIST_SEGMENT_BYTES {
             break;
         }
         start = position;
     }
-    (merged.len() - start >= FAN_OUT).then_some(start)
+    (merged.len() - start >= level.fan_out).then_some(start)
 }
 
 /// Returns which runs of a dict's segments become one segment each.
@@ -158,7 +177,30 @@ mod tests {
             most = most.max(list.len());
         }
         assert!(written <= 3 * 4000 * 500, "{written} bytes written");
-        assert!(most <= 66, "{most} segments");
+        assert!(most <= 31 + 7 + 4000 / 256, "{most} segments");
+    }
+
+    #[test]
+    fn a_window_that_slides_rewrites_a_few_items_a_step() {
+        let mut list = apply(&vec![item(500); 1000], &merge_list(&vec![item(500); 1000]));
+        let mut written = 0;
+        for _ in 0..2000 {
+            let first = list.remove(0);
+            let rest = vec![item(500); first.items - 1];
+            list.splice(0..0, rest.iter().copied());
+            list.push(item(500));
+            let runs = merge_list(&list);
+            let merged = apply(&list, &runs);
+            let kept = |run: &Range<usize>| run.len() == 1 && run.start >= rest.len();
+            let new = runs.iter().zip(&merged).filter(|(run, _)| !kept(run));
+            written += new.map(|(_, segment)| segment.bytes).sum::<usize>();
+            list = merged;
+        }
+        assert!(
+            written / 2000 <= 20 * 500,
+            "{} bytes a step",
+            written / 2000
+        );
     }
 
     #[test]
