@@ -12,7 +12,9 @@ MODULES = [
     "swarmstate.base",
     "swarmstate.codec",
     "swarmstate.disk",
+    "swarmstate.backends.disk",
     "swarmstate.errors",
+    "swarmstate.integrations.langgraph",
     "swarmstate.memory",
     "swarmstate.testing",
     "swarmstate.urls",
@@ -29,9 +31,19 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
-    modules = {"backends", "base", "codec", "disk", "errors", "memory", "testing", "urls"}
+    modules = {"backends", "base", "codec", "disk", "errors"}
+    modules |= {"integrations", "memory", "testing", "urls"}
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
+
+
+def test_short_paths_lead_to_the_same_classes() -> None:
+    from langgraph.checkpoint import swarmstate as adapter
+    from swarmstate.backends import disk
+    from swarmstate.integrations import langgraph
+
+    assert disk.DiskStore is swarmstate.DiskStore
+    assert langgraph.SwarmStateSaver is adapter.SwarmStateSaver
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

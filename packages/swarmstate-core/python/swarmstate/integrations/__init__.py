@@ -1,0 +1,1 @@
+"""Short paths to the adapters for agent frameworks, which are distributions of their own."""

@@ -1,0 +1,12 @@
+"""The LangGraph checkpointer, under a short path; needs langgraph-checkpoint-swarmstate."""
+
+try:
+    from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"expected the LangGraph adapter to be installed, found no module {error.name!r}; "
+        "run: pip install langgraph-checkpoint-swarmstate",
+        name=error.name,
+    ) from error
+
+__all__ = ["SwarmStateSaver", "SwarmStateSerializer"]
