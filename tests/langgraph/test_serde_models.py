@@ -218,7 +218,7 @@ def test_damaged_messages_are_the_same_as_through_stock(
 ) -> None:
     message = copy.deepcopy(message)
     for chooser, value in damages:
-        damage(message, chooser, value)
+        damage(message, chooser, copy.deepcopy(value))
     check_same(message)
 
 
@@ -247,6 +247,84 @@ def damage(message: Any, chooser: random.Random, value: Any) -> None:
         container[key] = container.pop(key)
     elif container is not vars(message) or isinstance(key, str):
         container[key] = value
+
+
+def changed(message: Any, change: Callable[[Any], object]) -> Any:
+    change(message)
+    return message
+
+
+def calling(**more: Any) -> Any:
+    call = {"name": "f", "args": {"a": 1}, "id": "1", "type": "tool_call"}
+    return changed(lc.AIMessage("a"), lambda m: m.tool_calls.append({**call, **more}))
+
+
+RAW = {"tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}
+SERVER: list[Any] = [{"type": "server_tool_call_chunk", "args": "{}", "id": "1"}]
+V1 = {"output_version": "v1"}
+EDGES: dict[str, Any] = {
+    "call": calling(),
+    "call with an index": calling(index=0),
+    "call with extras": calling(extras={"a": 1}),
+    "call with a number": calling(name=1),
+    "call of another type": calling(type="function"),
+    "call without type": changed(calling(), lambda m: m.tool_calls[0].pop("type")),
+    "call without id": changed(calling(), lambda m: m.tool_calls[0].pop("id")),
+    "call in another order": changed(
+        calling(), lambda m: m.tool_calls[0].update(name=m.tool_calls[0].pop("name"))
+    ),
+    "invalid call with an index": changed(
+        lc.AIMessage("a"),
+        lambda m: m.invalid_tool_calls.append(
+            {"type": "invalid_tool_call", "id": None, "name": None, "args": None, "error": None}
+            | {"index": 0}
+        ),
+    ),
+    "raw calls": changed(lc.AIMessage("a"), lambda m: m.additional_kwargs.update(RAW)),
+    "raw calls beside a call": changed(calling(), lambda m: m.additional_kwargs.update(RAW)),
+    "raw calls of a chunk": changed(
+        lc.AIMessageChunk(content="a"), lambda m: m.additional_kwargs.update(RAW)
+    ),
+    "chunk with a call": changed(
+        lc.AIMessageChunk(content="a"), lambda m: m.tool_calls.extend(calling().tool_calls)
+    ),
+    "chunk of a call": changed(
+        lc.AIMessageChunk(content="a"),
+        lambda m: m.tool_call_chunks.append(
+            {"name": "f", "args": "{", "id": "1", "index": 0, "type": "tool_call_chunk"}
+        ),
+    ),
+    "last chunk": changed(
+        lc.AIMessageChunk(content=SERVER, response_metadata=V1),
+        lambda m: vars(m).update(chunk_position="last"),
+    ),
+    "removal with content": changed(
+        lc.RemoveMessage(id="1"), lambda m: vars(m).update(content="a")
+    ),
+    "usage in another order": changed(
+        lc.AIMessage("a"),
+        lambda m: vars(m).update(
+            usage_metadata={"total_tokens": 1, "input_tokens": 1, "output_tokens": 0}
+        ),
+    ),
+    "fields in another order": changed(
+        lc.HumanMessage("a"), lambda m: vars(m).update(content=vars(m).pop("content"))
+    ),
+    "field too many": changed(lc.HumanMessage("a"), lambda m: vars(m).update(more=1)),
+    "field missing": changed(lc.HumanMessage("a"), lambda m: vars(m).pop("name")),
+    "extra field named as a field": changed(
+        lc.HumanMessage("a"), lambda m: m.__pydantic_extra__.update(id="1")
+    ),
+    "extra field": lc.HumanMessage("a", example=True),
+    "extra content blocks": changed(
+        lc.HumanMessage("a"), lambda m: m.__pydantic_extra__.update(content_blocks=[])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edges_of_validation_are_the_same_as_through_stock(name: str) -> None:
+    check_same(EDGES[name])
 
 
 T = TypeVar("T")
@@ -303,8 +381,31 @@ def test_own_models_are_the_same_as_through_stock(
 ) -> None:
     model = copy.deepcopy(cls(**fields))
     for chooser, value in damages:
-        damage(model, chooser, value)
+        damage(model, chooser, copy.deepcopy(value))
     check_same(model, *readers)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"f": {"name": "a", "size": 1, "more": 2}},
+        {"f": {"name": "a"}},
+        {"f": {"size": 1, "name": "a"}},
+        {"f": {"name": "a", "size": True}},
+        {"b": True},
+        {"b": 1.0},
+        {"c": 1},
+        {"e": "z"},
+        {"g": {"a": ["1"]}},
+        {"g": {1: [1]}},
+        {"d": ["a", {1: 2}]},
+        {"h": {"a": Inner()}},
+        {"i": "text"},
+    ],
+    ids=repr,
+)
+def test_fields_of_other_types_are_the_same_as_through_stock(fields: dict[str, Any]) -> None:
+    check_same(Flat.model_construct(a="a", **fields), *readers)
 
 
 class FieldSerializer(BaseModel):
