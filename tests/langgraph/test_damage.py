@@ -54,7 +54,7 @@ def fill(driver: Driver, thread: str = "t") -> list[Any]:
     branch = Branch(driver, thread)
     log: list[str] = []
     for n in range(COUNT):
-        log = [*log, f"{thread} {n} " * 300]
+        log = [*log, f"{thread} {n} " * 3000]
         branch.put(n=n, log=log, page=f"{thread} page {n} " * 300)
         driver.put_writes(branch.config, [("n", n), ("log", ["written " * 20])], f"task {n}")
     return [driver.load(item.config) for item in reversed(driver.list(at(thread)))]
@@ -251,7 +251,7 @@ def test_a_put_after_damage_neither_hides_nor_spreads_it(
     driver: Driver, damage: Callable[[BaseStore, str], None]
 ) -> None:
     branch = Branch(driver)
-    log = [f"{n} " * 300 for n in range(5)]
+    log = [f"{n} " * 3000 for n in range(5)]
     before = branch.put(log=log)
     fill(driver, "u")
     store = store_of(driver)

@@ -18,8 +18,10 @@ use super::prior::Prior;
 use super::shadow::{Classes, Shadow};
 use crate::codec::{Codec, Plans};
 
-/// Values and runs of items up to this size are kept in the record itself.
+/// Up to these sizes values, and runs of items, are kept in the record itself. Small lists and
+/// dicts change often: writing them again takes less time than finding out what changed.
 const INLINE_VALUE: usize = 2048;
+const INLINE_CONTAINER: usize = 8192;
 const INLINE_RUN: usize = 64;
 
 /// An entry of a dict that is a large list or dict itself is cut like a value.
@@ -103,14 +105,18 @@ impl<'py> Cutter<'_, 'py> {
             data = bytes.to_vec();
         } else {
             self.encode(&mut data, value, 0)?;
-            if data.len() > INLINE_VALUE
+            if data.len() > INLINE_CONTAINER
                 && let Some(kind) = kind_of(value)
                 && let Some(entries) = entries(value, kind)
             {
                 return self.cut_container(value, kind, &entries, Vec::new());
             }
         }
-        let in_blob = data.len() > INLINE_VALUE;
+        let limit = match kind_of(value) {
+            Some(_) => INLINE_CONTAINER,
+            None => INLINE_VALUE,
+        };
+        let in_blob = data.len() > limit;
         let mut pieces = Pieces::default();
         if in_blob {
             pieces.blob(self.store(&data)?);
