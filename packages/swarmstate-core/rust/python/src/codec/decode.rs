@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::build::{Head, build_bare, build_class};
 use super::error::{DecodeError, damaged, is_ordinary};
-use super::guard::Entry;
+use super::guard::{CollectorPause, Entry};
 use super::keys;
 use super::models::Plan;
 use super::policy::Policy;
@@ -73,6 +73,7 @@ pub struct Decoder<'a, 'py, 'p> {
 /// Decode `data`, all of it; see `swarmstate.loads`.
 pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
     let _entry = enter()?;
+    let _pause = CollectorPause::for_size(py, data.len());
     let mut decoder = Decoder::new(py, data, policy);
     let value = decoder.run(0)?;
     decoder.finish()?;

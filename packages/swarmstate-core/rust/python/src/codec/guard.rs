@@ -1,6 +1,9 @@
-//! A bound on how often hooks of user classes may come back into the codec.
+//! What holds during a call of the codec: a bound on re-entry, and peace from the collector.
 
 use std::cell::Cell;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
 
 /// The codec itself does not recurse, but a `model_dump` or a constructor may call it again, and
 /// each such level takes native stack that Python's recursion limit does not measure.
@@ -29,5 +32,34 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         ENTRIES.with(|entries| entries.set(entries.get() - 1));
+    }
+}
+
+/// From this size on, decoding makes so many objects that the collector would run in between.
+const LARGE: usize = 4096;
+
+/// The cyclic garbage collector at rest while it lives.
+///
+/// What is being decoded is reachable, so every run of the collector on the way is in vain; with
+/// a long history in memory these runs took longer than the decoding.
+pub struct CollectorPause {
+    was_enabled: bool,
+}
+
+impl CollectorPause {
+    /// Pause the collector if `size` bytes are worth it.
+    pub fn for_size(_py: Python<'_>, size: usize) -> Self {
+        // SAFETY: the interpreter is attached, as `_py` proves; the call only sets a flag.
+        let was_enabled = size >= LARGE && unsafe { ffi::PyGC_Disable() } == 1;
+        Self { was_enabled }
+    }
+}
+
+impl Drop for CollectorPause {
+    fn drop(&mut self) {
+        if self.was_enabled {
+            // SAFETY: made and dropped within one call that holds the interpreter.
+            unsafe { ffi::PyGC_Enable() };
+        }
     }
 }

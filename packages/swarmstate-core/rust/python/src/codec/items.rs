@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::decode::{Decoder, enter};
+use super::guard::CollectorPause;
 use super::keys;
 use super::policy::Policy;
 use super::read::Token;
@@ -22,6 +23,7 @@ pub fn decode_items<'py>(
     policy: &Policy,
 ) -> PyResult<Option<Items<'py>>> {
     let _entry = enter()?;
+    let _pause = CollectorPause::for_size(py, data.len());
     let mut decoder = Decoder::new(py, data, policy);
     let mut ends = Vec::new();
     let value = match decoder.reader.token()? {
