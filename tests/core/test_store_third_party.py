@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
@@ -107,7 +108,11 @@ class DictStore(BaseStore):
         return Result(
             [records.get(key) for key in query.keys],
             [self._range(records, wanted) for wanted in query.ranges],
+            self._ttl(query.namespace) if query.ask_ttl and records else None,
         )
+
+    def _ttl(self, name: str) -> float:
+        return self._deadlines.get(name, math.inf) - self._clock()
 
     def _range(self, records: dict[str, bytes], wanted: Range) -> list[tuple[str, bytes]]:
         found = sorted(within(records, wanted.start, wanted.stop), reverse=wanted.reverse)
@@ -122,6 +127,9 @@ class DictStore(BaseStore):
                 raise ConflictError(
                     f"last key under {prefix!r}: expected {last_key!r}, is {last!r}"
                 )
+        for key, expected in batch.expect_values.items():
+            if records.get(key) != expected:
+                raise ConflictError(f"{batch.namespace!r}: {key!r} holds another value")
         if batch.clear:
             records.clear()
             self._set_deadline(batch.namespace, None)

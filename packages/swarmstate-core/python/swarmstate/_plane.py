@@ -64,12 +64,14 @@ class Query(NamedTuple):
         ranges: Key ranges to read.
         ttl: If given and the namespace exists, it expires this many seconds
             from now (`math.inf`: never).
+        ask_ttl: Answer how long the namespace has to live, too.
     """
 
     namespace: str
     keys: Sequence[str] = ()
     ranges: Sequence[Range] = ()
     ttl: float | None = None
+    ask_ttl: bool = False
 
 
 class Result(NamedTuple):
@@ -78,10 +80,14 @@ class Result(NamedTuple):
     Attributes:
         values: One entry per key asked for, None where it is absent.
         ranges: One list of `(key, value)` per range asked for.
+        ttl: Seconds until the namespace expires (`math.inf`: never), after the
+            query's own `ttl` was applied; None if it was not asked for, or if
+            the namespace does not exist.
     """
 
     values: list[bytes | None]
     ranges: list[list[tuple[str, bytes]]]
+    ttl: float | None = None
 
 
 class Expect(NamedTuple):
@@ -110,6 +116,8 @@ class Batch(NamedTuple):
         ttl: The namespace expires this many seconds from now (`math.inf`:
             never). None leaves its expiry as it is.
         expect: Checked first, against the state before the batch.
+        expect_values: Checked with it: each of these keys holds exactly this
+            value, or (None) does not exist.
     """
 
     namespace: str
@@ -120,3 +128,4 @@ class Batch(NamedTuple):
     clear: bool = False
     ttl: float | None = None
     expect: Expect | None = None
+    expect_values: Mapping[str, bytes | None] = {}

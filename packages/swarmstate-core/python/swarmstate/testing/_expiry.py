@@ -67,6 +67,26 @@ class ExpiryContract(Harness):
         self.let_expire(plane, "kept")
         assert plane.namespaces() == ["read"]
 
+    def test_the_time_to_live_is_answered_if_asked(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=60), Batch("m", put={"a": b"1"})])
+        queries = [Query(name, keys=["a"], ask_ttl=True) for name in ["n", "m", "none"]]
+        brief, lasting, absent = plane.read(queries)
+        assert brief.values == [b"1"]
+        assert brief.ttl is not None
+        assert 0 < brief.ttl <= 60
+        assert (lasting.ttl, absent.ttl) == (math.inf, None)
+        # What the query itself sets counts, and nobody is told who did not ask.
+        [renewed, kept] = plane.read([Query("n", ttl=3600, ask_ttl=True), Query("n")])
+        assert renewed.ttl is not None
+        assert 60 < renewed.ttl <= 3600
+        assert kept.ttl is None
+        plane.write([Batch("n", ttl=math.inf)])
+        assert plane.read([Query("n", ask_ttl=True)])[0].ttl == math.inf
+        if self.manual_clock:
+            plane.write([Batch("n", ttl=60)])
+            self.clock.advance(45)
+            assert plane.read([Query("n", ask_ttl=True)])[0].ttl == 15
+
     def test_clearing_removes_it(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("m", put={"a": b"1"}, ttl=TTL)])
         plane.write([Batch("n", clear=True, put={"b": b"2"})])

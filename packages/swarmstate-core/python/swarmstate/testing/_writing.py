@@ -120,6 +120,43 @@ class WriteContract(Harness):
             plane.write([refused])
         assert plane.records("n") == before
 
+    def test_expected_values_that_hold(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, expect_values={"a": None, "b": None})])
+        plane.write([Batch("n", put={"a": b""}, expect_values={"a": b"1"})])
+        both = Batch("n", put={"a": b"3"}, expect=Expect("", "a"), expect_values={"a": b""})
+        plane.write([both, Batch("n", put={"b": b"4"}, expect_values={"a": b"3", "b": None})])
+        assert plane.records("n") == {"a": b"3", "b": b"4"}
+        plane.write([Batch("n", clear=True, expect_values={"b": b"4"})])
+        assert plane.namespaces() == []
+
+    @pytest.mark.parametrize(
+        "expected",
+        [{"a": None}, {"a": b""}, {"a": b"11"}, {"none": b""}, {"a": b"1", "b": b"1"}],
+        ids=str,
+    )
+    def test_another_value_is_a_conflict(
+        self, plane: Plane, expected: dict[str, bytes | None]
+    ) -> None:
+        plane.write([Batch("n", put={"a": b"1", "b": b"2"})])
+        refused = Batch("n", put={"a": b"new"}, delete=["b"], ttl=0.001, expect_values=expected)
+        with pytest.raises(ConflictError, match="'n'"):
+            plane.write([refused])
+        assert plane.records("n") == {"a": b"1", "b": b"2"}
+        # Both expectations must hold.
+        with pytest.raises(ConflictError):
+            plane.write([refused._replace(expect=Expect("", "b"))])
+        with pytest.raises(ConflictError):
+            plane.write([Batch("n", clear=True, expect=Expect("", "a"), expect_values={"a": b"1"})])
+        assert plane.records("n") == {"a": b"1", "b": b"2"}
+
+    @pytest.mark.parametrize("value", ["text", 1])
+    def test_expected_values_must_be_bytes_or_none(self, plane: Plane, value: Any) -> None:
+        with pytest.raises(TypeError, match="bytes"):
+            plane.write([Batch("n", put={"a": b""}, expect_values={"a": value})])
+        with pytest.raises(ValueError, match="key"):
+            plane.write([Batch("n", put={"a": b""}, expect_values={"": None})])
+        assert plane.namespaces() == []
+
     def test_batches_before_a_conflict_are_applied_and_those_after_are_not(
         self, plane: Plane
     ) -> None:

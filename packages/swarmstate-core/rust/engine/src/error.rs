@@ -36,6 +36,22 @@ impl Error {
             name(found),
         ))
     }
+
+    /// Returns the conflict of a batch that expected another value of a key.
+    ///
+    /// Values are nobody's business but their owner's, so none is shown.
+    #[must_use]
+    pub fn value_conflict(namespace: &str, key: &str, expected: bool, found: bool) -> Self {
+        let finding = match (expected, found) {
+            (true, true) => "was expected to hold another value",
+            (true, false) => "was expected to exist, but does not",
+            (false, _) => "was expected not to exist, but does",
+        };
+        Self::Conflict(format!(
+            "in namespace {namespace:?}, key {key:?} {finding}; nothing of the batch was \
+             applied: read again and retry"
+        ))
+    }
 }
 
 impl fmt::Display for Error {

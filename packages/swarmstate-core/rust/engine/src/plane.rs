@@ -34,6 +34,8 @@ pub struct Query {
     pub ranges: Vec<Range>,
     /// If given and the namespace exists, when it expires from now on.
     pub expiry: Option<Expiry>,
+    /// Answer when the namespace expires, too.
+    pub ask_expiry: bool,
 }
 
 /// The answer to one [`Query`].
@@ -43,6 +45,8 @@ pub struct Answer {
     pub values: Vec<Option<Value>>,
     /// One list of records per range asked for.
     pub ranges: Vec<Vec<(Arc<str>, Value)>>,
+    /// When the namespace expires, if that was asked and it exists.
+    pub expiry: Option<Expiry>,
 }
 
 /// When a namespace expires.
@@ -72,6 +76,8 @@ pub struct Batch {
     pub namespace: String,
     /// Checked first, against the state before the batch.
     pub expect: Option<Expect>,
+    /// Checked with it: each key holds exactly this value, or (`None`) does not exist.
+    pub expect_values: Vec<(String, Option<Value>)>,
     /// Delete the whole namespace, its expiry included.
     pub clear: bool,
     /// Key ranges to delete, bounds as in [`Range`].

@@ -50,6 +50,11 @@ impl Model {
                 return false;
             }
         }
+        for (key, expected) in &batch.expect_values {
+            if before.get(key).map(Vec::as_slice) != expected.as_deref() {
+                return false;
+            }
+        }
         if batch.clear {
             self.namespaces.remove(&batch.namespace);
         }
@@ -167,6 +172,7 @@ fn batch() -> impl Strategy<Value = Batch> {
         (
             namespace(),
             option::weighted(0.2, expect),
+            vec((name(), option::of(value())), 0..2),
             proptest::bool::weighted(0.1),
         ),
         vec((bound(), option::of(bound())), 0..2),
@@ -176,10 +182,18 @@ fn batch() -> impl Strategy<Value = Batch> {
         expiry(),
     )
         .prop_map(
-            |((namespace, expect, clear), delete_ranges, delete, put_if_absent, put, expiry)| {
+            |(
+                (namespace, expect, expect_values, clear),
+                delete_ranges,
+                delete,
+                put_if_absent,
+                put,
+                expiry,
+            )| {
                 Batch {
                     namespace,
                     expect,
+                    expect_values,
                     clear,
                     delete_ranges,
                     delete,
@@ -198,6 +212,7 @@ fn query() -> impl Strategy<Value = Query> {
             keys,
             ranges,
             expiry,
+            ask_expiry: true,
         },
     )
 }
@@ -303,6 +318,11 @@ fn run(operations: Vec<Operation>) {
                 query.expiry = absolute(query.expiry, now);
                 model.set_expiry(&query.namespace, query.expiry);
                 let answers = store.read(std::slice::from_ref(&query), now).unwrap();
+                let expiry = model
+                    .namespaces
+                    .get(&query.namespace)
+                    .map(|(_, at)| at.map_or(Expiry::Never, Expiry::At));
+                assert_eq!(answers[0].expiry, expiry);
                 let records = model.records(&query.namespace);
                 for (key, value) in query.keys.iter().zip(&answers[0].values) {
                     assert_eq!(records.get(key).map(Vec::as_slice), value.as_deref());

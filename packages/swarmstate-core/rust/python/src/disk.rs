@@ -58,7 +58,7 @@ impl DiskStore {
         let answers = py
             .detach(|| self.engine.read(&queries, now))
             .map_err(to_py)?;
-        plane::results(py, answers)
+        plane::results(py, answers, now)
     }
 
     fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -129,8 +129,8 @@ impl DiskStore {
     ) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let queries = plane::queries(queries, now)?;
-        let done = callback(done, |py, answers| {
-            Ok(plane::results(py, answers)?.into_any().unbind())
+        let done = callback(done, move |py, answers| {
+            Ok(plane::results(py, answers, now)?.into_any().unbind())
         })?;
         py.detach(|| self.engine.submit_read(queries, now, done));
         Ok(())

@@ -43,10 +43,16 @@ pub(crate) fn batches(batches: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Batc
 }
 
 /// Converts answers to a list of `swarmstate.base.Result`.
-pub(crate) fn results<'py>(py: Python<'py>, answers: Vec<Answer>) -> PyResult<Bound<'py, PyList>> {
+///
+/// `now` is the time that the remaining times to live are counted from.
+pub(crate) fn results<'py>(
+    py: Python<'py>,
+    answers: Vec<Answer>,
+    now: i64,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for answer in answers {
-        list.append(result(py, answer)?)?;
+        list.append(result(py, answer, now)?)?;
     }
     Ok(list)
 }
@@ -125,7 +131,7 @@ pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
 }
 
 fn query(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Query> {
-    let fields = fields(item, "Query", 4)?;
+    let fields = fields(item, "Query", 5)?;
     Ok(Query {
         namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
         keys: collect(&fields.get_item(1)?, "keys", |key| {
@@ -133,6 +139,7 @@ fn query(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Query> {
         })?,
         ranges: collect(&fields.get_item(2)?, "ranges", range)?,
         expiry: expiry(&fields.get_item(3)?, now)?,
+        ask_expiry: fields.get_item(4)?.is_truthy()?,
     })
 }
 
@@ -148,7 +155,7 @@ fn range(item: &Bound<'_, PyAny>) -> PyResult<Range> {
 }
 
 fn batch(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Batch> {
-    let fields = fields(item, "Batch", 8)?;
+    let fields = fields(item, "Batch", 9)?;
     Ok(Batch {
         namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
         put: records(&fields.get_item(1)?, "put")?,
@@ -160,6 +167,7 @@ fn batch(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Batch> {
         clear: fields.get_item(5)?.is_truthy()?,
         expiry: expiry(&fields.get_item(6)?, now)?,
         expect: expect(&fields.get_item(7)?)?,
+        expect_values: expected_values(&fields.get_item(8)?)?,
     })
 }
 
@@ -183,21 +191,42 @@ fn expect(item: &Bound<'_, PyAny>) -> PyResult<Option<Expect>> {
 
 /// Converts a mapping of keys to bytes.
 pub(crate) fn records(mapping: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<(String, Value)>> {
+    entries(mapping, what, "a mapping of str to bytes", record)
+}
+
+fn expected_values(mapping: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<Value>)>> {
+    let expected = "a mapping of str to bytes or None";
+    entries(mapping, "expect_values", expected, |key, value| {
+        if value.is_none() {
+            return Ok((name(key, "key")?.to_owned(), None));
+        }
+        let (key, value) = record(key, value)?;
+        Ok((key, Some(value)))
+    })
+}
+
+/// Converts every item of a mapping.
+fn entries<T>(
+    mapping: &Bound<'_, PyAny>,
+    what: &str,
+    expected: &str,
+    convert: impl Fn(&Bound<'_, PyAny>, &Bound<'_, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<T>> {
     if let Ok(dict) = mapping.cast::<PyDict>() {
         return dict
             .iter()
-            .map(|(key, value)| record(&key, &value))
+            .map(|(key, value)| convert(&key, &value))
             .collect();
     }
     let Ok(mapping) = mapping.cast::<PyMapping>() else {
-        return Err(wrong_type(mapping, what, "a mapping of str to bytes"));
+        return Err(wrong_type(mapping, what, expected));
     };
     mapping
         .items()?
         .iter()
         .map(|item| {
             let (key, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-            record(&key, &value)
+            convert(&key, &value)
         })
         .collect()
 }
@@ -247,7 +276,7 @@ fn fields<'a, 'py>(
     }
 }
 
-fn result<'py>(py: Python<'py>, answer: Answer) -> PyResult<Bound<'py, PyAny>> {
+fn result<'py>(py: Python<'py>, answer: Answer, now: i64) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static TUPLE_NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -273,7 +302,11 @@ fn result<'py>(py: Python<'py>, answer: Answer) -> PyResult<Bound<'py, PyAny>> {
             Ok::<_, PyErr>(py.get_type::<PyTuple>().getattr("__new__")?.unbind())
         })?
         .bind(py);
-    new.call1((class, (values, ranges)))
+    let ttl = answer.expiry.map(|expiry| match expiry {
+        Expiry::Never => f64::INFINITY,
+        Expiry::At(at) => at.saturating_sub(now) as f64 / 1000.0,
+    });
+    new.call1((class, (values, ranges, ttl)))
 }
 
 fn wrong_type(value: &Bound<'_, PyAny>, what: &str, expected: &str) -> PyErr {

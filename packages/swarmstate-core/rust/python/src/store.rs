@@ -48,7 +48,7 @@ impl Store {
         let queries = plane::queries(queries, now)?;
         // Finding records is a small part of a big read; making Python objects of them is the rest.
         let answers = self.engine.read(&queries, now).map_err(to_py)?;
-        plane::results(py, answers)
+        plane::results(py, answers, now)
     }
 
     fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -22,16 +22,10 @@ pub(super) fn answer(connection: &Connection, query: &Query, now: i64) -> rusqli
         return Ok(Answer {
             values: vec![None; query.keys.len()],
             ranges: vec![Vec::new(); query.ranges.len()],
+            expiry: None,
         });
     };
-    let mut get = connection
-        .prepare_cached("SELECT value FROM record WHERE namespace_id = ?1 AND key = ?2")?;
-    let values = query.keys.iter().map(|key| {
-        get.query_row(params![namespace, key], |row| {
-            Ok(Value::from(row.get_ref(0)?.as_blob()?))
-        })
-        .optional()
-    });
+    let values = query.keys.iter().map(|key| get(connection, namespace, key));
     let values = values.collect::<rusqlite::Result<_>>()?;
     let ranges = query
         .ranges
@@ -40,7 +34,30 @@ pub(super) fn answer(connection: &Connection, query: &Query, now: i64) -> rusqli
     Ok(Answer {
         values,
         ranges: ranges.collect::<rusqlite::Result<_>>()?,
+        expiry: query
+            .ask_expiry
+            .then(|| expiry(connection, namespace))
+            .transpose()?,
     })
+}
+
+fn get(connection: &Connection, namespace: i64, key: &str) -> rusqlite::Result<Option<Value>> {
+    connection
+        .prepare_cached("SELECT value FROM record WHERE namespace_id = ?1 AND key = ?2")?
+        .query_row(params![namespace, key], |row| {
+            Ok(Value::from(row.get_ref(0)?.as_blob()?))
+        })
+        .optional()
+}
+
+fn expiry(connection: &Connection, namespace: i64) -> rusqlite::Result<Expiry> {
+    connection
+        .prepare_cached("SELECT expires_at FROM namespace WHERE id = ?1")?
+        .query_row([namespace], |row| {
+            Ok(row
+                .get::<_, Option<i64>>(0)?
+                .map_or(Expiry::Never, Expiry::At))
+        })
 }
 
 /// Lists the namespaces visible at `now` that start with `prefix` and are greater than `after`.
@@ -82,6 +99,17 @@ pub(super) fn apply(connection: &Connection, batch: &Batch, now: i64) -> Outcome
         && let Err(conflict) = check(connection, &batch.namespace, namespace, expect)?
     {
         return Ok(Err(conflict));
+    }
+    for (key, expected) in &batch.expect_values {
+        let found = match namespace {
+            Some(namespace) => get(connection, namespace, key)?,
+            None => None,
+        };
+        if found != *expected {
+            let (expected, found) = (expected.is_some(), found.is_some());
+            let conflict = Error::value_conflict(&batch.namespace, key, expected, found);
+            return Ok(Err(conflict));
+        }
     }
     if batch.clear && namespace.is_some() {
         detach(connection, &batch.namespace)?;

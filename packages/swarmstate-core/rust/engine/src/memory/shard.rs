@@ -30,6 +30,15 @@ impl Shard {
         self.names.get(namespace)
     }
 
+    /// Returns the records that a query asks for, and the expiry if it asks for that.
+    pub(super) fn view(&self, query: &Query, now: i64) -> Option<(Records, Option<Expiry>)> {
+        let records = self.records(&query.namespace, now)?.clone();
+        let expiry = query
+            .ask_expiry
+            .then(|| self.deadlines.get(&query.namespace));
+        Some((records, expiry))
+    }
+
     /// Removes up to `limit` namespaces that have expired.
     pub(super) fn sweep(&mut self, now: i64, limit: usize) {
         for _ in 0..limit {
@@ -90,6 +99,14 @@ impl Shard {
         if let Some(expect) = &batch.expect {
             check(expect, self.records(namespace, now), namespace)?;
         }
+        for (key, expected) in &batch.expect_values {
+            let records = self.records(namespace, now);
+            let found = records.and_then(|records| records.get(key.as_str()));
+            if found != expected.as_ref() {
+                let (expected, found) = (expected.is_some(), found.is_some());
+                return Err(Error::value_conflict(namespace, key, expected, found));
+            }
+        }
         self.settle(namespace, now);
         if batch.clear {
             self.remove(namespace);
@@ -117,11 +134,12 @@ impl Shard {
 }
 
 /// Answers a query from the records of its namespace.
-pub(super) fn answer(query: &Query, records: Option<&Records>) -> Answer {
-    let Some(records) = records else {
+pub(super) fn answer(query: &Query, found: Option<(Records, Option<Expiry>)>) -> Answer {
+    let Some((records, expiry)) = found else {
         return Answer {
             values: vec![None; query.keys.len()],
             ranges: vec![Vec::new(); query.ranges.len()],
+            expiry: None,
         };
     };
     Answer {
@@ -133,8 +151,9 @@ pub(super) fn answer(query: &Query, records: Option<&Records>) -> Answer {
         ranges: query
             .ranges
             .iter()
-            .map(|range| read_range(records, range))
+            .map(|range| read_range(&records, range))
             .collect(),
+        expiry,
     }
 }
 

@@ -65,17 +65,17 @@ impl MemoryStore {
     fn read_one(&self, query: &Query, now: i64) -> Result<Answer> {
         let namespace = query.namespace.as_str();
         let index = shard_index(namespace);
-        let records = match query.expiry {
+        let found = match query.expiry {
             Some(expiry) => {
                 self.note(expiry);
                 let mut shard = self.lock(index)?;
                 shard.set_expiry(namespace, expiry, now);
-                shard.records(namespace, now).cloned()
+                shard.view(query, now)
             }
-            None => self.lock_shared(index)?.records(namespace, now).cloned(),
+            None => self.lock_shared(index)?.view(query, now),
         };
         // The lock is gone: the answer is built from a view of its own.
-        Ok(answer(query, records.as_ref()))
+        Ok(answer(query, found))
     }
 
     /// Applies batches in their order, each atomically.
