@@ -129,7 +129,7 @@ class DictStore(BaseStore):
                 )
         for key, expected in batch.expect_values.items():
             if records.get(key) != expected:
-                raise ConflictError(f"{batch.namespace!r}: {key!r} holds another value")
+                raise ConflictError(f"{batch.namespace!r}: key {key!r} holds another value")
         if batch.clear:
             records.clear()
             self._set_deadline(batch.namespace, None)
