@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.servers.postgres import PostgresServer, running_postgres
 
 # Tests share the machine with each other, so time says nothing about an example.
 settings.register_profile("swarmstate", deadline=None, print_blob=True)
 settings.load_profile("swarmstate")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, one per test process; tests that stop it use one of their own."""
+    with running_postgres() as server:
+        yield server
