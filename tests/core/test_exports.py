@@ -10,11 +10,13 @@ import swarmstate
 MODULES = [
     "swarmstate",
     "swarmstate.base",
+    "swarmstate.batching",
     "swarmstate.codec",
     "swarmstate.disk",
     "swarmstate.backends.disk",
     "swarmstate.errors",
     "swarmstate.integrations.langgraph",
+    "swarmstate.loops",
     "swarmstate.memory",
     "swarmstate.testing",
     "swarmstate.urls",
@@ -31,8 +33,8 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
-    modules = {"backends", "base", "codec", "disk", "errors"}
-    modules |= {"integrations", "memory", "testing", "urls"}
+    modules = {"backends", "base", "batching", "codec", "disk", "errors"}
+    modules |= {"integrations", "loops", "memory", "testing", "urls"}
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
 

@@ -1,0 +1,136 @@
+"""Resources of event loops are closed in their loops, however those end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from swarmstate.loops import PerLoop
+
+
+class Resource:
+    """Notes in which loop it was closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.closed_in: asyncio.AbstractEventLoop | None = None
+        self.abandoned = False
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        assert self.closed_in is None
+        self.closed_in = asyncio.get_running_loop()
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+
+def per_loop() -> tuple[PerLoop[Resource], list[Resource]]:
+    made: list[Resource] = []
+
+    def make() -> Resource:
+        made.append(Resource())
+        return made[-1]
+
+    return PerLoop(make, Resource.close, Resource.abandon), made
+
+
+def test_a_loop_gets_its_own_each_time() -> None:
+    resources, made = per_loop()
+
+    async def main() -> None:
+        first = resources.get()
+        await asyncio.sleep(0)
+        assert resources.get() is first
+
+    asyncio.run(main())
+    asyncio.run(main())
+    assert len(made) == 2
+
+
+def test_it_is_closed_when_asyncio_run_ends() -> None:
+    resources, made = per_loop()
+
+    async def main() -> None:
+        resources.get()
+
+    asyncio.run(main())
+    assert made[0].closed_in is made[0].loop
+    assert not made[0].abandoned
+
+
+def test_aclose_waits_and_can_be_repeated() -> None:
+    resources, made = per_loop()
+
+    async def main() -> None:
+        resources.get()
+        await resources.aclose()
+        assert made[0].closed_in is made[0].loop
+        await resources.aclose()
+
+    asyncio.run(main())
+    resources.close()
+    assert len(made) == 1
+    assert not made[0].abandoned
+
+
+def test_close_within_a_running_loop_has_the_loop_close_it() -> None:
+    resources, made = per_loop()
+
+    async def main() -> None:
+        resources.get()
+        resources.close()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert made[0].closed_in is made[0].loop
+
+    asyncio.run(main())
+
+
+def test_another_thread_has_the_loop_close_it() -> None:
+    resources, made = per_loop()
+    started, closed = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        resources.get()
+        started.set()
+        await asyncio.to_thread(closed.wait)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert made[0].closed_in is made[0].loop
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    started.wait()
+    asyncio.run(resources.aclose())
+    closed.set()
+    thread.join()
+    assert made[0].closed_in is made[0].loop
+
+
+def test_a_loop_that_was_closed_without_a_chance_is_abandoned_at_the_next_use() -> None:
+    resources, made = per_loop()
+
+    async def use() -> None:
+        resources.get()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use())
+    loop.close()
+    asyncio.run(use())
+    assert (made[0].closed_in, made[0].abandoned) == (None, True)
+    assert made[1].closed_in is made[1].loop
+
+
+def test_close_abandons_what_a_loop_that_stands_still_holds() -> None:
+    resources, made = per_loop()
+
+    async def use() -> None:
+        resources.get()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use())
+    resources.close()
+    assert made[0].abandoned
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
