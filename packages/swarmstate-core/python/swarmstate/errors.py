@@ -14,6 +14,7 @@
     │   ├── StoreFormatError                   not a swarmstate store, damaged, or of a newer format
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
+    ├── ItemError                              a stored item of memory that is damaged or incomplete
     └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
 
 Messages say what was expected, what was found and what to do. Add-on
@@ -30,6 +31,7 @@ __all__ = [
     "EncodeError",
     "InvalidConfigError",
     "InvalidNameError",
+    "ItemError",
     "StoreClosedError",
     "StoreError",
     "StoreFormatError",
@@ -95,6 +97,10 @@ class ConflictError(StoreError):
 
 class CheckpointError(SwarmStateError):
     """A stored checkpoint is damaged or incomplete; the message names it."""
+
+
+class ItemError(SwarmStateError):
+    """A stored item of an agent's memory is damaged or incomplete; the message names it."""
 
 
 class UnknownSchemeError(SwarmStateError, ValueError):

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from swarmstate import BaseStore, DiskStore, Sharing, Store
-from swarmstate import open as open_store
+from swarmstate import Sharing
 
+from .holding import StoreHolder
 from .reading import Reader
-from .requests import Operation, arun, run
 from .serde import SwarmStateSerializer
 from .values import Values, values_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    import os
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from typing_extensions import Self
 
-T = TypeVar("T")
+    from swarmstate import BaseStore
 
 # What a saver may spend on remembering the values of threads that are in use.
 _REMEMBERED_BYTES = 64 * 1024 * 1024
 
 
-class SaverBase(BaseCheckpointSaver[Any]):
+class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
     """A saver without its methods: opened, closed and able to run operations.
 
     Args:
@@ -37,8 +35,6 @@ class SaverBase(BaseCheckpointSaver[Any]):
         ttl: See `SwarmStateSaver`.
         refresh_on_read: See `SwarmStateSaver`.
     """
-
-    store: BaseStore
 
     def __init__(
         self,
@@ -51,8 +47,7 @@ class SaverBase(BaseCheckpointSaver[Any]):
         super().__init__(serde=serde or SwarmStateSerializer())
         if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
             raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
-        self._owns_store = not isinstance(store, BaseStore)
-        self.store = store if isinstance(store, BaseStore) else _open(store)
+        self._hold(store)
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
         self._sharing = Sharing(budget=_REMEMBERED_BYTES)
@@ -71,48 +66,6 @@ class SaverBase(BaseCheckpointSaver[Any]):
     def setup(self) -> None:
         """Do nothing: stores set themselves up. Kept for code written for other savers."""
 
-    def close(self) -> None:
-        """Close the store if this saver opened it."""
-        if self._owns_store:
-            self.store.close()
-
-    async def aclose(self) -> None:
-        """Close the store if this saver opened it."""
-        if self._owns_store:
-            await self.store.aclose()
-
-    def __enter__(self) -> Self:
-        """Return the saver."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the saver."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the saver."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the saver."""
-        await self.aclose()
-
-    def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self.store)
-
-    async def _arun(self, operation: Operation[T]) -> T:
-        return await arun(operation, self.store)
-
     def _values(self) -> Values:
         serde, values = self._values_of_serde
         if serde is not self.serde:
@@ -123,11 +76,3 @@ class SaverBase(BaseCheckpointSaver[Any]):
     def _reader(self) -> Reader:
         refresh = self.ttl if self.refresh_on_read else None
         return Reader(self._values(), self.serde, self.get_next_version, refresh)
-
-
-def _open(store: str | os.PathLike[str] | None) -> BaseStore:
-    if store is None or store == ":memory:":
-        return Store()
-    if isinstance(store, str) and "://" in store:
-        return open_store(store)
-    return DiskStore(store)

@@ -1,0 +1,159 @@
+"""Renewing items that were read, and removing those that have expired.
+
+Both change an item only if its expiry is still the one that was seen: who puts
+or deletes it meanwhile wins. A batch has one expectation, so each item takes a
+batch of its own; those of many items still go in one round trip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read, Write
+
+from swarmstate import Batch, Expect, Query, Range
+from swarmstate.errors import ConflictError, StoreClosedError, StoreReadOnlyError
+
+from .layout import (
+    EXPIRY,
+    STORES,
+    created_key,
+    expiry_prefix,
+    item_key,
+    namespace_of,
+    parse_expiry,
+)
+from .records import Expiry, StoredItem
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# Namespaces, or items, that are looked at in one round trip of a sweep.
+_PAGE = 100
+
+
+def renew(items: Iterable[StoredItem], now: float) -> Operation[None]:
+    """Let items that expire live on from `now`, as they were put."""
+    batches = {}
+    for item in items:
+        old = item.expiry
+        new = None if old is None else Expiry.starting(now, old.minutes)
+        if old is None or new is None or new.expires <= old.expires:
+            continue
+        prefix = expiry_prefix(item.key)
+        name, record = new.record(item.key)
+        batches[item.labels, item.key] = Batch(
+            namespace_of(item.labels),
+            put={name: record},
+            delete=[old.record(item.key)[0]],
+            expect=Expect(prefix, old.record(item.key)[0]),
+        )
+    if batches:
+        try:
+            yield from _each([*batches.values()])
+        except StoreReadOnlyError:
+            # What can only be read expires when it was to expire.
+            logger.debug("items were read from a read-only store, and not renewed")
+
+
+def sweep(now: float) -> Operation[int]:
+    """Remove the items that have expired at `now`; return how many were found."""
+    names: list[str] = yield Namespaces(STORES)
+    count = 0
+    for page in _pages(names):
+        queries = [Query(name, ranges=[Range.of_prefix(EXPIRY, keys_only=True)]) for name in page]
+        results = yield Read(queries)
+        expired = [
+            _removal(name, found)
+            for name, result in zip(page, results, strict=True)
+            for found, _ in result.ranges[0]
+            if parse_expiry(found)[1] <= now * 1000
+        ]
+        count += len(expired)
+        for batches in _pages(expired):
+            yield from _each(batches)
+    return count
+
+
+def _removal(namespace: str, found: str) -> Batch:
+    key, _ = parse_expiry(found)
+    return Batch(
+        namespace,
+        delete=[created_key(key), item_key(key), found],
+        expect=Expect(expiry_prefix(key), found),
+    )
+
+
+def _each(batches: list[Batch]) -> Operation[None]:
+    """Apply those batches whose expectation holds."""
+    try:
+        yield Write(batches)
+    except ConflictError:
+        # Those before the one that failed were applied, so their expectation fails now.
+        for batch in batches:
+            with contextlib.suppress(ConflictError):
+                yield Write([batch])
+
+
+def _pages(items: list[T]) -> Iterator[list[T]]:
+    return (items[start : start + _PAGE] for start in range(0, len(items), _PAGE))
+
+
+class Sweeper:
+    """A thread that sweeps at intervals until it is stopped.
+
+    Args:
+        sweep: Removes what has expired and returns how much that was.
+    """
+
+    def __init__(self, sweep: Callable[[], int]) -> None:
+        self._sweep = sweep
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended: Future[None] | None = None
+
+    def start(self, seconds: float) -> Future[None]:
+        """Start the thread, unless it runs already.
+
+        The result is done when the thread has ended; cancelling it ends the thread.
+        """
+        with self._lock:
+            if self._ended is not None and not self._ended.done():
+                return self._ended
+            self._ended = ended = Future[None]()
+            wakeup = threading.Event()
+            ended.add_done_callback(lambda _: wakeup.set())
+            self._thread = threading.Thread(
+                target=self._loop, args=(seconds, wakeup), daemon=True, name="swarmstate-sweeper"
+            )
+            self._thread.start()
+            return ended
+
+    def stop(self, timeout: float | None) -> bool:
+        """Stop the thread; return whether it ended within `timeout` seconds."""
+        with self._lock:
+            thread, ended = self._thread, self._ended
+        if thread is None or ended is None:
+            return True
+        if not ended.done():
+            ended.cancel()
+        if thread is not threading.current_thread():
+            thread.join(timeout)
+        return not thread.is_alive()
+
+    def _loop(self, seconds: float, wakeup: threading.Event) -> None:
+        while not wakeup.wait(seconds):
+            try:
+                if count := self._sweep():
+                    logger.info("removed %d expired items", count)
+            except StoreClosedError:
+                return
+            except Exception:
+                # The next sweep removes what this one could not.
+                logger.exception("removing expired items failed; trying again in %g s", seconds)

@@ -1,0 +1,78 @@
+"""Where items are: namespaces and keys.
+
+A namespace of LangGraph, a tuple of labels, is one namespace of the store:
+`langgraph-store:` and the labels, joined by periods, which LangGraph keeps out
+of labels. It holds, for each item,
+
+    created/{key}          when it was first put
+    expiry/{key}/{time}    that it expires at this time, if it does
+    item/{key}             what was put last, and when
+
+so that a put needs no look at what is there: `created/` is put if it is absent.
+In `expiry/` the key is escaped; the time is milliseconds since the Unix epoch, in
+`_TIME_DIGITS` digits. There is at most one such record for an item, and being part
+of a key its time can be what a batch expects: whoever renews or removes an item
+does so only if nobody else did.
+"""
+
+from __future__ import annotations
+
+from langgraph.checkpoint.swarmstate.layout import escape, unescape
+
+from swarmstate import Range
+
+STORES = "langgraph-store:"
+
+CREATED = "created/"
+EXPIRY = "expiry/"
+ITEMS = "item/"
+
+# The three areas lie side by side, and nothing else between them.
+EVERYTHING = Range(CREATED, Range.of_prefix(ITEMS).stop)
+
+_TIME_DIGITS = 15
+_LAST_TIME = 10**_TIME_DIGITS - 1
+
+Labels = tuple[str, ...]
+
+
+def namespace_of(labels: Labels) -> str:
+    """Return the namespace that holds the items of `labels`."""
+    return f"{STORES}{'.'.join(labels)}"
+
+
+def labels_of(namespace: str) -> Labels:
+    """Undo `namespace_of`."""
+    path = namespace[len(STORES) :]
+    return tuple(path.split(".")) if path else ()
+
+
+def below(labels: Labels) -> str:
+    """Return what the namespaces start with that have `labels` and more."""
+    return f"{namespace_of(labels)}." if labels else STORES
+
+
+def created_key(key: str) -> str:
+    """Return where it stands when an item was first put."""
+    return f"{CREATED}{key}"
+
+
+def item_key(key: str) -> str:
+    """Return where an item stands."""
+    return f"{ITEMS}{key}"
+
+
+def expiry_prefix(key: str) -> str:
+    """Return what the key of an item's expiry starts with."""
+    return f"{EXPIRY}{escape(key)}/"
+
+
+def expiry_key(key: str, expires: int) -> str:
+    """Return the key that says that an item expires at `expires`, in milliseconds."""
+    return f"{expiry_prefix(key)}{min(max(expires, 0), _LAST_TIME):0{_TIME_DIGITS}}"
+
+
+def parse_expiry(name: str) -> tuple[str, int]:
+    """Return `(key, expires)` of an expiry's key."""
+    _, key, expires = name.split("/")
+    return unescape(key), int(expires)

@@ -1,0 +1,119 @@
+"""Which namespaces there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read
+from langgraph.store.base import ListNamespacesOp, MatchCondition
+
+from swarmstate import Query, Range
+
+from .layout import (
+    EVERYTHING,
+    EXPIRY,
+    ITEMS,
+    Labels,
+    below,
+    labels_of,
+    namespace_of,
+    parse_expiry,
+)
+
+# Namespaces that are looked into in one round trip, unless more were asked for.
+_PAGE = 100
+
+_ANY = "*"
+
+
+def check_listing(op: ListNamespacesOp) -> None:
+    """Check what LangGraph does not.
+
+    Raises:
+        ValueError: A number is negative, or a kind of condition is unknown.
+    """
+    for name, number in (
+        ("limit", op.limit),
+        ("offset", op.offset),
+        ("max_depth", op.max_depth or 0),
+    ):
+        if number < 0:
+            raise ValueError(f"expected {name} to be at least 0, found {number}")
+    for condition in op.match_conditions or ():
+        if condition.match_type not in ("prefix", "suffix"):
+            raise ValueError(f"Unsupported match type: {condition.match_type}")
+
+
+def list_namespaces(op: ListNamespacesOp, now: float) -> Operation[list[Labels]]:
+    """Return the namespaces that hold an item that has not expired, in order."""
+    conditions = op.match_conditions or ()
+    start = _fixed_start(conditions)
+    names: list[str] = yield Namespaces(below(start))
+    candidates = {start, *map(labels_of, names)}
+    left = sorted(
+        labels
+        for labels in candidates
+        if all(_matches(condition, labels) for condition in conditions)
+    )
+    wanted = op.offset + op.limit
+    page_size = max(_PAGE, wanted)
+    listed: dict[Labels, None] = {}
+    while left and len(listed) < wanted:
+        page, left = left[:page_size], left[page_size:]
+        alive = yield from _alive(page, now)
+        # Cutting sorted tuples leaves them sorted.
+        listed.update((labels[: op.max_depth], None) for labels in alive)
+    return [*listed][op.offset : wanted]
+
+
+def _fixed_start(conditions: Sequence[MatchCondition]) -> Labels:
+    """Return labels that every namespace begins with that meets the conditions."""
+    for match_type, path in conditions:
+        if match_type == "prefix":
+            path = tuple(path)
+            return path[: path.index(_ANY)] if _ANY in path else path
+    return ()
+
+
+def _matches(condition: MatchCondition, labels: Labels) -> bool:
+    path = tuple(condition.path)
+    if len(labels) < len(path):
+        return False
+    part = labels[: len(path)] if condition.match_type == "prefix" else labels[-len(path) :]
+    return not path or all(
+        wanted in (_ANY, label) for label, wanted in zip(part, path, strict=True)
+    )
+
+
+def _alive(page: Sequence[Labels], now: float) -> Operation[list[Labels]]:
+    """Return those namespaces that hold an item that has not expired."""
+    first = [
+        Range.of_prefix(ITEMS, limit=1, keys_only=True),
+        Range.of_prefix(EXPIRY, limit=1, keys_only=True),
+    ]
+    results = yield Read([Query(namespace_of(labels), ranges=first) for labels in page])
+    alive, unsure = set(), []
+    for labels, result in zip(page, results, strict=True):
+        items, expiries = result.ranges
+        if items and not expiries:
+            alive.add(labels)
+        elif items:
+            unsure.append(labels)
+    if unsure:
+        names = [EVERYTHING._replace(keys_only=True)]
+        results = yield Read([Query(namespace_of(labels), ranges=names) for labels in unsure])
+        alive.update(
+            labels
+            for labels, result in zip(unsure, results, strict=True)
+            if _has_live_item([name for name, _ in result.ranges[0]], now)
+        )
+    return [labels for labels in page if labels in alive]
+
+
+def _has_live_item(names: Sequence[str], now: float) -> bool:
+    expired = {
+        key
+        for key, expires in (parse_expiry(name) for name in names if name.startswith(EXPIRY))
+        if expires <= now * 1000
+    }
+    return any(name.startswith(ITEMS) and name[len(ITEMS) :] not in expired for name in names)

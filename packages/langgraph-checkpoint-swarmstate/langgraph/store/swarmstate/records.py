@@ -1,0 +1,212 @@
+"""What the records of an item hold.
+
+Each is the msgpack array `[content, check]` (`swarmstate.seal`). The contents are
+
+    created/    microseconds since the Unix epoch
+    expiry/     the time to live, in minutes
+    item/       [microseconds since the Unix epoch, type, bytes]
+
+`type` and `bytes` are what the store's serializer made of the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from langgraph.checkpoint.swarmstate.values import dump
+from langgraph.store.base import Item, SearchItem
+
+from swarmstate import Result, seal, unseal
+from swarmstate.errors import CodecError, ItemError
+
+from .layout import CREATED, ITEMS, Labels, expiry_key, parse_expiry
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+T = TypeVar("T")
+
+_EPOCH = datetime.fromtimestamp(0, timezone.utc)
+
+
+class Expiry(NamedTuple):
+    """When an item expires.
+
+    Attributes:
+        expires: Milliseconds since the Unix epoch.
+        minutes: How long it lives from its last use.
+    """
+
+    expires: int
+    minutes: float
+
+    @classmethod
+    def starting(cls, now: float, minutes: float | None) -> Expiry | None:
+        """Return when something that is used `now` (seconds) expires; None is never.
+
+        Raises:
+            ValueError: The minutes are no number.
+        """
+        if minutes is None or minutes == math.inf:
+            return None
+        if math.isnan(minutes):
+            raise ValueError("expected ttl to be a number of minutes, found nan")
+        return cls(math.ceil((now + minutes * 60) * 1000), float(minutes))
+
+    def record(self, key: str) -> tuple[str, bytes]:
+        """Return the record that says so of the item `key`."""
+        return expiry_key(key, self.expires), seal(self.minutes)
+
+
+class StoredItem(NamedTuple):
+    """An item's records, its value still encoded."""
+
+    labels: Labels
+    key: str
+    created: int
+    updated: int
+    data: tuple[str, bytes]
+    expiry: Expiry | None
+
+    def order(self) -> tuple[int, Labels, str]:
+        """Return what items are sorted by: the last one put comes first."""
+        return -self.updated, self.labels, self.key
+
+    def value(self, serde: SerializerProtocol) -> dict[str, Any]:
+        """Return the value.
+
+        Raises:
+            ItemError: It is damaged.
+        """
+        return _read(self.labels, self.key, lambda: dict(serde.loads_typed(self.data)))
+
+    def item(self, serde: SerializerProtocol) -> Item:
+        """Return the item as LangGraph knows it."""
+        return Item(
+            value=self.value(serde),
+            key=self.key,
+            namespace=self.labels,
+            created_at=_datetime(self.created),
+            updated_at=_datetime(self.updated),
+        )
+
+    def search_item(
+        self, serde: SerializerProtocol, value: dict[str, Any] | None, score: float | None
+    ) -> SearchItem:
+        """Return the item as a search finds it; `value` if it was decoded already."""
+        return SearchItem(
+            value=self.value(serde) if value is None else value,
+            key=self.key,
+            namespace=self.labels,
+            created_at=_datetime(self.created),
+            updated_at=_datetime(self.updated),
+            score=score,
+        )
+
+
+def encode_item(
+    serde: SerializerProtocol, labels: Labels, key: str, value: Mapping[str, Any], updated: int
+) -> bytes:
+    """Return the record of an item.
+
+    Raises:
+        EncodeError: The value cannot be serialized.
+    """
+    return seal((updated, *dump(serde, dict(value), describe(labels, key))))
+
+
+def microseconds(now: float) -> int:
+    """Return a time in seconds as the records hold it."""
+    return round(now * 1_000_000)
+
+
+def items_of(labels: Labels, result: Result, now: float) -> list[StoredItem]:
+    """Return the items of a namespace that was read whole, the expired ones left out.
+
+    Raises:
+        ItemError: A record is damaged.
+    """
+    created: dict[str, bytes] = {}
+    expiries: dict[str, Expiry] = {}
+    items: list[tuple[str, bytes]] = []
+    for name, record in result.ranges[0]:
+        if name.startswith(ITEMS):
+            items.append((name[len(ITEMS) :], record))
+        elif name.startswith(CREATED):
+            created[name[len(CREATED) :]] = record
+        else:
+            key, expiry = decode_expiry(labels, name, record)
+            expiries[key] = expiry
+    return [
+        decode_item(labels, key, record, created.get(key), expiries.get(key))
+        for key, record in items
+        if not is_expired(expiries.get(key), now)
+    ]
+
+
+def item_of(labels: Labels, key: str, result: Result, now: float) -> StoredItem | None:
+    """Return one item from the answer to the query for it; None if it is absent or expired.
+
+    Raises:
+        ItemError: A record is damaged.
+    """
+    record, created = result.values
+    expiries = [decode_expiry(labels, *found)[1] for found in result.ranges[0]]
+    expiry = expiries[0] if expiries else None
+    if record is None or is_expired(expiry, now):
+        return None
+    return decode_item(labels, key, record, created, expiry)
+
+
+def is_expired(expiry: Expiry | None, now: float) -> bool:
+    """Tell whether something has expired at `now`, in seconds."""
+    return expiry is not None and expiry.expires <= now * 1000
+
+
+def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry]:
+    """Return the key of an item and when it expires.
+
+    Raises:
+        ItemError: The record is damaged.
+    """
+    key, expires = parse_expiry(name)
+    return key, Expiry(expires, _read(labels, key, lambda: float(unseal(record))))
+
+
+def decode_item(
+    labels: Labels, key: str, record: bytes, created: bytes | None, expiry: Expiry | None
+) -> StoredItem:
+    """Return what an item's records hold.
+
+    Raises:
+        ItemError: A record is damaged or missing.
+    """
+    if created is None:
+        raise ItemError(f"{describe(labels, key)} is incomplete: its record of {CREATED!r} is lost")
+    updated, type_, data = _read(labels, key, lambda: _three(unseal(record)))
+    first = _read(labels, key, lambda: int(unseal(created)))
+    return StoredItem(labels, key, first, updated, (type_, data), expiry)
+
+
+def describe(labels: Labels, key: str) -> str:
+    """Return an item's name for messages."""
+    return f"item {key!r} of namespace {labels!r}"
+
+
+def _three(content: Iterable[Any]) -> tuple[int, str, bytes]:
+    updated, type_, data = content
+    return updated, type_, data
+
+
+def _read(labels: Labels, key: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (CodecError, TypeError, ValueError) as error:
+        raise ItemError(f"{describe(labels, key)} is damaged: {error}") from error
+
+
+def _datetime(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
