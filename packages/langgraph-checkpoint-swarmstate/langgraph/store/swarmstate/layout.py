@@ -31,7 +31,8 @@ ITEMS = "item/"
 EVERYTHING = Range(CREATED, Range.of_prefix(ITEMS).stop)
 
 _TIME_DIGITS = 15
-_LAST_TIME = 10**_TIME_DIGITS - 1
+# The first time, in milliseconds, that a key has no room for.
+LAST_TIME = 10**_TIME_DIGITS
 
 Labels = tuple[str, ...]
 
@@ -68,8 +69,8 @@ def expiry_prefix(key: str) -> str:
 
 
 def expiry_key(key: str, expires: int) -> str:
-    """Return the key that says that an item expires at `expires`, in milliseconds."""
-    return f"{expiry_prefix(key)}{min(max(expires, 0), _LAST_TIME):0{_TIME_DIGITS}}"
+    """Return the key that says when an item expires: milliseconds, below `LAST_TIME`."""
+    return f"{expiry_prefix(key)}{expires:0{_TIME_DIGITS}}"
 
 
 def parse_expiry(name: str) -> tuple[str, int]:

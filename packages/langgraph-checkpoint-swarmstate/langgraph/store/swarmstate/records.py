@@ -22,7 +22,7 @@ from langgraph.store.base import Item, SearchItem
 from swarmstate import Result, seal, unseal
 from swarmstate.errors import CodecError, ItemError
 
-from .layout import CREATED, ITEMS, Labels, expiry_key, parse_expiry
+from .layout import CREATED, ITEMS, LAST_TIME, Labels, expiry_key, parse_expiry
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -45,16 +45,19 @@ class Expiry(NamedTuple):
 
     @classmethod
     def starting(cls, now: float, minutes: float | None) -> Expiry | None:
-        """Return when something that is used `now` (seconds) expires; None is never.
+        """Return when something that is used `now` (seconds) expires.
+
+        None is never: no minutes are given, or so many that no clock will see the end.
 
         Raises:
             ValueError: The minutes are no number.
         """
-        if minutes is None or minutes == math.inf:
+        if minutes is None:
             return None
         if math.isnan(minutes):
             raise ValueError("expected ttl to be a number of minutes, found nan")
-        return cls(math.ceil((now + minutes * 60) * 1000), float(minutes))
+        expires = (now + minutes * 60) * 1000
+        return cls(math.ceil(max(expires, 0)), float(minutes)) if expires < LAST_TIME else None
 
     def record(self, key: str) -> tuple[str, bytes]:
         """Return the record that says so of the item `key`."""

@@ -1,0 +1,28 @@
+"""The contract of LangGraph's long-term memory on a store, as a suite to subclass.
+
+A store joins it with a few lines:
+
+    from langgraph.store.swarmstate.testing import MemoryContract
+
+    class TestMyStore(MemoryContract):
+        def open_store(self, folder):
+            return MyStore(folder / "state.db")
+
+Generated sequences of operations run on `SwarmStateStore` and on LangGraph's
+`InMemoryStore`, through the sync and through the async methods, and every result
+is compared; see `reference` for where the two differ on purpose.
+
+Needs `pytest` and `hypothesis`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Asserts of modules that pytest does not collect itself explain their failure
+# only if this comes before their import.
+pytest.register_assert_rewrite(f"{__name__}._contract")
+
+from langgraph.store.swarmstate.testing._contract import MemoryContract  # noqa: E402
+
+__all__ = ["MemoryContract"]

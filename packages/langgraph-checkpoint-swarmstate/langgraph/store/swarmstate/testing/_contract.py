@@ -1,0 +1,249 @@
+"""The contract; see the package."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from langgraph.store.base import InvalidNamespaceError, Item, Op
+from langgraph.store.swarmstate import SwarmStateStore
+from langgraph.store.swarmstate.testing.reference import Reference, plain
+from langgraph.store.swarmstate.testing.strategies import batches
+
+from swarmstate import BaseStore
+
+__all__ = ["Memory", "MemoryContract"]
+
+Mode: TypeAlias = Literal["sync", "async"]
+
+
+class Memory:
+    """A `SwarmStateStore` with a clock that is set, called in one mode.
+
+    Attributes:
+        now: The time, in seconds since the Unix epoch.
+        store: The store.
+    """
+
+    def __init__(self, store: BaseStore, mode: Mode, **options: Any) -> None:
+        self.now = 0.0
+        self.store = SwarmStateStore(store, clock=lambda: self.now, **options)
+        self._loop = asyncio.new_event_loop() if mode == "async" else None
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method, or its async twin."""
+        if self._loop is None:
+            return getattr(self.store, name)(*args, **kwargs)
+        return self._loop.run_until_complete(getattr(self.store, f"a{name}")(*args, **kwargs))
+
+    def close(self) -> None:
+        """Close the event loop and the store beneath."""
+        self.store.store.close()
+        if self._loop is not None:
+            self._loop.close()
+
+
+class MemoryContract:
+    """All of the contract.
+
+    Attributes:
+        examples: How many sequences are generated for each test.
+    """
+
+    examples: ClassVar[int] = 50
+
+    def open_store(self, folder: Path) -> BaseStore:
+        """Return an empty store, which may keep its files in `folder`."""
+        raise NotImplementedError(f"{type(self).__name__} must define open_store(folder)")
+
+    @contextmanager
+    def memory(self, mode: Mode, **options: Any) -> Iterator[Memory]:
+        """Open an empty `SwarmStateStore`."""
+        with TemporaryDirectory() as folder:
+            memory = Memory(self.open_store(Path(folder)), mode, **options)
+            try:
+                yield memory
+            finally:
+                memory.close()
+
+    @pytest.fixture(params=["sync", "async"])
+    def mode(self, request: pytest.FixtureRequest) -> Mode:
+        """Which methods are called."""
+        mode: Mode = request.param
+        return mode
+
+    @pytest.fixture
+    def ours(self, mode: Mode) -> Iterator[Memory]:
+        """An empty `SwarmStateStore`."""
+        with self.memory(mode) as memory:
+            yield memory
+
+    def test_generated_batches_do_what_they_do_in_memory(self, mode: Mode) -> None:
+        """Every result equals that of the reference."""
+
+        @settings(max_examples=self.examples)
+        @given(batches())
+        def compare(sequence: list[list[Op]]) -> None:
+            reference = Reference()
+            with self.memory(mode) as memory:
+                for ops in sequence:
+                    memory.now += 1
+                    found = [_plain(result) for result in memory.call("batch", ops)]
+                    assert found == reference.batch(ops)
+
+        compare()
+
+    def test_namespaces_match_label_by_label(self, ours: Memory) -> None:
+        """Neither `acme` nor `john_doe` finds what only looks like it."""
+        for label in ("acme", "acme-corp", "john_doe", "john-doe", "johnXdoe"):
+            ours.call("put", (label, "x"), "k", {"label": label})
+        for label in ("acme", "john_doe"):
+            found = ours.call("search", (label,))
+            assert [item.value["label"] for item in found] == [label]
+            assert ours.call("list_namespaces", prefix=(label,)) == [(label, "x")]
+
+    def test_reading_creates_nothing(self, ours: Memory) -> None:
+        """Neither `get` nor a search makes a namespace."""
+        assert ours.call("get", ("a",), "k") is None
+        assert ours.call("search", ("a",)) == []
+        assert ours.call("list_namespaces") == []
+        ours.call("put", ("a",), "k", {"n": 1})
+        ours.call("delete", ("a",), "k")
+        assert ours.call("list_namespaces") == []
+        assert ours.store.store.namespaces() == []
+
+    def test_bad_namespaces_are_refused_as_by_langgraph(self, ours: Memory) -> None:
+        """The errors are LangGraph's own."""
+        for namespace in ((), ("",), ("a.b",), ("langgraph", "x"), ("\x00",), (1,)):
+            with pytest.raises(InvalidNamespaceError):
+                ours.call("put", namespace, "k", {"n": 1})
+        for namespace in (("a.b",), ("",)):
+            with pytest.raises(InvalidNamespaceError):
+                ours.call("get", namespace, "k")
+            with pytest.raises(InvalidNamespaceError):
+                ours.call("search", namespace)
+            with pytest.raises(InvalidNamespaceError):
+                ours.call("list_namespaces", suffix=namespace)
+        assert ours.store.store.namespaces() == []
+
+    def test_what_makes_no_sense_is_refused_before_anything_is_done(self, ours: Memory) -> None:
+        """Unknown operators, negative numbers, values that cannot be stored."""
+        ours.call("put", ("a",), "k", {"n": 1})
+        with pytest.raises(ValueError, match=r"Unsupported operator: \$in"):
+            ours.call("search", ("a",), filter={"n": {"$in": [1]}})
+        with pytest.raises(ValueError, match="limit"):
+            ours.call("search", ("a",), limit=-1)
+        with pytest.raises(ValueError, match="offset"):
+            ours.call("list_namespaces", offset=-1)
+        with pytest.raises(TypeError, match="item 'bad'"):
+            ours.call("put", ("a",), "bad", {"n": lambda: None})
+        with pytest.raises(ValueError, match="nan"):
+            ours.call("put", ("a",), "bad", {"n": 2}, ttl=float("nan"))
+        assert [item.key for item in ours.call("search", ("a",))] == ["k"]
+
+    def test_orders_leave_out_what_they_cannot_compare(self, ours: Memory) -> None:
+        """`InMemoryStore` raises here; strings are compared as strings."""
+        for key, value in {"1": 5, "2": None, "3": "2026-05", "4": [1], "5": 10**400}.items():
+            ours.call("put", ("a",), key, {"n": value})
+        ours.call("put", ("a",), "6", {})
+
+        def keys(**wanted: Any) -> set[str]:
+            found = ours.call(
+                "search", ("a",), filter={"n": {f"${k}": v for k, v in wanted.items()}}
+            )
+            return {item.key for item in found}
+
+        assert keys(gt=4) == {"1", "5"}
+        assert keys(lt=6.5) == {"1"}
+        assert keys(gte="2026-01", lt="2027") == {"3"}
+        assert keys(ne=5) == {"2", "3", "4", "5", "6"}
+        assert keys(eq=None) == {"2", "6"}
+
+    def test_lists_match_as_wholes(self, ours: Memory) -> None:
+        """A filter's list is neither a prefix nor a set of alternatives."""
+        ours.call("put", ("a",), "k", {"l": [1, {"x": 2, "y": 3}]})
+        for wanted, count in (
+            ([1, {"x": 2}], 1),
+            ([1, {"x": {"$gt": 1}}], 1),
+            ([1], 0),
+            ([1, {"x": 2}, 3], 0),
+            ([], 0),
+            (1, 0),
+        ):
+            assert len(ours.call("search", ("a",), filter={"l": wanted})) == count, wanted
+
+    def test_items_are_independent_of_what_was_put(self, ours: Memory) -> None:
+        """Changing what was put, or what was returned, changes nothing stored."""
+        value: dict[str, Any] = {"list": [1]}
+        ours.call("put", ("a",), "k", value)
+        value["list"].append(2)
+        ours.call("get", ("a",), "k").value["list"].append(3)
+        assert ours.call("get", ("a",), "k").value == {"list": [1]}
+
+    def test_items_expire_each_for_itself(self, ours: Memory) -> None:
+        """An expired item is invisible to everything at once, and reading keeps it alive."""
+        for key, minutes in (("short", 1), ("long", 10), ("none", None)):
+            ours.call("put", ("a", key), key, {"n": 1}, ttl=minutes)
+        ours.now = 59.9
+        assert ours.call("get", ("a", "short"), "short", refresh_ttl=False) is not None
+        ours.now = 60.0
+        assert ours.call("get", ("a", "short"), "short") is None
+        assert {item.key for item in ours.call("search", ("a",), refresh_ttl=False)} == {
+            "long",
+            "none",
+        }
+        assert ours.call("list_namespaces") == [("a", "long"), ("a", "none")]
+        ours.now = 599.0
+        assert ours.call("get", ("a", "long"), "long") is not None
+        ours.now = 1100.0
+        assert len(ours.call("search", ("a",))) == 2
+        ours.now = 1650.0
+        assert ours.call("get", ("a", "long"), "long") is not None
+        ours.now = 2250.0
+        assert ours.call("get", ("a", "long"), "long") is None
+        assert ours.call("get", ("a", "none"), "none") is not None
+
+    def test_putting_again_replaces_the_expiry(self, ours: Memory) -> None:
+        """With another one, or with none."""
+        ours.call("put", ("a",), "k", {"n": 1}, ttl=1)
+        ours.call("put", ("a",), "k", {"n": 2}, ttl=5)
+        ours.call("put", ("a",), "l", {"n": 1}, ttl=1e300)
+        ours.call("put", ("a",), "l", {"n": 1}, ttl=1)
+        ours.call("put", ("a",), "l", {"n": 2})
+        ours.now = 240.0
+        assert {item.key for item in ours.call("search", ("a",), refresh_ttl=False)} == {"k", "l"}
+        ours.now = 300.0
+        assert {item.key for item in ours.call("search", ("a",))} == {"l"}
+
+    def test_a_sweep_removes_what_has_expired_and_nothing_else(self, ours: Memory) -> None:
+        """Of an expired item no record remains."""
+        for number in range(250):
+            ours.call("put", (f"u{number % 7}",), f"k/{number}", {"n": number}, ttl=1 + number % 2)
+        ours.call("put", ("stays",), "k", {"n": 0})
+        assert ours.call("sweep_ttl") == 0
+        ours.now = 60.0
+        assert ours.call("sweep_ttl") == 125
+        assert ours.call("sweep_ttl") == 0
+        assert len(ours.call("search", (), limit=1000, refresh_ttl=False)) == 126
+        ours.now = 120.0
+        assert ours.call("sweep_ttl") == 125
+        assert ours.store.store.namespaces() == ["langgraph-store:stays"]
+        assert len(ours.store.store.keys("langgraph-store:stays")) == 2
+
+    def test_every_value_of_the_codec_comes_back(self, ours: Memory) -> None:
+        """Not only what JSON has."""
+        value = {"bytes": b"\x00", "set": {1, 2}, "big": 1 << 80, "nested": {1: {"two": (3,)}}}
+        ours.call("put", ("a",), "k", value)
+        assert ours.call("get", ("a",), "k").value == {**value, "nested": {1: {"two": [3]}}}
+
+
+def _plain(result: Any) -> Any:
+    if isinstance(result, list):
+        return [_plain(item) for item in result]
+    return plain(result) if isinstance(result, Item) else result

@@ -1,0 +1,300 @@
+"""Long-term memory in graphs, beside others, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
+from langgraph.store.swarmstate import SwarmStateStore
+from swarmstate.errors import ItemError, StoreReadOnlyError
+from typing_extensions import TypedDict
+
+from tests.langgraph.helpers import crash
+from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.racing import RacingStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROCESSES = 4
+PUTS = 50
+
+
+class State(TypedDict):
+    said: str
+    known: list[str]
+
+
+def remember(state: State, runtime: Runtime[None]) -> dict[str, Any]:
+    assert runtime.store is not None
+    runtime.store.put(("users", "ada"), state["said"], {"text": state["said"]})
+    found = runtime.store.search(("users", "ada"))
+    return {"known": [item.value["text"] for item in found]}
+
+
+async def aremember(state: State, runtime: Runtime[None]) -> dict[str, Any]:
+    assert runtime.store is not None
+    await runtime.store.aput(("users", "ada"), state["said"], {"text": state["said"]})
+    found = await runtime.store.asearch(("users", "ada"))
+    return {"known": [item.value["text"] for item in found]}
+
+
+def graph_with(store: SwarmStateStore, node: Any) -> Any:
+    builder = StateGraph(State)
+    builder.add_node("remember", node)
+    builder.add_edge(START, "remember")
+    return builder.compile(store=store)
+
+
+def test_nodes_remember_across_runs_and_openings(tmp_path: Path) -> None:
+    with SwarmStateStore(tmp_path / "memories.db") as store:
+        graph = graph_with(store, remember)
+        assert graph.invoke({"said": "tea", "known": []})["known"] == ["tea"]
+    with SwarmStateStore.from_conn_string(f"disk://{tmp_path / 'memories.db'}") as store:
+        store.setup()
+        graph = graph_with(store, remember)
+        assert graph.invoke({"said": "milk", "known": []})["known"] == ["milk", "tea"]
+
+
+def test_async_nodes_remember(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with SwarmStateStore(tmp_path / "memories.db") as store:
+            graph = graph_with(store, aremember)
+            assert (await graph.ainvoke({"said": "tea", "known": []}))["known"] == ["tea"]
+            # Sync calls from within a running loop work too.
+            assert store.get(("users", "ada"), "tea") is not None
+
+    asyncio.run(run())
+
+
+def add_items(path: Path, number: int, barrier: Any, connection: crash.Connection) -> None:
+    barrier.wait()
+    with SwarmStateStore(path) as store:
+        for n in range(PUTS):
+            store.put(("team", f"p{number}"), str(n), {"n": n})
+            store.put(("team", "shared"), str(n), {"n": n, "by": number})
+    connection.send(number)
+    connection.close()
+
+
+def test_processes_share_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "memories.db"
+    barrier = crash.context.Barrier(PROCESSES)
+    workers = []
+    for number in range(PROCESSES):
+        ours, theirs = crash.context.Pipe(duplex=False)
+        worker = crash.context.Process(target=add_items, args=(path, number, barrier, theirs))
+        worker.start()
+        theirs.close()
+        workers.append((worker, ours))
+    for worker, ours in workers:
+        ours.recv()
+        worker.join()
+        assert worker.exitcode == 0
+    with SwarmStateStore(path) as store:
+        assert store.list_namespaces(prefix=("team",)) == [
+            *(("team", f"p{number}") for number in range(PROCESSES)),
+            ("team", "shared"),
+        ]
+        for number in range(PROCESSES):
+            found = store.search(("team", f"p{number}"), limit=1000)
+            assert sorted(item.value["n"] for item in found) == list(range(PUTS))
+        assert len(store.search(("team", "shared"), limit=1000)) == PUTS
+
+
+def test_a_batch_takes_as_few_round_trips_as_can_be() -> None:
+    counting = CountingStore(swarmstate.Store())
+    clock = itertools.count()
+    store = SwarmStateStore(counting, clock=lambda: float(next(clock)))
+    puts = [PutOp(("a", str(n)), "k", {"n": n}) for n in range(5)]
+    store.batch(puts)
+    assert counting.trips == ["write"]
+    counting.reset()
+    store.batch([GetOp(("a", str(n)), "k") for n in range(5)])
+    assert counting.trips == ["read"]
+    counting.reset()
+    store.batch(
+        [
+            SearchOp(("a",)),
+            SearchOp(("a",), {"n": 1}),
+            SearchOp(("a", "1")),
+            GetOp(("a", "2"), "k"),
+            ListNamespacesOp(),
+            *puts,
+        ]
+    )
+    assert sorted(counting.trips) == ["namespaces"] * 3 + ["read"] * 2 + ["write"]
+    counting.reset()
+    store.put(("a", "0"), "expires", {"n": 0}, ttl=5)
+    assert store.get(("a", "0"), "expires") is not None
+    assert counting.trips == ["write", "read", "write"]
+
+
+def test_a_search_reads_only_what_is_below_its_prefix() -> None:
+    class Watching(CountingStore):
+        def read(self, queries: Any) -> Any:
+            self.trips += [query.namespace for query in queries]
+            return super().read(queries)
+
+    watching = Watching(swarmstate.Store())
+    store = SwarmStateStore(watching)
+    for labels in (("acme",), ("acme", "x"), ("acme-corp",), ("b", "acme")):
+        store.put(labels, "k", {})
+    watching.reset()
+    store.search(("acme",))
+    assert set(watching.trips) == {
+        "namespaces",
+        "read",
+        "langgraph-store:acme",
+        "langgraph-store:acme.x",
+    }
+
+
+def test_default_ttl_and_refresh_come_from_the_config() -> None:
+    now = [0.0]
+    store = SwarmStateStore(ttl={"default_ttl": 1, "refresh_on_read": False}, clock=lambda: now[0])
+    store.put(("a",), "default", {})
+    store.put(("a",), "own", {}, ttl=10)
+    store.put(("a",), "never", {}, ttl=None)
+    now[0] = 59.0
+    assert store.get(("a",), "default") is not None
+    now[0] = 60.0
+    assert {item.key for item in store.search(("a",))} == {"own", "never"}
+    now[0] = 599.0
+    assert store.get(("a",), "own", refresh_ttl=True) is not None
+    now[0] = 1000.0
+    assert store.get(("a",), "own") is not None
+
+
+@pytest.mark.parametrize("winner", ["put", "put for ever", "delete"])
+def test_reading_never_undoes_what_others_wrote_meanwhile(winner: str) -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    store = SwarmStateStore(racing, clock=lambda: now[0])
+    other = SwarmStateStore(racing.inner, clock=lambda: now[0])
+    for key in ("before", "raced", "zuletzt"):
+        store.put(("a",), key, {"by": "us"}, ttl=10)
+    now[0] = 60.0
+
+    def race() -> None:
+        if winner == "delete":
+            other.delete(("a",), "raced")
+        else:
+            other.put(("a",), "raced", {"by": "them"}, ttl=1 if winner == "put" else None)
+
+    racing.before_write = race
+    assert len(store.search(("a",))) == 3
+    now[0] = 659.0
+    # The others were renewed; the raced one is as it was left.
+    found = {item.key: item.value["by"] for item in other.search(("a",), refresh_ttl=False)}
+    expected = {"before": "us", "zuletzt": "us"}
+    if winner == "put for ever":
+        expected["raced"] = "them"
+    assert found == expected
+    now[0] = 660.0
+    assert "raced" not in {item.key for item in other.search(("a",))} or winner == "put for ever"
+
+
+@pytest.mark.parametrize("use", ["put", "read"])
+def test_a_sweep_never_removes_what_others_use_meanwhile(use: str) -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    store = SwarmStateStore(racing, clock=lambda: now[0])
+    # The other's clock is a little behind, so that for it the item still lives.
+    other = SwarmStateStore(racing.inner, clock=lambda: now[0] - 1)
+    for key in ("before", "raced", "zuletzt"):
+        store.put(("a",), key, {"by": "us"}, ttl=1)
+    now[0] = 60.0
+
+    def race() -> None:
+        if use == "put":
+            other.put(("a",), "raced", {"by": "them"}, ttl=1)
+        else:
+            assert other.get(("a",), "raced") is not None
+
+    racing.before_write = race
+    store.sweep_ttl()
+    assert [item.key for item in store.search(("a",))] == ["raced"]
+
+
+def test_the_sweeper_runs_until_it_is_stopped() -> None:
+    now = [0.0]
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner, clock=lambda: now[0])
+    swept = threading.Event()
+
+    class Watching(RacingStore):
+        def write(self, batches: Any) -> None:
+            super().write(batches)
+            swept.set()
+
+    watched = SwarmStateStore(Watching(inner), clock=lambda: now[0])
+    store.put(("a",), "k", {}, ttl=1)
+    now[0] = 60.0
+    ended = watched.start_ttl_sweeper(0.001)
+    assert watched.start_ttl_sweeper(1) is ended
+    assert swept.wait(60)
+    assert inner.namespaces() == []
+    assert watched.stop_ttl_sweeper(60)
+    assert ended.cancelled()
+    assert watched.stop_ttl_sweeper()
+    again = watched.start_ttl_sweeper(0.001)
+    watched.close()
+    assert again.done()
+    assert not [each for each in threading.enumerate() if each.name == "swarmstate-sweeper"]
+
+
+def test_items_of_a_read_only_store_are_read_though_they_cannot_be_renewed() -> None:
+    class ReadOnly(CountingStore):
+        def write(self, batches: Any) -> None:
+            raise StoreReadOnlyError("read-only")
+
+    inner = swarmstate.Store()
+    SwarmStateStore(inner).put(("a",), "k", {"n": 1}, ttl=5)
+    found = SwarmStateStore(ReadOnly(inner)).get(("a",), "k")
+    assert found is not None
+    assert found.value == {"n": 1}
+
+
+@pytest.mark.parametrize("area", ["created/", "item/", "expiry/"])
+def test_damage_is_noticed_and_named(area: str) -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    store.put(("a",), "k", {"n": 1}, ttl=5)
+    [name] = inner.keys("langgraph-store:a", area)
+    [result] = inner.read([swarmstate.Query("langgraph-store:a", keys=[name])])
+    record = result.values[0]
+    assert record is not None
+    for bit in range(len(record) * 8):
+        damaged = bytearray(record)
+        damaged[bit // 8] ^= 1 << bit % 8
+        inner.write([swarmstate.Batch("langgraph-store:a", put={name: bytes(damaged)})])
+        for read in (lambda: store.get(("a",), "k"), lambda: store.search(("a",))):
+            with pytest.raises(ItemError, match=r"item 'k' of namespace \('a',\)"):
+                read()
+    if area == "created/":
+        inner.delete("langgraph-store:a", name)
+        with pytest.raises(ItemError, match="incomplete"):
+            store.get(("a",), "k")
+
+
+def test_a_cancelled_call_leaves_the_store_usable(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with SwarmStateStore(tmp_path / "memories.db") as store:
+            calls = [asyncio.create_task(store.aput(("a",), str(n), {"n": n})) for n in range(50)]
+            await asyncio.sleep(0)
+            for call in calls[::2]:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+            await store.aput(("a",), "last", {"n": -1})
+            keys = {item.key for item in await store.asearch(("a",), limit=100)}
+            assert {"last", *map(str, range(1, 50, 2))} <= keys
+
+    asyncio.run(run())
