@@ -265,11 +265,8 @@ def _follows(replica: RedisServer, sentinel: RedisSentinel) -> bool:
 
 def _is_whole(server: RedisServer, nodes: int) -> bool:
     with server.client() as client:
-        info = client.execute_command("CLUSTER", "INFO")
-    known = (
-        info if isinstance(info, dict) else dict(line.split(":") for line in info.decode().split())
-    )
-    return known["cluster_state"] == "ok" and known["cluster_known_nodes"] == str(nodes)
+        known: dict[str, str] = client.cluster("INFO")
+    return (known["cluster_state"], known["cluster_known_nodes"]) == ("ok", str(nodes))
 
 
 @contextmanager
