@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// From this many pages on, about 4 MB, the log is copied.
 ///
 /// A longer log makes no difference to the mean, and a shorter one is copied more often.
-const LOG_PAGES: u32 = 1000;
+const LOG_PAGES: u32 = 500;
 
 /// From this many pages on, commits do not leave the background behind any further.
 const LONGEST_LOG_PAGES: u32 = 4 * LOG_PAGES;

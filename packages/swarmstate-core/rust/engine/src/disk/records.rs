@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Rows, params};
 
 use crate::plane::{Answer, Batch, Expect, Expiry, Query, Range, Value, prefix_end};
 use crate::{Error, Result};
@@ -11,6 +12,17 @@ use crate::{Error, Result};
 /// no writer waits long for the leftovers of another.
 const RECLAIMED_RECORDS: usize = 256;
 const RECLAIMED_BYTES: u32 = 4 << 20;
+
+/// A value of up to this many bytes lies beside its key.
+const SMALL_VALUE: usize = 64;
+
+/// The value of a record in SQL, wherever it lies.
+macro_rules! value {
+    () => {
+        "CASE typeof(value) WHEN 'blob' THEN value
+         ELSE (SELECT value FROM large_value WHERE id = record.value) END"
+    };
+}
 
 /// A transaction fails with the outer error; a batch whose expectation did not hold, with the
 /// inner one, and leaves the transaction usable.
@@ -43,7 +55,11 @@ pub(super) fn answer(connection: &Connection, query: &Query, now: i64) -> rusqli
 
 fn get(connection: &Connection, namespace: i64, key: &str) -> rusqlite::Result<Option<Value>> {
     connection
-        .prepare_cached("SELECT value FROM record WHERE namespace_id = ?1 AND key = ?2")?
+        .prepare_cached(concat!(
+            "SELECT ",
+            value!(),
+            " FROM record WHERE namespace_id = ?1 AND key = ?2"
+        ))?
         .query_row(params![namespace, key], |row| {
             Ok(Value::from(row.get_ref(0)?.as_blob()?))
         })
@@ -169,12 +185,23 @@ pub(super) fn copy(
         .prepare_cached("SELECT expires_at FROM namespace WHERE id = ?1")?
         .query_row([from], |row| row.get(0))?;
     let to = create(connection, target, expires_at)?;
+    let last = last_id(connection)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO large_value (id, value)
+             SELECT ?1 + row_number() OVER (ORDER BY key), large_value.value
+             FROM record JOIN large_value ON large_value.id = record.value
+             WHERE namespace_id = ?2 AND typeof(record.value) = 'integer' ORDER BY key",
+        )?
+        .execute([last, from])?;
     connection
         .prepare_cached(
             "INSERT INTO record (namespace_id, key, value)
-             SELECT ?1, key, value FROM record WHERE namespace_id = ?2 ORDER BY key",
+             SELECT ?1, key, CASE typeof(value) WHEN 'blob' THEN value
+                 ELSE ?2 + count(*) FILTER (WHERE typeof(value) = 'integer') OVER (ORDER BY key) END
+             FROM record WHERE namespace_id = ?3 ORDER BY key",
         )?
-        .execute([to, from])?;
+        .execute([to, last, from])?;
     Ok(())
 }
 
@@ -201,24 +228,29 @@ pub(super) fn reclaim(connection: &Connection, now: i64) -> rusqlite::Result<()>
         else {
             break;
         };
-        let mut list = connection
-            .prepare_cached("SELECT id, length(value) FROM record WHERE namespace_id = ?1")?;
-        let mut delete = connection.prepare_cached("DELETE FROM record WHERE id = ?1")?;
-        let mut doomed = Vec::new();
+        let mut list = connection.prepare_cached(
+            "SELECT key, record.value, length(large_value.value)
+             FROM record LEFT JOIN large_value ON large_value.id = record.value
+             WHERE namespace_id = ?1 ORDER BY key",
+        )?;
+        let mut doomed = Doomed::default();
+        let mut last = String::new();
         let mut rows = list.query([namespace])?;
         let complete = loop {
             let Some(row) = rows.next()? else { break true };
             if records >= RECLAIMED_RECORDS || bytes >= RECLAIMED_BYTES {
                 break false;
             }
-            doomed.push(row.get::<_, i64>(0)?);
+            doomed.add(row.get_ref(1)?);
+            last = row.get(0)?;
             records += 1;
-            bytes += row.get::<_, u32>(1)?;
+            bytes += row.get::<_, Option<u32>>(2)?.unwrap_or_default();
         };
         drop(rows);
-        for id in doomed {
-            delete.execute([id])?;
-        }
+        connection
+            .prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key <= ?2")?
+            .execute(params![namespace, last])?;
+        doomed.delete(connection)?;
         if complete {
             connection
                 .prepare_cached("DELETE FROM namespace WHERE id = ?1")?
@@ -295,45 +327,159 @@ fn check(
 }
 
 fn delete(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::Result<()> {
+    let mut doomed = Doomed::default();
     for (start, stop) in &batch.delete_ranges {
         let bound = if stop.is_some() {
             "AND key < ?3"
         } else {
             "AND ?3 IS NULL"
         };
-        connection
-            .prepare_cached(&format!(
-                "DELETE FROM record WHERE namespace_id = ?1 AND key >= ?2 {bound}"
-            ))?
-            .execute(params![namespace, start, stop])?;
+        let mut delete = connection.prepare_cached(&format!(
+            "DELETE FROM record WHERE namespace_id = ?1 AND key >= ?2 {bound} RETURNING value"
+        ))?;
+        doomed.add_all(delete.query(params![namespace, start, stop])?)?;
     }
-    let mut delete =
-        connection.prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key = ?2")?;
-    for key in &batch.delete {
-        delete.execute(params![namespace, key])?;
+    if !batch.delete.is_empty() {
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM record WHERE namespace_id = ?1 AND key = ?2 RETURNING value",
+        )?;
+        for key in &batch.delete {
+            doomed.add_all(delete.query(params![namespace, key])?)?;
+        }
+    }
+    doomed.delete(connection)
+}
+
+/// The ids of large values whose records were deleted.
+#[derive(Default)]
+struct Doomed(Vec<i64>);
+
+impl Doomed {
+    fn add(&mut self, value: ValueRef<'_>) {
+        if let ValueRef::Integer(id) = value {
+            self.0.push(id);
+        }
+    }
+
+    fn add_all(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
+        while let Some(row) = rows.next()? {
+            self.add(row.get_ref(0)?);
+        }
+        Ok(())
+    }
+
+    fn delete(self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut delete = connection.prepare_cached("DELETE FROM large_value WHERE id = ?1")?;
+        for id in self.0 {
+            delete.execute([id])?;
+        }
+        Ok(())
+    }
+}
+
+fn put(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::Result<()> {
+    let mut put = Put {
+        connection,
+        namespace,
+        insert: connection.prepare_cached(
+            "INSERT INTO record (namespace_id, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO NOTHING",
+        )?,
+        next_id: None,
+    };
+    for (key, value) in &batch.put_if_absent {
+        put.if_absent(key, value)?;
+    }
+    for (key, value) in &batch.put {
+        if !put.if_absent(key, value)? {
+            put.replace(key, value)?;
+        }
     }
     Ok(())
 }
 
-fn put(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::Result<()> {
-    const INSERT: &str = "INSERT INTO record (namespace_id, key, value) VALUES (?1, ?2, ?3)
-                          ON CONFLICT (namespace_id, key) DO ";
-    let insert =
-        |mut statement: CachedStatement<'_>, records: &[(String, Value)]| -> rusqlite::Result<()> {
-            for (key, value) in records {
-                statement.execute(params![namespace, key, &**value])?;
+/// Writes records of a namespace.
+struct Put<'a> {
+    connection: &'a Connection,
+    namespace: i64,
+    insert: CachedStatement<'a>,
+    /// The id of the next large value, once it is known.
+    next_id: Option<i64>,
+}
+
+impl Put<'_> {
+    /// Writes a record and tells whether there was none.
+    fn if_absent(&mut self, key: &str, value: &[u8]) -> rusqlite::Result<bool> {
+        if value.len() <= SMALL_VALUE {
+            return Ok(self.insert.execute(params![self.namespace, key, value])? == 1);
+        }
+        let id = self.next_id()?;
+        let is_new = self.insert.execute(params![self.namespace, key, id])? == 1;
+        if is_new {
+            self.insert_value(id, value)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Writes the value of a record that exists.
+    fn replace(&mut self, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+        let mut doomed = Doomed::default();
+        self.connection
+            .prepare_cached("SELECT value FROM record WHERE namespace_id = ?1 AND key = ?2")?
+            .query_row(params![self.namespace, key], |row| {
+                doomed.add(row.get_ref(0)?);
+                Ok(())
+            })?;
+        if let [id] = doomed.0[..]
+            && value.len() > SMALL_VALUE
+        {
+            self.connection
+                .prepare_cached("UPDATE large_value SET value = ?2 WHERE id = ?1")?
+                .execute(params![id, value])?;
+            return Ok(());
+        }
+        doomed.delete(self.connection)?;
+        let mut update = self
+            .connection
+            .prepare_cached("UPDATE record SET value = ?3 WHERE namespace_id = ?1 AND key = ?2")?;
+        if value.len() <= SMALL_VALUE {
+            update.execute(params![self.namespace, key, value])?;
+        } else {
+            let id = self.next_id()?;
+            update.execute(params![self.namespace, key, id])?;
+            self.insert_value(id, value)?;
+        }
+        Ok(())
+    }
+
+    fn next_id(&mut self) -> rusqlite::Result<i64> {
+        match self.next_id {
+            Some(id) => Ok(id),
+            None => {
+                let id = last_id(self.connection)? + 1;
+                self.next_id = Some(id);
+                Ok(id)
             }
-            Ok(())
-        };
-    if !batch.put_if_absent.is_empty() {
-        let statement = connection.prepare_cached(&format!("{INSERT} NOTHING"))?;
-        insert(statement, &batch.put_if_absent)?;
+        }
     }
-    if !batch.put.is_empty() {
-        let update = format!("{INSERT} UPDATE SET value = excluded.value");
-        insert(connection.prepare_cached(&update)?, &batch.put)?;
+
+    fn insert_value(&mut self, id: i64, value: &[u8]) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT INTO large_value (id, value) VALUES (?1, ?2)")?
+            .execute(params![id, value])?;
+        self.next_id = Some(id + 1);
+        Ok(())
     }
-    Ok(())
+}
+
+/// The greatest id of a large value.
+fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(id), 0) FROM large_value")?
+        .query_row([], |row| row.get(0))
 }
 
 fn is_empty(connection: &Connection, namespace: i64) -> rusqlite::Result<bool> {
@@ -347,7 +493,7 @@ fn read_range(
     namespace: i64,
     range: &Range,
 ) -> rusqlite::Result<Vec<(Arc<str>, Value)>> {
-    let value = if range.keys_only { "x''" } else { "value" };
+    let value = if range.keys_only { "x''" } else { value!() };
     let bound = if range.stop.is_some() {
         "AND key < ?3"
     } else {

@@ -18,9 +18,10 @@ pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
 /// `MIGRATIONS[n]` takes a file from format `n` to `n + 1`. Append only: files of every format
 /// exist, and all of them must end up with the same schema.
 ///
-/// A record's value lives in a table ordered by rowid and its name in a separate index, so the
-/// records of one commit are written side by side whatever their names are. A namespace whose
-/// name is NULL is deleted: its records are reclaimed by later commits.
+/// Values lie in a table ordered by their ids, so those of one commit are written side by side
+/// whatever their keys are; keys lie in a table ordered by them, and nowhere else. A small value
+/// (a blob) lies beside its key, of any other that is the id (an integer). A namespace whose name
+/// is NULL is deleted: its records are reclaimed by later commits.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE namespace (
         id INTEGER PRIMARY KEY,
@@ -29,11 +30,14 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX namespace_expiry ON namespace (expires_at) WHERE expires_at IS NOT NULL;
     CREATE TABLE record (
-        id INTEGER PRIMARY KEY,
         namespace_id INTEGER NOT NULL,
         key TEXT NOT NULL,
-        value BLOB NOT NULL,
-        UNIQUE (namespace_id, key)
+        value ANY NOT NULL,
+        PRIMARY KEY (namespace_id, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE large_value (
+        id INTEGER PRIMARY KEY,
+        value BLOB NOT NULL
     ) STRICT;
 "];
 
@@ -133,7 +137,7 @@ pub(super) fn prepare(path: &Path, connection: &mut Connection) -> Result<()> {
     }
     // These take effect on an empty file only.
     connection
-        .execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")
+        .execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;")
         .map_err(fail)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 const READING_THREADS: usize = 4;
 
 /// Free pages given back in one transaction, about half a megabyte.
-const VACUUMED_PAGES: u32 = 128;
+const VACUUMED_PAGES: u32 = 64;
 
 /// A store of records in one SQLite file.
 ///

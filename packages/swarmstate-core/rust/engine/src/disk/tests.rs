@@ -239,7 +239,7 @@ fn vacuum_gives_space_back() {
         )
         .unwrap();
     let given_back = store.vacuum(Some(10), 0).unwrap();
-    assert_eq!(given_back, 10 * 4096);
+    assert_eq!(given_back, 10 * 8192);
     assert!(store.vacuum(None, 0).unwrap() > 3_500_000);
     assert!(std::fs::metadata(place.file()).unwrap().len() < 100_000);
 }
