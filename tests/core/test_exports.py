@@ -16,8 +16,10 @@ MODULES = [
     "swarmstate.backends.disk",
     "swarmstate.errors",
     "swarmstate.integrations.langgraph",
+    "swarmstate.layers",
     "swarmstate.loops",
     "swarmstate.memory",
+    "swarmstate.observability",
     "swarmstate.testing",
     "swarmstate.urls",
 ]
@@ -34,7 +36,7 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
     modules = {"backends", "base", "batching", "codec", "disk", "errors"}
-    modules |= {"integrations", "loops", "memory", "testing", "urls"}
+    modules |= {"integrations", "layers", "loops", "memory", "observability", "testing", "urls"}
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
 

@@ -1,22 +1,33 @@
-"""The value plane, written once and free of I/O.
-
-Each operation is a generator: it yields the steps it needs of the byte plane,
-is sent their answers, and returns its result. `drive` and `adrive` run it on a
-store, so the sync and the async method cannot differ.
-"""
+"""The value plane, written once as operations on the byte plane; see `_steps`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate._core import Snapshot
-from swarmstate._plane import Batch, Query, Range, Result
+from swarmstate._plane import Batch, Query, Range
+from swarmstate._steps import Namespaces, Operation, Read, Write, adrive, drive
 
 if TYPE_CHECKING:
-    from swarmstate.base import BaseStore
     from swarmstate.codec import Codec
+
+__all__ = [
+    "adrive",
+    "clear",
+    "contains",
+    "delete",
+    "drive",
+    "get",
+    "get_many",
+    "items",
+    "keys",
+    "length",
+    "restore",
+    "set_many",
+    "snapshot",
+]
 
 T = TypeVar("T")
 
@@ -24,68 +35,9 @@ T = TypeVar("T")
 PAGE = 100
 
 
-class Read(NamedTuple):
-    """A step that is answered with a list of `Result`."""
-
-    queries: Sequence[Query]
-
-    def run(self, store: BaseStore) -> list[Result]:
-        return store.read(self.queries)
-
-    async def arun(self, store: BaseStore) -> list[Result]:
-        return await store.aread(self.queries)
-
-
-class Write(NamedTuple):
-    """A step that is answered with None."""
-
-    batches: Sequence[Batch]
-
-    def run(self, store: BaseStore) -> None:
-        store.write(self.batches)
-
-    async def arun(self, store: BaseStore) -> None:
-        await store.awrite(self.batches)
-
-
-class Page(NamedTuple):
-    """A step that is answered with the next `PAGE` namespaces."""
-
-    after: str | None
-
-    def run(self, store: BaseStore) -> list[str]:
-        return store.namespaces(after=self.after, limit=PAGE)
-
-    async def arun(self, store: BaseStore) -> list[str]:
-        return await store.anamespaces(after=self.after, limit=PAGE)
-
-
-# What a step is answered with depends on the step; generators cannot say so.
-Operation = Generator["Read | Write | Page", Any, T]
-
-
-def drive(store: BaseStore, operation: Operation[T]) -> T:
-    """Run an operation with the sync methods of `store`."""
-    answer: object = None
-    while True:
-        try:
-            step = operation.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        answer = step.run(store)
-
-
-async def adrive(store: BaseStore, operation: Operation[T]) -> T:
-    """Run an operation with the async methods of `store`."""
-    answer: object = None
-    while True:
-        try:
-            step = operation.send(answer)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        answer = await step.arun(store)
+def page(after: str | None) -> Namespaces:
+    """Return the step that is answered with the next namespaces."""
+    return Namespaces(after=after, limit=PAGE)
 
 
 def set_many(
@@ -139,32 +91,32 @@ def clear(namespace: str | None) -> Operation[None]:
     if namespace is not None:
         yield Write([Batch(namespace, clear=True)])
         return
-    names: list[str] = yield Page(None)
+    names: list[str] = yield page(None)
     while names:
         yield Write([Batch(name, clear=True) for name in names])
-        names = yield Page(names[-1])
+        names = yield page(names[-1])
 
 
 def length() -> Operation[int]:
     count = 0
-    names: list[str] = yield Page(None)
+    names: list[str] = yield page(None)
     while names:
         every_key = [Range(keys_only=True)]
         results = yield Read([Query(name, ranges=every_key) for name in names])
         count += sum(len(result.ranges[0]) for result in results)
-        names = yield Page(names[-1])
+        names = yield page(names[-1])
     return count
 
 
 def snapshot(snapshot_id: int) -> Operation[Snapshot]:
     timestamp = time.time()
     records: dict[str, dict[str, bytes]] = {}
-    names: list[str] = yield Page(None)
+    names: list[str] = yield page(None)
     while names:
         results = yield Read([Query(name, ranges=[Range()]) for name in names])
         for name, result in zip(names, results, strict=True):
             records[name] = dict(result.ranges[0])
-        names = yield Page(names[-1])
+        names = yield page(names[-1])
     return Snapshot.of_records(snapshot_id, timestamp, records)
 
 
@@ -178,7 +130,7 @@ def restore(snapshot: Snapshot) -> Operation[None]:
             ]
         )
     kept = set(wanted)
-    names: list[str] = yield Page(None)
+    names: list[str] = yield page(None)
     while names:
         yield Write([Batch(name, clear=True) for name in names if name not in kept])
-        names = yield Page(names[-1])
+        names = yield page(names[-1])

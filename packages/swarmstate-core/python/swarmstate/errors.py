@@ -12,6 +12,7 @@
     │   ├── StoreUnavailableError              cannot be opened or reached, disk full, lock timeout
     │   ├── StoreReadOnlyError                 a write to a store that can only be read
     │   ├── StoreFormatError                   not a swarmstate store, damaged, or of a newer format
+    │   ├── EncryptionError                    a value that is not encrypted, was changed or moved
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
     ├── ItemError                              a stored item of memory that is damaged or incomplete
@@ -29,6 +30,7 @@ __all__ = [
     "ConflictError",
     "DecodeError",
     "EncodeError",
+    "EncryptionError",
     "InvalidConfigError",
     "InvalidNameError",
     "ItemError",
@@ -89,6 +91,10 @@ class StoreReadOnlyError(StoreError):
 
 class StoreFormatError(StoreError):
     """The storage is not a swarmstate store, is damaged, or has a newer format."""
+
+
+class EncryptionError(StoreError):
+    """A value is not encrypted, not the one that was stored there, or its key is missing."""
 
 
 class ConflictError(StoreError):

@@ -18,6 +18,8 @@ pub enum Error {
     ReadOnly(String),
     /// The storage is not a swarmstate store, is damaged, or has a newer format.
     Format(String),
+    /// A value is not encrypted as it should be, or its key is missing.
+    Encryption(String),
 }
 
 /// What the engine's fallible operations return.
@@ -61,7 +63,8 @@ impl fmt::Display for Error {
             Self::Conflict(message)
             | Self::Unavailable(message)
             | Self::ReadOnly(message)
-            | Self::Format(message) => f.write_str(message),
+            | Self::Format(message)
+            | Self::Encryption(message) => f.write_str(message),
         }
     }
 }

@@ -5,14 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod compression;
 mod disk;
+mod encryption;
 mod error;
+mod ext;
 mod memory;
 mod plane;
 pub mod segments;
 
 pub use blob::BlobHash;
+pub use compression::Compression;
 pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
+pub use encryption::KeyRing;
 pub use error::{Error, Result};
 pub use memory::{Difference, MemoryStore, Snapshot};
 pub use plane::{Answer, Batch, Expect, Expiry, Query, Range, Value, prefix_end};

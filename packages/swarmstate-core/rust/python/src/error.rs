@@ -4,6 +4,7 @@ use pyo3::{PyErr, import_exception};
 use swarmstate_engine::Error;
 
 import_exception!(swarmstate.errors, ConflictError);
+import_exception!(swarmstate.errors, EncryptionError);
 import_exception!(swarmstate.errors, InvalidNameError);
 import_exception!(swarmstate.errors, StoreClosedError);
 import_exception!(swarmstate.errors, StoreError);
@@ -19,6 +20,7 @@ pub(crate) fn to_py(error: Error) -> PyErr {
         Error::Conflict(_) => ConflictError::new_err(message),
         Error::Unavailable(_) => StoreUnavailableError::new_err(message),
         Error::ReadOnly(_) => StoreReadOnlyError::new_err(message),
+        Error::Encryption(_) => EncryptionError::new_err(message),
         Error::Format(_) => StoreFormatError::new_err(message),
         _ => StoreError::new_err(message),
     }

@@ -5,6 +5,7 @@ mod clock;
 pub mod codec;
 mod disk;
 mod error;
+mod layers;
 mod plane;
 mod seal;
 mod sharing;
@@ -24,6 +25,8 @@ mod _core {
     use super::codec::{Codec, dumps, loads};
     #[pymodule_export]
     use super::disk::DiskStore;
+    #[pymodule_export]
+    use super::layers::{Compression, KeyRing};
     #[pymodule_export]
     use super::plane::{check_batches, check_name, check_queries};
     #[pymodule_export]

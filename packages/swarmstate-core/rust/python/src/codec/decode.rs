@@ -279,7 +279,8 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
                 return Err(damaged(
                     start,
                     format_args!(
-                        "expected a known ext code, found {code}; was this written by a newer version?"
+                        "expected a known ext code, found {code}; was this written by a newer version, or \
+                         through an encrypted or compressed store?"
                     ),
                 ));
             }

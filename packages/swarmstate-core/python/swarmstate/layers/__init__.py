@@ -1,0 +1,36 @@
+"""Stores over stores: encryption, compression, metrics, sharding, and what they are made of.
+
+    EncryptedStore(CompressedStore(DiskStore("agents.db")), KeyRing.from_env())
+
+A layer is a store itself. It takes over the `allow` of the store it is given and
+closes that store when it is closed.
+"""
+
+from __future__ import annotations
+
+from swarmstate._steps import Compute, Copy, Namespaces, Operation, Read, Write
+from swarmstate.layers._base import StoreLayer, ValueLayer
+from swarmstate.layers._compressed import CompressedStore, train_dictionary
+from swarmstate.layers._encrypted import EncryptedStore, Rotation
+from swarmstate.layers._keys import KeyRing, new_key
+from swarmstate.layers._metered import MeteredStore
+from swarmstate.layers._sharded import ShardedStore
+
+__all__ = [
+    "CompressedStore",
+    "Compute",
+    "Copy",
+    "EncryptedStore",
+    "KeyRing",
+    "MeteredStore",
+    "Namespaces",
+    "Operation",
+    "Read",
+    "Rotation",
+    "ShardedStore",
+    "StoreLayer",
+    "ValueLayer",
+    "Write",
+    "new_key",
+    "train_dictionary",
+]

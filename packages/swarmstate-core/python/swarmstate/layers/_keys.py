@@ -1,0 +1,121 @@
+"""The keys of encrypted stores: where they come from, and which one encrypts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarmstate import _core
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["KEY_BYTES", "KeyRing", "new_key"]
+
+KEY_BYTES = 32
+VARIABLE = "SWARMSTATE_KEYS"
+
+
+def new_key() -> bytes:
+    """Return a new random key."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+class KeyRing:
+    """Keys by their ids: one encrypts, all decrypt.
+
+        KeyRing({"2026-11": new, "2026-05": old}, active="2026-11")
+
+    The text form, of variables and files, has one key a line (or separated by
+    commas), `id:key`, the key in base64; the first one is active, empty lines
+    and those that begin with `#` are skipped. Neither `repr` nor any message
+    shows a key.
+
+    Args:
+        keys: Keys of 32 random bytes by their ids. Ids are stored with the
+            values, in clear, and must never stand for another key later.
+        active: The id of the key that encrypts; the only one by default.
+
+    Raises:
+        ValueError: A key has another size, or `active` is not among them.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], *, active: str | None = None) -> None:
+        if active is None:
+            if len(keys) != 1:
+                raise ValueError(
+                    f"expected active to name one of the keys, of which there are {len(keys)}"
+                )
+            [active] = keys
+        self.active = active
+        self._ids = sorted(keys)
+        self._core = _core.KeyRing(dict(keys), active)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the ring that a text describes.
+
+        Raises:
+            ValueError: The text does not have the form above.
+        """
+        keys: dict[str, bytes] = {}
+        lines = text.replace(",", "\n").splitlines()
+        for number, line in enumerate(map(str.strip, lines), start=1):
+            if not line or line.startswith("#"):
+                continue
+            key_id, _, encoded = line.partition(":")
+            try:
+                key = base64.b64decode(encoded.strip(), validate=True)
+            except binascii.Error:
+                key = b""
+            if len(key) != KEY_BYTES:
+                # The line is not shown: it may hold a key.
+                raise ValueError(
+                    f"expected entry {number} of the keys to be 'id:key' with {KEY_BYTES} bytes "
+                    "in base64 as the key"
+                )
+            if key_id.strip() in keys:
+                raise ValueError(f"the key id {key_id.strip()!r} is there twice")
+            keys[key_id.strip()] = key
+        if not keys:
+            raise ValueError("expected at least one line 'id:key', found none")
+        return cls(keys, active=next(iter(keys)))
+
+    @classmethod
+    def from_env(cls, variable: str = VARIABLE) -> Self:
+        """Return the ring in an environment variable.
+
+        Raises:
+            ValueError: The variable is not set, or not in the form above.
+        """
+        text = os.environ.get(variable)
+        if text is None:
+            raise ValueError(
+                f"expected the environment variable {variable} to hold the keys, one 'id:key' a "
+                "line, but it is not set"
+            )
+        return cls.parse(text)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the ring in a file.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is not in the form above.
+        """
+        return cls.parse(Path(path).read_text("utf-8"))
+
+    @staticmethod
+    def line(key_id: str, key: bytes) -> str:
+        """Return the line of a key in the text form."""
+        return f"{key_id}:{base64.b64encode(key).decode()}"
+
+    def __repr__(self) -> str:
+        """Return the ids."""
+        return f"KeyRing({', '.join(map(repr, self._ids))}; active: {self.active!r})"

@@ -1,0 +1,137 @@
+"""Measuring what a store does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import TypeVar
+
+from swarmstate._steps import Operation
+from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.errors import StoreError
+from swarmstate.layers._base import StoreLayer
+from swarmstate.observability import Measurement, MetricsSink
+
+__all__ = ["MeteredStore"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("swarmstate")
+
+
+class MeteredStore(StoreLayer):
+    """Tells a sink about each round trip to the store below.
+
+    Methods of the value plane are round trips of the byte plane, so they are
+    measured as these. What a sink raises is logged once by the logger
+    `swarmstate`, and fails nothing.
+
+    Args:
+        store: The store below.
+        sink: Where the measurements go; None measures nothing.
+        label: What the store is called in them.
+    """
+
+    def __init__(
+        self, store: BaseStore, sink: MetricsSink | None, *, label: str | None = None
+    ) -> None:
+        super().__init__(store)
+        self.sink = sink
+        self.label = type(store).__name__ if label is None else label
+        self._sink_failed = False
+
+    def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
+        """Read and measure."""
+        reading = super().reading(queries)
+        return (yield from self._measured("read", reading, queries, _of_results))
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        """Write and measure."""
+        yield from self._measured("write", super().writing(batches), batches, None)
+
+    def listing(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
+        """List namespaces and measure."""
+        listing = super().listing(prefix, after, limit)
+        return (yield from self._measured("namespaces", listing, None, _of_names))
+
+    def copying(self, source: str, target: str) -> Operation[None]:
+        """Copy and measure."""
+        yield from self._measured("copy", super().copying(source, target), None, None)
+
+    def _measured(
+        self,
+        operation: str,
+        work: Operation[T],
+        requests: Sequence[Query] | Sequence[Batch] | None,
+        count: Callable[[T], tuple[int, int]] | None,
+    ) -> Operation[T]:
+        if self.sink is None:
+            return (yield from work)
+        started = perf_counter()
+        answer: T | None = None
+        error: BaseException | None = None
+        try:
+            answer = yield from work
+        except BaseException as raised:  # a cancelled call was a round trip, too
+            error = raised
+            raise
+        finally:
+            seconds = perf_counter() - started
+            self._tell(operation, seconds, requests, answer, count, error)
+        return answer
+
+    def _tell(
+        self,
+        operation: str,
+        seconds: float,
+        requests: Sequence[Query] | Sequence[Batch] | None,
+        answer: T | None,
+        count: Callable[[T], tuple[int, int]] | None,
+        error: BaseException | None,
+    ) -> None:
+        sink = self.sink
+        if sink is None:
+            return
+        records = read = written = sent = 0
+        # Other errors say that the request is none, so it cannot be counted.
+        sound = error is None or isinstance(error, StoreError)
+        try:
+            if count is not None and answer is not None:
+                records, read = count(answer)
+            if sound:
+                sent = 1 if requests is None else len(requests)
+            for request in (requests or ()) if sound else ():
+                if isinstance(request, Batch):
+                    added = [*request.put.values(), *request.put_if_absent.values()]
+                    records += len(added) + len(request.delete)
+                    written += sum(map(len, added))
+            sink.record(
+                Measurement(self.label, operation, seconds, sent, records, read, written, error)
+            )
+        except Exception:
+            if not self._sink_failed:
+                self._sink_failed = True
+                _log.exception(
+                    "the metrics sink %s of store %s failed; later failures are not reported",
+                    type(sink).__name__,
+                    self.label,
+                )
+
+
+def _of_results(results: list[Result]) -> tuple[int, int]:
+    """Return how many records results hold, and their size."""
+    records = size = 0
+    for result in results:
+        for value in result.values:
+            if value is not None:
+                records += 1
+                size += len(value)
+        for found in result.ranges:
+            records += len(found)
+            size += sum(len(value) for _, value in found)
+    return records, size
+
+
+def _of_names(names: list[str]) -> tuple[int, int]:
+    return len(names), 0

@@ -1,0 +1,153 @@
+"""Several stores as one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from swarmstate._steps import Copy, Namespaces, Operation, Read, Step, Write
+from swarmstate.base import (
+    BaseStore,
+    Batch,
+    Query,
+    Range,
+    Result,
+    check_batches,
+    check_name,
+    check_queries,
+)
+from swarmstate.layers._base import StoreLayer, take_over
+
+__all__ = ["ShardedStore"]
+
+
+class _On(NamedTuple):
+    """A step that runs other steps on stores of their own, async ones at once."""
+
+    steps: Sequence[tuple[BaseStore, Step]]
+
+    def run(self, store: BaseStore) -> list[Any]:
+        """Run the steps one after another."""
+        return [step.run(target) for target, step in self.steps]
+
+    async def arun(self, store: BaseStore) -> list[Any]:
+        """Run the steps at once; all have ended when this ends."""
+        calls: Iterable[Awaitable[Any]] = (step.arun(target) for target, step in self.steps)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+
+class ShardedStore(StoreLayer):
+    """Spreads namespaces over several stores by rendezvous hashing.
+
+    A namespace is in the store whose name has the greatest hash together with
+    that of the namespace (formats.md). So adding a store moves only the
+    namespaces that it takes over, an equal share of each of the others, and
+    the order in which the stores are given does not matter. Names must stay:
+    they say where things are. Nothing moves by itself: move before a changed
+    set of stores is used (operations.md).
+
+    Each namespace is as consistent as its store. `copy` from one store to
+    another reads the source at one moment and writes the target atomically, all
+    of it through memory. A `write` of batches for several stores is as many
+    round trips as it changes from one store to the next.
+
+    Args:
+        shards: The stores by their names; at least one. They are closed with
+            this one, and should have the same `allow`.
+
+    Raises:
+        ValueError: There are no stores.
+    """
+
+    def __init__(self, shards: Mapping[str, BaseStore]) -> None:
+        self.shards = dict(shards)
+        if not self.shards:
+            raise ValueError("expected at least one store to spread namespaces over, found none")
+        # What a layer runs its own steps on; here every step says where.
+        super().__init__(next(iter(self.shards.values())))
+
+    def __repr__(self) -> str:
+        """Return the class and the stores."""
+        return f"{type(self).__name__}({self.shards!r})"
+
+    def shard_of(self, namespace: str) -> str:
+        """Return the name of the store that holds a namespace."""
+        # Equal hashes are as good as impossible; the name decides them all the same.
+        return max(self.shards, key=lambda shard: (_weight(shard, namespace), shard))
+
+    def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
+        """Read from all stores that are asked for something, each in one round trip."""
+        queries = list(queries)
+        check_queries(queries)
+        places: dict[str, list[int]] = {}
+        for index, query in enumerate(queries):
+            places.setdefault(self.shard_of(query.namespace), []).append(index)
+        answers = yield _On(
+            [
+                (self.shards[shard], Read([queries[index] for index in indices]))
+                for shard, indices in (places or {next(iter(self.shards)): []}).items()
+            ]
+        )
+        results: dict[int, Result] = {}
+        for indices, answer in zip(places.values(), answers, strict=False):
+            results.update(zip(indices, answer, strict=True))
+        return [results[index] for index in range(len(queries))]
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        """Write in the order of the batches, so that none overtakes one that fails."""
+        batches = list(batches)
+        check_batches(batches)
+        if not batches:
+            yield Write([])
+        for shard, group in groupby(batches, lambda batch: self.shard_of(batch.namespace)):
+            yield _On([(self.shards[shard], Write(list(group)))])
+
+    def listing(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
+        """List the namespaces of all stores in order."""
+        step = Namespaces(prefix, after, limit)
+        pages: list[list[str]] = yield _On([(store, step) for store in self.shards.values()])
+        # While namespaces are moved, one may be in its old and its new store.
+        return sorted({name for page in pages for name in page})[:limit]
+
+    def copying(self, source: str, target: str) -> Operation[None]:
+        """Copy within a store, or from one to another."""
+        check_name(source, "source")
+        check_name(target, "target")
+        origin, goal = self.shard_of(source), self.shard_of(target)
+        if origin == goal:
+            yield _On([(self.shards[origin], Copy(source, target))])
+            return
+        query = Query(source, ranges=[Range()], ask_ttl=True)
+        [[found]] = yield _On([(self.shards[origin], Read([query]))])
+        batch = take_over(target, found, dict(found.ranges[0]))
+        yield _On([(self.shards[goal], Write([batch]))])
+
+    def close(self) -> None:
+        """Close all stores, also if one of them fails to."""
+        failure: Exception | None = None
+        for store in self.shards.values():
+            try:
+                store.close()
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    async def aclose(self) -> None:
+        """Close all stores, also if one of them fails to."""
+        closing = (store.aclose() for store in self.shards.values())
+        for answer in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
+
+
+def _weight(shard: str, namespace: str) -> bytes:
+    """Return the hash of a pair of names, in which no NUL can be."""
+    return hashlib.blake2b(f"{shard}\0{namespace}".encode(), digest_size=8).digest()

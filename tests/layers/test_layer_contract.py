@@ -1,0 +1,130 @@
+"""Every layer, and stacks of them, keep the contract of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from swarmstate import DiskStore, Store
+from swarmstate.base import BaseStore
+from swarmstate.layers import (
+    CompressedStore,
+    EncryptedStore,
+    KeyRing,
+    MeteredStore,
+    ShardedStore,
+    StoreLayer,
+)
+from swarmstate.observability import Summary
+from swarmstate.testing import StoreContract
+
+KEYS = KeyRing({"old": bytes(32), "new": bytes(range(32))}, active="new")
+
+
+class LayerContract(StoreContract):
+    """The contract over the stores below that need no server."""
+
+    manual_clock = True
+
+    def below(self, path: Path) -> BaseStore:
+        return Store(clock=self.clock)
+
+    def wrap(self, store: BaseStore) -> BaseStore:
+        raise NotImplementedError
+
+    def make_store(self, path: Path) -> BaseStore:
+        return self.wrap(self.below(path))
+
+
+class OverFile(LayerContract):
+    persistent = True
+    shared = True
+
+    def below(self, path: Path) -> BaseStore:
+        path.mkdir(exist_ok=True)
+        return DiskStore(path / "state.db", durability="normal", clock=self.clock)
+
+
+class Plain:
+    def wrap(self, store: BaseStore) -> BaseStore:
+        return StoreLayer(store)
+
+
+class Encrypted:
+    def wrap(self, store: BaseStore) -> BaseStore:
+        return EncryptedStore(store, KEYS)
+
+
+class Compressed:
+    def wrap(self, store: BaseStore) -> BaseStore:
+        return CompressedStore(store, min_size=0)
+
+
+class Metered:
+    def wrap(self, store: BaseStore) -> BaseStore:
+        return MeteredStore(store, Summary())
+
+
+class Stacked:
+    def wrap(self, store: BaseStore) -> BaseStore:
+        return MeteredStore(CompressedStore(EncryptedStore(store, KEYS)), Summary())
+
+
+class TestLayerOverMemory(Plain, LayerContract):
+    pass
+
+
+class TestEncryptedOverMemory(Encrypted, LayerContract):
+    pass
+
+
+class TestEncryptedOverFile(Encrypted, OverFile):
+    pass
+
+
+class TestCompressedOverMemory(Compressed, LayerContract):
+    pass
+
+
+class TestCompressedOverFile(Compressed, OverFile):
+    pass
+
+
+class TestMeteredOverMemory(Metered, LayerContract):
+    pass
+
+
+class TestMeteredOverFile(Metered, OverFile):
+    pass
+
+
+class TestStackOverMemory(Stacked, LayerContract):
+    pass
+
+
+class TestStackOverFile(Stacked, OverFile):
+    pass
+
+
+class TestShardedOverMemory(LayerContract):
+    def make_store(self, path: Path) -> BaseStore:
+        return ShardedStore({name: Store(clock=self.clock) for name in "abc"})
+
+
+class TestShardedOverFiles(LayerContract):
+    persistent = True
+    shared = True
+
+    def make_store(self, path: Path) -> BaseStore:
+        path.mkdir(exist_ok=True)
+        return ShardedStore(
+            {
+                name: DiskStore(path / f"{name}.db", durability="normal", clock=self.clock)
+                for name in "abc"
+            }
+        )
+
+
+@pytest.mark.parametrize("layer", [StoreLayer, CompressedStore], ids=lambda each: each.__name__)
+def test_a_layer_shows_what_it_is_over(layer: type[StoreLayer]) -> None:
+    assert repr(layer(Store())).startswith(f"{layer.__name__}(<swarmstate.memory.Store")

@@ -1,0 +1,118 @@
+"""What a metered store tells, and that nobody suffers from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from swarmstate import Batch, Expect, Query, Range, Store
+from swarmstate.errors import ConflictError
+from swarmstate.layers import MeteredStore
+from swarmstate.observability import Measurement, Summary
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seen: list[Measurement] = []
+
+    def record(self, measurement: Measurement, /) -> None:
+        self.seen.append(measurement._replace(seconds=0.0))
+        assert measurement.seconds > 0
+
+
+def test_each_round_trip_is_told() -> None:
+    sink = Recorder()
+    store = MeteredStore(Store(), sink, label="main")
+    store.write([Batch("n", put={"a": b"123"}, put_if_absent={"b": b"4"}, delete=["c"])])
+    store.read([Query("n", keys=["a", "none"], ranges=[Range()]), Query("m", keys=["x"])])
+    store.namespaces()
+    store.copy("n", "m")
+    assert sink.seen == [
+        Measurement("main", "write", 0.0, 1, 3, 0, 4),
+        Measurement("main", "read", 0.0, 2, 3, 7, 0),
+        Measurement("main", "namespaces", 0.0, 1, 1, 0, 0),
+        Measurement("main", "copy", 0.0, 1, 0, 0, 0),
+    ]
+
+
+def test_async_calls_and_the_value_plane_are_told_alike() -> None:
+    async def main(store: MeteredStore) -> None:
+        await store.aset("n", "a", "v")
+        assert await store.aget("n", "a") == "v"
+        await store.anamespaces()
+        await store.acopy("n", "m")
+
+    sink, other = Recorder(), Recorder()
+    asyncio.run(main(MeteredStore(Store(), sink)))
+    store = MeteredStore(Store(), other)
+    store.set("n", "a", "v")
+    store.get("n", "a")
+    store.namespaces()
+    store.copy("n", "m")
+    assert sink.seen == other.seen
+    assert [seen.operation for seen in sink.seen] == ["write", "read", "namespaces", "copy"]
+    assert {seen.store for seen in sink.seen} == {"Store"}
+
+
+def test_errors_are_told_and_raised() -> None:
+    sink = Recorder()
+    store = MeteredStore(Store(), sink)
+    with pytest.raises(ConflictError) as raised:
+        store.write([Batch("n", put={"a": b"1"}, expect=Expect("", "z"))])
+    with pytest.raises(TypeError):
+        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
+    assert sink.seen[0].error is raised.value
+    assert [type(seen.error) for seen in sink.seen] == [ConflictError, TypeError]
+
+
+def test_a_failing_sink_fails_nothing_and_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def record(self, measurement: Measurement, /) -> None:
+            raise RuntimeError("the collector is gone")
+
+    store = MeteredStore(Store(), Broken(), label="main")
+    with caplog.at_level(logging.ERROR, logger="swarmstate"):
+        for index in range(3):
+            store.set("n", str(index), index)
+        assert store.keys("n") == ["0", "1", "2"]
+    [record] = caplog.records
+    assert "Broken of store main" in record.message
+    assert "the collector is gone" in str(record.exc_info)
+
+
+def test_without_a_sink_nothing_is_measured() -> None:
+    store = MeteredStore(Store(), None)
+    store.set("n", "a", 1)
+    assert store.get("n", "a") == 1
+
+
+def test_a_summary_adds_up() -> None:
+    summary = Summary()
+    for index in range(1, 1001):
+        error = ValueError() if index % 100 == 0 else None
+        summary.record(Measurement("s", "read", index / 1000, 2, 3, 10, 0, error))
+    summary.record(Measurement("s", "write", 0.0, written_bytes=5))
+    stats = summary.stats()
+    read = stats["s", "read"]
+    assert (read.calls, read.errors, read.requests, read.records) == (1000, 10, 2000, 3000)
+    assert (read.read_bytes, read.written_bytes) == (10_000, 0)
+    assert read.seconds == pytest.approx(500.5)
+    for percentile, exact in [(read.p50, 0.5), (read.p95, 0.95), (read.p99, 0.99)]:
+        assert exact <= percentile <= exact * 1.0906
+    assert read.longest == 1.0
+    assert stats["s", "write"].written_bytes == 5
+    assert str(summary).count("\n") == 2
+    summary.reset()
+    assert summary.stats() == {}
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9, 1e-6, 5000.0, 1e9])
+def test_latencies_of_any_size_have_a_place(seconds: float) -> None:
+    summary = Summary()
+    summary.record(Measurement("s", "read", seconds))
+    [stats] = summary.stats().values()
+    assert stats.longest == seconds
+    assert stats.p99 <= max(seconds, 1e-6)
