@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 UV := .tools/bin/uv
 CORE := packages/swarmstate-core
 SYNCED := $(VENV)/.synced
-TYPED := $(wildcard packages/*/python packages/*/langgraph tests examples benchmarks scripts)
+TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate_* tests examples benchmarks scripts)
 
 # What the environment is built from; Python sources are not: packages are installed in place.
 SYNC_INPUTS := pyproject.toml uv.lock $(shell find packages \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import swarmstate
 
-for name in ("swarmstate-core", "langgraph-checkpoint-swarmstate"):
+for name in ("swarmstate-core", "langgraph-checkpoint-swarmstate", "swarmstate-postgres"):
     files = [str(file) for file in distribution(name).files or []]
     assert any(file.endswith("py.typed") for file in files), f"{name}: no py.typed"
 assert "site-packages" in Path(swarmstate.__file__).parts, swarmstate.__file__

@@ -1,0 +1,195 @@
+"""What is asked over the connections of one event loop, and asked again if they break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from swarmstate.base import Query, Result
+from swarmstate.batching import Batcher
+from swarmstate.errors import SwarmStateError
+
+from ._connecting import Database, Source
+from ._failures import is_passing, store_error
+from ._requests import (
+    Write,
+    conflict_of,
+    read_arguments,
+    renewals,
+    results_of,
+    write_arguments,
+)
+
+if TYPE_CHECKING:
+    from ._connecting import AnyConnection
+
+__all__ = ["Client"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+# A round trip carries at most this much for several callers.
+_ROUND_TRIP_BYTES = 4_000_000
+_ROUND_TRIP_QUERIES = 200
+# What a message may take to the server, added to the age of a write that is repeated.
+_ON_THE_WAY = 2.0
+
+Ask = Callable[["AnyConnection", "float | None", float], Awaitable[T]]
+"""Asks over a connection: given the age of what is asked, and how many seconds it may take."""
+
+
+class Client:
+    """Asks a database over the connections of one event loop.
+
+    Args:
+        database: The database.
+        source: Where connections come from.
+        size: How many round trips may be under way at once.
+    """
+
+    def __init__(self, database: Database, source: Source, size: int) -> None:
+        self._database = database
+        self._source = source
+        reading = max(1, size // 2)
+        self._reads: Batcher[Sequence[Query], list[Result]] = Batcher(
+            self._read_together, lanes=reading, limit=_ROUND_TRIP_QUERIES
+        )
+        self._writes: Batcher[Write, None] = Batcher(
+            self._write_together, lanes=max(1, size - reading), limit=_ROUND_TRIP_BYTES
+        )
+
+    async def aclose(self) -> None:
+        """Finish what was asked for and close the connections."""
+        await self._reads.drain()
+        await self._writes.drain()
+        await self._source.aclose()
+
+    def abandon(self) -> None:
+        """Let go of the connections without their loop."""
+        self._source.abandon()
+
+    async def read_shared(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer queries, together with what other tasks ask at this moment."""
+        return await self._reads.ask(queries, len(queries))
+
+    async def write_shared(self, write: Write) -> None:
+        """Apply a write, together with those of other tasks."""
+        await self._writes.ask(write, write.weight())
+
+    async def read(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer queries in a round trip of their own."""
+        arguments = read_arguments(queries)
+        renewed = renewals(queries)
+        sql = self._database.renew_sql if renewed else self._database.read_sql
+        rows = await self.fetch(sql, *arguments, *renewed)
+        return results_of(queries, rows)
+
+    async def write(self, write: Write) -> None:
+        """Apply a write in a round trip of its own."""
+        [outcome] = await self._write_all([write])
+        if outcome is not None:
+            raise outcome
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        """Return the rows of a statement that may be repeated."""
+
+        async def ask(connection: AnyConnection, age: float | None, timeout: float) -> list[Any]:
+            rows: list[Any] = await connection.fetch(sql, *arguments, timeout=timeout)
+            return rows
+
+        return await self._persist(ask)
+
+    async def setup(self) -> None:
+        """Make the tables if they are missing."""
+
+        async def nothing(connection: AnyConnection, age: float | None, timeout: float) -> None:
+            return None
+
+        await self._persist(nothing)
+
+    async def _read_together(
+        self, requests: Sequence[Sequence[Query]]
+    ) -> Sequence[list[Result] | Exception]:
+        queries = [query for request in requests for query in request]
+        try:
+            results = await self.read(queries)
+        except SwarmStateError:
+            if len(requests) == 1:
+                raise
+            return await _one_by_one(self.read, requests)
+        answers: list[list[Result] | Exception] = []
+        start = 0
+        for request in requests:
+            answers.append(results[start : start + len(request)])
+            start += len(request)
+        return answers
+
+    async def _write_together(self, writes: Sequence[Write]) -> Sequence[Exception | None]:
+        try:
+            return await self._write_all(writes)
+        except SwarmStateError:
+            if len(writes) == 1:
+                raise
+            # The transaction applied none of them; what ails one is not to hurt the others.
+            return await _one_by_one(self.write, writes)
+
+    async def _write_all(self, writes: Sequence[Write]) -> list[SwarmStateError | None]:
+        async def ask(connection: AnyConnection, age: float | None, timeout: float) -> list[Any]:
+            if age is not None:
+                age += _ON_THE_WAY
+            rows: list[Any] = await connection.fetch(
+                self._database.write_sql, *write_arguments(age, writes), timeout=timeout
+            )
+            return rows
+
+        outcomes: list[SwarmStateError | None] = [None] * len(writes)
+        for row in await self._persist(ask):
+            writer, error = conflict_of(writes, row)
+            outcomes[writer] = error
+        return outcomes
+
+    async def _persist(self, ask: Ask[T]) -> T:
+        """Ask until the answer comes, over new connections while they keep breaking.
+
+        Raises:
+            SwarmStateError: The server refused, or could not be reached in time.
+        """
+        database = self._database
+        started = monotonic()
+        deadline = started + database.timeout
+        sent: float | None = None
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                async with self._source.connection(max(0.1, deadline - monotonic())) as connection:
+                    await database.make_ready(connection)
+                    now = monotonic()
+                    age = None if sent is None else now - sent
+                    sent = now if sent is None else sent
+                    return await ask(connection, age, max(0.1, deadline - now))
+            except SwarmStateError:
+                raise
+            except Exception as error:
+                now = monotonic()
+                if not is_passing(error) or now + pause > deadline:
+                    waited = now - started if is_passing(error) else None
+                    wrapped = store_error(error, database.name, waited=waited)
+                    if wrapped is None:
+                        raise
+                    raise wrapped from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _one_by_one(
+    do: Callable[[Any], Awaitable[Any]], requests: Sequence[Any]
+) -> list[Any | Exception]:
+    outcomes: list[Any | Exception] = []
+    for request in requests:
+        try:
+            outcomes.append(await do(request))
+        except SwarmStateError as error:
+            outcomes.append(error)
+    return outcomes

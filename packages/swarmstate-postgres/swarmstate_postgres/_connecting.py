@@ -1,0 +1,206 @@
+"""Where connections come from: opened here, or taken from a pool that was handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+import asyncpg
+
+from ._schema import Names
+from ._setup import ensure_setup
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from ._url import Target
+
+    AnyConnection = asyncpg.Connection | PoolConnectionProxy
+
+__all__ = ["Database", "OwnConnections", "PoolConnections", "Source"]
+
+# After so long a connection may well be dead.
+_IDLE_SECONDS = 1.0
+_APPLICATION = {"application_name": "swarmstate"}
+
+
+class Database:
+    """What all event loops of a store share; holds no connection.
+
+    Args:
+        target: The server; None if a pool leads there.
+        names: The names of tables and functions.
+        statement_cache_size: How many prepared statements a connection keeps; 0 for none.
+        timeout: Seconds that a call may take.
+
+    Attributes:
+        is_ready: The tables are known to be there.
+        name: What messages call the server.
+    """
+
+    def __init__(
+        self, target: Target | None, names: Names, *, statement_cache_size: int, timeout: float
+    ) -> None:
+        self._target = target
+        self.names = names
+        self.timeout = timeout
+        self.is_ready = False
+        self.name = target.name if target is not None else "the pool's server"
+        self._statement_cache_size = statement_cache_size
+        self.read_sql = names.fill_in(f"SELECT * FROM {{read}}({_parameters(10)})")
+        self.renew_sql = names.fill_in(
+            f"SELECT r.* FROM {{renew}}($11, $12), {{read}}({_parameters(10)}) AS r"
+        )
+        self.write_sql = names.fill_in(f"SELECT * FROM {{write}}({_parameters(27)})")
+
+    async def connect(self, timeout: float) -> _Connection:
+        """Open a connection."""
+        assert self._target is not None
+        connection: _Connection = await asyncpg.connect(
+            self._target.dsn,
+            password=self._target.password,
+            timeout=timeout,
+            statement_cache_size=self._statement_cache_size,
+            # Large statements are few and always the same; they stay prepared.
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+            server_settings=_APPLICATION,
+            connection_class=_Connection,
+        )
+        return connection
+
+    async def make_ready(self, connection: AnyConnection) -> None:
+        """Set the database up if that is still to be done."""
+        if not self.is_ready:
+            await ensure_setup(connection, self.names, self.name)
+            self.is_ready = True
+
+
+class _Connection(asyncpg.Connection):
+    """A connection that can be dropped where its event loop does not run."""
+
+    __slots__ = ("_swarmstate_transport",)
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *others: Any) -> None:
+        super().__init__(protocol, transport, *others)
+        self._swarmstate_transport = transport
+
+    def drop(self) -> None:
+        """End the connection without its event loop, and without waiting."""
+        found: socket.socket | None = self._swarmstate_transport.get_extra_info("socket")
+        if found is not None:
+            with suppress(OSError):
+                found.shutdown(socket.SHUT_RDWR)
+        # Closes the socket when the loop runs again; one that is closed never does.
+        with suppress(RuntimeError):
+            self.terminate()
+
+
+class Source(Protocol):
+    """Gives out connections of one event loop."""
+
+    def connection(self, timeout: float) -> AbstractAsyncContextManager[AnyConnection]:
+        """Lend a connection; one that was left by an error is not lent again."""
+
+    async def aclose(self) -> None:
+        """Close connections, waiting for those in use."""
+
+    def abandon(self) -> None:
+        """Let go of connections without their loop."""
+
+
+class OwnConnections:
+    """Up to `size` connections, opened when they are needed and then kept."""
+
+    def __init__(self, database: Database, size: int) -> None:
+        self._database = database
+        # The last one used is the first one taken: its server process is the warmest.
+        self._idle: list[tuple[_Connection, float]] = []
+        self._open: set[_Connection] = set()
+        self._free = asyncio.Semaphore(size)
+        self._size = size
+
+    @asynccontextmanager
+    async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
+        """Lend a connection."""
+        async with self._free:
+            connection = await self._take(timeout)
+            try:
+                yield connection
+            except asyncpg.PostgresError:
+                # The server reported it; the connection is as good as before, unless it is closed.
+                self._give_back(connection)
+                raise
+            except BaseException:
+                self._open.discard(connection)
+                connection.terminate()
+                raise
+            self._give_back(connection)
+
+    async def _take(self, timeout: float) -> _Connection:
+        while self._idle:
+            connection, since = self._idle.pop()
+            if monotonic() - since > _IDLE_SECONDS:
+                # Lets the loop notice that the server has closed it meanwhile.
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            if not connection.is_closed():
+                return connection
+            self._open.discard(connection)
+        connection = await self._database.connect(timeout)
+        self._open.add(connection)
+        return connection
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.is_closed():
+            self._open.discard(connection)
+        else:
+            self._idle.append((connection, monotonic()))
+
+    async def aclose(self) -> None:
+        """Close all connections; those in use when their use ends."""
+        for _ in range(self._size):
+            await self._free.acquire()
+        for connection in list(self._open):
+            try:
+                await connection.close(timeout=5)
+            except (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
+        self._open.clear()
+        self._idle.clear()
+        for _ in range(self._size):
+            self._free.release()
+
+    def abandon(self) -> None:
+        """Let go of the connections without their loop."""
+        for connection in list(self._open):
+            connection.drop()
+        self._open.clear()
+        self._idle.clear()
+
+
+class PoolConnections:
+    """The connections of a pool that somebody else opened, and closes."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
+        """Lend a connection of the pool."""
+        async with self._pool.acquire(timeout=timeout) as connection:
+            yield connection
+
+    async def aclose(self) -> None:
+        """Leave the pool open: it belongs to whoever handed it in."""
+
+    def abandon(self) -> None:
+        """Leave the pool open: it belongs to whoever handed it in."""
+
+
+def _parameters(count: int) -> str:
+    return ", ".join(f"${number}" for number in range(1, count + 1))

@@ -1,0 +1,121 @@
+"""What errors of the driver and the server mean, and what is done about them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+from swarmstate.errors import (
+    InvalidNameError,
+    StoreFormatError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    SwarmStateError,
+)
+
+__all__ = ["OUTCOME_FORGOTTEN", "SetupRequiredError", "is_passing", "store_error"]
+
+OUTCOME_FORGOTTEN = "SW001"
+"""The state with which the function that writes gives up on a write that is repeated."""
+
+# Classes and states of errors after which the same may succeed: connections lost or refused,
+# deadlocks, a server that starts, stops or has no slot left.
+_PASSING_CLASSES = ("08",)
+_PASSING = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"}
+
+_PREPARED = {"26000", "42P05", "0A000"}
+
+
+class SetupRequiredError(StoreUnavailableError):
+    """The tables do not exist, or are of an older release, and this role may not make them.
+
+    Attributes:
+        sql: What somebody who may should run; the message shows it, too.
+    """
+
+    def __init__(self, message: str, sql: str) -> None:
+        """Keep the SQL beside the message."""
+        super().__init__(f"{message}\n\n{sql}")
+        self.sql = sql
+
+
+def is_passing(error: BaseException) -> bool:
+    """Tell whether to connect anew and try again."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state in _PASSING or state.startswith(_PASSING_CLASSES)
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return False
+    return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
+
+
+def store_error(
+    error: Exception, name: str, *, waited: float | None = None
+) -> SwarmStateError | None:
+    """Return what to raise for an error, or None if it is a mistake of this package.
+
+    Args:
+        error: What the driver raised.
+        name: What to call the server.
+        waited: How many seconds were spent on it, if it kept coming.
+    """
+    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} did not answer in time; what was asked of it may or may not "
+            "have been done"
+        )
+    if isinstance(error, asyncpg.PostgresError):
+        return _of_server(error, name, waited)
+    if is_passing(error) or isinstance(error, asyncpg.ClientConfigurationError):
+        return StoreUnavailableError(f"{_cannot(name, waited)}: {_words(error)}")
+    return None
+
+
+def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) -> SwarmStateError:
+    state = error.sqlstate or ""
+    said = f"{_words(error)} (SQLSTATE {state})"
+    if state == OUTCOME_FORGOTTEN:
+        return StoreUnavailableError(
+            f"the connection to PostgreSQL at {name} was lost during a write, and so much was "
+            "written to its namespace since that nobody knows whether it was applied: read again "
+            "before you repeat it"
+        )
+    if state == "25006":
+        return StoreReadOnlyError(
+            f"PostgreSQL at {name} only answers reads: {said}; connect to the primary server"
+        )
+    if state == "54000":
+        return InvalidNameError(
+            f"a record does not fit into the index, nothing was stored: {said}; the UTF-8 of a "
+            "namespace and a key together may have about 2,600 bytes"
+        )
+    if state in _PREPARED:
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} lost a prepared statement: {said}; behind PgBouncer in "
+            "transaction mode, open the store with statement_cache_size=0"
+        )
+    if state.startswith("53"):
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} has no room left: {said}; nothing of this was stored"
+        )
+    if state == "42501":
+        return StoreUnavailableError(
+            f"the role may not do this at {name}: {said}; "
+            "swarmstate_postgres.setup_sql(role=...) prints what to grant"
+        )
+    if state in {"42P01", "42883", "3F000"}:
+        return StoreFormatError(
+            f"what the store needs is no longer in the database at {name}: {said}; open the store "
+            "again to set it up"
+        )
+    return StoreUnavailableError(f"{_cannot(name, waited)}: {said}")
+
+
+def _cannot(name: str, waited: float | None) -> str:
+    if waited is None:
+        return f"PostgreSQL at {name} cannot do this"
+    return f"PostgreSQL at {name} cannot be reached, tried for {waited:.1f} s"
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

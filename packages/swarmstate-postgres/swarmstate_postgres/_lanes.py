@@ -1,0 +1,143 @@
+"""Sync calls: each runs an event loop of its own in the calling thread, one at a time.
+
+A lane is an event loop and a client whose connection lives in it. The loop runs
+only while a call does, in the thread of that call, so no call is handed to
+another thread and no thread is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from threading import Condition, Thread
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+from swarmstate.errors import StoreClosedError, StoreUnavailableError
+
+from ._client import Client
+
+__all__ = ["Lanes"]
+
+T = TypeVar("T")
+
+
+class _Lane(NamedTuple):
+    loop: asyncio.AbstractEventLoop
+    client: Client
+
+
+class Lanes:
+    """Up to `size` lanes, made when they are needed; may be used from any thread.
+
+    Args:
+        make: Makes the client of a lane.
+        size: How many calls may run at once; others wait for their turn.
+        timeout: For how many seconds they wait.
+    """
+
+    def __init__(self, make: Callable[[], Client], size: int, timeout: float) -> None:
+        self._make = make
+        self._size = size
+        self._timeout = timeout
+        self._changed = Condition()
+        self._idle: list[_Lane] = []
+        self._count = 0
+        self._closed = False
+
+    def run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        """Run `ask` to its end and return what it returns."""
+        return _outside_of_loops(lambda: self._run(ask))
+
+    def close(self) -> None:
+        """Wait for running calls and close all lanes."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            # Every call ends, since each has a timeout.
+            while self._count > len(self._idle):
+                self._changed.wait()
+            lanes, self._idle = self._idle, []
+            self._count = 0
+        _outside_of_loops(lambda: _end(lanes))
+
+    def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        lane = self._take()
+        try:
+            result = lane.loop.run_until_complete(ask(lane.client))
+        except Exception:
+            self._give_back(lane)
+            raise
+        except BaseException:
+            # Interrupted at any point, such as by Ctrl-C: nobody knows what state it is in.
+            self._drop(lane)
+            raise
+        self._give_back(lane)
+        return result
+
+    def _take(self) -> _Lane:
+        deadline = monotonic() + self._timeout
+        with self._changed:
+            while self._closed or not self._idle:
+                if self._closed:
+                    raise StoreClosedError("the store is closed; open a new one")
+                if self._count < self._size:
+                    self._count += 1
+                    break
+                if not self._changed.wait(deadline - monotonic()):
+                    raise StoreUnavailableError(
+                        f"all {self._size} connections for sync calls were in use for "
+                        f"{self._timeout} s: open the store with a larger max_size"
+                    )
+            else:
+                # The last one used: its server process is the warmest.
+                return self._idle.pop()
+        return _Lane(asyncio.new_event_loop(), self._make())
+
+    def _give_back(self, lane: _Lane) -> None:
+        with self._changed:
+            self._idle.append(lane)
+            # One for a caller, one for whoever closes.
+            self._changed.notify_all()
+
+    def _drop(self, lane: _Lane) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+        tasks = asyncio.all_tasks(lane.loop)
+        for task in tasks:
+            task.cancel()
+        with suppress(Exception):
+            lane.loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+        lane.client.abandon()
+        lane.loop.close()
+
+
+def _end(lanes: Sequence[_Lane]) -> None:
+    for lane in lanes:
+        lane.loop.run_until_complete(lane.client.aclose())
+        lane.loop.close()
+
+
+def _outside_of_loops(work: Callable[[], T]) -> T:
+    """Do `work` in this thread, or in another one if an event loop runs in this one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    outcome: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = Thread(target=run, name="swarmstate-postgres-call")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return outcome[0]

@@ -1,0 +1,194 @@
+"""Queries and batches as arguments of the SQL functions, and rows as results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from secrets import randbits
+from typing import Any, NamedTuple
+
+from swarmstate.base import Batch, Query, Result, prefix_end
+from swarmstate.errors import ConflictError
+
+__all__ = [
+    "CopyOf",
+    "Write",
+    "conflict_of",
+    "read_arguments",
+    "renewals",
+    "results_of",
+    "write_arguments",
+]
+
+# About 300 years: timestamps of PostgreSQL end somewhere.
+_LONGEST_TTL = 1e10
+_LARGEST_LIMIT = 2**63 - 1
+
+
+class CopyOf(NamedTuple):
+    """A change to one namespace: it is to hold exactly what another one holds."""
+
+    namespace: str
+    source: str
+
+
+class Write(NamedTuple):
+    """Changes of one caller, and the number by which the server knows them if they come again."""
+
+    changes: Sequence[Batch | CopyOf]
+    token: int
+
+    @classmethod
+    def of(cls, changes: Sequence[Batch | CopyOf]) -> Write:
+        """Return a write with a number of its own; its sign says whether it was refused."""
+        return cls(changes, randbits(62) + 1)
+
+    def weight(self) -> int:
+        """Return about how many bytes are sent for it."""
+        weight = 0
+        for change in self.changes:
+            weight += 100
+            if isinstance(change, Batch):
+                for values in (change.put, change.put_if_absent):
+                    weight += sum(len(value) + 100 for value in values.values())
+        return weight
+
+
+def read_arguments(queries: Sequence[Query]) -> list[Any]:
+    """Return the arguments of the function that reads."""
+    names: list[str] = []
+    asks: list[int] = []
+    key_queries: list[int] = []
+    keys: list[str] = []
+    ranges: list[tuple[int, str, str | None, bool, int | None, bool]] = []
+    for number, query in enumerate(queries, 1):
+        names.append(query.namespace)
+        if query.ask_ttl:
+            asks.append(number)
+        key_queries += [number] * len(query.keys)
+        keys += query.keys
+        for start, stop, reverse, limit, keys_only in query.ranges:
+            most = None if limit is None else min(limit, _LARGEST_LIMIT)
+            ranges.append((number, start, stop, reverse, most, keys_only))
+    return [names, asks, key_queries, keys, *_columns(ranges, 6)]
+
+
+def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]]) -> list[Result]:
+    """Return the results of queries, given the rows of the function that reads."""
+    values: list[bytes | None] = [None] * sum(len(query.keys) for query in queries)
+    ranges: list[list[tuple[str, bytes]]] = [[] for query in queries for _ in query.ranges]
+    ttls: dict[int, float] = {}
+    points = len(values)
+    for slot, key, value in rows:
+        if slot > points:
+            ranges[slot - points - 1].append((key, value))
+        elif slot > 0:
+            values[slot - 1] = value
+        else:
+            ttls[-slot] = float(key)
+    if len(queries) == 1 and not ttls:
+        return [Result(values, ranges)]
+    results = []
+    first_value = first_range = 0
+    for number, query in enumerate(queries, 1):
+        next_value, next_range = first_value + len(query.keys), first_range + len(query.ranges)
+        # The functions that renews and the one that reads see the same moment, before both.
+        ttl = query.ttl if query.ttl is not None and number in ttls else ttls.get(number)
+        results.append(Result(values[first_value:next_value], ranges[first_range:next_range], ttl))
+        first_value, first_range = next_value, next_range
+    return results
+
+
+def renewals(queries: Iterable[Query]) -> list[Any]:
+    """Return the arguments of the function that renews times to live; empty if nothing to do."""
+    # The last one counts where a namespace is named twice.
+    ttls = {query.namespace: _capped(query.ttl) for query in queries if query.ttl is not None}
+    return [list(ttls), list(ttls.values())] if ttls else []
+
+
+def write_arguments(age: float | None, writes: Sequence[Write]) -> list[Any]:
+    """Return the arguments of the function that writes.
+
+    Args:
+        age: Seconds since these writes were sent first; None if they were not.
+        writes: At least one of them has a change.
+    """
+    batches: list[tuple[int, str, int, bool, bool]] = []
+    ttls: list[float | None] = []
+    sources: list[str | None] = []
+    expects: list[tuple[int, str, str | None, str | None]] = []
+    values: list[tuple[int, str, bytes | None]] = []
+    ranges: list[tuple[int, str, str | None]] = []
+    deletes: list[tuple[int, str]] = []
+    absents: list[tuple[int, str, bytes]] = []
+    puts: list[tuple[int, str, bytes]] = []
+    rounds: dict[str, int] = {}
+    number = 0
+    for writer, write in enumerate(writes, 1):
+        this_round = 1
+        for change in write.changes:
+            number += 1
+            name = change.namespace
+            this_round = rounds[name] = max(this_round, rounds.get(name, 0) + 1)
+            if isinstance(change, CopyOf):
+                batches.append((writer, name, this_round, True, False))
+                ttls.append(None)
+                sources.append(change.source)
+                continue
+            fills = bool(change.put or change.put_if_absent)
+            batches.append((writer, name, this_round, change.clear, fills))
+            ttls.append(_capped(change.ttl))
+            sources.append(None)
+            if change.expect is not None:
+                prefix, last_key = change.expect
+                expects.append((number, prefix, prefix_end(prefix), last_key))
+            values += [(number, *item) for item in change.expect_values.items()]
+            ranges += [(number, *bounds) for bounds in change.delete_ranges]
+            deletes += [(number, key) for key in change.delete]
+            absents += [(number, *item) for item in change.put_if_absent.items()]
+            puts += [(number, *item) for item in change.put.items()]
+    return [
+        age,
+        [write.token for write in writes],
+        *_columns(batches, 5),
+        [] if ttls.count(None) == len(ttls) else ttls,
+        [] if sources.count(None) == len(sources) else sources,
+        *_columns(expects, 4),
+        *_columns(values, 3),
+        *_columns(ranges, 3),
+        *_columns(deletes, 2),
+        *_columns(absents, 3),
+        *_columns(puts, 3),
+    ]
+
+
+def conflict_of(
+    writes: Sequence[Write], refused: tuple[int, int, str | None, str]
+) -> tuple[int, ConflictError]:
+    """Return which write was refused, counted from 0, and why, given a row of that function."""
+    writer, batch, found, kind = refused
+    changes = [change for write in writes for change in write.changes]
+    change = changes[batch - 1]
+    expect = change.expect if isinstance(change, Batch) else None
+    if kind == "last key" and expect is not None:
+        wanted, is_now = ("none" if key is None else repr(key) for key in (expect.last_key, found))
+        reason = (
+            f"the last key that starts with {expect.prefix!r} was expected to be {wanted}, but it "
+            f"is {is_now}"
+        )
+    elif kind == "value":
+        reason = f"key {found!r} was expected to hold another value or none"
+    else:
+        reason = "an expectation did not hold"
+    return writer - 1, ConflictError(
+        f"in namespace {change.namespace!r}, {reason}; nothing of the batch was applied: read "
+        "again and retry"
+    )
+
+
+def _capped(ttl: float | None) -> float | None:
+    return ttl if ttl is None or ttl == math.inf else min(ttl, _LONGEST_TTL)
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> Sequence[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -1,0 +1,148 @@
+"""What lies in the database: its names, and the migrations that make it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from hashlib import blake2b
+from importlib.resources import files
+from typing import NamedTuple
+
+__all__ = ["Names", "migrations", "quoted", "setup_sql", "setup_steps"]
+
+_PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+# The longest name that PostgreSQL keeps whole.
+_MAX_IDENTIFIER_BYTES = 63
+_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_OBJECTS = {
+    "migrations": "migration",
+    "namespaces": "namespace",
+    "records": "record",
+    "read": "read",
+    "write": "write",
+    "renew": "renew",
+    "sweep": "sweep",
+    "namespaces_view": "namespaces",
+    "records_view": "records",
+}
+# An index lies in its table's schema, which CREATE INDEX does not name.
+_INDEXES = {"namespaces_expiry": "namespace_expiry", "namespaces_emptied": "namespace_emptied"}
+
+_LOCK = "SELECT pg_advisory_xact_lock({lock});"
+_CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema};"
+_CREATE_MIGRATIONS = """\
+CREATE TABLE IF NOT EXISTS {migrations} (
+    version int PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);"""
+_GRANT = """\
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT ON {migrations}, {namespaces_view}, {records_view} TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {namespaces}, {records} TO {role};"""
+
+
+class Names(NamedTuple):
+    """What the names of all objects are made of.
+
+    Every object is named with its schema, so nothing depends on `search_path`.
+    """
+
+    schema: str
+    prefix: str
+
+    @classmethod
+    def of(cls, schema: str, prefix: str) -> Names:
+        """Return names after checking what they are made of.
+
+        Raises:
+            ValueError: They cannot be made into names.
+        """
+        # A "$" could end the quotes around the functions' sources.
+        if not schema or len(schema.encode()) > _MAX_IDENTIFIER_BYTES or {"\0", "$"} & {*schema}:
+            raise ValueError(
+                f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without NUL "
+                f"and '$', found {schema!r}"
+            )
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(
+                "expected prefix to be 1 to 40 letters, digits and underscores, the first of them "
+                f"no digit, found {prefix!r}"
+            )
+        return cls(schema, prefix)
+
+    def fill_in(self, sql: str, **others: str) -> str:
+        """Replace each `{object}` in `sql` by its name, and `{others}` by what is given."""
+        schema = quoted(self.schema)
+        words = {
+            key: f"{schema}.{quoted(f'{self.prefix}_{name}')}" for key, name in _OBJECTS.items()
+        }
+        words |= {key: quoted(f"{self.prefix}_{name}") for key, name in _INDEXES.items()}
+        words |= {"schema": schema, "lock": str(self._lock()), **others}
+        return _PLACEHOLDER.sub(lambda found: words[found[1]], sql)
+
+    def _lock(self) -> int:
+        """Return the number of the advisory lock that those who migrate take."""
+        digest = blake2b(f"swarmstate\0{self.schema}\0{self.prefix}".encode(), digest_size=8)
+        return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def quoted(identifier: str) -> str:
+    """Return an identifier quoted for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+@cache
+def migrations() -> dict[int, str]:
+    """Return the migrations by number, in their order, with names not filled in."""
+    folder = files(__package__).joinpath("migrations")
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if match := _MIGRATION.fullmatch(file.name):
+            found[int(match[1])] = file.read_text(encoding="utf-8").strip()
+    return found
+
+
+def setup_steps(names: Names, *, schema_exists: bool) -> list[str]:
+    """Return what comes before the migrations: the lock, the schema, the table of migrations."""
+    steps = (
+        [_LOCK, _CREATE_MIGRATIONS]
+        if schema_exists
+        else [_LOCK, _CREATE_SCHEMA, _CREATE_MIGRATIONS]
+    )
+    return [names.fill_in(step) for step in steps]
+
+
+def migration_sql(names: Names, number: int) -> str:
+    """Return a migration, which also writes down that it was run."""
+    noted = f"INSERT INTO {{migrations}} (version) VALUES ({number});"
+    return names.fill_in(f"{noted}\n\n{migrations()[number]}")
+
+
+def setup_sql(
+    *,
+    schema: str = "public",
+    prefix: str = "swarmstate",
+    since: int = 0,
+    role: str | None = None,
+) -> str:
+    """Return the SQL that makes what a store needs, for those who may create it.
+
+    It is one transaction, and waits for others that do the same. A store whose
+    own role may create tables does all of this when it is first used.
+
+    Args:
+        schema: The schema; created if it does not exist.
+        prefix: What the names of tables and functions begin with.
+        since: Leave out the migrations up to this number: they were run before.
+        role: Also grant this role what a store needs to work.
+
+    Raises:
+        ValueError: The schema or the prefix cannot be made into names.
+    """
+    names = Names.of(schema, prefix)
+    parts = setup_steps(names, schema_exists=schema == "public")
+    parts += [migration_sql(names, number) for number in migrations() if number > since]
+    if role is not None:
+        parts.append(names.fill_in(_GRANT, role=quoted(role)))
+    return "\n\n".join(["BEGIN;", *parts, "COMMIT;"]) + "\n"

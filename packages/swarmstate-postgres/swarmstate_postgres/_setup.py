@@ -1,0 +1,79 @@
+"""Making the tables, once, whoever comes first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+from swarmstate.errors import StoreFormatError, StoreUnavailableError
+
+from ._failures import SetupRequiredError
+from ._schema import Names, migration_sql, migrations, setup_sql, setup_steps
+
+if TYPE_CHECKING:
+    from ._connecting import AnyConnection
+
+__all__ = ["ensure_setup"]
+
+_NO_SUCH_TABLE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+
+
+async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> None:
+    """Make sure that the database has what a store needs.
+
+    Any number of processes may do so at the same time.
+
+    Raises:
+        SetupRequiredError: Something is missing, and the role may not make it.
+        StoreFormatError: A newer release made the tables.
+        StoreUnavailableError: The database has an encoding that cannot hold all names.
+    """
+    newest = max(migrations())
+    try:
+        version = await _version(connection, names)
+    except _NO_SUCH_TABLE:
+        version = 0
+    if version > newest:
+        raise StoreFormatError(
+            f"the tables of schema {names.schema!r} at {server} have version {version}, this "
+            f"release of swarmstate-postgres knows up to {newest}: upgrade it"
+        )
+    if version == newest:
+        return
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StoreUnavailableError(
+            f"expected the database at {server} to have the encoding UTF8, found {encoding}; "
+            "create one with ENCODING 'UTF8'"
+        )
+    try:
+        await _migrate(connection, names)
+    except asyncpg.InsufficientPrivilegeError as error:
+        sql = setup_sql(schema=names.schema, prefix=names.prefix, since=version)
+        raise SetupRequiredError(
+            f"the database at {server} lacks what a store needs, and this role may not create it "
+            f"({error}): have a role that may run this SQL, and grant as "
+            "swarmstate_postgres.setup_sql(role=...) prints it",
+            sql,
+        ) from error
+
+
+async def _version(connection: AnyConnection, names: Names) -> int:
+    found: int | None = await connection.fetchval(
+        names.fill_in("SELECT max(version) FROM {migrations}")
+    )
+    return found or 0
+
+
+async def _migrate(connection: AnyConnection, names: Names) -> None:
+    async with connection.transaction():
+        exists = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", names.schema
+        )
+        # The first step waits for whoever else does this; the version is known only after it.
+        for step in setup_steps(names, schema_exists=exists):
+            await connection.execute(step)
+        version = await _version(connection, names)
+        for number in migrations():
+            if number > version:
+                await connection.execute(migration_sql(names, number))

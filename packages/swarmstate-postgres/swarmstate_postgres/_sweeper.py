@@ -1,0 +1,56 @@
+"""Removes expired namespaces in the background."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+from swarmstate.errors import SwarmStateError
+
+__all__ = ["Sweeper"]
+
+_log = logging.getLogger("swarmstate.postgres")
+
+
+class Sweeper:
+    """A thread that sweeps now and then, from the first use of a time to live on.
+
+    Args:
+        sweep: What it calls.
+        interval: Seconds between two sweeps; None: there is never a thread.
+    """
+
+    def __init__(self, sweep: Callable[[], object], interval: float | None) -> None:
+        self._sweep = sweep
+        self._interval = interval
+        self._lock = Lock()
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread if there is none."""
+        if self._interval is None or self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = Thread(
+                    target=self._run, name="swarmstate-postgres-sweeper", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it."""
+        self._stop.set()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self._sweep()
+            except SwarmStateError as error:
+                # Expired namespaces are invisible anyway; the next sweep removes them.
+                _log.warning("sweeping expired namespaces failed: %s", error)

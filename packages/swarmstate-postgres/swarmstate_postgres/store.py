@@ -1,0 +1,391 @@
+"""The store in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+import os
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+from swarmstate.base import (
+    BaseStore,
+    Batch,
+    Query,
+    Range,
+    Result,
+    check_batches,
+    check_name,
+    check_queries,
+    prefix_end,
+)
+from swarmstate.errors import StoreClosedError, StoreError, StoreUnavailableError
+from swarmstate.loops import PerLoop
+
+from ._client import Client
+from ._connecting import Database, OwnConnections, PoolConnections
+from ._lanes import Lanes
+from ._requests import CopyOf, Write
+from ._schema import Names
+from ._sweeper import Sweeper
+from ._url import Target
+
+if TYPE_CHECKING:
+    from swarmstate.base import Allow
+
+__all__ = ["PostgresStore", "open_url"]
+
+T = TypeVar("T")
+
+_SWEPT_AT_ONCE = 100
+
+
+class PostgresStore(BaseStore):
+    """A store of records in a PostgreSQL database.
+
+    Opening it asks nothing of the server; the first call connects, and makes
+    tables and functions that are missing. Any number of stores and processes
+    may use the same tables at once.
+
+    Async calls use connections of their event loop, and those that tasks make
+    at the same moment share a round trip. Sync calls use connections of their
+    own, and may also be made while a loop runs in their thread. A call that loses
+    its connection is repeated over a new one until `timeout`; the server knows
+    a write that comes again, so none is applied twice or refused for what it did
+    itself.
+
+    What is forked while a store is open has connections of its own.
+
+    Args:
+        url: `postgresql://user:password@host:5432/database`, with libpq's
+            parameters; `schema`, `prefix`, `max_size`, `statement_cache_size` and
+            `timeout` may be given in it, too.
+        pool: An asyncpg pool to use instead of a URL. The store is then made in
+            the pool's running event loop; calls from elsewhere are sent there.
+            It stays open when the store is closed.
+        schema: The schema of the tables, such as one for each tenant; created if
+            it does not exist. `search_path` is neither used nor changed.
+        prefix: What the names of tables and functions begin with.
+        max_size: How many connections each event loop, and all sync calls
+            together, may use at once.
+        statement_cache_size: How many prepared statements a connection keeps; 0 behind
+            PgBouncer in transaction mode, unless it has `max_prepared_statements`.
+        timeout: Seconds after which a call gives up.
+        sweep_interval: Seconds between two removals of what has expired, once a
+            time to live was used; None leaves that to `sweep()` or to the server.
+        allow: Classes that may be constructed when values are read, besides
+            those the codec knows; see `swarmstate.codec.Codec`.
+
+    Raises:
+        ValueError: The arguments make no sense; the message shows no password.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        pool: asyncpg.Pool | None = None,
+        schema: str | None = None,
+        prefix: str | None = None,
+        max_size: int | None = None,
+        statement_cache_size: int | None = None,
+        timeout: float | None = None,
+        sweep_interval: float | None = 300.0,
+        allow: Allow = (),
+    ) -> None:
+        super().__init__(allow=allow)
+        if (url is None) == (pool is None):
+            raise ValueError("expected either a url or a pool")
+        target = None if url is None else Target.of(url)
+        said: dict[str, Any] = {
+            "schema": "public",
+            "prefix": "swarmstate",
+            "max_size": 8,
+            "statement_cache_size": 100,
+            "timeout": 30.0,
+            **(target.options if target is not None else {}),
+        }
+        given = {
+            "schema": schema,
+            "prefix": prefix,
+            "max_size": max_size,
+            "statement_cache_size": statement_cache_size,
+            "timeout": timeout,
+        }
+        said.update({name: value for name, value in given.items() if value is not None})
+        if said["max_size"] < 1 or said["statement_cache_size"] < 0:
+            raise ValueError("expected max_size of 1 or more and statement_cache_size of 0 or more")
+        if not 0 < said["timeout"] < math.inf:
+            raise ValueError(f"expected timeout to be positive seconds, found {said['timeout']!r}")
+        if sweep_interval is not None and not sweep_interval > 0:
+            raise ValueError(f"expected sweep_interval to be positive, found {sweep_interval!r}")
+        self._database = Database(
+            target,
+            Names.of(said["schema"], said["prefix"]),
+            statement_cache_size=said["statement_cache_size"],
+            timeout=said["timeout"],
+        )
+        self._size: int = said["max_size"]
+        self._sweep_interval = sweep_interval
+        self._pool = pool
+        self._pool_loop = None if pool is None else _running_loop()
+        if pool is not None and self._pool_loop is None:
+            raise ValueError("expected a pool's event loop to run where the store is made")
+        self._closed = False
+        self._open()
+        _open_stores.add(self)
+
+    def _open(self) -> None:
+        """Start with no connection at all."""
+        self._clients: PerLoop[Client] = PerLoop(self._new_client, Client.aclose, Client.abandon)
+        self._lanes = Lanes(self._new_lane_client, self._size, self._database.timeout)
+        self._sweeper = Sweeper(self.sweep, self._sweep_interval)
+
+    def _new_client(self) -> Client:
+        if self._pool is not None:
+            return Client(self._database, PoolConnections(self._pool), self._size)
+        return Client(self._database, OwnConnections(self._database, self._size), self._size)
+
+    def _new_lane_client(self) -> Client:
+        return Client(self._database, OwnConnections(self._database, 1), 1)
+
+    def __repr__(self) -> str:
+        """Return the class and where the records are."""
+        names = self._database.names
+        where = f"{self._database.name!r}, schema={names.schema!r}, prefix={names.prefix!r}"
+        return f"{type(self).__name__}({where})"
+
+    def setup(self) -> None:
+        """Make the tables and functions if they are missing, as the first call does.
+
+        Raises:
+            SetupRequiredError: The role may not make them; the message has the SQL.
+            StoreFormatError: A newer release made them.
+        """
+        self._run(Client.setup)
+
+    async def asetup(self) -> None:
+        """Make what is missing as `setup` does."""
+        await self._arun(Client.setup)
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        if not self._worth_reading(queries):
+            return []
+        return self._run(lambda client: client.read(queries))
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer `queries` as `read` does."""
+        if not self._worth_reading(queries):
+            return []
+        return await self._arun(lambda client: client.read_shared(queries))
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Apply `batches` in their order, in one round trip and one transaction.
+
+        Raises:
+            ConflictError: An expectation did not hold. That batch and those
+                after it were not applied; those before it were.
+        """
+        if self._worth_writing(batches):
+            write = Write.of(batches)
+            self._run(lambda client: client.write(write))
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        """Apply `batches` as `write` does. A cancelled call may have been applied."""
+        if self._worth_writing(batches):
+            write = Write.of(batches)
+            await self._arun(lambda client: client.write_shared(write))
+
+    def namespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return the namespaces that start with `prefix`, in UTF-8 byte order."""
+        request = self._listing(prefix, after, limit)
+        return [row[0] for row in self._run(lambda client: client.fetch(*request))]
+
+    async def anamespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return namespaces as `namespaces` does."""
+        request = self._listing(prefix, after, limit)
+        return [row[0] for row in await self._arun(lambda client: client.fetch(*request))]
+
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` hold exactly the records of `source`, within the server."""
+        if self._worth_copying(source, target):
+            write = Write.of([CopyOf(target, source)])
+            self._run(lambda client: client.write(write))
+
+    async def acopy(self, source: str, target: str) -> None:
+        """Copy a namespace as `copy` does."""
+        if self._worth_copying(source, target):
+            write = Write.of([CopyOf(target, source)])
+            await self._arun(lambda client: client.write_shared(write))
+
+    def __len__(self) -> int:
+        """Return how many records there are in all namespaces."""
+        return self._run(self._count)
+
+    async def alength(self) -> int:
+        """Return how many records there are, as `len(store)` does."""
+        return await self._arun(self._count)
+
+    def sweep(self) -> int:
+        """Remove the records of all namespaces that have expired; nobody sees them anyway.
+
+        Works in steps of some namespaces, each a transaction, and skips what
+        others use. The SQL function `{prefix}_sweep()` does one step.
+
+        Returns:
+            How many namespaces were removed.
+        """
+        swept = 0
+        while count := self._run(self._sweep_some):
+            swept += count
+        return swept
+
+    async def asweep(self) -> int:
+        """Remove what has expired as `sweep` does."""
+        swept = 0
+        while count := await self._arun(self._sweep_some):
+            swept += count
+        return swept
+
+    def close(self) -> None:
+        """Finish what was asked for, close all connections and end the sweeper.
+
+        What other event loops have is closed there, as soon as they run.
+        """
+        self._closed = True
+        self._sweeper.stop()
+        self._clients.close()
+        self._lanes.close()
+
+    async def aclose(self) -> None:
+        """Close the store as `close` does."""
+        self._closed = True
+        await self._clients.aclose()
+        await asyncio.to_thread(self.close)
+
+    def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        self._check_open()
+        if self._pool_loop is None:
+            return self._lanes.run(ask)
+        if _running_loop() is self._pool_loop:
+            raise StoreError(
+                "a sync call from the event loop of the store's pool would wait for itself: "
+                "await the method with a leading 'a', or open the store with a url"
+            )
+        return self._in_pool_loop(ask).result()
+
+    async def _arun(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+        self._check_open()
+        if self._pool_loop is None or _running_loop() is self._pool_loop:
+            return await ask(self._clients.get())
+        return await asyncio.wrap_future(self._in_pool_loop(ask))
+
+    def _in_pool_loop(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> Future[T]:
+        async def there() -> T:
+            return await ask(self._clients.get())
+
+        if self._pool_loop is None or not self._pool_loop.is_running():
+            raise StoreUnavailableError(
+                "the event loop of the store's pool does not run: use the store while it does, or "
+                "open it with a url"
+            )
+        return asyncio.run_coroutine_threadsafe(there(), self._pool_loop)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError("the store is closed; open a new one")
+
+    def _worth_reading(self, queries: Sequence[Query]) -> bool:
+        check_queries(queries)
+        self._check_open()
+        if any(query.ttl is not None for query in queries):
+            self._sweeper.start()
+        return bool(queries)
+
+    def _worth_writing(self, batches: Sequence[Batch]) -> bool:
+        check_batches(batches)
+        self._check_open()
+        if any(batch.ttl is not None for batch in batches):
+            self._sweeper.start()
+        return bool(batches)
+
+    def _worth_copying(self, source: str, target: str) -> bool:
+        check_name(source, "source")
+        check_name(target, "target")
+        self._check_open()
+        return source != target
+
+    def _listing(self, prefix: str, after: str | None, limit: int | None) -> tuple[Any, ...]:
+        """Return the statement that lists namespaces, and its arguments."""
+        check_queries([Query("_", ranges=[Range(prefix, after, limit=limit)])])
+        self._check_open()
+        stop = prefix_end(prefix)
+        sql = self._database.names.fill_in(_LIST.format("" if stop is None else "AND name < $4"))
+        most = None if limit is None else min(limit, 2**63 - 1)
+        arguments = (sql, max(prefix, after or ""), after or "", most)
+        return arguments if stop is None else (*arguments, stop)
+
+    async def _count(self, client: Client) -> int:
+        [row] = await client.fetch(self._database.names.fill_in(_COUNT))
+        count: int = row[0]
+        return count
+
+    async def _sweep_some(self, client: Client) -> int:
+        sql = self._database.names.fill_in("SELECT {sweep}($1)")
+        [row] = await client.fetch(sql, _SWEPT_AT_ONCE)
+        swept: int = row[0]
+        return swept
+
+    def _start_anew_after_fork(self) -> None:
+        # The parent's connections: to close them would end them for it, too.
+        _of_parents.append((self._clients, self._lanes, self._sweeper))
+        self._open()
+        if self._pool is not None:
+            self._closed = True
+
+
+def open_url(url: str, *, allow: Allow = (), **options: Any) -> PostgresStore:
+    """Open the store of `postgresql://...`; options are those of `PostgresStore`."""
+    return PostgresStore(url, allow=allow, **options)
+
+
+_LIVES = "emptied_at IS NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())"
+_LIST = (
+    f"SELECT name FROM {{{{namespaces}}}} WHERE name >= $1 AND name <> $2 {{}} AND {_LIVES} "
+    "ORDER BY name LIMIT $3"
+)
+_COUNT = f"SELECT count(*) FROM {{namespaces}} JOIN {{records}} ON namespace = name WHERE {_LIVES}"
+
+_open_stores: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
+_of_parents: list[object] = []
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _close_all() -> None:
+    for store in list(_open_stores):
+        store.close()
+
+
+def _after_fork() -> None:
+    for store in list(_open_stores):
+        store._start_anew_after_fork()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

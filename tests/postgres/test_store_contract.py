@@ -1,0 +1,36 @@
+"""The contract of stores on PostgreSQL: direct, and with nothing prepared."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from swarmstate.testing import StoreContract
+from swarmstate_postgres import PostgresStore
+
+from tests.servers.postgres import PostgresServer
+
+
+def schema_of(path: Path) -> str:
+    """Return a schema as unique as a path."""
+    return "test_" + sha256(str(path).encode()).hexdigest()[:16]
+
+
+class OnServer(StoreContract):
+    persistent = True
+    shared = True
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_server: PostgresServer) -> None:
+        self.url = postgres_server.url()
+
+
+class TestPostgres(OnServer):
+    def make_store(self, path: Path) -> PostgresStore:
+        return PostgresStore(self.url, schema=schema_of(path))
+
+
+class TestNothingPrepared(OnServer):
+    def make_store(self, path: Path) -> PostgresStore:
+        return PostgresStore(self.url, schema=schema_of(path), statement_cache_size=0)
