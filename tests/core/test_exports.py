@@ -22,6 +22,7 @@ MODULES = [
     "swarmstate.observability",
     "swarmstate.testing",
     "swarmstate.urls",
+    "swarmstate.vectors",
 ]
 
 
@@ -37,6 +38,7 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 def test_nothing_public_is_left_out_of_the_package() -> None:
     modules = {"backends", "base", "batching", "codec", "disk", "errors"}
     modules |= {"integrations", "layers", "loops", "memory", "observability", "testing", "urls"}
+    modules |= {"vectors"}
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
 

@@ -16,6 +16,9 @@
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
     ├── ItemError                              a stored item of memory that is damaged or incomplete
+    ├── EmbeddingError          (ValueError)   an embedding that is none, or not finite
+    │   └── DimensionError                     of another dimension than those that are stored
+    ├── InvalidFilterError      (ValueError)   a filter that cannot be understood
     └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
 
 Messages say what was expected, what was found and what to do. Add-on
@@ -29,9 +32,12 @@ __all__ = [
     "CodecError",
     "ConflictError",
     "DecodeError",
+    "DimensionError",
+    "EmbeddingError",
     "EncodeError",
     "EncryptionError",
     "InvalidConfigError",
+    "InvalidFilterError",
     "InvalidNameError",
     "ItemError",
     "StoreClosedError",
@@ -111,3 +117,33 @@ class ItemError(SwarmStateError):
 
 class UnknownSchemeError(SwarmStateError, ValueError):
     """No installed store opens this URL; the message says what to install."""
+
+
+class EmbeddingError(SwarmStateError, ValueError):
+    """An embedding is empty, too long, not numeric, or holds NaN or an infinity."""
+
+
+class DimensionError(EmbeddingError):
+    """An embedding has another dimension than those that are stored.
+
+    Attributes:
+        stored: The dimension of the stored embeddings.
+        given: The dimension of this one.
+    """
+
+    def __init__(self, stored: int, given: int) -> None:
+        """Keep both dimensions."""
+        super().__init__(stored, given)
+        self.stored = stored
+        self.given = given
+
+    def __str__(self) -> str:
+        """Say what to do."""
+        return (
+            f"expected an embedding of {self.stored} dimensions, as the stored ones have, but "
+            f"this one has {self.given}: use the model they were made with, or clear the collection"
+        )
+
+
+class InvalidFilterError(SwarmStateError, ValueError):
+    """A filter is no mapping, or has an operator that does not exist."""

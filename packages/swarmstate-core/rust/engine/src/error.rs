@@ -20,6 +20,17 @@ pub enum Error {
     Format(String),
     /// A value is not encrypted as it should be, or its key is missing.
     Encryption(String),
+    /// A filter that cannot be understood.
+    Filter(String),
+    /// A stored record of a collection that is none.
+    Record(String),
+    /// A vector of another dimension than those of the index.
+    Dimensions {
+        /// The dimension of the index.
+        stored: usize,
+        /// The dimension of the vector.
+        given: usize,
+    },
 }
 
 /// What the engine's fallible operations return.
@@ -64,7 +75,14 @@ impl fmt::Display for Error {
             | Self::Unavailable(message)
             | Self::ReadOnly(message)
             | Self::Format(message)
-            | Self::Encryption(message) => f.write_str(message),
+            | Self::Encryption(message)
+            | Self::Filter(message)
+            | Self::Record(message) => f.write_str(message),
+            Self::Dimensions { stored, given } => write!(
+                f,
+                "expected an embedding of {stored} dimensions, as the stored ones have, but this \
+                 one has {given}: use the model they were made with, or clear the collection",
+            ),
         }
     }
 }

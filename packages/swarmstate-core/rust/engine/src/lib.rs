@@ -13,6 +13,7 @@ mod ext;
 mod memory;
 mod plane;
 pub mod segments;
+pub mod vectors;
 
 pub use blob::BlobHash;
 pub use compression::Compression;

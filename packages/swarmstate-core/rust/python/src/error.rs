@@ -3,8 +3,13 @@
 use pyo3::{PyErr, import_exception};
 use swarmstate_engine::Error;
 
+use crate::codec::DecodeError;
+
 import_exception!(swarmstate.errors, ConflictError);
 import_exception!(swarmstate.errors, EncryptionError);
+import_exception!(swarmstate.errors, DimensionError);
+import_exception!(swarmstate.errors, EmbeddingError);
+import_exception!(swarmstate.errors, InvalidFilterError);
 import_exception!(swarmstate.errors, InvalidNameError);
 import_exception!(swarmstate.errors, StoreClosedError);
 import_exception!(swarmstate.errors, StoreError);
@@ -22,6 +27,17 @@ pub(crate) fn to_py(error: Error) -> PyErr {
         Error::ReadOnly(_) => StoreReadOnlyError::new_err(message),
         Error::Encryption(_) => EncryptionError::new_err(message),
         Error::Format(_) => StoreFormatError::new_err(message),
+        Error::Filter(_) => InvalidFilterError::new_err(message),
+        Error::Record(_) => DecodeError::new_err(message),
+        Error::Dimensions { stored, given } => DimensionError::new_err((stored, given)),
         _ => StoreError::new_err(message),
     }
+}
+
+/// Converts the error of one record of a collection, which it names.
+pub(crate) fn record_error(id: &str, error: &Error) -> PyErr {
+    DecodeError::new_err(format!(
+        "the stored record {id:?} is not what a collection stores: {error}; \
+         delete it or store it again"
+    ))
 }

@@ -4,6 +4,7 @@ mod callbacks;
 mod clock;
 pub mod codec;
 mod disk;
+mod embedding;
 mod error;
 mod layers;
 mod plane;
@@ -11,6 +12,7 @@ mod seal;
 mod sharing;
 mod snapshot;
 mod store;
+mod vectors;
 
 use pyo3::prelude::*;
 
@@ -37,6 +39,8 @@ mod _core {
     use super::snapshot::Snapshot;
     #[pymodule_export]
     use super::store::Store;
+    #[pymodule_export]
+    use super::vectors::{VectorIndex, decode_record, encode_records};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -265,7 +265,8 @@ fn collect<T>(
     }
 }
 
-fn fields<'a, 'py>(
+/// Borrows the fields of a named tuple, which must be so many.
+pub(crate) fn fields<'a, 'py>(
     item: &'a Bound<'py, PyAny>,
     what: &str,
     count: usize,

@@ -1,0 +1,8 @@
+"""Records with embeddings, found by what they mean, where they belong and what they hold."""
+
+from __future__ import annotations
+
+from swarmstate.vectors._records import Embedding, Match, Metric, Record
+from swarmstate.vectors.collection import Collection, Where
+
+__all__ = ["Collection", "Embedding", "Match", "Metric", "Record", "Where"]

@@ -1,0 +1,83 @@
+"""The records of a collection in its namespace.
+
+    meta                          marks the namespace as a collection, and says its format
+    dimensions/{n}                the embeddings have n dimensions
+    item/{id}                     a record; see `docs/formats.md`
+    log/{lane}/{number}-{token}   the ids that one write changed
+
+Every write adds one entry to the end of one lane of the log, and expects the
+lane's last entry to be the one it knows: entries of a lane form a chain, and a
+lane never forks. Several lanes are there so that writers seldom meet. Tokens are
+random, so a chain that was replaced, by clearing, restoring or copying, is never
+taken for the one it replaced.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from swarmstate._plane import Batch, Expect, Query, Range
+from swarmstate.codec import dumps
+
+FORMAT = 1
+LANES = range(8)
+META = "meta"
+ITEM = "item/"
+DIMENSIONS = "dimensions/"
+
+# Entries of a lane that are kept for readers who are behind; one that is further
+# behind reads all records again. Trimmed every so many entries.
+KEPT = 512
+TRIMMED = 64
+
+
+def lane_prefix(lane: int) -> str:
+    return f"log/{lane}/"
+
+
+def entry_key(lane: int, number: int) -> str:
+    return f"{lane_prefix(lane)}{number:012x}-{secrets.token_hex(6)}"
+
+
+def entry_number(key: str) -> int:
+    return int(key.rpartition("/")[2].partition("-")[0], 16)
+
+
+def following(lane: int, last: str) -> tuple[str, list[tuple[str, str | None]]]:
+    """Return the key of the entry after `last`, and the ranges that may go with it."""
+    number = entry_number(last) + 1
+    trim: list[tuple[str, str | None]] = []
+    if number > KEPT and number % TRIMMED == 0:
+        prefix = lane_prefix(lane)
+        trim.append((prefix, f"{prefix}{number - KEPT:012x}"))
+    return entry_key(lane, number), trim
+
+
+def head_query(namespace: str) -> Query:
+    """Ask whether there is a collection, for its dimension and for the last entry of each lane."""
+    return Query(
+        namespace,
+        keys=[META],
+        ranges=[
+            Range.of_prefix(DIMENSIONS, limit=1, keys_only=True),
+            *(
+                Range.of_prefix(lane_prefix(lane), reverse=True, limit=1, keys_only=True)
+                for lane in LANES
+            ),
+        ],
+    )
+
+
+def creation(namespace: str, dimensions: int | None) -> Batch:
+    """Return what makes a collection of an empty namespace."""
+    put = {META: dumps({"v": FORMAT})}
+    put |= {entry_key(lane, 0): dumps([]) for lane in LANES}
+    if dimensions is not None:
+        put[f"{DIMENSIONS}{dimensions}"] = dumps(None)
+    return Batch(namespace, put=put, expect=Expect("", None))
+
+
+def first_dimension(namespace: str, dimensions: int | None) -> Batch:
+    """Return what gives a collection its dimension, if it has none."""
+    put = {f"{DIMENSIONS}{dimensions}": dumps(None)}
+    return Batch(namespace, put=put, expect=Expect(DIMENSIONS, None))

@@ -1,0 +1,257 @@
+"""What a collection does, written once and free of I/O; see `swarmstate._steps`.
+
+The records in the store are the truth. Each process has an index of its own,
+which is brought up to date before it answers: by the entries that came to the
+log's lanes since, and the records they name.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from swarmstate import _core
+from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
+from swarmstate._steps import Operation, Read, Write
+from swarmstate.codec import dumps, loads
+from swarmstate.errors import ConflictError, DimensionError, StoreFormatError
+from swarmstate.vectors import _layout as layout
+
+# Records per step where many are read.
+PAGE = 2000
+
+
+class Head(NamedTuple):
+    """What a writer must know: the dimension, and the last entry of each lane."""
+
+    dimensions: int | None
+    tails: dict[int, str]
+
+
+class View:
+    """An index and how far it has read each lane of the log."""
+
+    def __init__(self, metric: str, cursors: dict[int, str]) -> None:
+        self.index: Final = _core.VectorIndex(metric)
+        # By lane, the last entry that the index knows; none if there was no collection.
+        # Only ever moves ahead: entries are in the order of their keys.
+        self.cursors = cursors
+
+    def advance(self, lane: int, key: str) -> None:
+        # Two threads may both advance, and the lesser key may win. Then entries are
+        # read again, which does no harm.
+        self.cursors[lane] = max(self.cursors[lane], key)
+
+    @property
+    def size(self) -> int:
+        """How many bytes a search looks at."""
+        return len(self.index) * (64 + (self.index.dimensions or 0))
+
+
+class Shared:
+    """What the threads that use one `Collection` share."""
+
+    def __init__(self, namespace: str, metric: str) -> None:
+        self.namespace: Final = namespace
+        self.metric: Final = metric
+        # What was last known, None if nothing is; replaced, never changed, but for the tails.
+        self.head: Head | None = None
+        self.view: View | None = None
+        # The lane that is written to unless another thread is doing so, and the busy ones.
+        self.lane = random.choice(layout.LANES)
+        self.busy: Final[set[int]] = set()
+
+    def forget(self) -> None:
+        self.head = None
+        self.view = None
+
+
+def read_head(shared: Shared) -> Operation[Head | None]:
+    [result] = yield Read([layout.head_query(shared.namespace)])
+    [meta] = result.values
+    if meta is None:
+        return None
+    check_format(shared, meta)
+    dimensions, *lanes = result.ranges
+    tails = {lane: entries[0][0] for lane, entries in zip(layout.LANES, lanes, strict=True)}
+    size = int(dimensions[0][0].removeprefix(layout.DIMENSIONS)) if dimensions else None
+    return Head(size, tails)
+
+
+def check_format(shared: Shared, meta: bytes) -> None:
+    found = loads(meta)["v"]
+    if found != layout.FORMAT:
+        raise StoreFormatError(
+            f"expected a collection of format {layout.FORMAT} in namespace "
+            f"{shared.namespace!r}, but it has format {found}: use the version of swarmstate "
+            "that wrote it, or a newer one"
+        )
+
+
+def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
+    """Make the collection if there is none, and its dimension known.
+
+    Raises:
+        DimensionError: The dimension is another one.
+        StoreFormatError: The namespace holds something else.
+    """
+    head = shared.head
+    if head is not None and dimensions in (None, head.dimensions):
+        return head
+    while True:
+        # Not what was known before: meanwhile the collection may have been cleared.
+        head = shared.head = yield from read_head(shared)
+        if head is None:
+            batch = layout.creation(shared.namespace, dimensions)
+        elif dimensions in (None, head.dimensions):
+            return head
+        elif head.dimensions is not None:
+            raise DimensionError(head.dimensions, dimensions or 0)
+        else:
+            batch = layout.first_dimension(shared.namespace, dimensions)
+        try:
+            yield Write([batch])
+        except ConflictError:
+            if head is None and (yield from read_head(shared)) is None:
+                raise StoreFormatError(
+                    f"namespace {shared.namespace!r} holds records that are no collection: "
+                    "choose another namespace"
+                ) from None
+
+
+def commit(
+    shared: Shared,
+    put: Mapping[str, bytes],
+    delete: Sequence[str],
+    dimensions: int | None,
+) -> Operation[None]:
+    """Write records and the entry that names them, and show them to the index."""
+    ids = dumps([key.removeprefix(layout.ITEM) for key in (*put, *delete)])
+    while True:
+        head = yield from open_head(shared, dimensions)
+        lane = choose_lane(shared)
+        last = head.tails[lane]
+        key, trim = layout.following(lane, last)
+        batch = Batch(
+            shared.namespace,
+            put={**put, key: ids},
+            delete=delete,
+            delete_ranges=trim,
+            expect=Expect(layout.lane_prefix(lane), last),
+        )
+        view = shared.view
+        ticket = view.index.begin()[0] if view else 0
+        shared.busy.add(lane)
+        try:
+            yield Write([batch])
+            head.tails[lane] = key
+            if view:
+                view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
+                if view.cursors.get(lane) == last:
+                    view.advance(lane, key)
+            return
+        except ConflictError:
+            # Somebody else writes to this lane: leave it, and unless another thread of this
+            # process knows more, ask the store how things are.
+            shared.lane = random.choice(layout.LANES)
+            if shared.head is head and head.tails[lane] == last:
+                shared.head = None
+        finally:
+            shared.busy.discard(lane)
+            if view:
+                view.index.end(ticket)
+
+
+def choose_lane(shared: Shared) -> int:
+    if shared.lane not in shared.busy:
+        return shared.lane
+    free = [lane for lane in layout.LANES if lane not in shared.busy]
+    return random.choice(free or layout.LANES)
+
+
+def refresh(shared: Shared) -> Operation[View]:
+    """Return the index with everything that was written before this began."""
+    while True:
+        view = shared.view
+        if view is None:
+            view = yield from load(shared)
+            shared.view = view
+            return view
+        ticket, doubtful = view.index.begin()
+        try:
+            cursors = dict(view.cursors)
+            query = tail_query(shared.namespace, cursors, doubtful)
+            [result] = yield Read([query])
+            changed = changes(shared, cursors, result)
+            if changed is None:
+                # Another collection lies there now, or this one is too far ahead to catch up.
+                if shared.view is view:
+                    shared.view = None
+                continue
+            certain = True
+            if doubtful:
+                certain = view.index.apply(ticket, zip(doubtful, result.values[1:], strict=True))
+            for keys in pages(sorted(changed.difference(doubtful))):
+                [items] = yield Read([Query(shared.namespace, keys=keys)])
+                certain &= view.index.apply(ticket, zip(keys, items.values, strict=True))
+            for lane, entries in zip(layout.LANES, result.ranges, strict=True):
+                if cursors and entries:
+                    view.advance(lane, entries[-1][0])
+            if certain:
+                return view
+        finally:
+            view.index.end(ticket)
+
+
+def tail_query(namespace: str, cursors: Mapping[int, str], doubtful: Sequence[str]) -> Query:
+    ranges = [
+        Range(cursors[lane], prefix_end(layout.lane_prefix(lane))) if cursors else Range(limit=0)
+        for lane in layout.LANES
+    ]
+    return Query(namespace, keys=[layout.META, *doubtful], ranges=ranges)
+
+
+def changes(shared: Shared, cursors: Mapping[int, str], result: Result) -> set[str] | None:
+    """Return the keys of records that changed, or None if that cannot be known."""
+    meta = result.values[0]
+    if meta is None or not cursors:
+        return None if cursors or meta is not None else set()
+    changed: set[str] = set()
+    for lane, entries in zip(layout.LANES, result.ranges, strict=True):
+        # The entry that was read last must still be there: it proves that what follows
+        # is the rest of the same chain, with nothing trimmed in between.
+        if not entries or entries[0][0] != cursors[lane]:
+            return None
+        for _, ids in entries[1:]:
+            changed.update(f"{layout.ITEM}{each}" for each in loads(ids))
+    return changed
+
+
+def load(shared: Shared) -> Operation[View]:
+    """Make an index of all records."""
+    head = yield from read_head(shared)
+    view = View(shared.metric, dict(head.tails) if head else {})
+    if head is None:
+        return view
+    # Whatever is written from here on is in the log after these tails.
+    ticket, _ = view.index.begin()
+    try:
+        start, stop = layout.ITEM, prefix_end(layout.ITEM)
+        while True:
+            [result] = yield Read(
+                [Query(shared.namespace, ranges=[Range(start, stop, limit=PAGE)])]
+            )
+            [records] = result.ranges
+            view.index.apply(ticket, records)
+            if len(records) < PAGE:
+                return view
+            # Read again with the next page, which does no harm.
+            start = records[-1][0]
+    finally:
+        view.index.end(ticket)
+
+
+def pages(keys: Sequence[str]) -> Iterable[Sequence[str]]:
+    for start in range(0, len(keys), PAGE):
+        yield keys[start : start + PAGE]

@@ -1,0 +1,370 @@
+"""Collections: records with embeddings, in one namespace of a store."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+from swarmstate import _core
+from swarmstate._core import check_name
+from swarmstate._plane import Batch, Query
+from swarmstate._steps import Compute, Operation, Read, Write, adrive, drive
+from swarmstate.codec import Codec, dumps
+from swarmstate.vectors import _layout as layout
+from swarmstate.vectors import _operations as operations
+from swarmstate.vectors._records import Embedding, Match, Metric, Record
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from swarmstate.base import Allow, BaseStore
+
+__all__ = ["Collection", "Where"]
+
+_Found: TypeAlias = tuple[str, float, bytes, tuple[str, ...], tuple[str, ...], list[bytes]]
+_Selection: TypeAlias = tuple[Sequence[str], Sequence[str], bytes | None]
+
+
+class Where(TypedDict, total=False):
+    """Keyword arguments that select records: those that meet all of them.
+
+    Attributes:
+        scope: Their scope begins with these segments.
+        categories: They have at least one of these, if there are any here.
+        filter: Fields of their value meet these conditions, as in LangGraph's
+            stores: `{"kind": "fact", "age": {"$gte": 3}}`. Operators are `$eq`,
+            `$ne`, `$gt`, `$gte`, `$lt`, `$lte`; several for one field must all
+            hold. A plain value means equal, a nested mapping compares fields of
+            a mapping, a list item by item. An absent field is None. Numbers,
+            bools and texts of numbers are ordered as numbers, other texts by
+            their code points, and what cannot be compared does not match.
+    """
+
+    scope: Sequence[str]
+    categories: Sequence[str]
+    filter: Mapping[str, Any] | None
+
+
+class Collection:
+    """Records with embeddings, in one namespace of a store.
+
+    The records are what is stored. Searches use an index that this object makes
+    of them and keeps in memory; before it answers, it takes over what any other
+    thread or process has written. Making it reads all records once, at the first
+    search, list or count. Objects that only write need no index.
+
+    All methods may be called from any thread and any event loop, also at once.
+    The async twins, named with a leading `a`, do what their sync methods do. A
+    collection has nothing to close: close the store.
+
+    Methods that take `Where` look at the records that `scope`, `categories` and
+    `filter` select, and raise `InvalidFilterError` for a filter with an unknown
+    operator.
+
+    Args:
+        store: The store.
+        namespace: The namespace, which must hold nothing else.
+        metric: What is near: "cosine", "dot" (inner product) or "l2" (Euclidean
+            distance). Not stored: collections with different metrics may use
+            the same namespace.
+        allow: Classes that may be constructed when values are read; see
+            `swarmstate.codec.Codec`.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        namespace: str,
+        *,
+        metric: Metric = "cosine",
+        allow: Allow = (),
+    ) -> None:
+        """Set up a collection; nothing is read or written yet."""
+        check_name(namespace, "namespace")
+        # Says what is wrong with the metric now.
+        _core.VectorIndex(metric)
+        self.store = store
+        self.namespace = namespace
+        self.metric: Metric = metric
+        self._codec = Codec(allow=allow)
+        self._shared = operations.Shared(namespace, metric)
+
+    def __repr__(self) -> str:
+        """Return the class, the store and the namespace."""
+        return f"{type(self).__name__}({self.store!r}, {self.namespace!r}, metric={self.metric!r})"
+
+    def upsert(self, records: Iterable[Record]) -> None:
+        """Store records, atomically; one whose id is there replaces it.
+
+        Of records with equal ids the last counts. Batches of about 100 are
+        stored at the highest rate.
+
+        Raises:
+            DimensionError: An embedding has another dimension than the stored
+                ones; `clear()` forgets the dimension.
+            EmbeddingError: An embedding is none, or holds NaN or an infinity.
+            EncodeError: The codec does not take a value.
+        """
+        drive(self.store, self._upsert(records))
+
+    async def aupsert(self, records: Iterable[Record]) -> None:
+        """Store records as `upsert` does."""
+        await adrive(self.store, self._upsert(records))
+
+    def _upsert(self, records: Iterable[Record]) -> Operation[None]:
+        put, dimensions = _core.encode_records(self._codec, records, None)
+        if put:
+            yield from operations.commit(self._shared, put, (), dimensions)
+
+    def get(self, ids: Iterable[str]) -> list[Record | None]:
+        """Return records with their embeddings, in the order of `ids`; None where there is none."""
+        return drive(self.store, self._get(ids))
+
+    async def aget(self, ids: Iterable[str]) -> list[Record | None]:
+        """Return records as `get` does."""
+        return await adrive(self.store, self._get(ids))
+
+    def _get(self, ids: Iterable[str]) -> Operation[list[Record | None]]:
+        ids = list(ids)
+        [result] = yield Read([Query(self.namespace, keys=[_key(each) for each in ids])])
+        return [
+            None if data is None else self._decode(each, data)
+            for each, data in zip(ids, result.values, strict=True)
+        ]
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete records, atomically; return how many of them were there."""
+        return drive(self.store, self._delete(ids))
+
+    async def adelete(self, ids: Iterable[str]) -> int:
+        """Delete records as `delete` does."""
+        return await adrive(self.store, self._delete(ids))
+
+    def _delete(self, ids: Iterable[str]) -> Operation[int]:
+        keys = list(dict.fromkeys(_key(each) for each in ids))
+        [result] = yield Read([Query(self.namespace, keys=keys)])
+        present = [key for key, data in zip(keys, result.values, strict=True) if data is not None]
+        if present:
+            yield from operations.commit(self._shared, {}, present, None)
+        return len(present)
+
+    def delete_where(self, **where: Unpack[Where]) -> int:
+        """Delete the records that are selected, atomically; return how many there were."""
+        return drive(self.store, self._delete_where(_selection(**where)))
+
+    async def adelete_where(self, **where: Unpack[Where]) -> int:
+        """Delete records as `delete_where` does."""
+        return await adrive(self.store, self._delete_where(_selection(**where)))
+
+    def _delete_where(self, selection: _Selection) -> Operation[int]:
+        view = yield from operations.refresh(self._shared)
+        ids: list[str] = yield Compute(lambda: view.index.ids(*selection), view.size)
+        if ids:
+            keys = [_key(each) for each in ids]
+            yield from operations.commit(self._shared, {}, keys, None)
+        return len(ids)
+
+    def clear(self) -> None:
+        """Delete all records and forget their dimension."""
+        drive(self.store, self._clear())
+
+    async def aclear(self) -> None:
+        """Delete all records as `clear` does."""
+        await adrive(self.store, self._clear())
+
+    def _clear(self) -> Operation[None]:
+        yield Write([Batch(self.namespace, clear=True)])
+        self._shared.forget()
+
+    def search(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        embeddings: bool = False,
+        **where: Unpack[Where],
+    ) -> list[Match]:
+        """Return the records nearest to `embedding`, nearest first.
+
+        Only records that are selected are ranked, and all of them are. Records
+        with equal scores are in the order of their ids. A record with several
+        embeddings counts with the nearest of them; one without any is not found.
+
+        Args:
+            embedding: What to search for.
+            limit: At most this many.
+            offset: Leave out so many of the nearest.
+            embeddings: Return the records with their embeddings.
+            where: Selects records; see `Where`.
+
+        Raises:
+            DimensionError: The stored embeddings have another dimension.
+            EmbeddingError: `embedding` is none, or holds NaN or an infinity.
+        """
+        selection = _selection(**where)
+        return drive(self.store, self._search(embedding, selection, limit, offset, embeddings))
+
+    async def asearch(
+        self,
+        embedding: Embedding,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        embeddings: bool = False,
+        **where: Unpack[Where],
+    ) -> list[Match]:
+        """Return the nearest records as `search` does."""
+        selection = _selection(**where)
+        operation = self._search(embedding, selection, limit, offset, embeddings)
+        return await adrive(self.store, operation)
+
+    def _search(
+        self,
+        embedding: Embedding,
+        selection: _Selection,
+        limit: int,
+        offset: int,
+        embeddings: bool,
+    ) -> Operation[list[Match]]:
+        _check_page(limit, offset)
+        view = yield from operations.refresh(self._shared)
+
+        def search() -> list[_Found]:
+            return view.index.search(embedding, *selection, limit, offset, embeddings)
+
+        found: list[_Found] = yield Compute(search, view.size)
+        return [Match(self._record(each), each[1]) for each in found]
+
+    def select(
+        self,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        embeddings: bool = False,
+        **where: Unpack[Where],
+    ) -> list[Record]:
+        """Return the records that are selected, in order.
+
+        Args:
+            order_by: Order by this field of the values: numbers before texts
+                before all else, equal ones by their ids. None orders by ids.
+            descending: The other way round.
+            limit: At most this many; None is all of them.
+            offset: Leave out so many of the first.
+            embeddings: Return the records with their embeddings.
+            where: Selects records; see `Where`.
+        """
+        selection = _selection(**where)
+        operation = self._select(selection, order_by, descending, limit, offset, embeddings)
+        return drive(self.store, operation)
+
+    async def aselect(
+        self,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+        embeddings: bool = False,
+        **where: Unpack[Where],
+    ) -> list[Record]:
+        """Return records as `select` does."""
+        selection = _selection(**where)
+        operation = self._select(selection, order_by, descending, limit, offset, embeddings)
+        return await adrive(self.store, operation)
+
+    def _select(
+        self,
+        selection: _Selection,
+        order_by: str | None,
+        descending: bool,
+        limit: int | None,
+        offset: int,
+        embeddings: bool,
+    ) -> Operation[list[Record]]:
+        _check_page(limit, offset)
+        view = yield from operations.refresh(self._shared)
+
+        def select() -> list[_Found]:
+            return view.index.select(*selection, order_by, descending, limit, offset, embeddings)
+
+        found: list[_Found] = yield Compute(select, view.size)
+        return [self._record(each) for each in found]
+
+    def count(self, **where: Unpack[Where]) -> int:
+        """Return how many records are selected."""
+        return drive(self.store, self._count(_selection(**where)))
+
+    async def acount(self, **where: Unpack[Where]) -> int:
+        """Return how many records are selected."""
+        return await adrive(self.store, self._count(_selection(**where)))
+
+    def _count(self, selection: _Selection) -> Operation[int]:
+        view = yield from operations.refresh(self._shared)
+        count: int = yield Compute(lambda: view.index.count(*selection), view.size)
+        return count
+
+    def scopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
+        """Return the scopes of the records that are selected, and how many have each.
+
+        A scope above them that has no record of its own is not among them.
+        """
+        return drive(self.store, self._scopes(_selection(**where)))
+
+    async def ascopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
+        """Return scopes as `scopes` does."""
+        return await adrive(self.store, self._scopes(_selection(**where)))
+
+    def _scopes(self, selection: _Selection) -> Operation[dict[tuple[str, ...], int]]:
+        view = yield from operations.refresh(self._shared)
+        scopes = yield Compute(lambda: view.index.scopes(*selection), view.size)
+        return dict(sorted(scopes))
+
+    def categories(self, **where: Unpack[Where]) -> dict[str, int]:
+        """Return the categories of the records that are selected, and how many have each."""
+        return drive(self.store, self._categories(_selection(**where)))
+
+    async def acategories(self, **where: Unpack[Where]) -> dict[str, int]:
+        """Return categories as `categories` does."""
+        return await adrive(self.store, self._categories(_selection(**where)))
+
+    def _categories(self, selection: _Selection) -> Operation[dict[str, int]]:
+        view = yield from operations.refresh(self._shared)
+        categories = yield Compute(lambda: view.index.categories(*selection), view.size)
+        return dict(sorted(categories))
+
+    def _record(self, found: _Found) -> Record:
+        name, _, value, scope, categories, vectors = found
+        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
+
+    def _decode(self, name: str, data: bytes) -> Record:
+        value, vectors, scope, categories = _core.decode_record(data)
+        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
+
+
+def _key(name: str) -> str:
+    check_name(name, "id")
+    return f"{layout.ITEM}{name}"
+
+
+def _arrays(vectors: Sequence[bytes]) -> tuple[array[float], ...]:
+    return tuple(array("f", each) for each in vectors)
+
+
+def _selection(
+    *,
+    scope: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    filter: Mapping[str, Any] | None = None,
+) -> _Selection:
+    return scope, categories, dumps(dict(filter)) if filter else None
+
+
+def _check_page(limit: int | None, offset: int) -> None:
+    for name, value in (("limit", limit), ("offset", offset)):
+        if value is not None and value < 0:
+            raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -1,0 +1,294 @@
+//! Conditions on the fields of a record's value, as LangGraph's stores define them.
+//!
+//! A filter is a map. Each of its keys names a field of the value, which must
+//! meet what stands beside it: a plain value (it is equal), a map of operators
+//! (`$eq $ne $gt $gte $lt $lte`, all hold), a map of other keys (a map whose
+//! fields meet theirs), or a list (a list of equal length, item by item).
+
+use std::cmp::Ordering;
+
+use rmpv::{Value, ValueRef};
+
+use crate::error::{Error, Result};
+
+/// A compiled filter: all fields must meet their conditions.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    pub(super) fields: Vec<(String, Condition)>,
+}
+
+/// What a value must meet.
+#[derive(Clone, Debug)]
+pub(super) enum Condition {
+    Operators(Vec<(Operator, Value)>),
+    Fields(Vec<(String, Condition)>),
+    Items(Vec<Condition>),
+    Equal(Value),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Eq,
+    Ne,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+impl Filter {
+    /// Compiles a filter from msgpack.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Filter`] if it is no map, or names an operator that does not exist.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let value = rmpv::decode::read_value(&mut &*bytes)
+            .map_err(|error| Error::Filter(format!("the filter is not msgpack: {error}")))?;
+        let Value::Map(entries) = value else {
+            return Err(Error::Filter(
+                "a filter must be a mapping of field names to conditions".to_owned(),
+            ));
+        };
+        Ok(Self {
+            fields: fields(entries)?,
+        })
+    }
+
+    /// Tells whether the value, encoded as msgpack, meets the filter.
+    #[must_use]
+    pub fn matches(&self, value: &[u8]) -> bool {
+        let Ok(ValueRef::Map(entries)) = rmpv::decode::read_value_ref(&mut &*value) else {
+            return self.fields.is_empty();
+        };
+        self.fields
+            .iter()
+            .all(|(name, condition)| condition.holds(field(&entries, name)))
+    }
+}
+
+fn fields(entries: Vec<(Value, Value)>) -> Result<Vec<(String, Condition)>> {
+    entries
+        .into_iter()
+        .map(|(key, value)| Ok((name(key)?, Condition::parse(value)?)))
+        .collect()
+}
+
+fn name(key: Value) -> Result<String> {
+    match key {
+        Value::String(text) => text
+            .into_str()
+            .ok_or_else(|| Error::Filter("a field name must be valid UTF-8".to_owned())),
+        other => Err(Error::Filter(format!(
+            "a filter's keys must be field names or operators, not {other}"
+        ))),
+    }
+}
+
+/// Returns the field of a map; what is absent is nil.
+pub(super) fn field<'a>(
+    entries: &'a [(ValueRef<'a>, ValueRef<'a>)],
+    name: &str,
+) -> &'a ValueRef<'a> {
+    entries
+        .iter()
+        // As in a dict, the last of equal keys counts.
+        .rfind(|(key, _)| matches!(key, ValueRef::String(key) if key.as_str() == Some(name)))
+        .map_or(&ValueRef::Nil, |(_, value)| value)
+}
+
+impl Condition {
+    fn parse(value: Value) -> Result<Self> {
+        Ok(match value {
+            Value::Map(entries) => {
+                let entries: Vec<(String, Value)> = entries
+                    .into_iter()
+                    .map(|(key, value)| Ok((name(key)?, value)))
+                    .collect::<Result<_>>()?;
+                if entries.iter().any(|(key, _)| key.starts_with('$')) {
+                    let operators = entries
+                        .into_iter()
+                        .map(|(key, value)| Ok((Operator::parse(&key)?, value)))
+                        .collect::<Result<_>>()?;
+                    Self::Operators(operators)
+                } else {
+                    let fields = entries
+                        .into_iter()
+                        .map(|(key, value)| Ok((key, Self::parse(value)?)))
+                        .collect::<Result<_>>()?;
+                    Self::Fields(fields)
+                }
+            }
+            Value::Array(items) => {
+                Self::Items(items.into_iter().map(Self::parse).collect::<Result<_>>()?)
+            }
+            other => Self::Equal(other),
+        })
+    }
+
+    pub(super) fn holds(&self, value: &ValueRef<'_>) -> bool {
+        match self {
+            Self::Operators(operators) => operators
+                .iter()
+                .all(|(operator, operand)| operator.holds(value, operand)),
+            Self::Fields(fields) => match value {
+                ValueRef::Map(entries) => fields
+                    .iter()
+                    .all(|(name, condition)| condition.holds(field(entries, name))),
+                _ => false,
+            },
+            Self::Items(conditions) => match value {
+                ValueRef::Array(items) => {
+                    items.len() == conditions.len()
+                        && items.iter().zip(conditions).all(|(item, c)| c.holds(item))
+                }
+                _ => false,
+            },
+            Self::Equal(expected) => equal(value, &expected.as_ref()),
+        }
+    }
+
+    /// Tells whether a number meets this; `None` if only `holds` can tell.
+    #[inline]
+    pub(super) fn holds_number(&self, number: f64) -> Option<bool> {
+        let Self::Operators(operators) = self else {
+            return None;
+        };
+        let mut all = true;
+        for (operator, operand) in operators {
+            if matches!(operator, Operator::Eq | Operator::Ne) {
+                return None;
+            }
+            let operand = match operand {
+                Value::F64(operand) => *operand,
+                Value::Integer(operand) => operand.as_f64()?,
+                _ => return None,
+            };
+            all &= operator.holds_order(number.partial_cmp(&operand));
+        }
+        Some(all)
+    }
+}
+
+impl Operator {
+    fn parse(name: &str) -> Result<Self> {
+        Ok(match name {
+            "$eq" => Self::Eq,
+            "$ne" => Self::Ne,
+            "$gt" => Self::Gt,
+            "$gte" => Self::Gte,
+            "$lt" => Self::Lt,
+            "$lte" => Self::Lte,
+            _ => {
+                return Err(Error::Filter(format!(
+                    "unknown operator {name:?} in a filter: use $eq, $ne, $gt, $gte, $lt or $lte, \
+                     and no other keys beside them"
+                )));
+            }
+        })
+    }
+
+    fn holds(self, value: &ValueRef<'_>, operand: &Value) -> bool {
+        let operand = operand.as_ref();
+        match self {
+            Self::Eq => equal(value, &operand),
+            Self::Ne => !equal(value, &operand),
+            _ => self.holds_order(order(value, &operand)),
+        }
+    }
+
+    fn holds_order(self, order: Option<Ordering>) -> bool {
+        match (self, order) {
+            (Self::Gt, Some(order)) => order.is_gt(),
+            (Self::Gte, Some(order)) => order.is_ge(),
+            (Self::Lt, Some(order)) => order.is_lt(),
+            (Self::Lte, Some(order)) => order.is_le(),
+            _ => false,
+        }
+    }
+}
+
+/// Compares as Python's `float(a)` and `float(b)` do, and other texts by code points.
+///
+/// Values that cannot be compared have no order.
+fn order(a: &ValueRef<'_>, b: &ValueRef<'_>) -> Option<Ordering> {
+    if let (Some(a), Some(b)) = (float(a), float(b)) {
+        return a.partial_cmp(&b);
+    }
+    match (a, b) {
+        (ValueRef::String(a), ValueRef::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+        _ => None,
+    }
+}
+
+/// Returns what Python's `float(value)` would, for numbers and texts of numbers.
+pub(super) fn float(value: &ValueRef<'_>) -> Option<f64> {
+    match value {
+        ValueRef::String(text) => text.as_str()?.trim().parse().ok(),
+        other => Number::of(other).map(Number::float),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Number {
+    Integer(i128),
+    Float(f64),
+}
+
+impl Number {
+    fn of(value: &ValueRef<'_>) -> Option<Self> {
+        match value {
+            ValueRef::Boolean(value) => Some(Self::Integer(i128::from(*value))),
+            ValueRef::Integer(value) => value
+                .as_i64()
+                .map(i128::from)
+                .or(value.as_u64().map(i128::from))
+                .map(Self::Integer),
+            ValueRef::F32(value) => Some(Self::Float(f64::from(*value))),
+            ValueRef::F64(value) => Some(Self::Float(*value)),
+            _ => None,
+        }
+    }
+
+    fn float(self) -> f64 {
+        match self {
+            Self::Integer(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+
+    fn equals(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a == b,
+            // A float of this size is an integer exactly, or none.
+            (Self::Integer(a), Self::Float(b)) | (Self::Float(b), Self::Integer(a)) => {
+                b.fract() == 0.0 && b.abs() < 1e30 && b as i128 == a
+            }
+        }
+    }
+}
+
+/// Tells whether two values are equal as Python objects: numbers and bools by their value.
+fn equal(a: &ValueRef<'_>, b: &ValueRef<'_>) -> bool {
+    if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
+        return a.equals(b);
+    }
+    match (a, b) {
+        (ValueRef::Nil, ValueRef::Nil) => true,
+        (ValueRef::String(a), ValueRef::String(b)) => a.as_bytes() == b.as_bytes(),
+        (ValueRef::Binary(a), ValueRef::Binary(b)) => a == b,
+        (ValueRef::Ext(a_type, a), ValueRef::Ext(b_type, b)) => a_type == b_type && a == b,
+        (ValueRef::Array(a), ValueRef::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
+        }
+        (ValueRef::Map(a), ValueRef::Map(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(key, value)| {
+                    b.iter()
+                        .any(|(other, found)| equal(key, other) && equal(value, found))
+                })
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,190 @@
+//! Vectors in rows: as they are, and as bytes with a known error.
+//!
+//! A scan reads the bytes, a quarter of the memory, and gets each score with a
+//! bound of its error. What might belong to the best is then computed from the
+//! vectors themselves, so the result is exact and not approximate.
+
+use super::metric::{Metric, norm};
+
+/// Rows per allocation: growing never moves what is there.
+const CHUNK: usize = 1024;
+
+/// Scales of one code step; codes reach from -LEVELS to LEVELS.
+const LEVELS: f64 = 127.0;
+
+/// What rounding of the numbers in `Row` and `Query` can add to a bound, relative to the norms.
+const SLACK: f64 = 1e-6;
+
+/// What is known of a row besides its vector and codes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Row {
+    /// Norm of the vector.
+    pub norm: f64,
+    /// What a code counts in the scaled vector.
+    scale: f32,
+    /// Norm of what the codes leave out of the scaled vector.
+    error: f32,
+}
+
+/// Vectors of one dimension; a row that is not in use keeps its place.
+pub(super) struct Matrix {
+    metric: Metric,
+    dimensions: usize,
+    vectors: Vec<Vec<f32>>,
+    codes: Vec<Vec<i8>>,
+    rows: Vec<Row>,
+}
+
+/// A query, prepared for scanning.
+pub(super) struct Query<'a> {
+    pub vector: &'a [f32],
+    pub norm: f64,
+    pub codes: Vec<i8>,
+    scale: f64,
+    /// Norm of what the codes leave out.
+    error: f64,
+    /// Norm of the vector as it was scaled: 1 for the cosine.
+    length: f64,
+}
+
+/// An estimated score: the true one is not farther than `error` away.
+///
+/// Only good for comparing: for L2 it is the score's square less a constant.
+#[derive(Clone, Copy)]
+pub(super) struct Estimate {
+    pub score: f64,
+    pub error: f64,
+}
+
+impl Matrix {
+    pub fn new(metric: Metric, dimensions: usize) -> Self {
+        Self {
+            metric,
+            dimensions,
+            vectors: Vec::new(),
+            codes: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Writes a row; `row` is one that exists, or the first that does not.
+    pub fn put(&mut self, row: usize, vector: &[f32]) {
+        let (chunk, start) = (row / CHUNK, row % CHUNK * self.dimensions);
+        if chunk == self.vectors.len() {
+            self.vectors.push(Vec::new());
+            self.codes.push(Vec::new());
+        }
+        let end = start + self.dimensions;
+        if row == self.rows.len() {
+            self.rows.push(Row::default());
+            self.vectors[chunk].resize(end, 0.0);
+            self.codes[chunk].resize(end, 0);
+        }
+        self.vectors[chunk][start..end].copy_from_slice(vector);
+        let (info, _) = quantise(self.metric, vector, &mut self.codes[chunk][start..end]);
+        self.rows[row] = info;
+    }
+
+    pub fn vector(&self, row: usize) -> &[f32] {
+        let start = row % CHUNK * self.dimensions;
+        &self.vectors[row / CHUNK][start..start + self.dimensions]
+    }
+
+    #[inline(always)]
+    pub fn codes(&self, row: usize) -> &[i8] {
+        let start = row % CHUNK * self.dimensions;
+        &self.codes[row / CHUNK][start..start + self.dimensions]
+    }
+
+    pub fn query<'a>(&self, vector: &'a [f32]) -> Query<'a> {
+        let mut codes = vec![0; self.dimensions];
+        let (info, length) = quantise(self.metric, vector, &mut codes);
+        Query {
+            vector,
+            norm: info.norm,
+            codes,
+            scale: f64::from(info.scale),
+            error: f64::from(info.error),
+            length,
+        }
+    }
+
+    /// Returns the exact score of a row.
+    pub fn score(&self, query: &Query<'_>, row: usize) -> f64 {
+        self.metric.score(
+            query.vector,
+            query.norm,
+            self.vector(row),
+            self.rows[row].norm,
+        )
+    }
+
+    /// Returns the estimate that follows from the inner product of the codes.
+    #[inline(always)]
+    pub fn estimate(&self, query: &Query<'_>, row: usize, product: i32) -> Estimate {
+        let info = &self.rows[row];
+        let (scale, error) = (f64::from(info.scale), f64::from(info.error));
+        let product = query.scale * scale * f64::from(product);
+        // |q.p - q'.p'| = |(q - q').p + q'.(p - p')|, and each part by Cauchy and Schwarz.
+        let length = match self.metric {
+            Metric::Cosine => 1.0,
+            Metric::Dot | Metric::L2 => info.norm,
+        };
+        let bound = query.error * length
+            + (query.length + query.error) * error
+            + SLACK * query.length * length;
+        match self.metric {
+            Metric::Cosine | Metric::Dot => Estimate {
+                score: product,
+                error: bound,
+            },
+            Metric::L2 => Estimate {
+                score: 2.0 * product - info.norm * info.norm,
+                error: 2.0 * bound + SLACK * info.norm * info.norm,
+            },
+        }
+    }
+}
+
+/// Writes the codes of a vector; returns what is known of it, and its norm after scaling.
+fn quantise(metric: Metric, vector: &[f32], codes: &mut [i8]) -> (Row, f64) {
+    let norm = norm(vector);
+    // The cosine is the inner product of vectors of length 1.
+    let unit = match metric {
+        Metric::Cosine if norm > 0.0 => norm.recip(),
+        _ => 1.0,
+    };
+    let greatest = vector
+        .iter()
+        .fold(0.0_f32, |greatest, item| greatest.max(item.abs()));
+    // Rounded to f32 first, so that the error is measured with what will be used.
+    let scale = (f64::from(greatest) * unit / LEVELS) as f32;
+    let step = f64::from(scale);
+    let mut left_out = 0.0;
+    if step > 0.0 {
+        let per_step = step.recip();
+        for (code, item) in codes.iter_mut().zip(vector) {
+            let item = f64::from(*item) * unit;
+            let rounded = (item * per_step).round().clamp(-LEVELS, LEVELS);
+            *code = rounded as i8;
+            left_out += (item - rounded * step).powi(2);
+        }
+    } else {
+        codes.fill(0);
+        left_out = (norm * unit).powi(2);
+    }
+    let row = Row {
+        norm,
+        scale,
+        error: (left_out.sqrt() * (1.0 + SLACK)) as f32,
+    };
+    (row, norm * unit)
+}

@@ -1,0 +1,21 @@
+//! An index over records with embeddings.
+//!
+//! What is stored are the records; an index is made of them, kept in memory and
+//! brought up to date by its owner. It finds the nearest records among those that
+//! a [`Selection`] allows, which is applied before anything is ranked.
+
+mod column;
+mod filter;
+mod index;
+mod matrix;
+mod metric;
+mod record;
+mod scan;
+mod scope;
+mod table;
+
+pub use filter::Filter;
+pub use index::{Hit, Index, Page};
+pub use metric::Metric;
+pub use record::{MAX_DIMENSIONS, Record};
+pub use table::Selection;

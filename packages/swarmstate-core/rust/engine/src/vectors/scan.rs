@@ -1,0 +1,138 @@
+//! The exact search for the nearest rows.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::matrix::{Matrix, Query};
+
+/// Rows whose products are computed before they are compared.
+const BLOCK: usize = 256;
+
+/// The rows that may belong to the `wanted` best of those seen so far.
+///
+/// A row stays out if its score cannot be among them however the estimates err.
+pub(super) struct Candidates {
+    wanted: usize,
+    /// The `wanted` greatest of what the scores are at least; the least of them on top.
+    floors: BinaryHeap<Reverse<Ordered>>,
+    /// What the least of the best is at least.
+    threshold: f64,
+    /// Rows, and what their scores are at most.
+    rows: Vec<(f64, u32)>,
+}
+
+/// A number that is never NaN.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Ordered(pub f64);
+
+impl Eq for Ordered {}
+
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Candidates {
+    pub fn new(wanted: usize) -> Self {
+        Self {
+            wanted,
+            floors: BinaryHeap::new(),
+            threshold: f64::NEG_INFINITY,
+            rows: Vec::new(),
+        }
+    }
+
+    #[inline(always)]
+    fn offer(&mut self, row: u32, score: f64, error: f64) {
+        let ceiling = score + error;
+        if ceiling >= self.threshold {
+            self.take(row, ceiling, score - error);
+        }
+    }
+
+    #[inline(never)]
+    fn take(&mut self, row: u32, ceiling: f64, floor: f64) {
+        self.rows.push((ceiling, row));
+        if self.floors.len() < self.wanted {
+            self.floors.push(Reverse(Ordered(floor)));
+        } else if floor > self.threshold {
+            self.floors.pop();
+            self.floors.push(Reverse(Ordered(floor)));
+        }
+        if self.floors.len() == self.wanted
+            && let Some(Reverse(least)) = self.floors.peek()
+        {
+            self.threshold = least.0;
+        }
+    }
+
+    /// Returns the rows that may be among the best.
+    pub fn into_rows(self) -> impl Iterator<Item = u32> {
+        let threshold = self.threshold;
+        self.rows
+            .into_iter()
+            .filter(move |(ceiling, _)| *ceiling >= threshold)
+            .map(|(_, row)| row)
+    }
+}
+
+/// Offers the rows `0..len` for which `live` says so.
+pub(super) fn scan_all(
+    matrix: &Matrix,
+    query: &Query<'_>,
+    live: impl Fn(usize) -> bool,
+    candidates: &mut Candidates,
+) {
+    pulp::Arch::new().dispatch(|| {
+        let mut products = [0_i32; BLOCK];
+        for start in (0..matrix.len()).step_by(BLOCK) {
+            let stop = matrix.len().min(start + BLOCK);
+            for (product, row) in products.iter_mut().zip(start..stop) {
+                *product = dot(matrix.codes(row), &query.codes);
+            }
+            for (product, row) in products.iter().zip(start..stop) {
+                if live(row) {
+                    let estimate = matrix.estimate(query, row, *product);
+                    candidates.offer(row as u32, estimate.score, estimate.error);
+                }
+            }
+        }
+    });
+}
+
+/// Offers these rows.
+pub(super) fn scan_rows(
+    matrix: &Matrix,
+    query: &Query<'_>,
+    rows: &[u32],
+    candidates: &mut Candidates,
+) {
+    pulp::Arch::new().dispatch(|| {
+        let mut products = [0_i32; BLOCK];
+        for block in rows.chunks(BLOCK) {
+            for (product, row) in products.iter_mut().zip(block) {
+                *product = dot(matrix.codes(*row as usize), &query.codes);
+            }
+            for (product, row) in products.iter().zip(block) {
+                let estimate = matrix.estimate(query, *row as usize, *product);
+                candidates.offer(*row, estimate.score, estimate.error);
+            }
+        }
+    });
+}
+
+/// Returns the inner product; fits, as vectors have at most 65,536 dimensions.
+#[inline(always)]
+fn dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| i32::from(i16::from(*a)) * i32::from(i16::from(*b)))
+        .sum()
+}

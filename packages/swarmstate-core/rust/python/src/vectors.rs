@@ -1,0 +1,338 @@
+//! `VectorIndex`: the index over records with embeddings.
+//!
+//! No lock of the engine is waited for, and nothing is searched, with the GIL held.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use swarmstate_engine::vectors::{Filter, Hit, Index, Metric, Page, Record, Selection};
+
+use crate::codec::Codec;
+use crate::embedding;
+use crate::error::{record_error, to_py};
+use crate::plane;
+
+/// What the keys of records begin with, before their ids.
+const PREFIX: &str = "item/";
+
+/// What `search` and `select` answer for one record; see `_core.pyi`.
+type Found<'py> = (
+    Bound<'py, PyString>,
+    f64,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyTuple>,
+    Bound<'py, PyTuple>,
+    Vec<Bound<'py, PyBytes>>,
+);
+
+/// Encode records of a collection.
+///
+/// `records` holds tuples `(id, value, embeddings, scope, categories)`. Returns
+/// `{key: bytes}` and the dimension of the embeddings, None if there are none.
+#[pyfunction]
+pub(crate) fn encode_records<'py>(
+    codec: &Bound<'py, Codec>,
+    records: &Bound<'py, PyAny>,
+    dimensions: Option<usize>,
+) -> PyResult<(Bound<'py, PyDict>, Option<usize>)> {
+    let py = codec.py();
+    let put = PyDict::new(py);
+    let mut dimensions = dimensions;
+    for item in records.try_iter()? {
+        let item = item?;
+        let fields = plane::fields(&item, "Record", 5)?;
+        let id_object = fields.get_item(0)?;
+        let id = plane::name(&id_object, "id")?;
+        let value = fields.get_item(1)?;
+        if !value.is_instance_of::<PyDict>() {
+            return Err(PyTypeError::new_err(format!(
+                "the value of record {id:?} must be a dict, not {}",
+                value.get_type().name()?
+            )));
+        }
+        let mut embeddings = Vec::new();
+        for (position, vector) in fields.get_item(2)?.try_iter()?.enumerate() {
+            let vector =
+                embedding::extract(&vector?).map_err(|reason| reason.of_record(id, position))?;
+            match dimensions {
+                None => dimensions = Some(vector.len()),
+                Some(stored) if stored != vector.len() => {
+                    return Err(dimension_error(stored, vector.len()));
+                }
+                Some(_) => {}
+            }
+            embeddings.push(vector);
+        }
+        let mut categories = texts(&fields.get_item(4)?, "categories")?;
+        categories.sort_unstable();
+        categories.dedup();
+        let record = Record {
+            scope: texts(&fields.get_item(3)?, "scope")?,
+            categories,
+            value: codec.get().encode(&value)?,
+            embeddings,
+        };
+        put.set_item(format!("{PREFIX}{id}"), PyBytes::new(py, &record.encode()))?;
+    }
+    Ok((put, dimensions))
+}
+
+/// Decode a stored record to `(value, embeddings, scope, categories)`, all but texts as bytes.
+#[pyfunction]
+#[allow(clippy::type_complexity, reason = "a tuple of what _core.pyi names")]
+pub(crate) fn decode_record<'py>(
+    py: Python<'py>,
+    data: &[u8],
+) -> PyResult<(
+    Bound<'py, PyBytes>,
+    Vec<Bound<'py, PyBytes>>,
+    Bound<'py, PyTuple>,
+    Bound<'py, PyTuple>,
+)> {
+    let record = Record::decode(data).map_err(to_py)?;
+    Ok((
+        PyBytes::new(py, &record.value),
+        record
+            .embeddings
+            .iter()
+            .map(|vector| embedding::to_bytes(py, vector))
+            .collect(),
+        PyTuple::new(py, &record.scope)?,
+        PyTuple::new(py, &record.categories)?,
+    ))
+}
+
+/// An index over records, in memory; see `swarmstate.vectors.Collection`.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub(crate) struct VectorIndex(Index);
+
+#[pymethods]
+impl VectorIndex {
+    #[new]
+    fn new(metric: &str) -> PyResult<Self> {
+        let metric = match metric {
+            "cosine" => Metric::Cosine,
+            "dot" => Metric::Dot,
+            "l2" => Metric::L2,
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "metric must be 'cosine', 'dot' or 'l2', not {metric:?}"
+                )));
+            }
+        };
+        Ok(Self(Index::new(metric)))
+    }
+
+    #[getter]
+    fn dimensions(&self, py: Python<'_>) -> Option<usize> {
+        py.detach(|| self.0.dimensions())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.len())
+    }
+
+    fn begin(&self, py: Python<'_>) -> (u64, Vec<String>) {
+        let (ticket, doubtful) = py.detach(|| self.0.begin());
+        let keys = doubtful.iter().map(|id| format!("{PREFIX}{id}"));
+        (ticket, keys.collect())
+    }
+
+    fn end(&self, py: Python<'_>, ticket: u64) {
+        py.detach(|| self.0.end(ticket));
+    }
+
+    fn apply(&self, py: Python<'_>, ticket: u64, changes: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let changes = changes
+            .try_iter()?
+            .map(|change| change?.extract::<(Bound<'_, PyString>, Option<Bound<'_, PyBytes>>)>())
+            .collect::<PyResult<Vec<_>>>()?;
+        let changes = changes
+            .iter()
+            .map(|(key, data)| {
+                let id = key.to_str()?;
+                let id = id.strip_prefix(PREFIX).unwrap_or(id);
+                Ok((id, data.as_ref().map(|data| data.as_bytes())))
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        py.detach(|| {
+            let changes = changes
+                .into_iter()
+                .map(|(id, data)| {
+                    let record = data.map(Record::decode).transpose();
+                    let record = record.map_err(|error| (id, error))?;
+                    Ok((Arc::from(id), record))
+                })
+                .collect::<Result<Vec<_>, (&str, swarmstate_engine::Error)>>();
+            changes.map(|changes| self.0.apply(ticket, changes))
+        })
+        .map_err(|(id, error)| record_error(id, &error))?
+        .map_err(to_py)
+    }
+
+    #[pyo3(signature = (embedding, scope, categories, filter, limit, offset, embeddings))]
+    #[allow(clippy::too_many_arguments, reason = "what a search is made of")]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        embedding: &Bound<'py, PyAny>,
+        scope: &Bound<'py, PyAny>,
+        categories: &Bound<'py, PyAny>,
+        filter: Option<&[u8]>,
+        limit: usize,
+        offset: usize,
+        embeddings: bool,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let vector = embedding::extract(embedding).map_err(embedding::Reason::of_query)?;
+        let selection = selection(scope, categories, filter)?;
+        let page = Page {
+            limit,
+            offset,
+            embeddings,
+        };
+        let hits = py
+            .detach(|| self.0.search(&vector, &selection, page))
+            .map_err(to_py)?;
+        found(py, hits)
+    }
+
+    #[pyo3(signature = (scope, categories, filter, order, descending, limit, offset, embeddings))]
+    #[allow(clippy::too_many_arguments, reason = "what a selection is made of")]
+    fn select<'py>(
+        &self,
+        py: Python<'py>,
+        scope: &Bound<'py, PyAny>,
+        categories: &Bound<'py, PyAny>,
+        filter: Option<&[u8]>,
+        order: Option<&str>,
+        descending: bool,
+        limit: Option<usize>,
+        offset: usize,
+        embeddings: bool,
+    ) -> PyResult<Vec<Found<'py>>> {
+        let selection = selection(scope, categories, filter)?;
+        let page = Page {
+            limit: limit.unwrap_or(usize::MAX),
+            offset,
+            embeddings,
+        };
+        found(
+            py,
+            py.detach(|| self.0.list(&selection, order, descending, page)),
+        )
+    }
+
+    fn ids(
+        &self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyAny>,
+        categories: &Bound<'_, PyAny>,
+        filter: Option<&[u8]>,
+    ) -> PyResult<Vec<String>> {
+        let selection = selection(scope, categories, filter)?;
+        let ids = py.detach(|| self.0.ids(&selection));
+        Ok(ids.iter().map(|id| id.to_string()).collect())
+    }
+
+    fn count(
+        &self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyAny>,
+        categories: &Bound<'_, PyAny>,
+        filter: Option<&[u8]>,
+    ) -> PyResult<usize> {
+        let selection = selection(scope, categories, filter)?;
+        Ok(py.detach(|| self.0.count(&selection)))
+    }
+
+    fn scopes<'py>(
+        &self,
+        py: Python<'py>,
+        scope: &Bound<'_, PyAny>,
+        categories: &Bound<'_, PyAny>,
+        filter: Option<&[u8]>,
+    ) -> PyResult<Vec<(Bound<'py, PyTuple>, usize)>> {
+        let selection = selection(scope, categories, filter)?;
+        py.detach(|| self.0.scopes(&selection))
+            .into_iter()
+            .map(|(scope, count)| Ok((PyTuple::new(py, scope)?, count)))
+            .collect()
+    }
+
+    fn categories(
+        &self,
+        py: Python<'_>,
+        scope: &Bound<'_, PyAny>,
+        categories: &Bound<'_, PyAny>,
+        filter: Option<&[u8]>,
+    ) -> PyResult<Vec<(String, usize)>> {
+        let selection = selection(scope, categories, filter)?;
+        Ok(py.detach(|| self.0.categories(&selection)))
+    }
+}
+
+fn selection(
+    scope: &Bound<'_, PyAny>,
+    categories: &Bound<'_, PyAny>,
+    filter: Option<&[u8]>,
+) -> PyResult<Selection> {
+    Ok(Selection {
+        scope: texts(scope, "scope")?,
+        categories: texts(categories, "categories")?,
+        filter: filter.map(Filter::parse).transpose().map_err(to_py)?,
+    })
+}
+
+/// Extracts a sequence of texts.
+fn texts(items: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<String>> {
+    let wrong = |found: &Bound<'_, PyAny>| match found.get_type().name() {
+        Ok(name) => PyTypeError::new_err(format!("{what} must be a sequence of str, not {name}")),
+        Err(error) => error,
+    };
+    // A str would be read letter by letter.
+    if items.is_instance_of::<PyString>() {
+        return Err(wrong(items));
+    }
+    let Ok(iterator) = items.try_iter() else {
+        return Err(wrong(items));
+    };
+    iterator
+        .map(|item| {
+            let item = item?;
+            let text = item.cast::<PyString>().map_err(|_| wrong(&item))?;
+            match text.to_str() {
+                Ok(text) => Ok(text.to_owned()),
+                Err(_) => Err(PyValueError::new_err(format!(
+                    "{what} must be without lone surrogates, but {} has one",
+                    text.repr()?
+                ))),
+            }
+        })
+        .collect()
+}
+
+fn found(py: Python<'_>, hits: Vec<Hit>) -> PyResult<Vec<Found<'_>>> {
+    hits.into_iter()
+        .map(|hit| {
+            let record = hit.record;
+            Ok((
+                PyString::new(py, &hit.id),
+                hit.score,
+                PyBytes::new(py, &record.value),
+                PyTuple::new(py, record.scope)?,
+                PyTuple::new(py, record.categories)?,
+                record
+                    .embeddings
+                    .iter()
+                    .map(|vector| embedding::to_bytes(py, vector))
+                    .collect(),
+            ))
+        })
+        .collect()
+}
+
+fn dimension_error(stored: usize, given: usize) -> PyErr {
+    to_py(swarmstate_engine::Error::Dimensions { stored, given })
+}

@@ -1,0 +1,104 @@
+"""Many threads and processes on one collection lose nothing and see each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from swarmstate import BaseStore, DiskStore, Store
+from swarmstate.vectors import Collection, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Stores records, changes one that all share, deletes some, and finds each at once.
+WRITER = """
+import sys
+from threading import Thread
+from swarmstate import DiskStore
+from swarmstate.vectors import Collection, Record
+
+path, writer = sys.argv[1], int(sys.argv[2])
+with DiskStore(path) as store:
+    collection = Collection(store, "memories")
+
+    def work(thread):
+        for number in range(25):
+            name = f"{writer}-{thread}-{number}"
+            collection.upsert([
+                Record(name, {"by": writer}, [[1.0, number]], ("w", str(writer))),
+                Record("shared", {"by": name}, [[float(writer), 1.0]]),
+            ])
+            assert collection.count(scope=("w", str(writer)), filter={"by": writer}) > 0
+            assert name in {record.id for record in collection.select(scope=("w", str(writer)))}
+            if number % 5 == 0:
+                assert collection.delete([name]) == 1
+
+    threads = [Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(collection.count(scope=("w", str(writer))))
+"""
+
+
+def test_processes_lose_nothing_and_see_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with DiskStore(path) as store:
+        watching = Collection(store, "memories")
+        assert watching.count() == 0
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(path), str(writer)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for writer in range(4)
+        ]
+        seen = 0
+        while any(writer.poll() is None for writer in writers):
+            now = watching.count(filter={"by": {"$gte": 0}})
+            seen = max(seen, now)
+        for writer in writers:
+            output, _ = writer.communicate()
+            assert (writer.returncode, output) == (0, "80\n")
+        expected = {f"{w}-{t}-{n}" for w in range(4) for t in range(4) for n in range(25) if n % 5}
+        fresh = Collection(store, "memories")
+        for collection in (watching, fresh):
+            assert {record.id for record in collection.select()} == expected | {"shared"}
+        assert watching.select(embeddings=True) == fresh.select(embeddings=True)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_threads_that_change_the_same_records_end_with_what_is_stored(
+    kind: str, tmp_path: Path
+) -> None:
+    with Store() if kind == "memory" else DiskStore(tmp_path / "store.db") as store:
+        check_threads(store)
+
+
+def check_threads(store: BaseStore) -> None:
+    # Several objects, as several processes would have, with several threads each.
+    collections = [Collection(store, "memories") for _ in range(3)]
+
+    def work(thread: int) -> None:
+        collection = collections[thread % 3]
+        for number in range(60):
+            name = f"{(thread + number) % 7}"
+            if number % 9 == 8:
+                collection.delete([name])
+            else:
+                record = Record(name, {"by": thread, "n": number}, [[thread + 1.0, number]])
+                collection.upsert([record])
+            if number % 3 == 0:
+                collection.search([1.0, 1.0])
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(12)))
+    stored = [record for record in collections[0].get([f"{i}" for i in range(7)]) if record]
+    for collection in collections:
+        assert collection.select(embeddings=True) == stored

@@ -1,0 +1,146 @@
+"""Search is exact: it finds what a comparison with every vector finds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from swarmstate import Store
+from swarmstate.vectors import Collection, Metric, Record
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METRICS: list[Metric] = ["cosine", "dot", "l2"]
+
+
+def exact_score(metric: Metric, query: NDArray[Any], vector: NDArray[Any]) -> float:
+    """Score in double precision, straight from the definition."""
+    query, vector = query.astype(np.float64), vector.astype(np.float64)
+    if metric == "l2":
+        return -float(np.linalg.norm(query - vector))
+    product = float(query @ vector)
+    if metric == "dot":
+        return product
+    norms = float(np.linalg.norm(query) * np.linalg.norm(vector))
+    return product / norms if norms else 0.0
+
+
+def numbers(seed: int, count: int, dimensions: int, scale: float = 1.0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal((count, dimensions)) * scale).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    metric=st.sampled_from(METRICS),
+    seed=st.integers(0, 2**32),
+    dimensions=st.sampled_from([1, 2, 15, 16, 33, 384]),
+    scale=st.sampled_from([1e-20, 1e-3, 1.0, 1e4, 1e15]),
+    limit=st.integers(1, 30),
+    offset=st.integers(0, 5),
+    removed=st.sets(st.integers(0, 199), max_size=100),
+    replaced=st.sets(st.integers(0, 199), max_size=50),
+)
+def test_finds_what_comparing_every_vector_finds(
+    metric: Metric,
+    seed: int,
+    dimensions: int,
+    scale: float,
+    limit: int,
+    offset: int,
+    removed: set[int],
+    replaced: set[int],
+) -> None:
+    vectors = numbers(seed, 200, dimensions, scale)
+    collection = Collection(Store(), "memories", metric=metric)
+    collection.upsert(
+        Record(f"{i:03}", {"n": i}, [vectors[i]], ("all", f"part-{i % 3}"), [f"c{i % 4}"])
+        for i in range(200)
+    )
+    collection.delete(f"{i:03}" for i in removed)
+    vectors[sorted(replaced)] = numbers(seed + 1, len(replaced), dimensions, scale)
+    collection.upsert(
+        Record(f"{i:03}", {"n": i}, [vectors[i]], ("all", f"part-{i % 3}"), [f"c{i % 4}"])
+        for i in replaced
+    )
+    left = [i for i in range(200) if i not in removed or i in replaced]
+    query = numbers(seed + 2, 1, dimensions, scale)[0]
+
+    def expect(found: list[Any], among: list[int]) -> None:
+        scores = {f"{i:03}": exact_score(metric, query, vectors[i]) for i in among}
+        best = sorted(scores.values(), reverse=True)[offset : offset + limit]
+        assert [match.score for match in found] == pytest.approx(best, rel=1e-9, abs=1e-12)
+        assert len({match.record.id for match in found}) == len(best)
+        for match in found:
+            assert match.score == pytest.approx(scores[match.record.id], rel=1e-9, abs=1e-12)
+
+    expect(collection.search(query, limit=limit, offset=offset), left)
+    found = collection.search(
+        query,
+        limit=limit,
+        offset=offset,
+        scope=("all", "part-1"),
+        categories=["c1", "c2"],
+        filter={"n": {"$gte": 20, "$lt": 150}},
+    )
+    expect(found, [i for i in left if i % 3 == 1 and i % 4 in (1, 2) and 20 <= i < 150])
+
+
+def test_equal_scores_are_ordered_by_id() -> None:
+    collection = Collection(Store(), "memories")
+    names = ["d", "b", "é", "a", "c", "Z"]
+    collection.upsert(Record(name, {}, [[1.0, 2.0]]) for name in names)
+    found = [match.record.id for match in collection.search([3.0, 1.0], limit=4)]
+    assert found == ["Z", "a", "b", "c"]
+    assert [m.record.id for m in collection.search([3.0, 1.0], limit=9, offset=4)] == ["d", "é"]
+
+
+def test_a_zero_vector_is_near_to_nothing_and_far_from_nothing() -> None:
+    collection = Collection(Store(), "memories")
+    collection.upsert(
+        [
+            Record("zero", {}, [[0.0, 0.0]]),
+            Record("along", {}, [[2.0, 0.0]]),
+            Record("against", {}, [[-1.0, 0.0]]),
+        ]
+    )
+    found = collection.search([1.0, 0.0])
+    assert [(m.record.id, m.score) for m in found] == [("along", 1), ("zero", 0), ("against", -1)]
+    assert [m.score for m in collection.search([0.0, 0.0])] == [0, 0, 0]
+
+
+def test_a_record_counts_with_its_nearest_embedding_and_is_found_once() -> None:
+    collection = Collection(Store(), "memories")
+    collection.upsert(
+        [
+            Record("two", {}, [[1.0, 0.0], [0.9, 0.1]]),
+            Record("one", {}, [[0.0, 1.0]]),
+            Record("none", {"silent": True}),
+        ]
+    )
+    found = collection.search([1.0, 0.0], limit=2, embeddings=True)
+    assert [match.record.id for match in found] == ["two", "one"]
+    assert [len(match.record.embeddings) for match in found] == [2, 1]
+    assert [record.id for record in collection.select()] == ["none", "one", "two"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_numbers_at_the_ends_of_float32_are_ranked_correctly(metric: Metric) -> None:
+    collection = Collection(Store(), "memories", metric=metric)
+    sizes = {"huge": 3e38, "large": 1e30, "one": 1.0, "small": 1e-38, "least": 1e-45}
+    vectors = {
+        f"{name}{sign}": np.array([sign * size, sign * size / 2], dtype=np.float32)
+        for name, size in sizes.items()
+        for sign in (1, -1)
+    }
+    collection.upsert(Record(name, {}, [vector]) for name, vector in vectors.items())
+    for query in vectors.values():
+        best = sorted(exact_score(metric, query, each) for each in vectors.values())[::-1][:4]
+        found = [match.score for match in collection.search(query, limit=4)]
+        assert found == pytest.approx(best, rel=1e-9, abs=1e-80)
+        assert not any(math.isnan(score) for score in found)
