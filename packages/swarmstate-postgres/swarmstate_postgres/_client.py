@@ -33,11 +33,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 # A round trip carries at most this much for several callers.
 _ROUND_TRIP_BYTES = 4_000_000
 _ROUND_TRIP_QUERIES = 200
-# What a message may take to the server, added to the age of a write that is repeated.
-_ON_THE_WAY = 2.0
 
 Ask = Callable[["AnyConnection", "float | None", float], Awaitable[T]]
-"""Asks over a connection: given the age of what is asked, and how many seconds it may take."""
+"""Asks over a connection: given since when it was asked before, and how long it may take.
+
+The first is a time of the server's, None if this is the first time.
+"""
 
 
 class Client:
@@ -95,7 +96,7 @@ class Client:
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """Return the rows of a statement that may be repeated."""
 
-        async def ask(connection: AnyConnection, age: float | None, timeout: float) -> list[Any]:
+        async def ask(connection: AnyConnection, since: float | None, timeout: float) -> list[Any]:
             rows: list[Any] = await connection.fetch(sql, *arguments, timeout=timeout)
             return rows
 
@@ -104,7 +105,7 @@ class Client:
     async def setup(self) -> None:
         """Make the tables if they are missing."""
 
-        async def nothing(connection: AnyConnection, age: float | None, timeout: float) -> None:
+        async def nothing(connection: AnyConnection, since: float | None, timeout: float) -> None:
             return None
 
         await self._persist(nothing)
@@ -136,16 +137,16 @@ class Client:
             return await _one_by_one(self.write, writes)
 
     async def _write_all(self, writes: Sequence[Write]) -> list[SwarmStateError | None]:
-        async def ask(connection: AnyConnection, age: float | None, timeout: float) -> list[Any]:
-            if age is not None:
-                age += _ON_THE_WAY
+        async def ask(connection: AnyConnection, since: float | None, timeout: float) -> list[Any]:
             rows: list[Any] = await connection.fetch(
-                self._database.write_sql, *write_arguments(age, writes), timeout=timeout
+                self._database.write_sql, *write_arguments(since, writes), timeout=timeout
             )
             return rows
 
         outcomes: list[SwarmStateError | None] = [None] * len(writes)
-        for row in await self._persist(ask):
+        *refused, (*_, server_time) = await self._persist(ask)
+        self._database.clock.saw(server_time)
+        for row in refused:
             writer, error = conflict_of(writes, row)
             outcomes[writer] = error
         return outcomes
@@ -159,16 +160,14 @@ class Client:
         database = self._database
         started = monotonic()
         deadline = started + database.timeout
-        sent: float | None = None
+        since: float | None = None
         pause = _FIRST_PAUSE
         while True:
             try:
                 async with self._source.connection(max(0.1, deadline - monotonic())) as connection:
                     await database.make_ready(connection)
-                    now = monotonic()
-                    age = None if sent is None else now - sent
-                    sent = now if sent is None else sent
-                    return await ask(connection, age, max(0.1, deadline - now))
+                    asked_before, since = since, since or database.clock.time()
+                    return await ask(connection, asked_before, max(0.1, deadline - monotonic()))
             except SwarmStateError:
                 raise
             except Exception as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncpg
 
+from ._clock import ServerClock
 from ._schema import Names
 from ._setup import ensure_setup
 
@@ -40,6 +41,7 @@ class Database:
     Attributes:
         is_ready: The tables are known to be there.
         name: What messages call the server.
+        clock: What the server's clock shows.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Database:
         self.names = names
         self.timeout = timeout
         self.is_ready = False
+        self.clock = ServerClock()
         self.name = target.name if target is not None else "the pool's server"
         self._statement_cache_size = statement_cache_size
         self.read_sql = names.fill_in(f"SELECT * FROM {{read}}({_parameters(10)})")
@@ -76,7 +79,7 @@ class Database:
     async def make_ready(self, connection: AnyConnection) -> None:
         """Set the database up if that is still to be done."""
         if not self.is_ready:
-            await ensure_setup(connection, self.names, self.name)
+            self.clock.saw(await ensure_setup(connection, self.names, self.name))
             self.is_ready = True
 
 

@@ -106,11 +106,11 @@ def renewals(queries: Iterable[Query]) -> list[Any]:
     return [list(ttls), list(ttls.values())] if ttls else []
 
 
-def write_arguments(age: float | None, writes: Sequence[Write]) -> list[Any]:
+def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
     """Return the arguments of the function that writes.
 
     Args:
-        age: Seconds since these writes were sent first; None if they were not.
+        since: A time of the server's before these writes were sent first; None if that is now.
         writes: At least one of them has a change.
     """
     batches: list[tuple[int, str, int, bool, bool]] = []
@@ -148,7 +148,7 @@ def write_arguments(age: float | None, writes: Sequence[Write]) -> list[Any]:
             absents += [(number, *item) for item in change.put_if_absent.items()]
             puts += [(number, *item) for item in change.put.items()]
     return [
-        age,
+        since,
         [write.token for write in writes],
         *_columns(batches, 5),
         [] if ttls.count(None) == len(ttls) else ttls,
@@ -162,11 +162,9 @@ def write_arguments(age: float | None, writes: Sequence[Write]) -> list[Any]:
     ]
 
 
-def conflict_of(
-    writes: Sequence[Write], refused: tuple[int, int, str | None, str]
-) -> tuple[int, ConflictError]:
+def conflict_of(writes: Sequence[Write], refused: Sequence[Any]) -> tuple[int, ConflictError]:
     """Return which write was refused, counted from 0, and why, given a row of that function."""
-    writer, batch, found, kind = refused
+    writer, batch, found, kind, _ = refused
     changes = [change for write in writes for change in write.changes]
     change = changes[batch - 1]
     expect = change.expect if isinstance(change, Batch) else None

@@ -18,10 +18,10 @@ __all__ = ["ensure_setup"]
 _NO_SUCH_TABLE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
-async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> None:
+async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> float:
     """Make sure that the database has what a store needs.
 
-    Any number of processes may do so at the same time.
+    Any number of processes may do so at the same time. Returns the server's time.
 
     Raises:
         SetupRequiredError: Something is missing, and the role may not make it.
@@ -39,7 +39,7 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
             f"release of swarmstate-postgres knows up to {newest}: upgrade it"
         )
     if version == newest:
-        return
+        return await _time(connection)
     encoding = await connection.fetchval("SHOW server_encoding")
     if encoding != "UTF8":
         raise StoreUnavailableError(
@@ -56,6 +56,12 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
             "swarmstate_postgres.setup_sql(role=...) prints it",
             sql,
         ) from error
+    return await _time(connection)
+
+
+async def _time(connection: AnyConnection) -> float:
+    time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    return time
 
 
 async def _version(connection: AnyConnection, names: Names) -> int:

@@ -2,11 +2,15 @@
 -- which a repeated one is known. Returns a row for each write that was refused: with the batch whose
 -- expectation did not hold, and the greatest key instead of the expected one or the key that holds
 -- another value. The reason is 'last key', 'value' or, for what was refused before, 'repeated'.
+-- The last row has the server's time alone, in seconds since the Unix epoch.
+--
+-- A write that is repeated comes with a server's time before it was sent first. If a namespace has
+-- forgotten writes that came later, nobody knows whether this one was applied: error SW001.
 --
 -- Batches of a round are of different namespaces and applied together; a later round sees what
 -- those before it did.
 CREATE FUNCTION {write}(
-    age float8, tokens bigint[],
+    since float8, tokens bigint[],
     writes int[], names text[], rounds int[],
     clears bool[], fills bool[], ttls float8[], sources text[],
     expect_batches int[], prefixes text[], prefix_ends text[], last_keys text[],
@@ -15,7 +19,7 @@ CREATE FUNCTION {write}(
     delete_batches int[], delete_keys text[],
     absent_batches int[], absent_keys text[], absent_values bytea[],
     put_batches int[], put_keys text[], put_values bytea[]
-) RETURNS TABLE (refused_write int, refused_batch int, found_key text, reason text)
+) RETURNS TABLE (refused_write int, refused_batch int, found_key text, reason text, server_time float8)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -44,16 +48,16 @@ BEGIN
         GROUP BY b.name ORDER BY b.name COLLATE "C"
         ON CONFLICT (name) DO UPDATE SET
             writes = CASE
-                WHEN cardinality(n.writes) < 8 OR n.older_writes && signed
+                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
                 THEN n.writes || EXCLUDED.writes ELSE EXCLUDED.writes END,
             writes_since = CASE
-                WHEN cardinality(n.writes) < 8 OR n.older_writes && signed
+                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
                 THEN n.writes_since ELSE clock_timestamp() END,
             older_writes = CASE
-                WHEN cardinality(n.writes) < 8 OR n.older_writes && signed
+                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
                 THEN n.older_writes ELSE n.writes END,
             older_writes_since = CASE
-                WHEN cardinality(n.writes) < 8 OR n.older_writes && signed
+                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
                 THEN n.older_writes_since ELSE n.writes_since END
         RETURNING n.name, n.expires_at, n.emptied_at, n.older_writes || n.writes AS known,
             n.older_writes_since AS known_since
@@ -86,8 +90,10 @@ BEGIN
                 END IF;
             END LOOP;
         END IF;
+        -- The rows of empty namespaces are kept for longer than this.
         IF false = ANY (ended) AND (
-            age > 300 OR locked.known_since > clock_timestamp() - make_interval(secs => age)
+            locked.known_since > to_timestamp(since)
+            OR clock_timestamp() - to_timestamp(since) > interval '5 minutes'
         ) THEN
             RAISE EXCEPTION 'swarmstate: too much was written since' USING ERRCODE = 'SW001';
         END IF;
@@ -224,5 +230,8 @@ BEGIN
             ORDER BY o.emptied_at LIMIT 8 FOR UPDATE SKIP LOCKED
         ));
     END IF;
+    refused_write := NULL;
+    server_time := extract(epoch FROM moment);
+    RETURN NEXT;
 END
 $swarmstate$;

@@ -1,0 +1,339 @@
+"""Real faults on a real server: nothing acknowledged is lost, nothing is half there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import psycopg
+import pytest
+from swarmstate.base import Batch, Expect, Query, Range
+from swarmstate.errors import ConflictError, StoreReadOnlyError, StoreUnavailableError
+from swarmstate_postgres import PostgresStore
+
+from tests.servers.postgres import PASSWORD, PostgresServer, running_postgres
+from tests.servers.proxy import proxy_to
+
+END_CONNECTIONS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE application_name = 'swarmstate'"
+)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server that tests may stop."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def store(own_server: PostgresServer) -> Iterator[PostgresStore]:
+    with PostgresStore(own_server.new_database()) as store:
+        yield store
+
+
+class Appenders:
+    """Threads and tasks that append to logs, each by expecting what it wrote last.
+
+    An append that is refused although nobody else writes to its log would be a
+    write that was applied and then reported as a conflict.
+    """
+
+    def __init__(self, store: PostgresStore, threads: int, tasks: int) -> None:
+        self._store = store
+        self._stop = Event()
+        self._pool = ThreadPoolExecutor(threads + 1)
+        self._running = [self._pool.submit(self._append, number) for number in range(threads)]
+        self._running.append(self._pool.submit(asyncio.run, self._append_in_tasks(tasks)))
+        self.written: dict[str, int] = {}
+
+    def _batch(self, name: str, count: int) -> Batch:
+        last = f"{count - 1:06}b" if count else None
+        put = {f"{count:06}{half}": f"{name} {count}".encode() for half in "ab"}
+        return Batch(name, put=put, expect=Expect("", last))
+
+    def _append(self, number: int) -> None:
+        name, count = f"thread-{number}", 0
+        while not self._stop.is_set():
+            self._store.write([self._batch(name, count)])
+            count += 1
+            self.written[name] = count
+
+    async def _append_in_tasks(self, tasks: int) -> None:
+        async def append(name: str) -> None:
+            count = 0
+            while not self._stop.is_set():
+                await self._store.awrite([self._batch(name, count)])
+                count += 1
+                self.written[name] = count
+
+        await asyncio.gather(*(append(f"task-{number}") for number in range(tasks)))
+
+    def wait_for(self, writes: int) -> None:
+        """Return when everybody has written so many more."""
+        before = dict(self.written)
+        while True:
+            for future in self._running:
+                if future.done():
+                    future.result()
+            if len(self.written) >= 1 and all(
+                count >= before.get(name, 0) + writes for name, count in self.written.items()
+            ):
+                return
+            self._stop.wait(0.01)
+
+    def end(self) -> None:
+        """Let everybody finish and check what was written."""
+        self._stop.set()
+        for future in self._running:
+            future.result()
+        self._pool.shutdown()
+        for name, count in self.written.items():
+            [result] = self._store.read([Query(name, ranges=[Range()])])
+            found = dict(result.ranges[0])
+            wanted = {
+                f"{number:06}{half}": f"{name} {number}".encode()
+                for number in range(count)
+                for half in "ab"
+            }
+            assert found == wanted, name
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(lambda server: server.restart(), id="restart"),
+        pytest.param(lambda server: (server.kill(), server.start()), id="crash"),
+        pytest.param(lambda server: server.execute(END_CONNECTIONS), id="terminate"),
+    ],
+)
+def test_writers_go_on_after(
+    own_server: PostgresServer, store: PostgresStore, fault: Callable[[PostgresServer], object]
+) -> None:
+    writers = Appenders(store, threads=4, tasks=8)
+    for _ in range(3):
+        writers.wait_for(5)
+        fault(own_server)
+    writers.wait_for(5)
+    writers.end()
+
+
+def test_a_call_waits_for_a_server_that_is_down_for_a_moment(
+    own_server: PostgresServer, store: PostgresStore
+) -> None:
+    store.set("n", "a", 1)
+    own_server.stop()
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            read = pool.submit(store.get, "n", "a")
+            write = pool.submit(asyncio.run, store.aset("n", "b", 2))
+            Event().wait(1.5)
+            assert not read.done()
+            assert not write.done()
+        finally:
+            own_server.start()
+        assert read.result() == 1
+        write.result()
+    assert store.keys("n") == ["a", "b"]
+
+
+def test_a_lasting_outage_is_one_clear_error(own_server: PostgresServer) -> None:
+    url = own_server.new_database()
+    with PostgresStore(url, timeout=0.5) as store:
+        store.set("n", "a", 1)
+        own_server.stop()
+        try:
+            calls: list[Callable[[], object]] = [
+                lambda: store.get("n", "a"),
+                lambda: store.set("n", "b", 1),
+                lambda: store.namespaces(),
+                lambda: asyncio.run(store.aget("n", "a")),
+            ]
+            for call in calls:
+                with pytest.raises(StoreUnavailableError) as caught:
+                    call()
+                message = str(caught.value)
+                assert f"127.0.0.1:{own_server.port}" in message
+                assert "cannot be reached" in message
+                assert PASSWORD not in message
+        finally:
+            own_server.start()
+        assert store.get("n", "a") == 1
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_write_whose_reply_was_lost_is_not_refused(
+    postgres_server: PostgresServer, mode: str
+) -> None:
+    url = postgres_server.new_database()
+    with proxy_to(postgres_server.port) as proxy:
+        through = url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
+
+        async def in_one_loop(store: PostgresStore) -> None:
+            for number in range(10):
+                last = f"{number - 1}" if number else None
+                batch = Batch("n", put={f"{number}": b""}, expect=Expect("", last))
+                # The first one prepares its statement, which takes a reply of its own.
+                if number > 0:
+                    proxy.lose_replies()
+                if mode == "sync":
+                    store.write([batch])
+                else:
+                    await store.awrite([batch])
+
+        with PostgresStore(through) as store:
+            asyncio.run(in_one_loop(store))
+            assert store.keys("n") == [f"{number}" for number in range(10)]
+        assert proxy.lost == 9
+
+
+def test_a_refusal_whose_reply_was_lost_is_still_one(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    with proxy_to(postgres_server.port) as proxy:
+        with PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store:
+            store.write([Batch("n", put={"a": b""})])
+            proxy.lose_replies()
+            refused = Batch("n", put={"c": b""}, expect=Expect("", "b"))
+            with pytest.raises(ConflictError):
+                store.write([refused])
+            assert store.keys("n") == ["a"]
+        assert proxy.lost == 1
+
+
+def test_a_write_that_is_still_under_way_is_not_applied_after_its_repetition(
+    postgres_server: PostgresServer,
+) -> None:
+    """The server goes on with what a lost connection had asked; others wrote meanwhile."""
+    url = postgres_server.new_database()
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as locker,
+    ):
+        store.write([Batch("n", put={"old": b""})])
+        locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+        writing = pool.submit(store.write, [Batch("n", clear=True, put={"mine": b""})])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+        proxy.cut()
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 2)
+        locker.rollback()
+        writing.result()
+        store.write([Batch("n", put={"later": b""})])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 0)
+        assert store.keys("n") == ["later", "mine"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when a condition holds; the test's own time limit ends it otherwise."""
+    while not condition():
+        Event().wait(0.01)
+
+
+def waiting_for_locks(server: PostgresServer, url: str) -> int:
+    """Return how many sessions of a database wait for a lock."""
+    [(count,)] = server.execute(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        url=url,
+    )
+    found: int = count
+    return found
+
+
+def test_an_unknown_outcome_is_reported_as_such(postgres_server: PostgresServer) -> None:
+    """Others wrote so much since the reply was lost that nobody knows the write any more."""
+    url = postgres_server.new_database()
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(url) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.write([Batch("n", put={"a": b""})])
+        store.read([Query("n", keys=["a"])])
+        proxy.refuse()
+        writing = pool.submit(store.write, [Batch("n", clear=True)])
+        wait_until(lambda: proxy.refused > 0)
+        for number in range(100):
+            other.write([Batch("n", put={f"{number:03}": b""})])
+        proxy.accept()
+        with pytest.raises(StoreUnavailableError, match="nobody knows"):
+            writing.result()
+        assert len(other.keys("n")) == 101
+
+
+DISK_FULL = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF length(NEW.value) = 13 THEN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON swarmstate_record FOR EACH ROW EXECUTE FUNCTION no_room();
+"""
+
+
+def test_no_room_is_a_clear_error_and_hurts_nobody_else(postgres_server: PostgresServer) -> None:
+    """A trigger raises what a full disk raises, for one value of many."""
+    url = postgres_server.new_database()
+
+    async def main(store: PostgresStore) -> list[BaseException | None]:
+        writes = [
+            store.awrite(
+                [
+                    Batch(f"n{number}", put={"a": b"before"}),
+                    Batch(f"n{number}", put={"b": b"x" * (13 if number == 5 else 12)}),
+                ]
+            )
+            for number in range(10)
+        ]
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    with PostgresStore(url) as store:
+        store.setup()
+        postgres_server.execute(DISK_FULL, url=url)
+        outcomes = asyncio.run(main(store))
+        assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [5]
+        assert isinstance(outcomes[5], StoreUnavailableError)
+        assert "no room left" in str(outcomes[5])
+        assert store.namespaces() == [f"n{number}" for number in range(10) if number != 5]
+        with pytest.raises(StoreUnavailableError, match=r"no room left.*nothing of this"):
+            store.write([Batch("n", put={"a": b"1", "b": b"x" * 13})])
+        assert store.keys("n") == []
+
+
+def test_a_server_that_only_answers_reads_says_so(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url) as store:
+        store.set("n", "a", 1)
+    database = url.rpartition("/")[2]
+    postgres_server.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with PostgresStore(url) as store:
+        assert store.get("n", "a") == 1
+        with pytest.raises(StoreReadOnlyError, match="primary"):
+            store.set("n", "a", 2)
+
+
+def test_two_hundred_threads_share_few_connections(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url, max_size=4) as store, ThreadPoolExecutor(200) as pool:
+
+        def work(number: int) -> None:
+            for index in range(3):
+                store.write([Batch("shared", put={f"{number}/{index}": b"v"})])
+                store.set(f"own-{number}", "index", index)
+                assert store.get(f"own-{number}", "index") == index
+
+        list(pool.map(work, range(200)))
+        assert len(store.keys("shared")) == 600
+        [(connections,)] = postgres_server.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'swarmstate'",
+            url=url,
+        )
+        assert connections <= 4
