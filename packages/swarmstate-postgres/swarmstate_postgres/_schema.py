@@ -8,7 +8,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import NamedTuple
 
-__all__ = ["Names", "migrations", "quoted", "setup_sql", "setup_steps"]
+__all__ = ["Names", "lock_sql", "migration_sql", "migrations", "setup_sql", "setup_steps"]
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 # The longest name that PostgreSQL keeps whole.
@@ -103,14 +103,15 @@ def migrations() -> dict[int, str]:
     return found
 
 
+def lock_sql(names: Names) -> str:
+    """Return what waits for all others that set up the same, until the transaction ends."""
+    return names.fill_in(_LOCK)
+
+
 def setup_steps(names: Names, *, schema_exists: bool) -> list[str]:
-    """Return what comes before the migrations: the lock, the schema, the table of migrations."""
-    steps = (
-        [_LOCK, _CREATE_MIGRATIONS]
-        if schema_exists
-        else [_LOCK, _CREATE_SCHEMA, _CREATE_MIGRATIONS]
-    )
-    return [names.fill_in(step) for step in steps]
+    """Return what comes between the lock and the migrations."""
+    creating = [] if schema_exists else [_CREATE_SCHEMA]
+    return [names.fill_in(step) for step in (*creating, _CREATE_MIGRATIONS)]
 
 
 def migration_sql(names: Names, number: int) -> str:
@@ -141,7 +142,7 @@ def setup_sql(
         ValueError: The schema or the prefix cannot be made into names.
     """
     names = Names.of(schema, prefix)
-    parts = setup_steps(names, schema_exists=schema == "public")
+    parts = [lock_sql(names), *setup_steps(names, schema_exists=schema == "public")]
     parts += [migration_sql(names, number) for number in migrations() if number > since]
     if role is not None:
         parts.append(names.fill_in(_GRANT, role=quoted(role)))

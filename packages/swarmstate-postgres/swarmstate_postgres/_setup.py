@@ -8,7 +8,7 @@ import asyncpg
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 
 from ._failures import SetupRequiredError
-from ._schema import Names, migration_sql, migrations, setup_sql, setup_steps
+from ._schema import Names, lock_sql, migration_sql, migrations, setup_sql, setup_steps
 
 if TYPE_CHECKING:
     from ._connecting import AnyConnection
@@ -73,10 +73,12 @@ async def _version(connection: AnyConnection, names: Names) -> int:
 
 async def _migrate(connection: AnyConnection, names: Names) -> None:
     async with connection.transaction():
+        # The server may remember from before the lock that there was no such schema, and IF NOT
+        # EXISTS would believe it; a query never does.
+        await connection.execute(lock_sql(names))
         exists = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", names.schema
         )
-        # The first step waits for whoever else does this; the version is known only after it.
         for step in setup_steps(names, schema_exists=exists):
             await connection.execute(step)
         version = await _version(connection, names)
