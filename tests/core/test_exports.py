@@ -19,6 +19,7 @@ MODULES = [
     "swarmstate.layers",
     "swarmstate.loops",
     "swarmstate.memory",
+    "swarmstate.moving",
     "swarmstate.observability",
     "swarmstate.testing",
     "swarmstate.urls",
@@ -37,8 +38,18 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
     modules = {"backends", "base", "batching", "codec", "disk", "errors"}
-    modules |= {"integrations", "layers", "loops", "memory", "observability", "testing", "urls"}
-    modules |= {"vectors"}
+    modules |= {
+        "cli",
+        "integrations",
+        "layers",
+        "loops",
+        "memory",
+        "moving",
+        "observability",
+        "testing",
+        "urls",
+        "vectors",
+    }
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
 

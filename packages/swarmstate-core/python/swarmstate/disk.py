@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from swarmstate.base import Allow
 
-__all__ = ["DiskStore", "open_url"]
+__all__ = ["DiskStore", "open_url", "path_of"]
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
     Raises:
         ValueError: The URL has an option that is unknown.
     """
-    path, _, query = url.partition("://")[2].partition("?")
+    query = url.partition("?")[2]
     for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
         if name == "durability":
             options.setdefault(name, value)
@@ -150,7 +151,12 @@ def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
             options.setdefault(name, float(value))
         else:
             raise ValueError(f"unknown option {name!r} of a disk:// URL: use durability or timeout")
-    return DiskStore(unquote(path), allow=allow, **options)
+    return DiskStore(path_of(url), allow=allow, **options)
+
+
+def path_of(url: str) -> Path:
+    """Return the path in a `disk://` URL."""
+    return Path(unquote(url.partition("://")[2].partition("?")[0]))
 
 
 async def _result_of(

@@ -77,16 +77,27 @@ class SwarmStateSerializer(JsonPlusSerializer):
         Its rule, with the events and warnings that belong to it, exists only inside
         its hook, so that is where it is taken from: it then holds by construction.
         """
-        check = check_method = _allow
-        if hasattr(jsonplus, "_create_msgpack_ext_hook") and not self._has_own_hook():
-            rule = inspect.getclosurevars(self._unpack_ext_hook).nonlocals
-            check, check_method = rule["_check_allowed"], rule["_check_allowed_method"]
+        check, check_method = self._rule()
         return Codec.delegated(
             safe=self._silently_allowed(),
             check=check,
             check_method=check_method,
-            fallback=_stand_in,
+            fallback=self._stand_in,
         )
+
+    def _stand_in(self, module: str, name: str, payload: Any, error: Exception) -> Any:
+        """Return what stands for an object that could not be rebuilt: what it was built from."""
+        fallback: Callable[[Any, Exception], Any] | None = getattr(
+            jsonplus, "_reconstruction_fallback", None
+        )
+        return payload if fallback is None else fallback((module, name, payload), error)
+
+    def _rule(self) -> tuple[Callable[[str, str], bool], Callable[[str, str, str], bool]]:
+        """Return what says whether a class, and a method of one, may be used."""
+        if hasattr(jsonplus, "_create_msgpack_ext_hook") and not self._has_own_hook():
+            rule = inspect.getclosurevars(self._unpack_ext_hook).nonlocals
+            return rule["_check_allowed"], rule["_check_allowed_method"]
+        return _allow, _allow
 
     def _silently_allowed(self) -> set[tuple[str, str]]:
         """Return the classes that LangGraph's rule lets pass without an event."""
@@ -102,11 +113,3 @@ class SwarmStateSerializer(JsonPlusSerializer):
 
 def _allow(*_name: str) -> bool:
     return True
-
-
-def _stand_in(module: str, name: str, payload: Any, error: Exception) -> Any:
-    """Return what stands for an object that could not be rebuilt: the data it was built from."""
-    fallback: Callable[[Any, Exception], Any] | None = getattr(
-        jsonplus, "_reconstruction_fallback", None
-    )
-    return payload if fallback is None else fallback((module, name, payload), error)

@@ -1,0 +1,293 @@
+"""Importing threads, and comparing what was imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langgraph.checkpoint.base import get_checkpoint_metadata, writes_sort_key
+from langgraph.checkpoint.serde.types import TASKS
+
+from swarmstate import BaseStore, Batch
+from swarmstate.errors import StoreUnavailableError, SwarmStateError
+from swarmstate.moving import Progress
+
+from ..layout import Address, escape, thread_namespace, writes_prefix
+from ..records import encode_write
+from ..saver import SwarmStateSaver
+from ..serde import SwarmStateSerializer
+from .postgres import PostgresSource
+from .source import ExactSerializer, Id, Source, SourceCheckpoint, StoredWrite
+from .sqlite import SqliteSource, damaged
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import CheckpointTuple
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+# Checkpoints before this format have their sends among the pending writes of their parent.
+_SENDS_ARE_CHANNEL = 4
+
+
+class ImportReport(NamedTuple):
+    """What was imported.
+
+    Attributes:
+        threads: How many threads the source has, or were named.
+        checkpoints: How many checkpoints they have.
+        writes: How many pending writes they have.
+        added: How many of the checkpoints were imported; the others were there.
+        failures: Why threads were not imported, or are not the same afterwards.
+    """
+
+    threads: int
+    checkpoints: int
+    writes: int
+    added: int
+    failures: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return a line that tells it."""
+        return (
+            f"{self.threads:,} threads, {self.checkpoints:,} checkpoints, {self.writes:,} pending "
+            f"writes; {self.added:,} checkpoints imported, "
+            f"{self.checkpoints - self.added:,} were there"
+        )
+
+
+def import_sqlite(
+    source: str,
+    store: BaseStore,
+    *,
+    only: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+    serde: SerializerProtocol | None = None,
+) -> ImportReport:
+    """Import the threads of LangGraph's SqliteSaver or AsyncSqliteSaver.
+
+    Args:
+        source: The file's path.
+        store: Where they are stored, as `SwarmStateSaver(store)` finds them.
+        only: The ids of the threads; all if empty.
+        progress: Called after each thread.
+        serde: What decodes the values, such as LangGraph's `EncryptedSerializer`.
+
+    Returns:
+        What was imported. Threads fail one by one: `failures` says which and why.
+
+    Raises:
+        StoreUnavailableError: The file cannot be read.
+        StoreFormatError: The file is no database of these savers.
+    """
+    opened = SqliteSource(source, serde or ExactSerializer())
+    return _import(opened, store, only, progress, serde)
+
+
+def import_postgres(
+    source: str,
+    store: BaseStore,
+    *,
+    only: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+    serde: SerializerProtocol | None = None,
+) -> ImportReport:
+    """Import the threads of LangGraph's PostgresSaver or AsyncPostgresSaver.
+
+    Args:
+        source: The connection string; needs psycopg.
+        store: As for `import_sqlite`.
+        only: As for `import_sqlite`.
+        progress: As for `import_sqlite`.
+        serde: As for `import_sqlite`.
+
+    Returns:
+        As `import_sqlite`.
+
+    Raises:
+        StoreUnavailableError: The server cannot be reached or read.
+        StoreFormatError: The database has no tables of these savers.
+    """
+    opened = PostgresSource(source, serde or ExactSerializer())
+    return _import(opened, store, only, progress, serde)
+
+
+def _import(
+    source: Source,
+    store: BaseStore,
+    only: Sequence[str],
+    progress: Callable[[Progress], None] | None,
+    serde: SerializerProtocol | None,
+) -> ImportReport:
+    decoder = serde or ExactSerializer()
+    try:
+        threads = list(only) or source.threads()
+        report = ImportReport(len(threads), 0, 0, 0)
+        for done, thread_id in enumerate(threads, start=1):
+            work = _Thread(source, store, decoder, thread_id)
+            try:
+                work.move()
+                work.compare()
+            except StoreUnavailableError:
+                raise
+            except (SwarmStateError, _Different) as error:
+                failure = f"thread {thread_id!r}: {error}"
+                report = report._replace(failures=(*report.failures, failure))
+            report = report._replace(
+                checkpoints=report.checkpoints + work.checkpoints,
+                writes=report.writes + work.writes,
+                added=report.added + work.added,
+            )
+            if progress is not None:
+                progress(Progress("importing", done, len(threads), "threads"))
+        return report
+    finally:
+        source.close()
+
+
+class _Different(Exception):
+    """What was imported is not what the source has, or cannot be added to what is there."""
+
+
+class _Thread:
+    """The import of one thread."""
+
+    def __init__(
+        self, source: Source, store: BaseStore, serde: SerializerProtocol, thread_id: str
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._serde = serde
+        # What is stored is what `SwarmStateSaver(store)` would have stored.
+        self._plain = SwarmStateSerializer()
+        self._thread_id = thread_id
+        # It was imported before, and was written to here since.
+        self._went_on = False
+        self.checkpoints = self.writes = self.added = 0
+
+    def move(self) -> None:
+        """Store what is not stored yet: the writes of a checkpoint, and then itself."""
+        # A saver per thread: what it remembers of one is of no use for the next.
+        saver = SwarmStateSaver(self._store)
+        ids = set(self._source.ids(self._thread_id))
+        written = self._source.written(self._thread_id)
+        if not ids and not written:
+            raise _Different("the source has no such thread")
+        there = self._there(saver)
+        if there - ids and ids - there:
+            raise _Different(
+                "the target has a thread of this id with other checkpoints, such as "
+                f"{min(there - ids).checkpoint_id!r}; it was left as it is: delete it first, or "
+                "leave this thread out"
+            )
+        self._went_on = bool(there - ids)
+        if self._went_on:
+            return
+        for identity in written:
+            self._put_writes(identity)
+        if ids <= there:
+            return
+        for found in self._source.checkpoints(self._thread_id):
+            if found.id not in there:
+                address = Address(self._thread_id, found.id.checkpoint_ns, found.parent)
+                checkpoint = {**found.checkpoint, "id": found.id.checkpoint_id}
+                saver.put(address.config(), checkpoint, found.metadata, {})  # type: ignore[arg-type]  # the TypedDict's keys
+                self.added += 1
+
+    def _there(self, saver: SwarmStateSaver) -> set[Id]:
+        entries = saver.history({"configurable": {"thread_id": self._thread_id}})
+        configs = (entry.config["configurable"] for entry in entries)
+        return {Id(config["checkpoint_ns"], config["checkpoint_id"]) for config in configs}
+
+    def _put_writes(self, identity: Id) -> None:
+        prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
+        absent = {
+            f"{prefix}{escape(write.task_id)}/{write.idx}": encode_write(
+                self._plain, write.channel, write.task_path, self._decoded(identity, write)
+            )
+            for write in self._source.writes(self._thread_id, identity)
+        }
+        self._store.write([Batch(thread_namespace(self._thread_id), put_if_absent=absent)])
+
+    def _decoded(self, identity: Id, write: StoredWrite) -> Any:
+        try:
+            return self._serde.loads_typed(write.value)
+        except Exception as error:
+            raise damaged(identity, error) from error
+
+    def compare(self) -> None:
+        """Read the thread from both and raise unless they are the same."""
+        saver = SwarmStateSaver(self._store)
+        for found in self._source.checkpoints(self._thread_id):
+            self.checkpoints += 1
+            stored = saver.get_tuple(Address(self._thread_id, *found.id).config())
+            if stored is None:
+                raise _Different(f"{_name(found.id)} is missing after the import")
+            expected = self._expected(saver, found)
+            parent = stored.parent_config
+            for what, ours, theirs in [
+                ("parent", parent and parent["configurable"]["checkpoint_id"], found.parent),
+                ("metadata", stored.metadata, get_checkpoint_metadata({}, found.metadata)),
+                ("list of pending writes", *self._both_writes(stored, found.id)),
+                ("state", stored.checkpoint, expected),
+            ]:
+                if not self._same(ours, theirs):
+                    raise _Different(f"{_name(found.id)} has another {what} after the import")
+        self.writes = sum(
+            len(self._source.writes(self._thread_id, each))
+            for each in self._source.written(self._thread_id)
+        )
+
+    def _expected(self, saver: SwarmStateSaver, found: SourceCheckpoint) -> dict[str, Any]:
+        """Return the checkpoint as a saver gives it out: with sends of an old format moved."""
+        expected: dict[str, Any] = {**found.checkpoint, "id": found.id.checkpoint_id}
+        if found.parent is None or expected.get("v", _SENDS_ARE_CHANNEL) >= _SENDS_ARE_CHANNEL:
+            return expected
+        parent = Id(found.id.checkpoint_ns, found.parent)
+        sends = [value for _, channel, value in self._ordered_writes(parent) if channel == TASKS]
+        if sends:
+            versions = expected["channel_versions"]
+            newest = max(versions.values()) if versions else saver.get_next_version(None, None)
+            expected["channel_versions"] = {**versions, TASKS: newest}
+            expected["channel_values"] = {**expected["channel_values"], TASKS: sends}
+        return expected
+
+    def _both_writes(self, stored: CheckpointTuple, identity: Id) -> tuple[Any, Any]:
+        # Going on from a checkpoint adds to its writes, and replaces answered interrupts.
+        if self._went_on:
+            return [], []
+        return stored.pending_writes or [], self._ordered_writes(identity)
+
+    def _ordered_writes(self, identity: Id) -> list[tuple[str, str, Any]]:
+        writes = self._source.writes(self._thread_id, identity)
+        writes.sort(key=lambda each: writes_sort_key(each.task_path, each.task_id, each.idx))
+        return [(each.task_id, each.channel, self._decoded(identity, each)) for each in writes]
+
+    def _same(self, ours: Any, theirs: Any) -> bool:
+        """Compare what is stored; equal objects may have several encodings, such as sets."""
+        dump = self._plain.dumps_typed
+        if dump(_ordered(ours)) == dump(_ordered(theirs)):
+            return True
+        try:
+            return bool(ours == theirs)
+        except ValueError:  # numpy's arrays are neither equal nor unequal
+            return False
+
+
+def _ordered(value: Any) -> Any:
+    """Return a checkpoint with its channels in one order; PostgreSQL keeps none."""
+    if not isinstance(value, dict) or "channel_values" not in value:
+        return value
+    seen = value["versions_seen"]
+    return {
+        **{key: value[key] for key in sorted(value)},
+        "channel_values": _by_name(value["channel_values"]),
+        "channel_versions": _by_name(value["channel_versions"]),
+        "versions_seen": {node: _by_name(seen[node]) for node in sorted(seen)},
+    }
+
+
+def _by_name(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[key] for key in sorted(value)}
+
+
+def _name(identity: Id) -> str:
+    return f"checkpoint {identity.checkpoint_id!r} (checkpoint_ns {identity.checkpoint_ns!r})"

@@ -1,0 +1,23 @@
+"""The command `swarmstate`; what it needs comes with `swarmstate-core[cli]`."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        from swarmstate.cli._commands import app
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        print(
+            "swarmstate: the command needs typer, which is not installed: "
+            "pip install 'swarmstate-core[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    app()

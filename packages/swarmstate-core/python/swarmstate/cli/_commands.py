@@ -1,0 +1,165 @@
+"""The commands: a thin shell around `swarmstate.moving`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from swarmstate.base import BaseStore
+from swarmstate.disk import DiskStore, path_of
+from swarmstate.errors import StoreUnavailableError, SwarmStateError
+from swarmstate.moving import Importer, Progress, Report, copy_store, measure
+from swarmstate.urls import open as open_url
+
+__all__ = ["app"]
+
+IMPORTERS = "swarmstate.importers"
+
+# No tracebacks with local variables: URLs may hold passwords.
+app = typer.Typer(
+    help="Look into stores of agent state, and move what they hold.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+StoreURL = Annotated[
+    str, typer.Argument(help="A store's URL, or the path of a file.", show_default=False)
+]
+Prefix = Annotated[str, typer.Option(help="Only namespaces that start with this.")]
+
+
+@app.command()
+def info(store: StoreURL, prefix: Prefix = "") -> None:
+    """Count the namespaces, records and bytes of a store."""
+    with _errors(), _open(store, must_exist=True) as opened:
+        size = measure(opened, prefix)
+        _out.print(f"namespaces  {size.namespaces:,}")
+        _out.print(f"records     {size.records:,}")
+        _out.print(f"bytes       {size.size:,}")
+
+
+@app.command()
+def copy(
+    source: StoreURL,
+    target: StoreURL,
+    prefix: Prefix = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace namespaces that hold other records.")
+    ] = False,
+) -> None:
+    """Copy a store into another one, byte for byte, and compare them afterwards.
+
+    Run it again to go on after an interruption. What the target holds besides stays.
+    """
+    with (
+        _errors(),
+        _open(source, must_exist=True) as opened,
+        _open(target) as other,
+        _progress() as progress,
+    ):
+        report = copy_store(opened, other, prefix=prefix, overwrite=overwrite, progress=progress)
+    _tell(report)
+
+
+@app.command("import")
+def import_(
+    kind: Annotated[
+        str, typer.Argument(help="What to read, such as langgraph-sqlite or langgraph-postgres.")
+    ],
+    source: Annotated[str, typer.Argument(help="Its URL or path.", show_default=False)],
+    target: StoreURL,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Import only this, such as one thread; may be repeated."),
+    ] = None,
+) -> None:
+    """Import what another program stored, and compare it afterwards.
+
+    Run it again to go on after an interruption. The source is only read.
+    """
+    importer = _importer(kind)
+    with _errors(), _open(target) as store, _progress() as progress:
+        report = importer(source, store, only=only or (), progress=progress)
+    _tell(report)
+
+
+def _importer(kind: str) -> Importer:
+    for entry_point in entry_points(group=IMPORTERS, name=kind):
+        importer: Importer = entry_point.load()
+        return importer
+    known = ", ".join(sorted({each.name for each in entry_points(group=IMPORTERS)}))
+    hint = (
+        f"expected one of: {known}"
+        if known
+        else "none is installed: pip install langgraph-checkpoint-swarmstate"
+    )
+    raise typer.BadParameter(f"cannot import {kind!r}; {hint}", param_hint="KIND")
+
+
+def _open(store: str, *, must_exist: bool = False) -> BaseStore:
+    """Open a store; one that is only read must exist, where opening it would make it."""
+    if "://" not in store:
+        path = Path(store)
+    elif store.startswith("disk://"):
+        path = path_of(store)
+    else:
+        return open_url(store)
+    if must_exist and not path.exists():
+        raise StoreUnavailableError(f"expected a file, but there is none: {path}")
+    return open_url(store) if "://" in store else DiskStore(path)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Say what went wrong in one line, without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _err.print("interrupted; run the same command again to go on", style="yellow")
+        raise typer.Exit(130) from None
+    except (SwarmStateError, ValueError, OSError) as error:
+        _err.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(1) from None
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    with Bar(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        console=_err,
+        disable=not _err.is_terminal,
+    ) as bar:
+        tasks = {}
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(progress.stage, unit=progress.unit)
+            bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+
+        yield show
+
+
+def _tell(report: Report) -> None:
+    _out.print(str(report))
+    for failure in report.failures:
+        _err.print(f"failed: {failure}", style="red", markup=False)
+    if report.failures:
+        raise typer.Exit(1)
+    _out.print("compared: everything is the same")

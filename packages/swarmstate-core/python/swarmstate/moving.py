@@ -1,0 +1,296 @@
+"""Moving records from one store to another.
+
+`copy_store` moves them byte for byte, whatever they mean. What reads the records
+of other programs is offered by other distributions in the entry-point group
+`swarmstate.importers`; see `Importer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range
+from swarmstate.errors import ConflictError
+
+__all__ = ["CopyReport", "Importer", "Progress", "Report", "StoreSize", "copy_store", "measure"]
+
+# Namespaces per look at which there are.
+_NAMESPACES = 500
+
+# Records are read in pages of about this many bytes, the first of so many records.
+_PAGE_BYTES = 8 * 1024 * 1024
+_FIRST_PAGE = 256
+_LARGEST_PAGE = 10_000
+
+# A namespace of up to this many bytes is written in one batch, and so whole or not at all.
+_BATCH_BYTES = 32 * 1024 * 1024
+
+Row = tuple[str, bytes]
+
+
+class Progress(NamedTuple):
+    """How far something is.
+
+    Attributes:
+        stage: What is being done, such as "copying".
+        done: How many units are done.
+        total: Of how many.
+        unit: What is counted, such as "namespaces".
+    """
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+
+
+class Report(Protocol):
+    """What was moved; `str()` of it tells a person."""
+
+    @property
+    def failures(self) -> Sequence[str]:
+        """What could not be moved, or is not the same afterwards, and why."""
+
+
+class Importer(Protocol):
+    """Reads what another program stored, and stores it here.
+
+    Object of an entry point in the group `swarmstate.importers`, whose name is
+    what users call the kind of source.
+    """
+
+    def __call__(
+        self,
+        source: str,
+        store: BaseStore,
+        *,
+        only: Sequence[str] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Report:
+        """Import everything, or only what is named, and compare it afterwards.
+
+        What is already there is not imported again, so that an interrupted
+        import goes on. One part that fails does not keep others from being
+        imported; the report names it.
+
+        Args:
+            source: A path or URL; never shown, since it may hold a password.
+            store: Where it is stored.
+            only: Names of what to import, such as threads; all if empty.
+            progress: Called now and then.
+
+        Raises:
+            SwarmStateError: The source or the store cannot be used at all.
+        """
+
+
+class CopyReport(NamedTuple):
+    """What `copy_store` did.
+
+    Attributes:
+        namespaces: How many namespaces the source has.
+        records: How many records they hold.
+        size: The size of their values.
+        written: How many records were written; the others were there already.
+        failures: Why namespaces were not copied, or are not the same afterwards.
+    """
+
+    namespaces: int
+    records: int
+    size: int
+    written: int
+    failures: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return a line that tells it."""
+        return (
+            f"{self.namespaces:,} namespaces, {self.records:,} records, {self.size:,} bytes; "
+            f"{self.written:,} records written, {self.records - self.written:,} were there"
+        )
+
+
+class StoreSize(NamedTuple):
+    """What a store holds.
+
+    Attributes:
+        namespaces: How many namespaces.
+        records: How many records.
+        size: The size of their values; what the storage needs is more.
+    """
+
+    namespaces: int
+    records: int
+    size: int
+
+
+def copy_store(
+    source: BaseStore,
+    target: BaseStore,
+    *,
+    prefix: str = "",
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> CopyReport:
+    """Copy all records, byte for byte and with the expiry of their namespaces, and compare them.
+
+    The target may hold other namespaces. Of a namespace that it has already, what
+    is equal stays; so a copy that was interrupted goes on when it is called again.
+    A namespace of up to 32 MiB appears whole or not at all; a larger one is
+    written in several steps. Nothing should write to either meanwhile: what is
+    written to the source is copied or not, and the comparison says so.
+
+    Args:
+        source: Where the records are; it is only read.
+        target: Where they are copied to.
+        prefix: Only namespaces that start with it.
+        overwrite: Make namespaces equal that hold other records in the target.
+            Otherwise they are left as they are, and reported.
+        progress: Called after each namespace.
+
+    Returns:
+        What was copied; `failures` is empty if the target holds all of it.
+    """
+    tell = progress or _ignore
+    names = list(_names(source, prefix))
+    failures: dict[str, str] = {}
+    written = records = size = 0
+    for done, name in enumerate(names, start=1):
+        try:
+            written += _copy(source, target, name, overwrite)
+        except ConflictError as error:
+            failures[name] = str(error)
+        tell(Progress("copying", done, len(names), "namespaces"))
+    for done, name in enumerate(names, start=1):
+        found, bytes_found, difference = _compare(source, target, name)
+        records += found
+        size += bytes_found
+        if difference is not None:
+            failures.setdefault(name, f"namespace {name!r} is not the same: {difference}")
+        tell(Progress("comparing", done, len(names), "namespaces"))
+    return CopyReport(len(names), records, size, written, tuple(failures.values()))
+
+
+def measure(store: BaseStore, prefix: str = "") -> StoreSize:
+    """Return what a store holds in namespaces that start with `prefix`; reads all of it."""
+    namespaces = records = size = 0
+    for name in _names(store, prefix):
+        namespaces += 1
+        for page in _pages(store, name):
+            records += len(page)
+            size += _size(page)
+    return StoreSize(namespaces, records, size)
+
+
+def _names(store: BaseStore, prefix: str) -> Iterator[str]:
+    page = store.namespaces(prefix, limit=_NAMESPACES)
+    while page:
+        yield from page
+        page = store.namespaces(prefix, after=page[-1], limit=_NAMESPACES)
+
+
+def _pages(store: BaseStore, name: str) -> Iterator[list[Row]]:
+    """Yield all records of a namespace in pages of about equal size."""
+    start, limit = "", _FIRST_PAGE
+    while True:
+        [found] = store.read([Query(name, ranges=[Range(start, limit=limit)])])
+        [page] = found.ranges
+        if page:
+            yield page
+        if len(page) < limit:
+            return
+        # The least key above the last one.
+        start = page[-1][0] + "\x01"
+        mean = max(_size(page) // len(page), 1)
+        limit = min(max(_PAGE_BYTES // mean, 1), _LARGEST_PAGE)
+
+
+def _size(rows: Sequence[Row]) -> int:
+    return sum(len(value) for _, value in rows)
+
+
+def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> int:
+    """Copy a namespace and return how many records were written.
+
+    Raises:
+        ConflictError: The target has other records; nothing was written.
+    """
+    whole = Range(keys_only=True)
+    [found] = target.read([Query(name, ranges=[whole])])
+    left = {key for key, _ in found.ranges[0]}
+    fresh = not left
+    if left and not overwrite:
+        _check_resumable(source, target, name, left)
+    [found] = source.read([Query(name, ask_ttl=True)])
+    ttl = found.ttl
+    rows: dict[str, bytes] = {}
+    size = written = 0
+    for page in _pages(source, name):
+        missing = page if fresh else _other(target, name, page)
+        left.difference_update(key for key, _ in page)
+        rows.update(missing)
+        size += _size(missing)
+        if size >= _BATCH_BYTES:
+            expect = Expect("", None) if fresh and not written else None
+            target.write([Batch(name, put=rows, ttl=ttl, expect=expect)])
+            written += len(rows)
+            rows, size = {}, 0
+    if rows or left:
+        expect = Expect("", None) if fresh and not written else None
+        target.write([Batch(name, put=rows, delete=sorted(left), ttl=ttl, expect=expect)])
+        written += len(rows)
+    return written
+
+
+def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[str]) -> None:
+    """Raise a ConflictError unless the target has nothing but records of the source."""
+    unknown = set(left)
+    for page in _pages(source, name):
+        there = [(key, value) for key, value in page if key in left]
+        unknown.difference_update(key for key, _ in there)
+        for key, _ in _other(target, name, there):
+            raise ConflictError(
+                f"namespace {name!r} of the target holds another value under key {key!r}; it was "
+                "left as it is: remove it, or overwrite it"
+            )
+    if unknown:
+        raise ConflictError(
+            f"namespace {name!r} of the target holds {len(unknown):,} records that the source does "
+            f"not have, such as {min(unknown)!r}; it was left as it is: remove it, or overwrite it"
+        )
+
+
+def _other(store: BaseStore, name: str, rows: Sequence[Row]) -> list[Row]:
+    """Return those of `rows` that a store does not have, or has with another value."""
+    [found] = store.read([Query(name, keys=[key for key, _ in rows])])
+    return [
+        (key, value)
+        for (key, value), there in zip(rows, found.values, strict=True)
+        if value != there
+    ]
+
+
+def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int, str | None]:
+    """Return how many records there are, their size, and in what the target differs, if it does."""
+    records = size = 0
+    difference: str | None = None
+    [found] = target.read([Query(name, ranges=[Range(keys_only=True)], ask_ttl=True)])
+    left = {key for key, _ in found.ranges[0]}
+    [expected] = source.read([Query(name, ask_ttl=True)])
+    for page in _pages(source, name):
+        records += len(page)
+        size += _size(page)
+        left.difference_update(key for key, _ in page)
+        other = _other(target, name, page)
+        if other and difference is None:
+            difference = f"{other[0][0]!r} differs"
+    if difference is None and left:
+        difference = f"the target has {min(left)!r}, too"
+    if difference is None and records and (expected.ttl == math.inf) != (found.ttl == math.inf):
+        difference = "only one of them expires"
+    return records, size, difference
+
+
+def _ignore(_progress: Progress) -> None:
+    pass

@@ -1,0 +1,148 @@
+"""The command `swarmstate` as people run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from swarmstate import DiskStore
+
+COMMAND = [str(Path(sys.executable).with_name("swarmstate"))]
+PASSWORD = "hunter2-and-more"
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    """Run the command and return what it printed; the exit code must be `code`."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == code, printed
+    assert "Traceback" not in printed
+    assert PASSWORD not in printed
+    return printed
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "source.db"
+    with DiskStore(path) as store:
+        for number in range(3):
+            store.set_many(f"n{number}", {f"{index}": index for index in range(10)})
+    return path
+
+
+def test_info(source: Path) -> None:
+    printed = run("info", source)
+    assert printed.split() == ["namespaces", "3", "records", "30", "bytes", "30"]
+    assert "1" in run("info", f"disk://{source}", "--prefix", "n1").split()
+
+
+def test_copy_and_copy_again(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target.db"
+    assert "30 records written, 0 were there" in run("copy", source, f"disk://{target}")
+    again = run("copy", source, target)
+    assert "0 records written, 30 were there" in again
+    assert "everything is the same" in again
+    with DiskStore(target) as store:
+        assert store.get("n2", "7") == 7
+
+
+def test_a_target_with_other_records_is_left_alone(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target.db"
+    with DiskStore(target) as store:
+        store.set("n1", "mine", "precious")
+    printed = run("copy", source, target, code=1)
+    assert "'n1'" in printed
+    assert "mine" in printed
+    with DiskStore(target) as store:
+        assert store.items("n1") == [("mine", "precious")]
+        assert store.namespaces() == ["n0", "n1", "n2"]
+    run("copy", source, target, "--overwrite")
+    with DiskStore(target) as store:
+        assert not store.contains("n1", "mine")
+
+
+def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
+    source, target = tmp_path / "source.db", tmp_path / "target.db"
+    with DiskStore(source, durability="normal") as store:
+        for number in range(400):
+            store.set(f"n{number:03}", "k", b"v" * 20_000)
+    process = subprocess.Popen([*COMMAND, "copy", str(source), str(target)])
+    deadline = time.monotonic() + 60
+    copied = 0
+    while not copied and process.poll() is None:
+        assert time.monotonic() < deadline
+        if target.exists() and target.stat().st_size:
+            with DiskStore(target) as store:
+                copied = len(store)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    printed = run("copy", source, target)
+    assert "400 records" in printed
+    with DiskStore(source) as one, DiskStore(target) as other:
+        assert one.snapshot().diff(other.snapshot()) == {"added": [], "changed": [], "removed": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["info", "missing.db"], "there is none"),
+        (["copy", "disk://missing.db", "memory://"], "there is none"),
+        (["info", f"nosuch://user:{PASSWORD}@host/db"], "no installed store opens nosuch://"),
+        (["import", "langgraph-sqlite", "missing.db", "memory://"], "found none"),
+        (
+            [
+                "import",
+                "langgraph-postgres",
+                f"postgresql://u:{PASSWORD}@127.0.0.1:1/d",
+                "memory://",
+            ],
+            "cannot be used",
+        ),
+        (
+            ["import", "langgraph-postgres", f"u:{PASSWORD}@127.0.0.1:1/d", "memory://"],
+            "connection string",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], expected: str, tmp_path: Path) -> None:
+    printed = run(*arguments, code=1)
+    assert expected in printed
+    assert printed.startswith("error: ")
+
+
+def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("These are my notes, and no database.")
+    commands: list[list[str | Path]] = [
+        ["info", path],
+        ["import", "langgraph-sqlite", path, "memory://"],
+    ]
+    for arguments in commands:
+        assert "notes.txt" in run(*arguments, code=1)
+    assert path.read_text() == "These are my notes, and no database."
+
+
+def test_unknown_kinds_are_named(tmp_path: Path) -> None:
+    printed = run("import", "nothing", "x", "memory://", code=2)
+    assert "langgraph-postgres, langgraph-sqlite" in printed
+
+
+def test_without_typer_it_says_what_to_install() -> None:
+    blocked = "import sys; sys.modules['typer'] = None; from swarmstate.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "pip install 'swarmstate-core[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,188 @@
+"""Copying stores: exact, resumable, and careful with what is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swarmstate import Batch, DiskStore, Query, Range, Store, moving
+from swarmstate.base import BaseStore
+from swarmstate.errors import StoreUnavailableError
+from swarmstate.layers import EncryptedStore, KeyRing, Operation, StoreLayer, new_key
+from swarmstate.moving import Progress, StoreSize, copy_store, measure
+
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+
+
+def contents(store: BaseStore) -> dict[str, dict[str, bytes]]:
+    snapshot = store.snapshot()
+    return {name: snapshot.records(name) for name in snapshot.namespaces}
+
+
+def filled() -> Store:
+    store = Store()
+    for number in range(5):
+        put = {f"key{index:04}": b"%d" % index * number for index in range(700)}
+        store.write([Batch(f"n{number}", put=put)])
+    return store
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.binary(), min_size=1)))
+def test_every_record_arrives(records: dict[str, dict[str, bytes]]) -> None:
+    source, target = Store(), Store()
+    source.write([Batch(name, put=put) for name, put in records.items()])
+    report = copy_store(source, target)
+    assert report.failures == ()
+    assert contents(target) == records
+    count = sum(map(len, records.values()))
+    size = sum(len(value) for put in records.values() for value in put.values())
+    assert report[:4] == (len(records), count, size, count)
+    assert measure(source) == StoreSize(len(records), count, size)
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 1_000, 10**9])
+@pytest.mark.parametrize("page_bytes", [1, 100, 10**6])
+def test_pages_and_batches_of_any_size(
+    page_bytes: int, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_PAGE_BYTES", page_bytes)
+    monkeypatch.setattr(moving, "_BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(moving, "_FIRST_PAGE", 3)
+    source, target = Store(), Store()
+    source.write([Batch("n", put={f"{index:03}": b"v" * index for index in range(120)})])
+    assert copy_store(source, target).written == 120
+    assert contents(target) == contents(source)
+    assert copy_store(source, target).written == 0
+
+
+def test_expiry_comes_along(tmp_path: Path) -> None:
+    source = Store()
+    source.set("brief", "k", 1, ttl=3600)
+    source.set("lasting", "k", 1)
+    with DiskStore(tmp_path / "state.db") as target:
+        assert copy_store(source, target).failures == ()
+        brief, lasting = target.read([Query(name, ask_ttl=True) for name in ["brief", "lasting"]])
+        assert brief.ttl is not None
+        assert 3500 < brief.ttl <= 3600
+        assert lasting.ttl == math.inf
+
+
+def test_only_what_has_the_prefix_and_others_stay() -> None:
+    source, target = filled(), Store()
+    target.set("mine", "k", 1)
+    assert copy_store(source, target, prefix="n1").namespaces == 1
+    assert target.namespaces() == ["mine", "n1"]
+
+
+class Failing(StoreLayer):
+    """Fails after some writes."""
+
+    def __init__(self, store: BaseStore, writes: int) -> None:
+        super().__init__(store)
+        self.left = writes
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        if not self.left:
+            raise StoreUnavailableError("the server went away")
+        self.left -= 1
+        yield from super().writing(batches)
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_an_interrupted_copy_goes_on(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_BATCH_BYTES", 500)
+    source, target = filled(), Store()
+    with pytest.raises(StoreUnavailableError):
+        copy_store(source, Failing(target, writes))
+    already = len(target)
+    report = copy_store(source, target)
+    assert report.failures == ()
+    assert report.written == report.records - already
+    assert contents(target) == contents(source)
+
+
+@pytest.mark.parametrize(
+    "there", [{"key0007": b"other"}, {"unknown": b"v"}, {"key0000": b"", "zzz": b""}], ids=str
+)
+def test_what_the_target_has_is_not_replaced_unless_asked(there: dict[str, bytes]) -> None:
+    source, target = filled(), Store()
+    target.write([Batch("n1", put=there)])
+    report = copy_store(source, target)
+    [failure] = report.failures
+    assert "'n1'" in failure
+    assert contents(target)["n1"] == there
+    assert target.namespaces() == source.namespaces()
+    report = copy_store(source, target, overwrite=True)
+    assert report.failures == ()
+    assert contents(target) == contents(source)
+
+
+class Forgetful(StoreLayer):
+    """Loses a record of each batch."""
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        lost = [batch._replace(put=dict(list(batch.put.items())[:-1])) for batch in batches]
+        yield from super().writing(lost)
+
+
+class Changing(StoreLayer):
+    """Changes a value of each batch."""
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        changed = [batch._replace(put={**batch.put, "key0003": b"?"}) for batch in batches]
+        yield from super().writing(changed)
+
+
+class Immortal(StoreLayer):
+    """Knows no expiry."""
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        yield from super().writing([batch._replace(ttl=None) for batch in batches])
+
+
+@pytest.mark.parametrize("kind", [Forgetful, Changing, Immortal])
+def test_the_comparison_finds_what_went_wrong(kind: type[StoreLayer]) -> None:
+    source = filled()
+    source.write([Batch("n2", ttl=3600)])
+    report = copy_store(source, kind(Store()))
+    assert any("'n2' is not the same" in failure for failure in report.failures)
+
+
+def test_encrypted_records_move_as_they_are() -> None:
+    keys = KeyRing({"a": new_key()})
+    source, target = Store(), Store()
+    EncryptedStore(source, keys).set("n", "k", "secret")
+    copy_store(source, target)
+    assert contents(source) == contents(target)
+    assert EncryptedStore(target, keys).get("n", "k") == "secret"
+
+
+def test_a_plain_store_becomes_an_encrypted_one() -> None:
+    keys = KeyRing({"a": new_key()})
+    source, target = filled(), Store()
+    encrypted = EncryptedStore(target, keys)
+    assert copy_store(source, encrypted).failures == ()
+    assert copy_store(source, encrypted).written == 0
+    assert contents(encrypted) == contents(source)
+    assert contents(target) != contents(source)
+
+
+def test_progress_is_told() -> None:
+    seen: list[Progress] = []
+    copy_store(filled(), Store(), progress=seen.append)
+    assert [each.done for each in seen] == [1, 2, 3, 4, 5] * 2
+    assert {each.stage for each in seen} == {"copying", "comparing"}
+    assert {(each.total, each.unit) for each in seen} == {(5, "namespaces")}
+
+
+def test_reading_changes_nothing() -> None:
+    source = filled()
+    before = contents(source)
+    measure(source)
+    [result] = source.read([Query("n1", ranges=[Range(limit=1)])])
+    assert result.ranges
+    assert contents(source) == before

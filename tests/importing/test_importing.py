@@ -1,0 +1,370 @@
+"""Threads of LangGraph's savers come over whole, and go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.importing import (
+    ImportReport,
+    import_postgres,
+    import_sqlite,
+)
+from langgraph.checkpoint.swarmstate.testing import graphs
+from swarmstate import Batch, DiskStore, Store
+from swarmstate.errors import StoreFormatError, StoreUnavailableError
+from swarmstate.layers import Operation, StoreLayer
+from swarmstate.moving import Progress
+
+from tests.importing import stock
+from tests.servers.postgres import PostgresServer
+
+Saver = BaseCheckpointSaver[Any]
+
+
+class Source(NamedTuple):
+    """A database of one of LangGraph's savers."""
+
+    url: str
+    saver: Callable[[], AbstractContextManager[Saver]]
+    importer: Callable[..., ImportReport]
+    execute: Callable[[str], None]
+    kind: str
+
+
+def sqlite_source(tmp_path: Path) -> Source:
+    path = str(tmp_path / "stock.sqlite")
+
+    def execute(sql: str) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(sql)
+
+    return Source(
+        path, lambda: SqliteSaver.from_conn_string(path), import_sqlite, execute, "langgraph-sqlite"
+    )
+
+
+def postgres_source(server: PostgresServer) -> Source:
+    url = server.new_database()
+
+    @contextmanager
+    def saver() -> Iterator[Saver]:
+        with PostgresSaver.from_conn_string(url) as opened:
+            opened.setup()
+            yield opened
+
+    def execute(sql: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute(sql.encode())
+
+    return Source(url, saver, import_postgres, execute, "langgraph-postgres")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    if request.param == "sqlite":
+        return sqlite_source(tmp_path)
+    return postgres_source(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture
+def filled(source: Source) -> Source:
+    with source.saver() as saver:
+        stock.fill(saver)
+    return source
+
+
+def everything(saver: Saver) -> dict[tuple[str, str, str], CheckpointTuple]:
+    found = {}
+    threads = {each.config["configurable"]["thread_id"] for each in saver.list(None)}
+    for thread in threads:
+        for each in saver.list({"configurable": {"thread_id": thread}}):
+            where = each.config["configurable"]
+            found[where["thread_id"], where["checkpoint_ns"], where["checkpoint_id"]] = each
+    return found
+
+
+def test_every_checkpoint_comes_over(filled: Source) -> None:
+    store = Store()
+    seen: list[Progress] = []
+    report = filled.importer(filled.url, store, progress=seen.append)
+    assert report.failures == ()
+    ours = everything(SwarmStateSaver(store))
+    with filled.saver() as saver:
+        theirs = everything(saver)
+    assert ours.keys() == theirs.keys()
+    assert len({thread for thread, _, _ in ours}) == 6
+    assert {ns.partition(":")[0] for _, ns, _ in ours} == {"", "inner"}
+    assert (report.threads, report.checkpoints, report.added) == (6, len(ours), len(ours))
+    assert report.writes > 60
+    assert [each.done for each in seen] == [1, 2, 3, 4, 5, 6]
+    for key, theirs_found in theirs.items():
+        found = ours[key]
+        assert found.metadata == theirs_found.metadata
+        assert found.parent_config == theirs_found.parent_config
+        assert found.pending_writes == theirs_found.pending_writes
+        if key[0] != "old":
+            assert found.checkpoint == theirs_found.checkpoint
+
+
+def test_old_formats_get_their_sends(filled: Source) -> None:
+    store = Store()
+    filled.importer(filled.url, store, only=["old"])
+    newest = SwarmStateSaver(store).get_tuple({"configurable": {"thread_id": "old"}})
+    assert newest is not None
+    assert [send.arg for send in newest.checkpoint["channel_values"]["__pregel_tasks"]] == [
+        {"item": 1},
+        {"item": 2},
+    ]
+    assert newest.checkpoint["channel_versions"]["__pregel_tasks"] == "2"
+    parents = list(SwarmStateSaver(store).list({"configurable": {"thread_id": "old"}}))
+    writes = parents[-1].pending_writes
+    assert writes is not None
+    # By task path, then in the order in which they were written.
+    assert [channel for _, channel, _ in writes] == [
+        "n",
+        *(f"c{n}" for n in range(12)),
+        "__pregel_tasks",
+        "__pregel_tasks",
+    ]
+
+
+def test_graphs_go_on_with_equal_results(filled: Source) -> None:
+    store = Store()
+    filled.importer(filled.url, store)
+    ours = stock.resume(SwarmStateSaver(store))
+    with filled.saver() as saver:
+        theirs = stock.resume(saver)
+    for name, result in theirs.items():
+        assert ours[name] == result, name
+    assert "work 3" in ours["calls"]
+    # Workers that had finished did not run again.
+    assert ours["calls"].count("work 5") == 0
+
+
+def test_what_did_not_change_is_stored_once(source: Source, tmp_path: Path) -> None:
+    with source.saver() as saver:
+        agent = graphs.agent(saver)
+        for turn in range(1, 26):
+            agent.invoke(stock.say(turn), stock.at("agent"))
+    with DiskStore(tmp_path / "ours.db") as store:
+        source.importer(source.url, store)
+        stats = SwarmStateSaver(store).stats()
+        assert stats.stored_bytes < stats.unshared_bytes / 5
+
+
+def test_importing_again_adds_what_is_new(filled: Source) -> None:
+    store = Store()
+    first = filled.importer(filled.url, store)
+    before = store.snapshot()
+    again = filled.importer(filled.url, store)
+    assert (again.added, again.failures) == (0, ())
+    assert store.snapshot().diff(before)["changed"] == []
+    with filled.saver() as saver:
+        graphs.agent(saver).invoke(stock.say(200), stock.at("agent"))
+        with suppress(ValueError):
+            graphs.fan_out(saver, [], asks=frozenset({12}), fails={7}).invoke(None, stock.at("fan"))
+    newer = filled.importer(filled.url, store)
+    assert newer.failures == ()
+    assert newer.added == newer.checkpoints - first.checkpoints > 0
+
+
+class Failing(StoreLayer):
+    """Fails after some writes."""
+
+    def __init__(self, store: Store, writes: int) -> None:
+        super().__init__(store)
+        self.left = writes
+
+    def writing(self, batches: Any) -> Operation[None]:
+        if not self.left:
+            raise StoreUnavailableError("the server went away")
+        self.left -= 1
+        yield from super().writing(batches)
+
+
+@pytest.mark.parametrize("writes", [0, 1, 100, 250])
+def test_an_interrupted_import_goes_on(tmp_path: Path, writes: int) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.fill(saver)
+    store, whole = Store(), Store()
+    with pytest.raises(StoreUnavailableError):
+        source.importer(source.url, Failing(store, writes))
+    report = source.importer(source.url, store)
+    assert report.failures == ()
+    assert report.added < report.checkpoints or writes < 100
+    source.importer(source.url, whole)
+    ours, theirs = everything(SwarmStateSaver(store)), everything(SwarmStateSaver(whole))
+    assert ours == theirs
+
+
+def test_a_thread_that_is_another_one_is_left_alone(filled: Source) -> None:
+    store = Store()
+    saver = SwarmStateSaver(store)
+    graphs.agent(saver).invoke(stock.say(1), stock.at("agent"))
+    before = everything(saver)
+    report = filled.importer(filled.url, store)
+    [failure] = report.failures
+    assert "'agent'" in failure
+    assert {key: each for key, each in everything(saver).items() if key[0] == "agent"} == before
+    assert len(saver.threads()) == 6
+
+
+def test_a_thread_that_went_on_here_stays(filled: Source) -> None:
+    store = Store()
+    filled.importer(filled.url, store)
+    saver = SwarmStateSaver(store)
+    stock.resume(saver)
+    before = everything(saver)
+    assert filled.importer(filled.url, store).failures == ()
+    assert everything(saver) == before
+
+
+@pytest.mark.parametrize("damage", ["value", "metadata", "class"])
+def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.fill(saver)
+    new = {
+        "value": "checkpoint = substr(checkpoint, 1, 40)",
+        "metadata": "metadata = '{'",
+        # An ext of a class that does not exist.
+        "class": "checkpoint = x'"
+        + (b"\x81\xa1v\xc7\x0e\x01\x93\xa6nosuch\xa4Gone\x90").hex()
+        + "'",
+    }[damage]
+    source.execute(f"UPDATE checkpoints SET {new} WHERE thread_id = 'delta' AND rowid % 20 = 3")
+    store = Store()
+    report = source.importer(source.url, store)
+    [failure] = report.failures
+    assert "'delta'" in failure
+    assert "checkpoint '1f" in failure
+    if damage == "class":
+        assert "nosuch.Gone" in failure
+        assert "PYTHONPATH" in failure
+    threads = {thread for thread, _, _ in everything(SwarmStateSaver(store))}
+    assert threads >= {"agent", "fan", "nested", "old"}
+
+
+def test_only_reading(tmp_path: Path) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.old_format(saver)
+    before = Path(source.url).read_bytes()
+    Path(source.url).chmod(0o444)
+    assert source.importer(f"sqlite:///{source.url}", Store()).failures == ()
+    assert Path(source.url).read_bytes() == before
+
+
+def test_databases_before_task_paths(tmp_path: Path) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.old_format(saver)
+    source.execute("ALTER TABLE writes DROP COLUMN task_path")
+    store = Store()
+    report = source.importer(source.url, store)
+    assert report.failures == ()
+    assert report.writes == 15
+
+
+class AesGcm:
+    """A cipher for LangGraph's EncryptedSerializer."""
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        nonce = os.urandom(12)
+        return "gcm", nonce + AESGCM(bytes(32)).encrypt(nonce, plaintext, None)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        assert ciphername == "gcm"
+        return AESGCM(bytes(32)).decrypt(ciphertext[:12], ciphertext[12:], None)
+
+
+def test_values_that_a_serializer_encrypted(tmp_path: Path) -> None:
+    path = str(tmp_path / "stock.sqlite")
+    serde = EncryptedSerializer(AesGcm())
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        saver = SqliteSaver(connection, serde=serde)
+        graphs.agent(saver).invoke(stock.say(1), stock.at("agent"))
+        expected = everything(saver)
+    [failure] = import_sqlite(path, Store()).failures
+    assert "agent" in failure
+    store = Store()
+    assert import_sqlite(path, store, serde=serde).failures == ()
+    found = everything(SwarmStateSaver(store))
+    assert found.keys() == expected.keys()
+    assert [each.checkpoint for each in found.values()] == [
+        expected[key].checkpoint for key in found
+    ]
+
+
+def test_writes_without_a_checkpoint_come_over(source: Source) -> None:
+    with source.saver() as saver:
+        config: Any = {
+            "configurable": {"thread_id": "early", "checkpoint_ns": "", "checkpoint_id": "1f"}
+        }
+        saver.put_writes(config, [("n", 1)], "task")
+    store = Store()
+    report = source.importer(source.url, store)
+    assert (report.threads, report.checkpoints, report.writes, report.failures) == (1, 0, 1, ())
+    assert store.keys("langgraph:early") == ["write//1f/task/0"]
+
+
+def test_a_database_of_something_else(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE checkpoints (a)")
+    with pytest.raises(StoreFormatError, match="no database of SqliteSaver"):
+        import_sqlite(str(path), Store())
+    with pytest.raises(StoreFormatError, match="no database of PostgresSaver"):
+        import_postgres(postgres_server.new_database(), Store())
+
+
+def test_a_thread_that_does_not_exist_is_reported(filled: Source) -> None:
+    report = filled.importer(filled.url, Store(), only=["agent", "nobody"])
+    [failure] = report.failures
+    assert "'nobody'" in failure
+    assert report.threads == 2
+
+
+def test_the_comparison_finds_what_went_wrong(tmp_path: Path) -> None:
+    class Changing(StoreLayer):
+        def writing(self, batches: Any) -> Operation[None]:
+            kept = [batch for batch in batches if not batch.put_if_absent]
+            yield from super().writing(kept or [Batch("none")])
+
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.old_format(saver)
+    [failure] = source.importer(source.url, Changing(Store())).failures
+    assert "another list of pending writes" in failure
+
+
+def test_the_command(filled: Source, tmp_path: Path) -> None:
+    target = tmp_path / "ours.db"
+    command = str(Path(sys.executable).with_name("swarmstate"))
+    done = subprocess.run(
+        [command, "import", filled.kind, filled.url, str(target), "--only", "agent"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 threads" in done.stdout
+    assert "everything is the same" in done.stdout
+    with SwarmStateSaver(target) as saver:
+        assert saver.threads() == ["agent"]
