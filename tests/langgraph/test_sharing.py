@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import copy
+import operator
 import random
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from swarmstate import Store
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
+from pydantic import BaseModel
+from swarmstate import Sharing, Store
+
+
+class Note(BaseModel):
+    text: str
+    tags: list[str]
 
 
 class Thread:
@@ -110,14 +120,23 @@ def edit_list(rng: random.Random, items: list[Any]) -> list[Any]:
     return items
 
 
-@pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("reload", [0.0, 0.3])
+def saver_that_remembers(store: Store, budget: int) -> SwarmStateSaver:
+    saver = SwarmStateSaver(store)
+    saver._sharing = Sharing(budget=budget)
+    saver.serde = SwarmStateSerializer()
+    return saver
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("budget", [1 << 26, 20_000, 0])
+@pytest.mark.parametrize("reload", [0.0, 0.3, 0.9])
 def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
-    seed: int, reload: float
+    seed: int, budget: int, reload: float
 ) -> None:
     rng = random.Random(seed)
     store = Store()
-    thread = Thread(SwarmStateSaver(store))
+    savers = [saver_that_remembers(store, budget) for _ in range(2)]
+    thread = Thread(savers[0])
     values: dict[str, Any] = {
         "messages": [message(rng, 100) for _ in range(30)],
         "files": {f"/f{n}.txt": "x" * rng.randrange(3000) for n in range(40)},
@@ -129,7 +148,13 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
     }
     for step in range(80):
         thread.put(values)
+        if rng.random() < 0.1:
+            thread.saver = rng.choice(savers)
         if rng.random() < reload:
+            values = thread.latest()
+            assert values == thread.stored[-1][1]
+            # What was read before is no part of what is read next.
+            mutate_in_place(rng, values)
             values = thread.latest()
         values = dict(values)
         values["messages"] = edit_list(rng, values["messages"])
@@ -143,6 +168,77 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
             values["text"] += "more"
     thread.check(thread.saver)
     thread.check(SwarmStateSaver(store))
+
+
+def rename(entries: dict[str, Any], old: str, new: str) -> None:
+    """Give an entry another key and leave everything else as it is."""
+    items = [(new if key == old else key, value) for key, value in entries.items()]
+    entries.clear()
+    entries.update(items)
+
+
+def reorder(entries: dict[str, Any]) -> None:
+    items = list(entries.items())[::-1]
+    entries.clear()
+    entries.update(items)
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "a list grows at its end": lambda item: item["list"].append("new"),
+    "a list loses its end": lambda item: item["list"].pop(),
+    "a list is emptied": lambda item: item["list"].clear(),
+    "an item is exchanged": lambda item: operator.setitem(item["list"], 0, "other"),
+    "two items change places": lambda item: item["list"].reverse(),
+    "a dict grows": lambda item: operator.setitem(item["dict"], "new", None),
+    "a dict loses its end": lambda item: item["dict"].popitem(),
+    "a dict is emptied": lambda item: item["dict"].clear(),
+    "a value is exchanged": lambda item: operator.setitem(item["dict"], "b", "other"),
+    "a key is exchanged": lambda item: rename(item["dict"], "a", "c"),
+    "two entries change places": lambda item: reorder(item["dict"]),
+    "an int becomes a bool": lambda item: operator.setitem(item["dict"], "b", True),
+    "an int becomes a float": lambda item: operator.setitem(item["dict"], "b", 1.0),
+    "a leaf becomes a list": lambda item: operator.setitem(item["dict"], "b", []),
+    "a list becomes a leaf": lambda item: operator.setitem(item, "list", None),
+    "a list becomes a dict": lambda item: operator.setitem(item, "list", {"x": 1, "y": 2}),
+    "a message's field": lambda item: setattr(item["message"], "content", "other"),
+    "a message's extra field": lambda item: setattr(item["message"], "more", "other"),
+    "a message's deep field": lambda item: item["message"].additional_kwargs["a"].append(1),
+    "a message's class": lambda item: setattr(item["message"], "__class__", Subclass),
+    "a tuple's inside": lambda item: item["tuple"][0].append(1),
+    "a tuple of another length": lambda item: operator.setitem(item, "tuple", ()),
+}
+
+
+class Subclass(HumanMessage):
+    """Stored under its own name."""
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("reloads", [0, 1, 3])
+def test_a_change_in_place_is_stored(change: Callable[[Any], object], reloads: int) -> None:
+    store = Store()
+    thread = Thread(SwarmStateSaver(store))
+    items = [
+        {
+            "list": ["x", "y"],
+            "dict": {"a": "z" * 90, "b": 1},
+            "message": HumanMessage("m" * 90, id=str(n), additional_kwargs={"a": [0]}, more="e"),
+            "tuple": ([n], "t"),
+        }
+        for n in range(80)
+    ]
+    thread.put({"items": items})
+    for _ in range(reloads):
+        items = thread.latest()["items"]
+        thread.put({"items": items})
+    change(items[40])
+    thread.put({"items": items})
+    expected = SwarmStateSerializer()
+    expected = expected.loads_typed(expected.dumps_typed(items))
+    for saver in (thread.saver, SwarmStateSaver(store)):
+        found = saver.get_tuple(thread.config)
+        assert found is not None
+        assert insides(found.checkpoint["channel_values"]["items"]) == insides(expected)
 
 
 def stored_bytes(store: Store) -> int:
@@ -199,3 +295,89 @@ def test_forks_of_one_checkpoint_keep_their_own_values() -> None:
         thread.put({"messages": [*messages[:fork], HumanMessage(f"fork {fork}" * 100)]})
     thread.check(thread.saver)
     thread.check(SwarmStateSaver(store))
+
+
+def insides(value: Any) -> Any:
+    """Everything that a value consists of, in its order, with all that pydantic keeps."""
+    if isinstance(value, BaseModel):
+        return (
+            type(value),
+            insides(value.__dict__),
+            sorted(value.__pydantic_fields_set__),
+            insides(value.__pydantic_extra__),
+            value.__pydantic_private__,
+        )
+    if isinstance(value, dict):
+        return type(value), [(insides(key), insides(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        return type(value), [insides(item) for item in value]
+    return type(value), value
+
+
+def objects(value: Any) -> Iterator[int]:
+    """The addresses of all objects in a value that can change."""
+    if isinstance(value, BaseModel):
+        yield id(value)
+        yield from objects(value.__dict__)
+        yield id(value.__pydantic_fields_set__)
+        yield from objects(value.__pydantic_extra__)
+    elif isinstance(value, dict):
+        yield id(value)
+        for item in value.values():
+            yield from objects(item)
+    elif isinstance(value, list):
+        yield id(value)
+        for item in value:
+            yield from objects(item)
+
+
+def test_values_that_are_read_again_are_what_decoding_gives_and_new_each_time() -> None:
+    store = Store()
+    thread = Thread(SwarmStateSaver(store))
+    rng = random.Random(5)
+    call = {"name": "search", "args": {"q": ["x", {}]}, "id": "c", "type": "tool_call"}
+    special = [
+        AIMessage(
+            [{"type": "text", "text": "t"}, "plain"],
+            id="1",
+            tool_calls=[call],
+            invalid_tool_calls=[{**call, "type": "invalid_tool_call", "args": "{", "error": None}],
+            usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+            response_metadata={"logprobs": {"content": [{"token": "a", "logprob": -0.5}]}},
+        ),
+        HumanMessage("named", name="me", note="extra", more={"deep": [1]}),
+        Document("text", metadata={"source": {"page": 3}}),
+        [datetime(2026, 1, 2), {frozenset({1, 2})}, {1: "int key"}, (1, 2), b"raw", 2**70],
+    ]
+    for _ in range(30):
+        latest = thread.latest()["messages"] if thread.stored else special
+        added = [message(rng, rng.choice([3, 300])) for _ in range(7)]
+        thread.put(
+            {
+                "messages": [*latest, *added],
+                "files": {f"/{n}": {"body": "y" * 400, "n": [n]} for n in range(40)},
+                "nested": {"deep": {"rows": {str(n): {"x": [n] * 99} for n in range(90)}}, "n": []},
+                "model": AIMessage("z" * 5000, tool_calls=[call]),
+                "text": "z" * 5000,
+            }
+        )
+    decoded = Thread(SwarmStateSaver(store)).latest()
+    assert len(decoded["messages"]) == len(special) + 210
+    copies = [thread.latest() for _ in range(4)]
+    assert [insides(copy) for copy in copies] == [insides(decoded)] * 4
+    addresses = [address for copy in copies for address in objects(copy)]
+    assert len(addresses) > 4000
+    assert len(set(addresses)) == len(addresses)
+
+
+def test_another_serializer_is_not_given_what_it_would_not_build() -> None:
+    allowed = SwarmStateSerializer(allowed_msgpack_modules=[(Note.__module__, "Note")])
+    saver = SwarmStateSaver(serde=allowed)
+    thread = Thread(saver)
+    for _ in range(4):
+        thread.put({"notes": [Note(text="x" * 300, tags=["a"]) for _ in range(60)]})
+        assert all(type(note) is Note for note in thread.latest()["notes"])
+    saver.serde = SwarmStateSerializer(allowed_msgpack_modules=None)
+    assert thread.latest()["notes"][0] == {"text": "x" * 300, "tags": ["a"]}
+    saver.serde = allowed
+    assert all(type(note) is Note for note in thread.latest()["notes"])

@@ -66,6 +66,8 @@ pub struct Decoder<'a, 'py, 'p> {
     pub room: usize,
     /// Within a model that is rebuilt from its fields.
     pub in_model: bool,
+    /// Whether nothing was built but plain data and models that were rebuilt from their fields.
+    pub is_plain: bool,
     pub plans: Plans<'a>,
     pub policy: &'p Policy,
 }
@@ -100,6 +102,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             ext_depth: 0,
             room: ROOM,
             in_model: false,
+            is_plain: true,
             plans: Vec::new(),
             policy,
         }
@@ -378,6 +381,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         self.reader.limit = limit;
         self.depth = depth;
         self.ext_depth -= 1;
+        self.is_plain = false;
         match head {
             Some(head) => build_class(self.policy, code, &head, method, payload),
             None => match build_bare(self.policy, code, &payload) {

@@ -1,56 +1,77 @@
-//! Lists and dicts of which it matters where their items end.
+//! Lists and dicts that are read item by item, from pieces.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
 
 use super::decode::{Decoder, enter};
-use super::guard::CollectorPause;
+use super::guard::Entry;
 use super::keys;
 use super::policy::Policy;
-use super::read::Token;
+use super::read::{Reader, Token};
 
-/// A list or dict, and where each of its items (keys with their values) ends in the data.
-pub struct Items<'py> {
+/// An item of a list, or an entry of a dict.
+pub struct Item<'py> {
+    pub key: Option<Bound<'py, PyAny>>,
     pub value: Bound<'py, PyAny>,
-    pub ends: Vec<usize>,
+    /// Whether the value is plain data and models that were rebuilt from their fields: a tree in
+    /// which no two places hold one object that can change.
+    pub is_plain: bool,
 }
 
-/// Decode `data` as `decode` does and say where its items end, if it is a list
-/// or a map whose keys are strings.
-pub fn decode_items<'py>(
-    py: Python<'py>,
-    data: &[u8],
-    policy: &Policy,
-) -> PyResult<Option<Items<'py>>> {
-    let _entry = enter()?;
-    let _pause = CollectorPause::for_size(py, data.len());
-    let mut decoder = Decoder::new(py, data, policy);
-    let mut ends = Vec::new();
-    let value = match decoder.reader.token()? {
-        Token::Array(len) => {
-            decoder.open(0)?;
-            let mut items = Vec::with_capacity(len);
-            for _ in 0..len {
-                items.push(decoder.run(0)?);
-                ends.push(decoder.reader.pos);
-            }
-            PyList::new(py, items)?.into_any()
+/// Reads items that stand in pieces of one buffer.
+pub struct ItemReader<'a, 'py> {
+    decoder: Decoder<'a, 'py, 'a>,
+    _entry: Entry,
+}
+
+impl<'a, 'py> ItemReader<'a, 'py> {
+    pub fn new(py: Python<'py>, data: &'a [u8], policy: &'a Policy) -> PyResult<Self> {
+        let entry = enter()?;
+        Ok(Self {
+            decoder: Decoder::new(py, data, policy),
+            _entry: entry,
+        })
+    }
+
+    /// Go to a piece: what is read next begins at `start` and must end before `end`.
+    pub fn go_to(&mut self, start: usize, end: usize) {
+        let Reader { pos, limit, .. } = &mut self.decoder.reader;
+        (*pos, *limit) = (start, end);
+    }
+
+    /// Where the next item begins.
+    pub fn position(&self) -> usize {
+        self.decoder.reader.pos
+    }
+
+    /// Go on by some bytes.
+    pub fn skip(&mut self, bytes: usize) {
+        let Reader { pos, limit, .. } = &mut self.decoder.reader;
+        *pos = pos.saturating_add(bytes).min(*limit);
+    }
+
+    /// Read a key of a map, if it is a string.
+    pub fn key(&mut self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let start = self.decoder.reader.pos;
+        match self.decoder.reader.token()? {
+            Token::Str(key) => Ok(Some(keys::key(self.decoder.py, key, start)?.into_any())),
+            _ => Ok(None),
         }
-        Token::Map(len) => {
-            decoder.open(0)?;
-            let dict = PyDict::new(py);
-            for _ in 0..len {
-                let start = decoder.reader.pos;
-                let Token::Str(key) = decoder.reader.token()? else {
-                    return Ok(None);
-                };
-                dict.set_item(keys::key(py, key, start)?, decoder.run(0)?)?;
-                ends.push(decoder.reader.pos);
-            }
-            dict.into_any()
-        }
-        _ => return Ok(None),
-    };
-    decoder.finish()?;
-    Ok(Some(Items { value, ends }))
+    }
+
+    /// Read a value that stands in `depth` containers.
+    pub fn value(&mut self, key: Option<Bound<'py, PyAny>>, depth: usize) -> PyResult<Item<'py>> {
+        self.decoder.depth = depth;
+        self.decoder.is_plain = true;
+        let value = self.decoder.run(0)?;
+        Ok(Item {
+            key,
+            value,
+            is_plain: self.decoder.is_plain,
+        })
+    }
+
+    /// Check that nothing follows.
+    pub fn finish(&self) -> PyResult<()> {
+        self.decoder.finish()
+    }
 }

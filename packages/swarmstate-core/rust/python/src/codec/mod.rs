@@ -25,14 +25,18 @@ mod standard;
 mod wire;
 mod write_tree;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 pub(crate) use cursor::DictCursor;
 pub(crate) use encode::Plans;
 pub(crate) use error::{DecodeError, EncodeError};
-pub(crate) use items::Items;
-pub(crate) use models::is_plain_model;
+pub(crate) use guard::CollectorPause;
+pub(crate) use items::{Item, ItemReader};
+pub(crate) use models::{Plan, plan_of};
+pub(crate) use read::end_of;
 pub(crate) use wire::{write_array_header, write_map_header};
 
 use policy::{Delegate, Policy, class_names};
@@ -133,6 +137,13 @@ fn with_bytes<'py, T>(
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Codec {
     policy: Policy,
+    /// Tells it from every other codec.
+    id: u64,
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[pymethods]
@@ -142,6 +153,7 @@ impl Codec {
     fn new(allow: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         Ok(Self {
             policy: Policy::from_allow(allow, true)?,
+            id: next_id(),
         })
     }
 
@@ -167,6 +179,7 @@ impl Codec {
                 check_method,
                 fallback,
             }),
+            id: next_id(),
         })
     }
 
@@ -188,6 +201,11 @@ impl Codec {
 }
 
 impl Codec {
+    /// A number that tells it from every other codec.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Encode a value under this codec's rule.
     ///
     /// # Errors
@@ -210,16 +228,16 @@ impl Codec {
         encode::encode_into(out, value, &self.policy, depth, plans)
     }
 
-    /// Decode a list or dict and say where its items end; None if it is something else.
+    /// A reader of the items of lists and dicts whose pieces stand one after another in `data`.
     ///
     /// # Errors
-    /// `DecodeError` or `TypeNotAllowedError`.
-    pub(crate) fn decode_items<'py>(
-        &self,
+    /// `DecodeError`.
+    pub(crate) fn item_reader<'a, 'py>(
+        &'a self,
         py: Python<'py>,
-        data: &[u8],
-    ) -> PyResult<Option<Items<'py>>> {
-        items::decode_items(py, data, &self.policy)
+        data: &'a [u8],
+    ) -> PyResult<ItemReader<'a, 'py>> {
+        ItemReader::new(py, data, &self.policy)
     }
 
     /// Decode one value under this codec's rule.

@@ -42,6 +42,23 @@ pub struct Reader<'a> {
     pub limit: usize,
 }
 
+/// Where the value that begins at `pos` ends; None if `data` ends before it does.
+pub fn end_of(data: &[u8], pos: usize) -> Option<usize> {
+    let mut reader = Reader::new(data);
+    reader.pos = pos;
+    let mut left = 1_usize;
+    while left > 0 {
+        left -= 1;
+        match reader.token().ok()? {
+            Token::Array(len) => left += len,
+            Token::Map(len) => left += len * 2,
+            Token::Ext(_, len) => reader.pos += len,
+            _ => {}
+        }
+    }
+    Some(reader.pos)
+}
+
 impl<'a> Reader<'a> {
     pub fn new(data: &'a [u8]) -> Self {
         Self {

@@ -12,7 +12,8 @@ use swarmstate_engine::BlobHash;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 
 use super::parts::{
-    Body, Container, Cut, Entry, Item, Kind, Part, Pieces, Stored, entries, kind_of,
+    Body, Container, Cut, Entry, Item, Items, Kind, Part, Pieces, Seen, Stored, Whole, entries,
+    kind_of,
 };
 use super::prior::Prior;
 use super::shadow::{Classes, Shadow};
@@ -23,6 +24,9 @@ use crate::codec::{Codec, Plans};
 const INLINE_VALUE: usize = 2048;
 const INLINE_CONTAINER: usize = 8192;
 const INLINE_RUN: usize = 64;
+
+/// A list or dict of more items is measured before it is encoded as a whole.
+const MANY_ITEMS: usize = 32;
 
 /// An entry of a dict that is a large list or dict itself is cut like a value.
 const NESTED_VALUE: usize = 4096;
@@ -57,21 +61,12 @@ impl<'py> Cutter<'_, 'py> {
     /// Cut a value, given how it was cut before.
     pub(super) fn cut(&mut self, value: &Bound<'py, PyAny>, prior: Option<Cut>) -> PyResult<Cut> {
         match prior.map(|prior| (prior.entry, prior.body)) {
-            Some((
-                entry,
-                Body::Whole {
-                    shadow: Some(shadow),
-                    in_blob,
-                },
-            )) if shadow.holds(value)? => {
-                self.relies |= in_blob;
-                Ok(Cut {
-                    entry,
-                    body: Body::Whole {
-                        shadow: Some(shadow),
-                        in_blob,
-                    },
-                })
+            Some((entry, Body::Whole(whole)))
+                if (whole.seen.shadow.as_ref())
+                    .is_some_and(|shadow| shadow.holds(&mut self.classes, value)) =>
+            {
+                self.relies |= whole.blob.is_some();
+                Ok(Cut::of_whole(entry, whole))
             }
             Some((_, Body::Container(container))) => match entries(value, container.kind) {
                 Some(entries) if !entries.is_empty() => {
@@ -79,13 +74,21 @@ impl<'py> Cutter<'_, 'py> {
                 }
                 _ => self.cut_fresh(value, false),
             },
-            Some((_, Body::Whole { in_blob, .. })) => self.cut_fresh(value, in_blob),
+            Some((_, Body::Whole(whole))) => self.cut_fresh(value, whole.blob.is_some()),
             None => self.cut_fresh(value, false),
         }
     }
 
     /// Cut a value without knowing anything of it, save whether it was large before.
     fn cut_fresh(&mut self, value: &Bound<'py, PyAny>, was_large: bool) -> PyResult<Cut> {
+        let kind = kind_of(value);
+        if let Some(kind) = kind
+            && let Some(entries) = entries(value, kind)
+            && entries.len() > MANY_ITEMS
+            && self.is_large(&entries)
+        {
+            return self.cut_container(value, kind, &entries, Vec::new());
+        }
         // Taken before encoding: what changes in between is then seen as a change later. Small
         // values are cheaper to encode again than to recognize.
         let shadow = if was_large || value.is_instance_of::<PyString>() {
@@ -106,28 +109,45 @@ impl<'py> Cutter<'_, 'py> {
         } else {
             self.encode(&mut data, value, 0)?;
             if data.len() > INLINE_CONTAINER
-                && let Some(kind) = kind_of(value)
+                && let Some(kind) = kind
                 && let Some(entries) = entries(value, kind)
             {
                 return self.cut_container(value, kind, &entries, Vec::new());
             }
         }
-        let limit = match kind_of(value) {
+        let limit = match kind {
             Some(_) => INLINE_CONTAINER,
             None => INLINE_VALUE,
         };
-        let in_blob = data.len() > limit;
+        let mut whole = Whole::default();
+        whole.seen.shadow = shadow;
         let mut pieces = Pieces::default();
-        if in_blob {
-            pieces.blob(self.store(&data)?);
+        if data.len() > limit {
+            let blob = self.store(&data)?;
+            whole.blob = Some((data.len(), blob));
+            pieces.blob(blob);
         } else {
             pieces.inline().extend_from_slice(&data);
         }
         let entry = pieces.entry(self.py, tag)?;
-        Ok(Cut {
-            entry,
-            body: Body::Whole { shadow, in_blob },
-        })
+        Ok(Cut::of_whole(entry, whole))
+    }
+
+    /// Whether the first of many items show already that they are too large for the record.
+    ///
+    /// It saves encoding all of them to learn their size, and again one by one. An error says
+    /// nothing yet: it is found again, and described with its path.
+    fn is_large(&mut self, entries: &[Entry<'py>]) -> bool {
+        let mut data = Vec::with_capacity(INLINE_CONTAINER * 2);
+        for entry in entries {
+            if self.encode(&mut data, &entry.value, 1).is_err() {
+                return false;
+            }
+            if data.len() > INLINE_CONTAINER {
+                return true;
+            }
+        }
+        false
     }
 
     fn cut_container(
@@ -148,10 +168,7 @@ impl<'py> Cutter<'_, 'py> {
         let mut pieces = Pieces::default();
         container.pieces(&mut pieces);
         let entry = pieces.entry(self.py, "msgpack")?;
-        Ok(Cut {
-            entry,
-            body: Body::Container(container),
-        })
+        Ok(Cut::of_container(entry, container))
     }
 
     /// Cut a list or dict; `parts` are those it had before.
@@ -167,7 +184,7 @@ impl<'py> Cutter<'_, 'py> {
         let mut prior = Prior::new(parts);
         let mut next = 0;
         while next < entries.len() {
-            if let Some(part) = prior.take(&entries[next..])? {
+            if let Some(part) = prior.take(&mut self.classes, &entries[next..]) {
                 next += part.items.len();
                 sources.push(Source::Kept(part));
             } else {
@@ -195,8 +212,9 @@ impl<'py> Cutter<'_, 'py> {
                     self.join(&mut joining, &mut run)?;
                     let bytes = head.len();
                     let stored = Stored::Nested(head, container);
+                    let items = joining.items(vec![item]);
                     joining.push(Part {
-                        items: vec![item],
+                        items,
                         bytes,
                         stored,
                     });
@@ -233,10 +251,12 @@ impl<'py> Cutter<'_, 'py> {
         buffer: &mut Vec<u8>,
         depth: usize,
     ) -> PyResult<Source> {
-        let item = Item {
+        // Taken before encoding, as above.
+        let mut item = Item {
             key: entry.key.as_ref().map(|key| key.clone().unbind()),
-            shadow: Shadow::of(&mut self.classes, &entry.value)?,
+            seen: Seen::default(),
         };
+        item.seen.shadow = Shadow::of(&mut self.classes, &entry.value)?;
         let start = buffer.len();
         if let Some(key) = &entry.key {
             self.encode(buffer, key, depth + 1)?;
@@ -282,13 +302,14 @@ impl<'py> Cutter<'_, 'py> {
         for merge in merges {
             if merge.len() > 1 {
                 let (items, data) = self.merge(joining, sources.by_ref().take(merge.len()))?;
-                let part = self.part(items, &data)?;
+                let part = self.part(joining.items(items), &data)?;
                 joining.push(part);
                 continue;
             }
             match sources.next() {
                 Some(Source::New { item, encoded }) => {
-                    let part = self.part(vec![item], &joining.buffer[encoded])?;
+                    let items = joining.items(vec![item]);
+                    let part = self.part(items, &joining.buffer[encoded])?;
                     joining.push(part);
                 }
                 Some(Source::Kept(part)) => {
@@ -324,7 +345,7 @@ impl<'py> Cutter<'_, 'py> {
                         }
                         self.encode(&mut data, &entry.value, joining.depth + 1)?;
                     }
-                    items.extend(part.items);
+                    items.extend(part.items.items.iter().map(|item| item.clone_ref(self.py)));
                 }
                 Source::Nested { .. } => {}
             }
@@ -332,7 +353,7 @@ impl<'py> Cutter<'_, 'py> {
         Ok((items, data))
     }
 
-    fn part(&mut self, items: Vec<Item>, data: &[u8]) -> PyResult<Part> {
+    fn part(&mut self, items: Items, data: &[u8]) -> PyResult<Part> {
         let stored = if data.len() > INLINE_RUN {
             Stored::Blob(self.store(data)?)
         } else {
@@ -368,6 +389,15 @@ struct Joining<'a, 'py> {
 }
 
 impl Joining<'_, '_> {
+    /// The items that come next.
+    fn items(&self, items: Vec<Item>) -> Items {
+        let first = self.entries.get(self.done);
+        Items::new(
+            items,
+            first.map_or(0, |entry| entry.value.as_ptr() as usize),
+        )
+    }
+
     fn push(&mut self, part: Part) {
         self.done += part.items.len();
         self.parts.push(part);

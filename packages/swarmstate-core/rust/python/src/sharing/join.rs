@@ -1,73 +1,381 @@
 //! Joining the pieces of a value again.
 
+use std::sync::Arc;
+
 use pyo3::import_exception;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PySequence, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PySequence, PyString, PyTuple};
 use swarmstate_engine::BlobHash;
 
-use super::parts::{Cut, Item, Kind, Part, Stored};
+use super::feed::{Feed, Piece, Target};
+use super::parts::{Container, Cut, Held, Item, Items, Kind, Part, Seen, Stored, Whole};
 use super::shadow::{Classes, Shadow};
-use crate::codec::{Codec, Items};
+use super::template::Template;
+use crate::codec::{Codec, CollectorPause, Item as Read};
 
 import_exception!(swarmstate.errors, CheckpointError);
 
-/// A piece of an encoding: where it ends, and its blob if it lies in one.
-struct Piece {
-    end: usize,
-    blob: Option<BlobHash>,
+/// How deeply containers are cut within one another, at most.
+const MAX_NESTING: usize = 16;
+
+/// Joins the values of one state.
+pub(super) struct Joiner<'a, 'py> {
+    pub(super) py: Python<'py>,
+    pub(super) codec: &'a Codec,
+    /// The blobs that are referred to, by name.
+    pub(super) blobs: &'a Bound<'py, PyDict>,
+    pub(super) classes: Classes<'py>,
+    /// Whether it is to be said how the values are cut.
+    pub(super) remembers: bool,
 }
 
-/// Decode a value from its entry, and say how it was cut if that is to be remembered,
-/// which `classes` is there for.
-pub(super) fn join<'py>(
-    codec: &Codec,
-    name: &str,
-    entry: &Bound<'py, PyAny>,
-    blobs: &Bound<'py, PyDict>,
-    classes: Option<&mut Classes<'py>>,
-) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
-    let py = entry.py();
-    let parts = entry.cast::<PySequence>()?.to_tuple()?;
-    let first = parts.get_item(0)?;
-    let tag = first.cast::<PyString>()?.to_str()?;
-    if parts.len() == 2
-        && let Ok(data) = parts.get_item(1)?.cast::<PyBytes>()
-    {
-        return Ok((decode(codec, tag, data.as_bytes(), py)?, None));
-    }
-    let mut data = Vec::new();
-    let mut pieces = Vec::with_capacity(parts.len());
-    for piece in parts.iter().skip(1) {
-        if let Ok(bytes) = piece.cast::<PyBytes>() {
-            data.extend_from_slice(bytes.as_bytes());
-            pieces.push(Piece {
-                end: data.len(),
-                blob: None,
+impl<'py> Joiner<'_, 'py> {
+    /// Decode a value from its entry, and say how it was cut if that is to be remembered.
+    pub(super) fn join(
+        &mut self,
+        name: &str,
+        entry: &Bound<'py, PyAny>,
+        held: &Held,
+    ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
+        let entry = entry.cast::<PySequence>()?.to_tuple()?;
+        let tag = entry.get_item(0)?;
+        let tag = tag.cast::<PyString>()?.to_str()?;
+        if entry.len() == 2
+            && let Ok(data) = entry.get_item(1)?.cast::<PyBytes>()
+        {
+            return Ok((self.decode(name, tag, data.as_bytes())?, None));
+        }
+        let mut pieces = self.pieces(name, &entry, held)?;
+        let size = pieces.iter().map(|piece| piece.data.as_bytes().len()).sum();
+        let _pause = CollectorPause::for_size(self.py, size);
+        if tag == "msgpack"
+            && pieces.len() > 1
+            && let Some((value, container)) = self.join_container(&mut pieces, held)?
+        {
+            let cut = (self.remembers).then(|| Cut::of_container(entry.unbind(), container));
+            return Ok((value, cut));
+        }
+        let whole;
+        let data = match &*pieces {
+            [piece] => piece.data.as_bytes(),
+            _ => {
+                whole = pieces
+                    .iter()
+                    .flat_map(|piece| piece.data.as_bytes())
+                    .copied()
+                    .collect::<Vec<_>>();
+                &whole
+            }
+        };
+        let [
+            Piece {
+                blob: Some(blob), ..
+            },
+        ] = &*pieces
+        else {
+            return Ok((self.decode(name, tag, data)?, None));
+        };
+        let before = held.whole.as_ref().filter(|(known, _)| known == blob);
+        if let Some((
+            _,
+            Seen {
+                template: Some(template),
+                ..
+            },
+        )) = before
+            && let Some(value) = template.copy(self.py, &mut self.classes)?
+        {
+            let cut = before.map(|(_, seen)| (seen.clone(), data.len(), *blob));
+            let cut = cut.filter(|_| self.remembers).map(|(seen, size, blob)| {
+                let blob = Some((size, blob));
+                Cut::of_whole(entry.unbind(), Whole { seen, blob })
             });
-            continue;
+            return Ok((value, cut));
         }
-        for hash in hashes(&piece)? {
-            data.extend_from_slice(find(name, hash, blobs)?.as_bytes());
-            pieces.push(Piece {
-                end: data.len(),
-                blob: Some(hash),
-            });
+        if tag != "msgpack" {
+            return Ok((self.decode(name, tag, data)?, None));
+        }
+        let mut reader = self.codec.item_reader(self.py, data)?;
+        let read = reader.value(None, 0)?;
+        reader.finish()?;
+        let is_known = before.is_some();
+        if !self.remembers {
+            return Ok((read.value, None));
+        }
+        let whole = Whole {
+            seen: self.seen(&read, is_known)?,
+            blob: Some((data.len(), *blob)),
+        };
+        Ok((read.value, Some(Cut::of_whole(entry.unbind(), whole))))
+    }
+
+    /// The pieces of an entry; those that can be copied are not decoded.
+    fn pieces(
+        &self,
+        name: &str,
+        entry: &Bound<'py, PyTuple>,
+        held: &Held,
+    ) -> PyResult<Vec<Piece<'py>>> {
+        let mut pieces = Vec::with_capacity(entry.len());
+        for piece in entry.iter_borrowed().skip(1) {
+            if let Ok(data) = piece.cast::<PyBytes>() {
+                pieces.push(Piece {
+                    data: data.to_owned(),
+                    blob: None,
+                    start: Some(0),
+                });
+                continue;
+            }
+            for hash in hashes(&piece)? {
+                let is_copied = (held.parts.get(&hash)).is_some_and(|known| {
+                    known.items.iter().all(|item| item.seen.template.is_some())
+                });
+                pieces.push(Piece {
+                    data: find(name, hash, self.blobs)?,
+                    blob: Some(hash),
+                    start: (!is_copied).then_some(0),
+                });
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Read a list or dict from its pieces; None if they are not cut between items.
+    fn join_container(
+        &mut self,
+        pieces: &mut [Piece<'py>],
+        held: &Held,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
+        let mut buffer = Vec::new();
+        for piece in &mut *pieces {
+            if piece.start.is_some() {
+                piece.start = Some(buffer.len());
+                buffer.extend_from_slice(piece.data.as_bytes());
+            }
+        }
+        let mut feed = Feed::new(self.codec.item_reader(self.py, &buffer)?, pieces);
+        let Some(header) = feed.header() else {
+            return Ok(None);
+        };
+        // What goes wrong here is said by decoding the value as a whole.
+        match self.container(&mut feed, header, held, 0) {
+            Ok(Some(read)) if feed.is_at_end() => Ok(Some(read)),
+            Ok(_) => Ok(None),
+            Err(error) if error.is_instance_of::<crate::codec::DecodeError>(self.py) => Ok(None),
+            Err(error) => Err(error),
         }
     }
-    let Some(classes) = classes else {
-        return Ok((decode(codec, tag, &data, py)?, None));
-    };
-    if tag != "msgpack" || pieces.len() == 1 {
-        let value = decode(codec, tag, &data, py)?;
-        let cut = Cut::of_whole(parts.unbind(), Shadow::of(classes, &value)?);
-        return Ok((value, Some(cut)));
-    }
-    match codec.decode_items(py, &data)? {
-        Some(Items { value, ends }) => {
-            let cut = cut_of(classes, &parts, &value, &ends, &pieces, &data)?;
-            Ok((value, cut))
+
+    /// Read the items of a container whose header has been read.
+    fn container(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        (kind, len): (Kind, usize),
+        held: &Held,
+        depth: usize,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
+        if depth == MAX_NESTING {
+            return Ok(None);
         }
-        None => Ok((codec.decode(py, &data)?, None)),
+        let mut target = match kind {
+            Kind::List => Target::List(Vec::with_capacity(len.min(feed.size()))),
+            Kind::Dict => Target::Dict(PyDict::new(self.py)),
+        };
+        let mut parts = Vec::new();
+        let mut left = len;
+        while left > 0 {
+            let Some(piece) = feed.piece() else {
+                return Ok(None);
+            };
+            let part = match piece.blob {
+                Some(blob) => {
+                    let bytes = piece.data.as_bytes().len();
+                    let known = held.parts.get(&blob);
+                    let items = match (known, piece.start) {
+                        (Some(known), None) => self.copies(known, kind, &mut target)?,
+                        (known, Some(_)) => {
+                            self.run(feed, kind, depth, left, known, &mut target)?
+                        }
+                        (None, None) => None,
+                    };
+                    let Some(items) = items.filter(|items| items.len() <= left) else {
+                        return Ok(None);
+                    };
+                    feed.leave_piece();
+                    Part {
+                        items,
+                        bytes,
+                        stored: Stored::Blob(blob),
+                    }
+                }
+                None => match self.entry(feed, kind, held, depth, &mut target)? {
+                    Some(part) => part,
+                    None => return Ok(None),
+                },
+            };
+            left -= part.items.len();
+            parts.push(part);
+        }
+        Ok(Some((target.finish(self.py)?, Container { kind, parts })))
+    }
+
+    /// Copy the items of a part that is known; None if some cannot be.
+    fn copies(
+        &mut self,
+        known: &Items,
+        kind: Kind,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Items>> {
+        let mut first = 0;
+        for (index, item) in known.items.iter().enumerate() {
+            let Some(template) = &item.seen.template else {
+                return Ok(None);
+            };
+            let Some(value) = template.copy(self.py, &mut self.classes)? else {
+                return Ok(None);
+            };
+            if index == 0 {
+                first = value.as_ptr() as usize;
+            }
+            match (kind, &item.key) {
+                (Kind::List, None) => target.push(None, value)?,
+                (Kind::Dict, Some(key)) => target.push(Some(key.bind(self.py).clone()), value)?,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(known.seen_again(first)))
+    }
+
+    /// Read a blob's run of at most `left` items; those that are known are copied.
+    fn run(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        kind: Kind,
+        depth: usize,
+        left: usize,
+        known: Option<&Items>,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Items>> {
+        let mut items = Vec::new();
+        let mut first = 0;
+        while !feed.is_at_piece_end() {
+            if items.len() == left {
+                return Ok(None);
+            }
+            let key = match kind {
+                Kind::List => None,
+                Kind::Dict => match feed.key()? {
+                    Some(key) => Some(key),
+                    None => return Ok(None),
+                },
+            };
+            let before = known.and_then(|known| known.items.get(items.len()));
+            let copy = match before.and_then(|item| item.seen.template.as_ref()) {
+                Some(template) => template.copy(self.py, &mut self.classes)?,
+                None => None,
+            };
+            let (item, key, value) = match (before, copy) {
+                (Some(before), Some(value)) => {
+                    feed.skip();
+                    (before.clone_ref(self.py), key, value)
+                }
+                _ => {
+                    let read = feed.value(key, depth + 1)?;
+                    (self.item(&read, known.is_some())?, read.key, read.value)
+                }
+            };
+            if items.is_empty() {
+                first = value.as_ptr() as usize;
+            }
+            items.push(item);
+            target.push(key, value)?;
+        }
+        Ok((!items.is_empty()).then(|| Items::new(items, first)))
+    }
+
+    /// Read one item that stands in the record itself, or an entry that is cut.
+    fn entry(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        kind: Kind,
+        held: &Held,
+        depth: usize,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Part>> {
+        let start = feed.position();
+        let key = match kind {
+            Kind::List => None,
+            Kind::Dict => match feed.key()? {
+                Some(key) => Some(key),
+                None => return Ok(None),
+            },
+        };
+        if key.is_some() && !feed.holds_next() {
+            let head = feed.since(start).into();
+            let Some(header) = feed.header() else {
+                return Ok(None);
+            };
+            let Some((value, container)) = self.container(feed, header, held, depth + 1)? else {
+                return Ok(None);
+            };
+            let item = Item {
+                key: key.as_ref().map(|key| key.clone().unbind()),
+                seen: Seen::default(),
+            };
+            let first = value.as_ptr() as usize;
+            target.push(key, value)?;
+            return Ok(Some(Part {
+                items: Items::new(vec![item], first),
+                bytes: 0,
+                stored: Stored::Nested(head, container),
+            }));
+        }
+        let read = feed.value(key, depth + 1)?;
+        let data = feed.since(start);
+        let items = Items::new(vec![self.item(&read, false)?], read.value.as_ptr() as usize);
+        target.push(read.key, read.value)?;
+        Ok(Some(Part {
+            items,
+            bytes: data.len(),
+            stored: Stored::Inline(data.into()),
+        }))
+    }
+
+    fn item(&mut self, read: &Read<'py>, is_known: bool) -> PyResult<Item> {
+        Ok(Item {
+            key: read.key.as_ref().map(|key| key.clone().unbind()),
+            seen: self.seen(read, is_known)?,
+        })
+    }
+
+    /// What is to be remembered of a value that was decoded: how to copy it too, if that it is
+    /// decoded again shows that copies are wanted.
+    fn seen(&mut self, read: &Read<'py>, is_known: bool) -> PyResult<Seen> {
+        if !self.remembers {
+            return Ok(Seen::default());
+        }
+        let template = if is_known && read.is_plain {
+            Template::of(&mut self.classes, &read.value, 0)?.map(Arc::new)
+        } else {
+            None
+        };
+        Ok(Seen {
+            shadow: Shadow::of(&mut self.classes, &read.value)?,
+            template,
+        })
+    }
+
+    fn decode(&self, name: &str, tag: &str, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match tag {
+            "msgpack" => self.codec.decode(self.py, data),
+            "null" => Ok(self.py.None().into_bound(self.py)),
+            "bytes" => Ok(PyBytes::new(self.py, data).into_any()),
+            "bytearray" => Ok(PyByteArray::new(self.py, data).into_any()),
+            _ => Err(CheckpointError::new_err(format!(
+                "channel {name:?} was written as {tag:?}, which this serializer does not read; \
+                 open the thread with the serializer that wrote it"
+            ))),
+        }
     }
 }
 
@@ -98,95 +406,4 @@ fn find<'py>(
         "channel {name:?} refers to blob {:?}, {problem}",
         hash.name()
     )))
-}
-
-fn decode<'py>(
-    codec: &Codec,
-    tag: &str,
-    data: &[u8],
-    py: Python<'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    match tag {
-        "null" => Ok(py.None().into_bound(py)),
-        "bytes" => Ok(PyBytes::new(py, data).into_any()),
-        "bytearray" => Ok(PyByteArray::new(py, data).into_any()),
-        _ => codec.decode(py, data),
-    }
-}
-
-/// How a list or dict that was just decoded is cut, if items and pieces begin alike.
-fn cut_of<'py>(
-    classes: &mut Classes<'py>,
-    entry: &Bound<'py, PyTuple>,
-    value: &Bound<'py, PyAny>,
-    ends: &[usize],
-    pieces: &[Piece],
-    data: &[u8],
-) -> PyResult<Option<Cut>> {
-    let (kind, items) = if let Ok(list) = value.cast_exact::<PyList>() {
-        let items = list.iter().map(|value| item(classes, None, &value));
-        (Kind::List, items.collect::<PyResult<Vec<_>>>()?)
-    } else {
-        let items = value.cast::<PyDict>()?.iter();
-        let items = items.map(|(key, value)| item(classes, Some(key), &value));
-        (Kind::Dict, items.collect::<PyResult<Vec<_>>>()?)
-    };
-    if items.len() != ends.len() {
-        return Ok(None);
-    }
-    let mut parts = Vec::with_capacity(pieces.len());
-    let mut items = items.into_iter();
-    let mut taken = 0;
-    let mut start = 0;
-    for piece in pieces {
-        let count = ends[taken..].partition_point(|end| *end <= piece.end);
-        let is_header = taken == 0 && start == 0;
-        let ends_with_item = count > 0 && ends[taken + count - 1] == piece.end;
-        let is_bare_header = is_header && count == 0 && piece.blob.is_none();
-        if !ends_with_item && !is_bare_header {
-            return Ok(None);
-        }
-        match &piece.blob {
-            Some(blob) => parts.push(Part {
-                items: items.by_ref().take(count).collect(),
-                bytes: piece.end - start,
-                stored: Stored::Blob(*blob),
-            }),
-            // Items in the record itself were cut one by one.
-            None => {
-                let mut from = taken.checked_sub(1).map_or(header(data), |last| ends[last]);
-                for (item, end) in items.by_ref().take(count).zip(&ends[taken..]) {
-                    parts.push(Part {
-                        items: vec![item],
-                        bytes: end - from,
-                        stored: Stored::Inline(data[from..*end].into()),
-                    });
-                    from = *end;
-                }
-            }
-        }
-        taken += count;
-        start = piece.end;
-    }
-    Ok(Some(Cut::of_parts(entry.clone().unbind(), kind, parts)))
-}
-
-/// The size of the header of a list or dict.
-fn header(data: &[u8]) -> usize {
-    match data.first() {
-        Some(0xdc | 0xde) => 3,
-        Some(0xdd | 0xdf) => 5,
-        _ => 1,
-    }
-}
-
-fn item<'py>(
-    classes: &mut Classes<'py>,
-    key: Option<Bound<'py, PyAny>>,
-    value: &Bound<'py, PyAny>,
-) -> PyResult<Item> {
-    Ok(Item {
-        key: key.map(Bound::unbind),
-        shadow: Shadow::of(classes, value)?,
-    })
 }

@@ -5,10 +5,12 @@
 //! something is still the same is proven each time, object by object.
 
 mod cut;
+mod feed;
 mod join;
 mod parts;
 mod prior;
 mod shadow;
+mod template;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,15 +21,15 @@ use swarmstate_engine::BlobHash;
 
 use crate::codec::{Codec, Plans};
 use cut::Cutter;
-use parts::Cut;
+use join::Joiner;
+use parts::{Cut, Held};
 use shadow::Classes;
-
-/// What an object that is remembered costs, about: itself and the references to it.
-const OBJECT_BYTES: usize = 96;
 
 /// Values by name, as they were stored last under one base.
 struct Known {
     base: String,
+    /// The codec that they were split or joined with; copies are made for it alone.
+    codec: u64,
     cuts: HashMap<String, Cut>,
     bytes: usize,
     /// When it was used last, in uses.
@@ -70,6 +72,7 @@ pub struct Split {
     /// Whether the entries also refer to blobs that the base refers to.
     #[pyo3(get)]
     relies_on_base: bool,
+    codec: u64,
     cuts: Mutex<Option<HashMap<String, Cut>>>,
 }
 
@@ -130,6 +133,7 @@ impl Sharing {
         }
         Ok(Split {
             relies_on_base: cutter.relies,
+            codec: codec.id(),
             entries: entries.unbind(),
             blobs: blobs.unbind(),
             cuts: Mutex::new(Some(cuts)),
@@ -144,7 +148,7 @@ impl Sharing {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(cuts) = cuts {
-            self.remember(key, base, cuts);
+            self.remember(key, base, split.codec, cuts);
         }
     }
 
@@ -174,10 +178,21 @@ impl Sharing {
     ) -> PyResult<Bound<'py, PyDict>> {
         let values = PyDict::new(py);
         let mut cuts = HashMap::new();
-        let mut classes = key.map(|_| Classes::default());
+        let mut held = match key {
+            Some(key) => self.held(key, codec),
+            None => HashMap::new(),
+        };
+        let mut joiner = Joiner {
+            py,
+            codec,
+            blobs,
+            classes: Classes::default(),
+            remembers: key.is_some(),
+        };
         for (name, entry) in entries.iter() {
             let text: String = name.extract()?;
-            let (value, cut) = join::join(codec, &text, &entry, blobs, classes.as_mut())?;
+            let held = held.remove(&text).unwrap_or_default();
+            let (value, cut) = joiner.join(&text, &entry, &held)?;
             values.set_item(name, value)?;
             if let Some(cut) = cut {
                 cuts.insert(text, cut);
@@ -186,7 +201,7 @@ impl Sharing {
         if let Some(key) = key
             && !cuts.is_empty()
         {
-            self.remember(key, base, cuts);
+            self.remember(key, base, codec.id(), cuts);
         }
         Ok(values)
     }
@@ -207,11 +222,20 @@ impl Sharing {
         Some(known.cuts)
     }
 
-    fn remember(&self, key: &str, base: &str, cuts: HashMap<String, Cut>) {
-        let bytes = cuts
-            .values()
-            .map(|cut| (1 + cut.size()) * OBJECT_BYTES)
-            .sum();
+    /// What values of a key can be copied from, whatever its base is.
+    fn held(&self, key: &str, codec: &Codec) -> HashMap<String, Held> {
+        match self.lock().known.get(key) {
+            Some(known) if known.codec == codec.id() => known
+                .cuts
+                .iter()
+                .map(|(name, cut)| (name.clone(), cut.held()))
+                .collect(),
+            _ => HashMap::new(),
+        }
+    }
+
+    fn remember(&self, key: &str, base: &str, codec: u64, cuts: HashMap<String, Cut>) {
+        let bytes = cuts.values().map(Cut::bytes).sum();
         // Dropped only after the lock is released: dropping may run any Python code.
         let mut forgotten = Vec::new();
         {
@@ -219,6 +243,7 @@ impl Sharing {
             state.uses += 1;
             let known = Known {
                 base: base.to_owned(),
+                codec,
                 cuts,
                 bytes,
                 used: state.uses,

@@ -1,12 +1,15 @@
 //! How a value was cut: what is remembered of it.
 
-use pyo3::ffi;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use swarmstate_engine::BlobHash;
 
-use super::shadow::Shadow;
+use super::shadow::{Classes, Shadow};
+use super::template::Template;
 use crate::codec::{DictCursor, write_array_header, write_map_header};
 
 /// A value as it was stored last: its entry in the record, and how to recognize it.
@@ -16,14 +19,19 @@ pub(super) struct Cut {
 }
 
 pub(super) enum Body {
-    Whole {
-        shadow: Option<Shadow>,
-        in_blob: bool,
-    },
+    Whole(Whole),
     Container(Container),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A value that was not cut.
+#[derive(Default)]
+pub(super) struct Whole {
+    pub(super) seen: Seen,
+    /// Its size and its blob, if it lies in one.
+    pub(super) blob: Option<(usize, BlobHash)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     List,
     Dict,
@@ -36,7 +44,7 @@ pub(super) struct Container {
 
 /// A run of items that is stored as one piece, or an entry that is cut itself.
 pub(super) struct Part {
-    pub(super) items: Vec<Item>,
+    pub(super) items: Items,
     pub(super) bytes: usize,
     pub(super) stored: Stored,
 }
@@ -48,10 +56,31 @@ pub(super) enum Stored {
     Nested(Box<[u8]>, Container),
 }
 
-/// What an item was; without a shadow it is never taken for unchanged.
+/// What a value was; without a shadow it is never taken for unchanged, without a template it is
+/// decoded each time.
+///
+/// Templates come from decoding alone, shadows from what was put as well: an item that was proven
+/// to be unchanged keeps its template in whatever blob it is written next.
+#[derive(Clone, Default)]
+pub(super) struct Seen {
+    pub(super) shadow: Option<Arc<Shadow>>,
+    pub(super) template: Option<Arc<Template>>,
+}
+
+/// What an item was.
 pub(super) struct Item {
     pub(super) key: Option<Py<PyAny>>,
-    pub(super) shadow: Option<Shadow>,
+    pub(super) seen: Seen,
+}
+
+/// The items of a part.
+pub(super) struct Items {
+    /// Shared with those who read the same part again.
+    pub(super) items: Arc<[Item]>,
+    /// The address of the first item's value when it was last seen: where to look first.
+    pub(super) first: usize,
+    /// What they take in memory, about.
+    cost: usize,
 }
 
 /// An item of the value that is being cut.
@@ -60,44 +89,117 @@ pub(super) struct Entry<'py> {
     pub(super) value: Bound<'py, PyAny>,
 }
 
+/// What copies of values can be made from, by the blob that the values lie in.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) parts: HashMap<BlobHash, Items>,
+    pub(super) whole: Option<(BlobHash, Seen)>,
+}
+
 impl Cut {
-    /// What is known of a list or dict that was just read.
-    pub(super) fn of_parts(entry: Py<PyTuple>, kind: Kind, parts: Vec<Part>) -> Self {
-        Self {
-            entry,
-            body: Body::Container(Container { kind, parts }),
-        }
+    /// What is known of a list or dict.
+    pub(super) fn of_container(entry: Py<PyTuple>, container: Container) -> Self {
+        let body = Body::Container(container);
+        Self { entry, body }
     }
 
-    /// What is known of a value that was just read from one blob.
-    pub(super) fn of_whole(entry: Py<PyTuple>, shadow: Option<Shadow>) -> Self {
-        let in_blob = true;
-        Self {
-            entry,
-            body: Body::Whole { shadow, in_blob },
-        }
+    /// What is known of a value that is not cut.
+    pub(super) fn of_whole(entry: Py<PyTuple>, whole: Whole) -> Self {
+        let body = Body::Whole(whole);
+        Self { entry, body }
     }
 
-    /// How many objects it holds on to.
-    pub(super) fn size(&self) -> usize {
+    /// What it takes in memory, about, with all that only it may hold on to.
+    pub(super) fn bytes(&self) -> usize {
         match &self.body {
-            Body::Whole { shadow, .. } => shadow.as_ref().map_or(0, Shadow::size),
-            Body::Container(container) => container.objects(),
+            Body::Whole(whole) => {
+                whole.blob.map_or(0, |(bytes, _)| LEAF_BYTES * bytes) + whole.seen.bytes()
+            }
+            Body::Container(container) => container.bytes(),
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let mut held = Held::default();
+        match &self.body {
+            Body::Whole(whole) => {
+                held.whole = whole.blob.map(|(_, blob)| (blob, whole.seen.clone()));
+            }
+            Body::Container(container) => container.hold(&mut held),
+        }
+        held
+    }
+}
+
+/// What a byte of an encoding takes in memory: the objects have headers.
+const LEAF_BYTES: usize = 2;
+
+impl Seen {
+    fn bytes(&self) -> usize {
+        let shadow = self.shadow.as_ref().map_or(0, |shadow| shadow.bytes());
+        let template = self
+            .template
+            .as_ref()
+            .map_or(0, |template| template.bytes());
+        size_of::<Item>() + shadow + template
+    }
+}
+
+impl Item {
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            key: self.key.as_ref().map(|key| key.clone_ref(py)),
+            seen: self.seen.clone(),
         }
     }
 }
 
+impl Items {
+    pub(super) fn new(items: Vec<Item>, first: usize) -> Self {
+        let cost = items.iter().map(|item| item.seen.bytes()).sum();
+        Self {
+            items: items.into(),
+            first,
+            cost,
+        }
+    }
+
+    /// The same items, where the value of the first one is another object.
+    pub(super) fn seen_again(&self, first: usize) -> Self {
+        Self {
+            items: self.items.clone(),
+            first,
+            cost: self.cost,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
 impl Container {
-    fn objects(&self) -> usize {
-        let items = |part: &Part| -> usize {
-            let shadows = part.items.iter().filter_map(|item| item.shadow.as_ref());
+    fn bytes(&self) -> usize {
+        let part = |part: &Part| -> usize {
             let nested = match &part.stored {
-                Stored::Nested(_, container) => container.objects(),
+                Stored::Nested(_, container) => container.bytes(),
                 _ => 0,
             };
-            nested + shadows.map(|shadow| 1 + shadow.size()).sum::<usize>()
+            LEAF_BYTES * part.bytes + nested + part.items.cost
         };
-        self.parts.iter().map(items).sum()
+        self.parts.iter().map(part).sum()
+    }
+
+    fn hold(&self, held: &mut Held) {
+        for part in &self.parts {
+            match &part.stored {
+                Stored::Inline(_) => {}
+                Stored::Blob(blob) => {
+                    held.parts.insert(*blob, part.items.seen_again(0));
+                }
+                Stored::Nested(_, container) => container.hold(held),
+            }
+        }
     }
 
     /// Append the pieces that make the encoding.
@@ -184,27 +286,21 @@ impl Part {
     }
 
     /// Whether the items from the first of `entries` on are those of this part.
-    pub(super) fn holds(&self, entries: &[Entry<'_>]) -> PyResult<bool> {
+    pub(super) fn holds<'py>(&self, classes: &mut Classes<'py>, entries: &[Entry<'py>]) -> bool {
         if self.items.len() > entries.len() {
-            return Ok(false);
+            return false;
         }
-        for (item, entry) in self.items.iter().zip(entries) {
+        self.items.items.iter().zip(entries).all(|(item, entry)| {
             let same_key = match (&item.key, &entry.key) {
                 (Some(before), Some(now)) => now.is(before),
                 (None, None) => true,
                 _ => false,
             };
-            match &item.shadow {
-                Some(shadow) if same_key && shadow.holds(&entry.value)? => {}
-                _ => return Ok(false),
+            match &item.seen.shadow {
+                Some(shadow) => same_key && shadow.holds(classes, &entry.value),
+                None => false,
             }
-        }
-        Ok(true)
-    }
-
-    pub(super) fn first(&self) -> Option<*mut ffi::PyObject> {
-        let shadow = self.items.first()?.shadow.as_ref()?;
-        Some(shadow.address())
+        })
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use pyo3::ffi;
-use pyo3::prelude::*;
-
 use super::parts::{Container, Entry, Part, Stored, kind_of};
+use super::shadow::Classes;
 
 /// The parts that a value had before, to be found again wherever they went.
 pub(super) struct Prior {
@@ -13,9 +11,9 @@ pub(super) struct Prior {
     /// The part that is next if nothing changed.
     expected: usize,
     /// Parts by the address of their first item's value; made when first needed.
-    by_first: Option<HashMap<*mut ffi::PyObject, usize>>,
+    by_first: Option<HashMap<usize, usize>>,
     /// Parts that are cut themselves, by the address of their key.
-    nested: HashMap<*mut ffi::PyObject, usize>,
+    nested: HashMap<usize, usize>,
 }
 
 impl Prior {
@@ -23,7 +21,12 @@ impl Prior {
         let is_nested = |part: &Part| matches!(part.stored, Stored::Nested(..));
         let nested = parts.iter().enumerate().filter(|(_, part)| is_nested(part));
         let nested = nested
-            .filter_map(|(at, part)| Some((part.items.first()?.key.as_ref()?.as_ptr(), at)))
+            .filter_map(|(at, part)| {
+                Some((
+                    part.items.items.first()?.key.as_ref()?.as_ptr() as usize,
+                    at,
+                ))
+            })
             .collect();
         let parts = parts.into_iter().map(Some).collect();
         Self {
@@ -35,22 +38,23 @@ impl Prior {
     }
 
     /// Take the part that holds exactly the next items, if there is one.
-    pub(super) fn take(&mut self, entries: &[Entry<'_>]) -> PyResult<Option<Part>> {
-        let Some(position) = self.position(entries) else {
-            return Ok(None);
-        };
-        if let Some(part) = &self.parts[position]
-            && part.holds(entries)?
-        {
-            self.expected = position + 1;
-            return Ok(self.parts[position].take());
+    pub(super) fn take<'py>(
+        &mut self,
+        classes: &mut Classes<'py>,
+        entries: &[Entry<'py>],
+    ) -> Option<Part> {
+        let position = self.position(entries)?;
+        if !self.parts[position].as_ref()?.holds(classes, entries) {
+            return None;
         }
-        Ok(None)
+        self.expected = position + 1;
+        self.parts[position].take()
     }
 
     fn position(&mut self, entries: &[Entry<'_>]) -> Option<usize> {
-        let first = entries.first()?.value.as_ptr();
-        let starts_here = |part: &Option<Part>| part.as_ref().and_then(Part::first) == Some(first);
+        let first = entries.first()?.value.as_ptr() as usize;
+        let starts_here =
+            |part: &Option<Part>| part.as_ref().map(|part| part.items.first) == Some(first);
         if self.parts.get(self.expected).is_some_and(starts_here) {
             return Some(self.expected);
         }
@@ -60,15 +64,17 @@ impl Prior {
         let by_first = self.by_first.get_or_insert_with(|| {
             let parts = self.parts.iter().enumerate();
             parts
-                .filter_map(|(position, part)| Some((part.as_ref()?.first()?, position)))
+                .filter_map(|(position, part)| Some((part.as_ref()?.items.first, position)))
                 .collect()
         });
-        by_first.get(&first).copied()
+        // Another object may hold the same as the one that was here.
+        let found = by_first.get(&first).copied();
+        found.or_else(|| (self.expected < self.parts.len()).then_some(self.expected))
     }
 
     /// Take how the value of an entry was cut, if it was.
     pub(super) fn take_nested(&mut self, entry: &Entry<'_>) -> Option<Container> {
-        let key = entry.key.as_ref()?.as_ptr();
+        let key = entry.key.as_ref()?.as_ptr() as usize;
         let kind = kind_of(&entry.value)?;
         let position = *self.nested.get(&key)?;
         if !matches!(&self.parts[position], Some(Part { stored: Stored::Nested(_, container), .. })

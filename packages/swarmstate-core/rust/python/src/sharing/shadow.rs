@@ -1,68 +1,80 @@
-//! Proof that a value is what it was: what its whole object tree consisted of.
+//! Proof that a value is what it was: the leaves of its object tree, and its shape.
 //!
-//! A shadow holds references to every object in a tree whose leaves are
-//! immutable. While it holds them, no object can be freed and its address used
-//! again, so equal addresses all the way down mean that nothing was changed,
-//! neither by assignment nor in place. Trees with anything else in them have no
-//! shadow: they are encoded and compared by their bytes.
+//! A shadow holds references to every immutable leaf of a tree. While it holds
+//! them, no leaf can be freed and its address used again. So a value of the same
+//! shape that has the same objects in the same places is encoded to the same
+//! bytes, whichever lists, dicts and models hold them, and nothing in it was
+//! changed, neither by assignment nor in place. Trees with anything else in them
+//! have no shadow: they are encoded and compared by their bytes.
 
 use std::slice::Iter;
+use std::sync::Arc;
 
 use pyo3::ffi;
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
-use crate::codec::{DictCursor, is_plain_model};
+use crate::codec::{DictCursor, Plan, plan_of};
 
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
 
-/// Whether classes that were met are plain models; finding out takes a few look-ups.
+/// Classes that were met, and how their instances are written if from their fields alone.
 #[derive(Default)]
-pub(super) struct Classes<'py>(Vec<(Bound<'py, PyType>, bool)>);
+pub(super) struct Classes<'py>(Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>);
 
 impl<'py> Classes<'py> {
-    fn is_plain_model(&mut self, class: &Bound<'py, PyType>) -> PyResult<bool> {
-        if let Some((_, is_plain)) = self.0.iter().find(|(known, _)| known.is(class)) {
-            return Ok(*is_plain);
+    /// Whether `value` is of the class of a plan, and the plan is still that of the class.
+    #[inline]
+    fn is_of(&mut self, value: &Bound<'py, PyAny>, plan: &Arc<Plan>) -> bool {
+        let class = value.get_type_ptr();
+        let known = self
+            .0
+            .iter()
+            .find(|(known, _)| known.as_type_ptr() == class);
+        if let Some((_, known)) = known {
+            return known.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan));
         }
-        let is_plain = is_plain_model(class)?;
-        self.0.push((class.clone(), is_plain));
-        Ok(is_plain)
+        match self.plan(&value.get_type()) {
+            Ok(Some(known)) => Arc::ptr_eq(&known, plan),
+            _ => false,
+        }
+    }
+
+    /// Whether a plan is still that of its class.
+    pub(super) fn is_current(&mut self, py: Python<'py>, plan: &Arc<Plan>) -> PyResult<bool> {
+        let known = self.plan(plan.class.bind(py))?;
+        Ok(known.is_some_and(|known| Arc::ptr_eq(&known, plan)))
+    }
+
+    /// How instances of a class are written, if from their fields alone.
+    pub(super) fn plan(&mut self, class: &Bound<'py, PyType>) -> PyResult<Option<Arc<Plan>>> {
+        if let Some((_, plan)) = self.0.iter().find(|(known, _)| known.is(class)) {
+            return Ok(plan.clone());
+        }
+        let plan = plan_of(class)?;
+        self.0.push((class.clone(), plan.clone()));
+        Ok(plan)
     }
 }
 
 /// Steps that most values take no more than.
 const USUAL_STEPS: usize = 64;
 
-/// What a value consisted of: its objects in the order in which a walk meets them.
+/// What a value consisted of, in the order in which a walk meets it.
 pub(super) struct Shadow(Box<[Step]>);
 
-/// An object that was met. What it holds follows it.
+/// Something that was met. What it holds follows it.
 enum Step {
-    /// None, a bool, a number, a string, bytes or a class: immutable.
+    /// None, a bool, a number, a string or bytes: immutable.
     Leaf(Py<PyAny>),
-    List(Py<PyAny>, usize),
-    /// Tuples cannot change, but what they hold can.
-    Tuple(Py<PyAny>),
+    List(usize),
+    Tuple(usize),
     /// Keys, which are leaves, and values in turn.
-    Dict(Py<PyAny>, usize),
+    Dict(usize),
     /// A pydantic model that is no more than its class, its fields and its extra fields.
-    Model(Py<PyAny>),
-}
-
-impl Step {
-    fn object(&self) -> &Py<PyAny> {
-        match self {
-            Self::Leaf(object)
-            | Self::List(object, _)
-            | Self::Tuple(object)
-            | Self::Dict(object, _)
-            | Self::Model(object) => object,
-        }
-    }
+    Model(Arc<Plan>),
 }
 
 impl Shadow {
@@ -70,27 +82,20 @@ impl Shadow {
     pub(super) fn of<'py>(
         classes: &mut Classes<'py>,
         value: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Self>> {
+    ) -> PyResult<Option<Arc<Self>>> {
         let mut steps = Vec::with_capacity(USUAL_STEPS);
         let is_complete = walk(classes, &mut steps, value, 0)?;
-        Ok(is_complete.then(|| Self(steps.into_boxed_slice())))
+        Ok(is_complete.then(|| Arc::new(Self(steps.into_boxed_slice()))))
     }
 
-    /// The address of the object that this is the shadow of.
-    pub(super) fn address(&self) -> *mut ffi::PyObject {
-        self.0
-            .first()
-            .map_or(std::ptr::null_mut(), |step| step.object().as_ptr())
+    /// Whether `value` holds the same as then.
+    pub(super) fn holds<'py>(&self, classes: &mut Classes<'py>, value: &Bound<'py, PyAny>) -> bool {
+        retrace(classes, &mut self.0.iter(), value)
     }
 
-    /// Whether `value` is the same object as then and holds the same as then.
-    pub(super) fn holds(&self, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-        retrace(&mut self.0.iter(), value)
-    }
-
-    /// How many objects it holds on to; for the memory budget.
-    pub(super) fn size(&self) -> usize {
-        self.0.len()
+    /// What it takes in memory, about, beside the leaves themselves.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
     }
 }
 
@@ -101,16 +106,15 @@ fn walk<'py>(
     value: &Bound<'py, PyAny>,
     depth: usize,
 ) -> PyResult<bool> {
-    let object = || value.clone().unbind();
     if is_leaf(value) {
-        steps.push(Step::Leaf(object()));
+        steps.push(Step::Leaf(value.clone().unbind()));
         return Ok(true);
     }
     if depth == MAX_DEPTH {
         return Ok(false);
     }
     if let Ok(dict) = value.cast_exact::<PyDict>() {
-        steps.push(Step::Dict(object(), dict.len()));
+        steps.push(Step::Dict(dict.len()));
         let mut cursor = DictCursor::new(dict.clone());
         while let Some((key, value)) = cursor.next() {
             if !is_leaf(&key) {
@@ -124,7 +128,7 @@ fn walk<'py>(
         return Ok(true);
     }
     if let Ok(list) = value.cast_exact::<PyList>() {
-        steps.push(Step::List(object(), list.len()));
+        steps.push(Step::List(list.len()));
         for item in list {
             if !walk(classes, steps, &item, depth + 1)? {
                 return Ok(false);
@@ -133,7 +137,7 @@ fn walk<'py>(
         return Ok(true);
     }
     if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-        steps.push(Step::Tuple(object()));
+        steps.push(Step::Tuple(tuple.len()));
         for item in tuple.iter_borrowed() {
             if !walk(classes, steps, &item, depth + 1)? {
                 return Ok(false);
@@ -141,64 +145,64 @@ fn walk<'py>(
         }
         return Ok(true);
     }
-    let class = value.get_type();
-    if !classes.is_plain_model(&class)? {
+    let Some(plan) = classes.plan(&value.get_type())? else {
         return Ok(false);
-    }
-    steps.push(Step::Model(object()));
-    steps.push(Step::Leaf(class.into_any().unbind()));
-    Ok(walk(classes, steps, &instance_dict(value)?, depth + 1)?
-        && walk(classes, steps, &extra_fields(value)?, depth + 1)?)
+    };
+    let (fields, extra) = (instance_dict(value), plan.slots.extra.get(value));
+    let (Some(fields), Some(extra)) = (fields, extra) else {
+        return Ok(false);
+    };
+    steps.push(Step::Model(plan));
+    Ok(walk(classes, steps, &fields, depth + 1)? && walk(classes, steps, &extra, depth + 1)?)
 }
 
 /// Whether the next steps are those of a walk over `value` now.
-fn retrace(steps: &mut Iter<'_, Step>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let Some(step) = steps.next() else {
-        return Ok(false);
-    };
-    if !value.is(step.object()) {
-        return Ok(false);
-    }
-    match step {
-        Step::Leaf(_) => Ok(true),
-        Step::Dict(_, len) => match value.cast_exact::<PyDict>() {
-            Ok(dict) if dict.len() == *len => retrace_dict(steps, dict),
-            _ => Ok(false),
+fn retrace<'py>(
+    classes: &mut Classes<'py>,
+    steps: &mut Iter<'_, Step>,
+    value: &Bound<'py, PyAny>,
+) -> bool {
+    match steps.next() {
+        Some(Step::Leaf(leaf)) => value.is(leaf),
+        Some(Step::Dict(len)) => match value.cast_exact::<PyDict>() {
+            Ok(dict) => dict.len() == *len && (*len == 0 || retrace_dict(classes, steps, dict)),
+            Err(_) => false,
         },
-        Step::List(_, len) => {
+        Some(Step::List(len)) => {
             let Ok(list) = value.cast_exact::<PyList>() else {
-                return Ok(false);
+                return false;
             };
-            if list.len() != *len {
-                return Ok(false);
-            }
-            for index in 0..*len {
-                match list.get_item(index) {
-                    Ok(item) if retrace(steps, &item)? => {}
-                    _ => return Ok(false),
-                }
-            }
-            Ok(true)
+            list.len() == *len
+                && (0..*len).all(|index| {
+                    list.get_item(index)
+                        .is_ok_and(|item| retrace(classes, steps, &item))
+                })
         }
-        Step::Tuple(_) => {
-            let Ok(tuple) = value.cast_exact::<PyTuple>() else {
-                return Ok(false);
-            };
-            for item in tuple.iter_borrowed() {
-                if !retrace(steps, &item)? {
-                    return Ok(false);
-                }
+        Some(Step::Tuple(len)) => match value.cast_exact::<PyTuple>() {
+            Ok(tuple) => {
+                tuple.len() == *len
+                    && tuple
+                        .iter_borrowed()
+                        .all(|item| retrace(classes, steps, &item))
             }
-            Ok(true)
+            Err(_) => false,
+        },
+        Some(Step::Model(plan)) => {
+            classes.is_of(value, plan)
+                && instance_dict(value).is_some_and(|fields| retrace(classes, steps, &fields))
+                && (plan.slots.extra.get(value))
+                    .is_some_and(|extra| retrace(classes, steps, &extra))
         }
-        Step::Model(_) => Ok(retrace(steps, value.get_type().as_any())?
-            && retrace(steps, &instance_dict(value)?)?
-            && retrace(steps, &extra_fields(value)?)?),
+        None => false,
     }
 }
 
 /// Whether the next steps are those of a walk over the items of a dict of the right size.
-fn retrace_dict(steps: &mut Iter<'_, Step>, dict: &Bound<'_, PyDict>) -> PyResult<bool> {
+fn retrace_dict<'py>(
+    classes: &mut Classes<'py>,
+    steps: &mut Iter<'_, Step>,
+    dict: &Bound<'py, PyDict>,
+) -> bool {
     let py = dict.py();
     with_critical_section(dict, || {
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
@@ -207,26 +211,27 @@ fn retrace_dict(steps: &mut Iter<'_, Step>, dict: &Bound<'_, PyDict>) -> PyResul
         while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) } != 0 {
             match steps.next() {
                 Some(Step::Leaf(known)) if known.as_ptr() == key => {}
-                _ => return Ok(false),
+                _ => return false,
             }
             if let Some(Step::Leaf(known)) = steps.as_slice().first() {
                 if known.as_ptr() != value {
-                    return Ok(false);
+                    return false;
                 }
                 steps.next();
                 continue;
             }
             // SAFETY: the dict lends the reference, and it is taken before other code can run.
             let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-            if !retrace(steps, &value)? {
-                return Ok(false);
+            if !retrace(classes, steps, &value) {
+                return false;
             }
         }
-        Ok(true)
+        true
     })
 }
 
-fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
+#[inline]
+pub(super) fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
     value.is_exact_instance_of::<PyString>()
         || value.is_none()
         || value.is_exact_instance_of::<PyInt>()
@@ -236,16 +241,14 @@ fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
 }
 
 /// The `__dict__` of an instance, without looking the attribute up.
-fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: `value` is a live object; the result is a new reference, or null with an error set.
+pub(super) fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: `value` is a live object; the result is a new reference, or null with an error set,
+    // which `from_owned_ptr_or_err` takes.
     unsafe {
         Bound::from_owned_ptr_or_err(
             value.py(),
             ffi::PyObject_GenericGetDict(value.as_ptr(), std::ptr::null_mut()),
         )
     }
-}
-
-fn extra_fields<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    value.getattr(intern!(value.py(), "__pydantic_extra__"))
+    .ok()
 }

@@ -23,11 +23,6 @@ use pyo3::types::{PyString, PyType};
 use super::foreign::loaded;
 pub use plan::Plan;
 
-/// Whether the encoding of an instance follows from its fields and extra fields alone.
-pub fn is_plain_model(class: &Bound<'_, PyType>) -> PyResult<bool> {
-    Ok(plan_of(class)?.is_some())
-}
-
 /// Classes whose examination is kept; programs that make classes at run time start over.
 const MAX_CLASSES: usize = 1024;
 
@@ -72,6 +67,8 @@ impl Inputs {
 static EXAMINED: Mutex<Option<HashMap<usize, Examined>>> = Mutex::new(None);
 
 /// The plan of a class, or None if its instances take the general path.
+///
+/// With a plan, the encoding of an instance follows from its fields and extra fields alone.
 pub fn plan_of(class: &Bound<'_, PyType>) -> PyResult<Option<Arc<Plan>>> {
     let py = class.py();
     // All classes of pydantic have a metaclass of its own.

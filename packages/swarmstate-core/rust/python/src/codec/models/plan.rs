@@ -14,6 +14,7 @@ use crate::codec::wire;
 
 /// How instances of one class are written: from their instance dict, in its own order.
 pub struct Plan {
+    pub class: Py<PyType>,
     pub module: String,
     pub name: String,
     /// The payload up to the fields: an array of four, module and name.
@@ -92,6 +93,7 @@ impl Plan {
             None => None,
         };
         Ok(Some(Self {
+            class: class.clone().unbind(),
             module,
             name,
             head,

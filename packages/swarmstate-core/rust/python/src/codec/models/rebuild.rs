@@ -60,7 +60,7 @@ impl Rebuild {
     }
 
     /// Make an instance that holds `fields`, all of them, in the order of the schema.
-    fn instance<'py>(&self, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn instance<'py>(&self, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         let py = fields.py();
         let none = py.None().into_bound(py);
         let class = self.class.bind(py);
@@ -84,6 +84,9 @@ impl Rebuild {
         let names = unsafe {
             Bound::from_owned_ptr_or_err(py, ffi::PySet_New(self.names.bind(py).as_ptr()))?
         };
+        // SAFETY: `names` is a set of strings that nobody else knows yet. The collector need not
+        // look at it: it is in no cycle, and pydantic adds nothing but names.
+        unsafe { ffi::PyObject_GC_UnTrack(names.as_ptr().cast()) };
         self.slots.fields_set.set(&model, &names)?;
         let extra = if self.fields.extra {
             PyDict::new(py).into_any()

@@ -1,0 +1,171 @@
+//! Copies of a value that was decoded, made without decoding it again.
+//!
+//! Immutable leaves are shared between the copies; lists, dicts and models are
+//! new objects in each. So a copy is what decoding the same bytes would give,
+//! and what is done to one copy is seen in no other.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use super::shadow::{Classes, instance_dict, is_leaf};
+use crate::codec::{DictCursor, Plan};
+
+/// Values nested more deeply are decoded each time.
+const MAX_DEPTH: usize = 32;
+
+/// What copies are made from; never handed out itself.
+pub(super) enum Template {
+    Leaf(Py<PyAny>),
+    List(Box<[Template]>),
+    Dict(Fields),
+    /// A model, by the plan that it was rebuilt by.
+    Model(Arc<Plan>, Fields),
+}
+
+/// The entries of a dict.
+pub(super) struct Fields {
+    /// All keys, with those values that are leaves and None in place of the others.
+    leaves: Py<PyDict>,
+    others: Box<[(Py<PyAny>, Template)]>,
+    len: usize,
+}
+
+impl Template {
+    /// The template of a value that was decoded, and is plain (see `codec::Item`).
+    pub(super) fn of<'py>(
+        classes: &mut Classes<'py>,
+        value: &Bound<'py, PyAny>,
+        depth: usize,
+    ) -> PyResult<Option<Self>> {
+        if is_leaf(value) {
+            return Ok(Some(Self::Leaf(value.clone().unbind())));
+        }
+        if depth == MAX_DEPTH {
+            return Ok(None);
+        }
+        if let Ok(list) = value.cast_exact::<PyList>() {
+            let mut items = Vec::with_capacity(list.len());
+            for item in list {
+                match Self::of(classes, &item, depth + 1)? {
+                    Some(item) => items.push(item),
+                    None => return Ok(None),
+                }
+            }
+            return Ok(Some(Self::List(items.into())));
+        }
+        if let Ok(dict) = value.cast_exact::<PyDict>() {
+            return Ok(Fields::of(classes, dict, depth)?.map(Self::Dict));
+        }
+        let Some(plan) = classes.plan(&value.get_type())? else {
+            return Ok(None);
+        };
+        let fields = instance_dict(value).and_then(|fields| fields.cast_into_exact().ok());
+        match (&plan.rebuild, fields) {
+            (Some(_), Some(fields)) => {
+                let fields = Fields::of(classes, &fields, depth)?;
+                Ok(fields.map(|fields| Self::Model(plan, fields)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A new value; None if it has to be decoded, because a class has changed.
+    pub(super) fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(match self {
+            Self::Leaf(leaf) => Some(leaf.bind(py).clone()),
+            Self::List(items) if items.is_empty() => Some(PyList::empty(py).into_any()),
+            Self::List(items) => {
+                let mut copies = Vec::with_capacity(items.len());
+                for item in items {
+                    match item.copy(py, classes)? {
+                        Some(copy) => copies.push(copy),
+                        None => return Ok(None),
+                    }
+                }
+                Some(PyList::new(py, copies)?.into_any())
+            }
+            Self::Dict(fields) => fields.copy(py, classes)?.map(Bound::into_any),
+            Self::Model(plan, fields) => match &plan.rebuild {
+                Some(rebuild) if classes.is_current(py, plan)? => {
+                    match fields.copy(py, classes)? {
+                        Some(fields) => Some(rebuild.instance(&fields)?),
+                        None => None,
+                    }
+                }
+                _ => None,
+            },
+        })
+    }
+
+    /// What it takes in memory, about, beside the leaves themselves.
+    pub(super) fn bytes(&self) -> usize {
+        let inside = match self {
+            Self::Leaf(_) => 0,
+            Self::List(items) => items.iter().map(Self::bytes).sum(),
+            Self::Dict(fields) | Self::Model(_, fields) => fields.bytes(),
+        };
+        size_of::<Self>() + inside
+    }
+}
+
+impl Fields {
+    fn of<'py>(
+        classes: &mut Classes<'py>,
+        dict: &Bound<'py, PyDict>,
+        depth: usize,
+    ) -> PyResult<Option<Self>> {
+        let py = dict.py();
+        let leaves = PyDict::new(py);
+        let mut others = Vec::new();
+        let mut cursor = DictCursor::new(dict.clone());
+        while let Some((key, value)) = cursor.next() {
+            if !is_leaf(&key) {
+                return Ok(None);
+            }
+            if is_leaf(&value) {
+                leaves.set_item(key, value)?;
+                continue;
+            }
+            leaves.set_item(&key, py.None())?;
+            match Template::of(classes, &value, depth + 1)? {
+                Some(value) => others.push((key.unbind(), value)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Self {
+            len: leaves.len(),
+            leaves: leaves.unbind(),
+            others: others.into(),
+        }))
+    }
+
+    fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if self.len == 0 {
+            return Ok(Some(PyDict::new(py)));
+        }
+        let dict = self.leaves.bind(py).copy()?;
+        for (key, value) in &self.others {
+            match value.copy(py, classes)? {
+                Some(value) => dict.set_item(key, value)?,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(dict))
+    }
+
+    fn bytes(&self) -> usize {
+        // A dict's header, and a key, a value, a hash and an index for each of its entries.
+        let others = self.others.iter().map(|(_, value)| 8 + value.bytes());
+        100 + 40 * self.len + others.sum::<usize>()
+    }
+}
