@@ -57,6 +57,7 @@ BENCHMARKS = {
     "concurrent": Benchmark("concurrent", "the same from 8 threads on one file"),
     "store": Benchmark("store", "set, get and snapshot of the in-memory store"),
     "serializer": Benchmark("serializer", "encoding and decoding 1,000 messages"),
+    "messages": Benchmark("messages", "appending to a list of messages"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "growth-1000": Benchmark("growth", "of 1,000 turns", {"turns": 1_000}, _LINEAR),
     "files": Benchmark("growth", "100 files, one edited a turn", {"scenario": "files"}),

@@ -24,6 +24,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "concurrent": {"threads": 2, "steps": 3},
     "store": {"threads": [1, 2], "pairs": 20, "entries": [10]},
     "serializer": {"messages": 8, "repetitions": 1},
+    "messages": {"lengths": [8], "appended": 3},
     "growth": {"turns": 3},
 }
 

@@ -19,6 +19,7 @@ MODULES = [
     "swarmstate.layers",
     "swarmstate.loops",
     "swarmstate.memory",
+    "swarmstate.merge",
     "swarmstate.moving",
     "swarmstate.observability",
     "swarmstate.testing",
@@ -44,6 +45,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
         "layers",
         "loops",
         "memory",
+        "merge",
         "moving",
         "observability",
         "testing",
@@ -61,6 +63,7 @@ def test_short_paths_lead_to_the_same_classes() -> None:
 
     assert disk.DiskStore is swarmstate.DiskStore
     assert langgraph.SwarmStateSaver is adapter.SwarmStateSaver
+    assert langgraph.add_messages is adapter.add_messages
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from swarmstate._core import Snapshot
 from swarmstate._plane import Batch, Query, Range
 from swarmstate._steps import Namespaces, Operation, Read, Write, adrive, drive
+from swarmstate.errors import ConflictError
 
 if TYPE_CHECKING:
     from swarmstate.codec import Codec
+    from swarmstate.merge import Mergeable
 
 __all__ = [
     "adrive",
@@ -24,11 +26,13 @@ __all__ = [
     "items",
     "keys",
     "length",
+    "merge",
     "restore",
     "set_many",
     "snapshot",
 ]
 
+M = TypeVar("M", bound="Mergeable")
 T = TypeVar("T")
 
 # Namespaces per step where an operation walks over all of them.
@@ -62,6 +66,24 @@ def get_many(codec: Codec, namespace: str, keys: Iterable[str]) -> Operation[dic
         for key, data in zip(keys, result.values, strict=True)
         if data is not None
     }
+
+
+def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -> Operation[M]:
+    """Read, merge and replace what was read, until nobody else was faster."""
+    while True:
+        [result] = yield Read([Query(namespace, keys=[key])])
+        [found] = result.values
+        merged: M = value if found is None else codec.loads(found).merge(value)
+        data = codec.dumps(merged)
+        if data == found and ttl is None:
+            return merged
+        try:
+            expected = {key: found}
+            yield Write([Batch(namespace, put={key: data}, ttl=ttl, expect_values=expected)])
+        except ConflictError:
+            # Somebody else succeeded, so all together make progress.
+            continue
+        return merged
 
 
 def contains(namespace: str, key: str) -> Operation[bool]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate import _values
 from swarmstate._core import check_batches, check_name, check_queries
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from swarmstate._core import Snapshot
+    from swarmstate.merge import Mergeable
 
+    M = TypeVar("M", bound=Mergeable)
     # Classes, `(module, name)` pairs, or True for all.
     Allow = bool | Iterable[type | tuple[str, str]]
 
@@ -192,6 +194,28 @@ class BaseStore(ABC):
     async def aget_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Any]:
         """Return values as `get_many` does."""
         return await _values.adrive(self, _values.get_many(self._codec, namespace, keys))
+
+    def merge(self, namespace: str, key: str, value: M, *, ttl: float | None = None) -> M:
+        """Merge `value` into what is stored, atomically, and return what is stored then.
+
+        What others merge or set at the same time is not lost. If there is nothing yet, `value`
+        is stored.
+
+        Args:
+            namespace: The namespace.
+            key: The key.
+            value: A value of `swarmstate.merge`, or any other with a method `merge`. To call it,
+                what is stored must be readable; see `allow` for classes of your own.
+            ttl: As of `set`.
+
+        Raises:
+            TypeError: What is stored is of another kind.
+        """
+        return _values.drive(self, _values.merge(self._codec, namespace, key, value, ttl))
+
+    async def amerge(self, namespace: str, key: str, value: M, *, ttl: float | None = None) -> M:
+        """Merge as `merge` does."""
+        return await _values.adrive(self, _values.merge(self._codec, namespace, key, value, ttl))
 
     def contains(self, namespace: str, key: str) -> bool:
         """Tell whether a record exists."""

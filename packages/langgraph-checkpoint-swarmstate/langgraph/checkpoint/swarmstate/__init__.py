@@ -6,16 +6,19 @@ graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
 """
 
 from .history import HistoryEntry
+from .messages import REMOVE_ALL_MESSAGES, add_messages
 from .retention import PruneReport
 from .saver import SwarmStateSaver
 from .serde import SwarmStateSerializer
 from .statistics import ChannelStats, Stats
 
 __all__ = [
+    "REMOVE_ALL_MESSAGES",
     "ChannelStats",
     "HistoryEntry",
     "PruneReport",
     "Stats",
     "SwarmStateSaver",
     "SwarmStateSerializer",
+    "add_messages",
 ]

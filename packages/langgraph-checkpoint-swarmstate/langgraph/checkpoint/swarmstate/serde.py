@@ -105,7 +105,11 @@ class SwarmStateSerializer(JsonPlusSerializer):
             from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
         except ImportError:  # langgraph-checkpoint 4.0.0 has no rule.
             return set()
-        names = set(SAFE_MSGPACK_TYPES)
+        names: set[tuple[str, ...]] = set(SAFE_MSGPACK_TYPES)
+        # They are built of checked plain data, and a store's own codec takes them as well.
+        names |= {
+            ("swarmstate.merge", name) for name in ("GCounter", "LWWMap", "ORSet", "PNCounter")
+        }
         if isinstance(self._allowed_msgpack_modules, set):
             names |= self._allowed_msgpack_modules
         return {(name[0], name[1]) for name in names if len(name) == 2}

@@ -1,7 +1,11 @@
-"""The LangGraph checkpointer, under a short path; needs langgraph-checkpoint-swarmstate."""
+"""The LangGraph adapter, under a short path; needs langgraph-checkpoint-swarmstate."""
 
 try:
-    from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
+    from langgraph.checkpoint.swarmstate import (
+        SwarmStateSaver,
+        SwarmStateSerializer,
+        add_messages,
+    )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"expected the LangGraph adapter to be installed, found no module {error.name!r}; "
@@ -9,4 +13,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["SwarmStateSaver", "SwarmStateSerializer"]
+__all__ = ["SwarmStateSaver", "SwarmStateSerializer", "add_messages"]

@@ -9,6 +9,7 @@ from threading import Barrier
 
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError
+from swarmstate.merge import GCounter
 from swarmstate.testing._harness import Harness
 
 THREADS = 8
@@ -112,6 +113,38 @@ class ConcurrencyContract(Harness):
         assert [key for key, _ in result.ranges[0]] == [f"{key:06}" for key in range(1, 41)]
         values = sorted(value for _, value in result.ranges[0])
         assert values == sorted(f"{n}/{i}".encode() for n in range(4) for i in range(10))
+
+    def test_no_merge_of_many_threads_is_lost(self, store: BaseStore) -> None:
+        async def count(replica: str) -> None:
+            for number in range(10):
+                await store.amerge("n", "count", GCounter({replica: number + 1}))
+
+        def work(number: int) -> None:
+            if number % 2:
+                asyncio.run(count(str(number)))
+                return
+            counter = GCounter()
+            for index in range(10):
+                counter = counter.increment(str(number))
+                merged = store.merge("n", "count", counter)
+                assert merged.counts[str(number)] == index + 1
+                store.set("n", f"other{number}", index)
+
+        in_threads(work)
+        assert store.get("n", "count").counts == {str(n): 10 for n in range(THREADS)}
+
+    def test_a_value_that_was_set_is_never_merged_over(self, store: BaseStore) -> None:
+        """A merge sees it or is replaced by it."""
+
+        def work(number: int) -> None:
+            for index in range(20):
+                if number:
+                    store.merge("n", "count", GCounter({str(number): 1}))
+                else:
+                    store.set("n", "count", GCounter({"set": index + 1}))
+
+        in_threads(work)
+        assert store.get("n", "count").counts["set"] == 20
 
     def test_several_event_loops_at_once(self, store: BaseStore) -> None:
         async def task(number: int, index: int) -> None:

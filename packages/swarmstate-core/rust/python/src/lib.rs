@@ -6,6 +6,7 @@ pub mod codec;
 mod disk;
 mod embedding;
 mod error;
+mod finder;
 mod layers;
 mod plane;
 mod seal;
@@ -27,6 +28,8 @@ mod _core {
     use super::codec::{Codec, dumps, loads};
     #[pymodule_export]
     use super::disk::DiskStore;
+    #[pymodule_export]
+    use super::finder::InstanceFinder;
     #[pymodule_export]
     use super::layers::{Compression, KeyRing};
     #[pymodule_export]

@@ -60,6 +60,10 @@ const SAFE: &[(&str, &[&str])] = &[
             "TimeoutPolicy",
         ],
     ),
+    (
+        "swarmstate.merge",
+        &["GCounter", "LWWMap", "ORSet", "PNCounter"],
+    ),
 ];
 
 /// Builtin classes that make sense as the factory of a `defaultdict`.

@@ -1,0 +1,91 @@
+"""Fork a thread, let both branches run on, and merge what they found.
+
+Two analysts go on from the same checkpoint without knowing of each other. What they
+write into channels of `swarmstate.merge` joins without conflict: findings of both,
+what both spent, the later of two verdicts.
+
+    python examples/merge_forks.py
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from langchain_core.messages import AnyMessage
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, add_messages
+from langgraph.graph import START, StateGraph
+from swarmstate.merge import LWWMap, ORSet, PNCounter, merge
+from typing_extensions import TypedDict
+
+SOURCES = {
+    "sales": {"lamps sell in autumn", "desk lamps are returned most"},
+    "support": {"desk lamps are returned most", "the switch breaks"},
+}
+
+
+class State(TypedDict):
+    """What the branches share; `branch` names the writer, which is one per fork."""
+
+    branch: str
+    messages: Annotated[list[AnyMessage], add_messages]
+    findings: Annotated[ORSet, merge]
+    open_questions: Annotated[ORSet, merge]
+    budget: Annotated[PNCounter, merge]
+    verdicts: Annotated[LWWMap, merge]
+
+
+def analyse(state: State) -> dict[str, Any]:
+    """Look into the source that the branch is about."""
+    me = state["branch"]
+    found = SOURCES.get(me, set())
+    verdict = f"{len(found)} findings from {me}"
+    return {
+        "messages": [("ai", f"{me}: {verdict}")],
+        "findings": state["findings"].add(*sorted(found), replica=me),
+        "open_questions": state["open_questions"].remove(f"what does {me} know?"),
+        "budget": state["budget"].decrement(me, 10 * len(found)),
+        "verdicts": state["verdicts"].set("lamps", verdict, replica=me),
+    }
+
+
+def main() -> None:
+    """Run both forks and merge them."""
+    builder = StateGraph(State)
+    builder.add_node("analyse", analyse)
+    builder.add_edge(START, "analyse")
+    with SwarmStateSaver() as saver:
+        graph: Any = builder.compile(checkpointer=saver)
+        thread: Any = {"configurable": {"thread_id": "lamps"}}
+        questions = ORSet().add("what does sales know?", "what does support know?", replica="main")
+        start = {
+            "branch": "main",
+            "messages": [("user", "What is wrong with our lamps?")],
+            "open_questions": questions.add("what do others sell?", replica="main"),
+            "budget": PNCounter().increment("main", 100),
+        }
+        graph.invoke(start, thread)
+        shared = graph.get_state(thread).config
+
+        forks = {}
+        for branch in SOURCES:
+            begun = graph.update_state(shared, {"branch": branch}, as_node="__start__")
+            graph.invoke(None, begun)
+            forks[branch] = graph.get_state(thread)
+            print(f"{branch}: {sorted(forks[branch].values['findings'].value)}")
+
+        # Merging is giving one fork's values to the reducers of the other.
+        theirs = {name: forks["sales"].values[name] for name in State.__annotations__}
+        graph.update_state(forks["support"].config, {**theirs, "branch": "main"})
+        merged = graph.get_state(thread).values
+
+    assert merged["findings"].value == SOURCES["sales"] | SOURCES["support"]
+    assert merged["open_questions"].value == {"what do others sell?"}
+    assert merged["budget"].value == 100 - 20 - 20
+    assert merged["verdicts"].get("lamps") == "2 findings from support"
+    said = [message.content for message in merged["messages"]]
+    assert sorted(said[2:]) == ["sales: 2 findings from sales", "support: 2 findings from support"]
+    print(f"merged: {sorted(merged['findings'].value)}, {merged['budget'].value} left")
+
+
+if __name__ == "__main__":
+    main()

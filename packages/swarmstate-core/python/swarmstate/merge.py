@@ -1,0 +1,367 @@
+"""Values that merge without conflict, whatever the order of what was done to them.
+
+Branches that run apart, forks of a thread, parallel nodes or processes, each
+change their own copy; merging the copies gives the same value everywhere,
+because `merge` is commutative, associative and idempotent. Each value is
+immutable: what changes it returns a new one.
+
+Who changes a value names itself, as a `replica`. **A replica must be one writer:
+what two writers did under one name at the same time cannot be told apart**, and
+some of it is lost. So forks that run on with the same nodes need a name of the
+fork in it, such as `f"{branch}/{node}"`. Names stay in the value for ever; use a
+bounded set of them.
+
+The types are state-based replicated data types as in Shapiro, Preguiça, Baquero
+and Zawirski, "A comprehensive study of convergent and commutative replicated data
+types" (2011); the set is the one without tombstones of Bieniusa et al., "An
+optimized conflict-free replicated set" (2012). docs/formats.md has their bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from swarmstate.codec import dumps
+
+__all__ = ["GCounter", "LWWMap", "Mergeable", "ORSet", "PNCounter", "merge"]
+
+
+class Mergeable(Protocol):
+    """What `merge` and `store.merge` take: a value that merges with another of its kind."""
+
+    def merge(self, other: Any, /) -> Any:
+        """Return both as one; raise TypeError for what is of another kind."""
+
+
+M = TypeVar("M", bound=Mergeable)
+
+
+def merge(left: M, right: M) -> M:
+    """Return `left.merge(right)`; a reducer for LangGraph's channels.
+
+    `Annotated[GCounter, merge]` makes a channel that starts empty and merges what
+    nodes return. A node returns the value that it was given, changed.
+    """
+    merged: M = left.merge(right)
+    return merged
+
+
+@dataclass(frozen=True)
+class GCounter:
+    """A counter that only grows; merging takes the greater count of each replica.
+
+    Attributes:
+        counts: What each replica counted, ints above 0.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what may come from anywhere."""
+        object.__setattr__(self, "counts", _counts(self.counts, "counts"))
+
+    @property
+    def value(self) -> int:
+        """The sum over all replicas."""
+        return sum(self.counts.values())
+
+    def increment(self, replica: str, by: int = 1) -> GCounter:
+        """Return the counter with `by`, an int of at least 0, more.
+
+        Raises:
+            ValueError: `by` is below 0.
+        """
+        if by < 0:
+            raise ValueError(f"a GCounter only grows: by must be at least 0, not {by}")
+        return GCounter({**self.counts, replica: self.counts.get(replica, 0) + by})
+
+    def merge(self, other: GCounter) -> GCounter:
+        """Return both as one."""
+        _check_kind(self, other)
+        return GCounter(_greatest(self.counts, other.counts))
+
+
+@dataclass(frozen=True)
+class PNCounter:
+    """A counter that goes up and down: two that only grow, one subtracted from the other.
+
+    Attributes:
+        added: What each replica added.
+        taken: What each replica took away.
+    """
+
+    added: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what may come from anywhere."""
+        object.__setattr__(self, "added", _counts(self.added, "added"))
+        object.__setattr__(self, "taken", _counts(self.taken, "taken"))
+
+    @property
+    def value(self) -> int:
+        """What was added less what was taken away."""
+        return sum(self.added.values()) - sum(self.taken.values())
+
+    def increment(self, replica: str, by: int = 1) -> PNCounter:
+        """Return the counter with `by`, which may be negative, more."""
+        changed = self.added if by >= 0 else self.taken
+        changed = {**changed, replica: changed.get(replica, 0) + abs(by)}
+        return PNCounter(changed, self.taken) if by >= 0 else PNCounter(self.added, changed)
+
+    def decrement(self, replica: str, by: int = 1) -> PNCounter:
+        """Return the counter with `by` less."""
+        return self.increment(replica, -by)
+
+    def merge(self, other: PNCounter) -> PNCounter:
+        """Return both as one."""
+        _check_kind(self, other)
+        return PNCounter(_greatest(self.added, other.added), _greatest(self.taken, other.taken))
+
+
+@dataclass(frozen=True)
+class LWWMap:
+    """A map of str in which the last writer of a key wins.
+
+    Later is what has the greater time; at the same time, the greater replica; if even
+    that is the same, removal, then the greater encoded value. The time of a write is the
+    clock's, but always later than that of the entry it replaces, so whoever has
+    seen an entry can replace it, however wrong the clocks are.
+
+    A removed key leaves a tombstone, or a copy that has not heard of the removal would
+    bring it back. `compact` drops old ones.
+
+    Attributes:
+        entries: `[time, replica, value]`, or `[time, replica]` where the key was removed,
+            by key. The time is in microseconds since the Unix epoch.
+    """
+
+    entries: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what may come from anywhere."""
+        if not isinstance(self.entries, dict):
+            raise TypeError(f"entries must be a dict, not {type(self.entries).__name__}")
+        for key, entry in self.entries.items():
+            match entry:
+                case [int(), str()] | [int(), str(), _] if isinstance(key, str):
+                    continue
+            raise TypeError(
+                "entries must be lists of time, replica and possibly a value, by str; "
+                f"found {entry!r:.100} for {key!r:.100}"
+            )
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The keys that are there and their values, in the order of the keys."""
+        present = sorted(key for key, entry in self.entries.items() if len(entry) == 3)
+        return {key: self.entries[key][2] for key in present}
+
+    def __contains__(self, key: object) -> bool:
+        return len(self.entries.get(key, ())) == 3  # type: ignore[call-overload] # any key may be asked for
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or `default` if it is not there."""
+        return self.entries[key][2] if key in self else default
+
+    def set(self, key: str, value: Any, *, replica: str, at: float | None = None) -> LWWMap:
+        """Return the map with a key set.
+
+        Args:
+            key: The key.
+            value: Any value that the codec takes.
+            replica: Who sets it.
+            at: When, in seconds since the Unix epoch; now by default.
+        """
+        return self._with(key, [self._time(key, at), replica, value])
+
+    def remove(self, key: str, *, replica: str, at: float | None = None) -> LWWMap:
+        """Return the map without a key; arguments as of `set`."""
+        return self._with(key, [self._time(key, at), replica])
+
+    def merge(self, other: LWWMap) -> LWWMap:
+        """Return both as one.
+
+        Raises:
+            EncodeError: Two values were set at the same time under the name of one replica,
+                and the codec does not take them.
+        """
+        _check_kind(self, other)
+        entries = dict(self.entries)
+        for key, entry in other.entries.items():
+            known = entries.get(key)
+            if known is None or _is_later(entry, known):
+                entries[key] = entry
+        return _unchecked(self, entries=entries)
+
+    def compact(self, before: float) -> LWWMap:
+        """Return the map without the tombstones of keys removed before a time.
+
+        A copy that still has such a key brings it back when it is merged. So choose a time
+        up to which all copies have been merged, or which no copy that is still to be merged
+        is older than.
+
+        Args:
+            before: In seconds since the Unix epoch.
+        """
+        end = int(before * 1e6)
+        kept = {key: each for key, each in self.entries.items() if len(each) == 3 or each[0] >= end}
+        return _unchecked(self, entries=kept)
+
+    def _time(self, key: str, at: float | None) -> int:
+        now = time.time_ns() // 1_000 if at is None else int(at * 1e6)
+        known = self.entries.get(key)
+        return now if known is None else max(now, known[0] + 1)
+
+    def _with(self, key: str, entry: list[Any]) -> LWWMap:
+        return LWWMap({key: entry}).merge(self)
+
+
+@dataclass(frozen=True)
+class ORSet:
+    """A set in which adding wins over removing at the same time.
+
+    Removing an element removes what this copy has seen of it; an addition that it has not
+    seen stays. Nothing is kept of removed elements: which additions a copy has seen is
+    known from their numbers, which each replica counts up.
+
+    Elements are whatever may be the key of a dict for the codec; those that are equal, such
+    as 1 and True, are one.
+
+    Attributes:
+        additions: For each element, the numbers of its additions by replica.
+        seen: The number of the last addition of each replica that this copy has seen.
+    """
+
+    additions: dict[Any, dict[str, int]] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what may come from anywhere."""
+        if not isinstance(self.additions, dict):
+            raise TypeError(f"additions must be a dict, not {type(self.additions).__name__}")
+        seen = _counts(self.seen, "seen")
+        for numbers in self.additions.values():
+            for replica, number in _counts(numbers, "the additions of an element").items():
+                if number > seen.get(replica, 0):
+                    raise ValueError(
+                        f"replica {replica!r} made its addition {number}, expected to have been "
+                        f"seen up to there, found {seen.get(replica, 0)}"
+                    )
+        object.__setattr__(self, "seen", seen)
+
+    @property
+    def value(self) -> set[Any]:
+        """The elements."""
+        return set(self.additions)
+
+    def __contains__(self, element: Hashable) -> bool:
+        return element in self.additions
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.additions)
+
+    def __len__(self) -> int:
+        return len(self.additions)
+
+    def add(self, *elements: Hashable, replica: str) -> ORSet:
+        """Return the set with these elements."""
+        additions, last = dict(self.additions), self.seen.get(replica, 0)
+        for number, element in enumerate(elements, last + 1):
+            # What was seen of the element so far has nothing to add to this.
+            additions[element] = {replica: number}
+        seen = _greatest(self.seen, {replica: last + len(elements)})
+        return _unchecked(self, additions=additions, seen=seen)
+
+    def remove(self, *elements: Hashable) -> ORSet:
+        """Return the set without these elements; those that are not there are ignored."""
+        kept = {each: at for each, at in self.additions.items() if each not in elements}
+        return _unchecked(self, additions=kept, seen=self.seen)
+
+    def merge(self, other: ORSet) -> ORSet:
+        """Return both as one.
+
+        Raises:
+            ValueError: Two writers used the name of one replica.
+        """
+        _check_kind(self, other)
+        _check_one_writer(self, other)
+        additions = {}
+        for element in {**self.additions, **other.additions}:
+            mine, others = self.additions.get(element, {}), other.additions.get(element, {})
+            numbers = _greatest(
+                _surviving(mine, others, other.seen), _surviving(others, mine, self.seen)
+            )
+            if numbers:
+                additions[element] = numbers
+        return _unchecked(self, additions=additions, seen=_greatest(self.seen, other.seen))
+
+
+def _surviving(
+    mine: dict[str, int], others: dict[str, int], seen: dict[str, int]
+) -> dict[str, int]:
+    """Return those of my additions that the other has, too, or has not seen."""
+    return {
+        replica: number
+        for replica, number in mine.items()
+        if others.get(replica) == number or number > seen.get(replica, 0)
+    }
+
+
+def _check_one_writer(left: ORSet, right: ORSet) -> None:
+    """Raise if one addition is of different elements, which only two writers can have made."""
+    mine = {
+        each: element for element, numbers in left.additions.items() for each in numbers.items()
+    }
+    for element, numbers in right.additions.items():
+        for replica, number in numbers.items():
+            known = mine.get((replica, number), element)
+            if known != element:
+                raise ValueError(
+                    f"expected replica {replica!r} to be one writer, but its addition {number} is "
+                    f"{known!r:.100} here and {element!r:.100} there; give each branch a replica "
+                    "name of its own"
+                )
+
+
+def _is_later(entry: list[Any], known: list[Any]) -> bool:
+    if entry[:2] != known[:2]:
+        return bool(entry[:2] > known[:2])
+    if len(entry) != len(known):
+        return len(entry) < len(known)
+    return len(entry) == 3 and dumps(entry[2]) > dumps(known[2])
+
+
+def _counts(counts: Any, what: str) -> dict[str, int]:
+    """Return counts in the order of their replicas, without zeros."""
+    if not isinstance(counts, dict):
+        raise TypeError(f"{what} must be a dict, not {type(counts).__name__}")
+    for replica, count in counts.items():
+        if not isinstance(replica, str) or type(count) is not int or count < 0:
+            raise TypeError(
+                f"{what} must be ints of at least 0 by replica, a str; "
+                f"found {count!r:.100} for {replica!r:.100}"
+            )
+    return {replica: counts[replica] for replica in sorted(counts) if counts[replica]}
+
+
+def _greatest(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    greatest = {each: max(left.get(each, 0), right.get(each, 0)) for each in {**left, **right}}
+    return dict(sorted(greatest.items()))
+
+
+def _check_kind(mine: Mergeable, other: object) -> None:
+    if type(mine) is not type(other):
+        expected, found = type(mine).__name__, type(other).__name__
+        raise TypeError(f"expected another {expected} to merge with, found {found}")
+
+
+def _unchecked(like: M, **fields: Any) -> M:
+    """Return a value of parts that were checked when they came in."""
+    made = object.__new__(type(like))
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made

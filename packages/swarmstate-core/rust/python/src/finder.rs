@@ -1,0 +1,291 @@
+//! Finding instances in long lists by an attribute that lies in their instance dicts.
+
+use std::collections::VecDeque;
+use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+
+/// So many lists are remembered.
+const LISTS: usize = 8;
+
+/// Finds the items of lists whose instance dicts hold certain strs under a name.
+///
+/// Nothing about the items is believed: each search looks at each of them. Remembered are the
+/// strs that they held and the hashes of these, so that a str that is still the same object need
+/// not be looked at. The strs are held meanwhile, so no other can have the address of one.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub(crate) struct InstanceFinder {
+    name: Py<PyString>,
+    is_plain: Py<PyAny>,
+    has_gil: bool,
+    lists: Mutex<VecDeque<Known>>,
+}
+
+/// The strs that the items of one list held, in order, and their hashes.
+#[derive(Default)]
+struct Known(Vec<(Py<PyString>, ffi::Py_hash_t)>);
+
+#[pymethods]
+impl InstanceFinder {
+    #[new]
+    fn new(py: Python<'_>, name: Py<PyString>, is_plain: Py<PyAny>) -> PyResult<Self> {
+        // Older interpreters have no such function, and a GIL. Once enabled it stays so.
+        let has_gil = match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
+            Some(is_enabled) => is_enabled.call0()?.extract()?,
+            None => true,
+        };
+        Ok(Self {
+            name,
+            is_plain,
+            has_gil,
+            lists: Mutex::default(),
+        })
+    }
+
+    /// Find the items of a list that hold one of the keys of `wanted`.
+    ///
+    /// Returns `{key: [positions in order]}` for those that were found; None unless each item is
+    /// of a class that `is_plain` accepts, which is asked once for each class, and holds an exact
+    /// str. Always None in an interpreter without GIL, where looking at so many objects so quickly
+    /// is not safe. The list must be the caller's alone.
+    ///
+    /// Raises:
+    ///     TypeError: A key of `wanted` is not an exact str.
+    fn find<'py>(
+        &self,
+        items: &Bound<'py, PyList>,
+        wanted: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let wanted = Wanted::new(wanted)?;
+        if !self.has_gil {
+            return Ok(None);
+        }
+        let mut known = Known::default();
+        let found = self.search(items, &wanted, &mut known);
+        if !known.0.is_empty() {
+            let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+            lists.push_front(known);
+            let forgotten = (lists.len() > LISTS).then(|| lists.pop_back());
+            drop(lists);
+            drop(forgotten);
+        }
+        found
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.is_plain)
+    }
+}
+
+impl InstanceFinder {
+    /// `known` becomes what is to be remembered.
+    fn search<'py>(
+        &self,
+        items: &Bound<'py, PyList>,
+        wanted: &Wanted<'py>,
+        known: &mut Known,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let py = items.py();
+        let found = PyDict::new(py);
+        let mut plain: Vec<*mut ffi::PyTypeObject> = Vec::new();
+        let mut last_class = null_mut();
+        let mut attribute = Attribute::new(&self.name);
+        for index in 0..items.len() {
+            // SAFETY: a wrong index is an error, not undefined. The list keeps its item alive.
+            let item = unsafe { ffi::PyList_GetItem(items.as_ptr(), index.cast_signed()) };
+            if item.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            // SAFETY: a live object has a class, which lives as long as its instance does.
+            let class = unsafe { ffi::Py_TYPE(item) };
+            if class != last_class {
+                if !plain.contains(&class) {
+                    // SAFETY: the same live object, of which a reference is taken.
+                    let item = unsafe { Bound::from_borrowed_ptr(py, item) };
+                    if !self.is_plain(&item)? {
+                        return Ok(None);
+                    }
+                    plain.push(class);
+                }
+                last_class = class;
+            }
+            // SAFETY: a live object, under the GIL.
+            let value = unsafe { attribute.of(item) };
+            if value.is_null() {
+                return Ok(None);
+            }
+            if index == 0 {
+                *known = self.take_known(value);
+            }
+            let hash = match known.0.get(index) {
+                Some((str, hash)) if str.as_ptr() == value => *hash,
+                _ => {
+                    // SAFETY: a live object, lent by its dict; a reference is taken before other
+                    // code can run.
+                    let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+                    let Ok(value) = value.cast_into_exact::<PyString>() else {
+                        return Ok(None);
+                    };
+                    known.learn(index, value)?
+                }
+            };
+            if wanted.may_hold(hash) {
+                let value = known.0[index].0.bind(py);
+                if wanted.strs.contains(value)? {
+                    add(&found, value, index)?;
+                }
+            }
+        }
+        known.0.truncate(items.len());
+        known.0.shrink_to(2 * items.len());
+        Ok(Some(found))
+    }
+
+    #[cold]
+    fn is_plain(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let class = item.get_type();
+        self.is_plain.bind(item.py()).call1((class,))?.is_truthy()
+    }
+
+    /// Takes out what is known about the list that began with this str, or nothing.
+    fn take_known(&self, first: *mut ffi::PyObject) -> Known {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists
+            .iter()
+            .position(|known| {
+                known
+                    .0
+                    .first()
+                    .is_some_and(|(str, _)| str.as_ptr() == first)
+            })
+            .and_then(|position| lists.remove(position))
+            .unwrap_or_default()
+    }
+}
+
+impl Known {
+    /// Remembers the str of an item; those before it are known. Returns its hash.
+    #[cold]
+    fn learn(&mut self, index: usize, str: Bound<'_, PyString>) -> PyResult<ffi::Py_hash_t> {
+        let hash = str.hash()?;
+        let entry = (str.unbind(), hash);
+        match self.0.get_mut(index) {
+            Some(known) => *known = entry,
+            None => self.0.push(entry),
+        }
+        Ok(hash)
+    }
+}
+
+fn add(found: &Bound<'_, PyDict>, value: &Bound<'_, PyAny>, index: usize) -> PyResult<()> {
+    match found.get_item(value)? {
+        Some(positions) => positions.cast_into::<PyList>()?.append(index),
+        None => found.set_item(value, PyList::new(found.py(), [index])?),
+    }
+}
+
+/// An attribute of instances that have it in their instance dicts.
+///
+/// Instances of a class mostly have their attributes in one order, so the last one's place is
+/// tried first; that is much cheaper than to look the name up.
+struct Attribute {
+    name: *mut ffi::PyObject,
+    usual_place: ffi::Py_ssize_t,
+}
+
+impl Attribute {
+    fn new(name: &Py<PyString>) -> Self {
+        Self {
+            name: name.as_ptr(),
+            usual_place: 0,
+        }
+    }
+
+    /// Returns the attribute of an instance, borrowed from its dict, or NULL.
+    ///
+    /// # Safety
+    ///
+    /// The item and the name must be alive, and the GIL be held.
+    #[inline]
+    unsafe fn of(&mut self, item: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        // SAFETY: GenericGetDict gets a live object; PyDict_Next checks that it gets a dict, and
+        // the position against it. The instance keeps its dict alive after our reference to it is
+        // given back, since no other code runs.
+        unsafe {
+            let dict = ffi::PyObject_GenericGetDict(item, null_mut());
+            if dict.is_null() {
+                ffi::PyErr_Clear();
+                return null_mut();
+            }
+            ffi::Py_DECREF(dict);
+            let (mut name, mut value) = (null_mut(), null_mut());
+            let mut position = self.usual_place;
+            if ffi::PyDict_Next(dict, &mut position, &mut name, &mut value) != 0
+                && name == self.name
+            {
+                return value;
+            }
+            self.search(dict)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As of `of`.
+    #[cold]
+    unsafe fn search(&mut self, dict: *mut ffi::PyObject) -> *mut ffi::PyObject {
+        let (mut name, mut value) = (null_mut(), null_mut());
+        let (mut place, mut position) = (0, 0);
+        // SAFETY: as in `of`.
+        while unsafe { ffi::PyDict_Next(dict, &mut position, &mut name, &mut value) } != 0 {
+            if name == self.name {
+                self.usual_place = place;
+                return value;
+            }
+            place = position;
+        }
+        null_mut()
+    }
+}
+
+/// The strs that are looked for, and a filter that most others do not pass.
+struct Wanted<'py> {
+    strs: Bound<'py, PyDict>,
+    /// A power of two of bits; those at the ends of the hashes are set.
+    filter: Vec<u64>,
+}
+
+impl<'py> Wanted<'py> {
+    fn new(strs: &Bound<'py, PyDict>) -> PyResult<Self> {
+        let words = (strs.len() / 4).next_power_of_two();
+        let mut wanted = Self {
+            strs: strs.clone(),
+            filter: vec![0; words],
+        };
+        for key in strs.keys() {
+            if !key.is_exact_instance_of::<PyString>() {
+                return Err(PyTypeError::new_err("wanted must have exact str as keys"));
+            }
+            let (word, bit) = wanted.place(key.hash()?);
+            wanted.filter[word] |= bit;
+        }
+        Ok(wanted)
+    }
+
+    #[inline]
+    fn place(&self, hash: ffi::Py_hash_t) -> (usize, u64) {
+        let hash = hash.cast_unsigned();
+        ((hash >> 6) & (self.filter.len() - 1), 1 << (hash & 63))
+    }
+
+    #[inline]
+    fn may_hold(&self, hash: ffi::Py_hash_t) -> bool {
+        let (word, bit) = self.place(hash);
+        self.filter[word] & bit != 0
+    }
+}

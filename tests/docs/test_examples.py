@@ -1,0 +1,30 @@
+"""The examples run, offline and without warnings; each checks what it claims."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
+    ],
+)
+def test_runs(name: str, said: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / f"examples/{name}.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert said in done.stdout
