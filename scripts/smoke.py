@@ -7,7 +7,12 @@ from pathlib import Path
 
 import swarmstate
 
-for name in ("swarmstate-core", "langgraph-checkpoint-swarmstate", "swarmstate-postgres"):
+for name in (
+    "swarmstate-core",
+    "langgraph-checkpoint-swarmstate",
+    "swarmstate-postgres",
+    "swarmstate-redis",
+):
     files = [str(file) for file in distribution(name).files or []]
     assert any(file.endswith("py.typed") for file in files), f"{name}: no py.typed"
 assert "site-packages" in Path(swarmstate.__file__).parts, swarmstate.__file__

@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 import swarmstate
+import swarmstate_redis
 
 MODULES = [
     "swarmstate",
@@ -14,6 +15,7 @@ MODULES = [
     "swarmstate.codec",
     "swarmstate.disk",
     "swarmstate.backends.disk",
+    "swarmstate.backends.redis",
     "swarmstate.errors",
     "swarmstate.integrations.langgraph",
     "swarmstate.layers",
@@ -25,6 +27,7 @@ MODULES = [
     "swarmstate.testing",
     "swarmstate.urls",
     "swarmstate.vectors",
+    "swarmstate_redis",
 ]
 
 
@@ -58,10 +61,11 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
 
 def test_short_paths_lead_to_the_same_classes() -> None:
     from langgraph.checkpoint import swarmstate as adapter
-    from swarmstate.backends import disk
+    from swarmstate.backends import disk, redis
     from swarmstate.integrations import langgraph
 
     assert disk.DiskStore is swarmstate.DiskStore
+    assert redis.RedisStore is swarmstate_redis.RedisStore
     assert langgraph.SwarmStateSaver is adapter.SwarmStateSaver
     assert langgraph.add_messages is adapter.add_messages
 

@@ -59,5 +59,5 @@ def test_the_namespaces_of_langgraph_stay_namespaces() -> None:
 
 def test_every_registered_store_can_be_loaded() -> None:
     registered = entry_points(group="swarmstate.stores")
-    assert {"memory", "disk"} <= registered.names
+    assert {"memory", "disk", "redis", "rediss"} <= registered.names
     assert all(callable(entry_point.load()) for entry_point in registered)

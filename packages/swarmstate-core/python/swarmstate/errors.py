@@ -12,6 +12,7 @@
     │   ├── StoreUnavailableError              cannot be opened or reached, disk full, lock timeout
     │   ├── StoreReadOnlyError                 a write to a store that can only be read
     │   ├── StoreFormatError                   not a swarmstate store, damaged, or of a newer format
+    │   │   └── StoreIncompleteError           a namespace of which a part is missing
     │   ├── EncryptionError                    a value that is not encrypted, was changed or moved
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
@@ -43,6 +44,7 @@ __all__ = [
     "StoreClosedError",
     "StoreError",
     "StoreFormatError",
+    "StoreIncompleteError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "SwarmStateError",
@@ -101,6 +103,10 @@ class StoreFormatError(StoreError):
 
 class EncryptionError(StoreError):
     """A value is not encrypted, not the one that was stored there, or its key is missing."""
+
+
+class StoreIncompleteError(StoreFormatError):
+    """A part of a namespace is missing, such as after an eviction; the rest is not served."""
 
 
 class ConflictError(StoreError):

@@ -1,0 +1,12 @@
+"""The store in Redis, under a short path; needs swarmstate-redis."""
+
+try:
+    from swarmstate_redis import RedisStore
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"expected the store in Redis to be installed, found no module {error.name!r}; "
+        "run: pip install swarmstate-redis",
+        name=error.name,
+    ) from error
+
+__all__ = ["RedisStore"]

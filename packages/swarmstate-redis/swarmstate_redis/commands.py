@@ -1,0 +1,138 @@
+"""Commands to Redis, and one way through all that may become of them; free of I/O.
+
+An operation is a generator: it yields the commands of one round trip, is sent their
+outcomes, and returns its result. An `Exchange` says what has to be sent, and sent
+again, until every command has an outcome. So the sync and the async store differ in
+nothing but how they send and wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, NamedTuple, TypeVar
+
+from redis.exceptions import NoScriptError
+
+from swarmstate_redis.failures import is_transient
+
+T = TypeVar("T")
+
+Words = Sequence[bytes]
+"""A command as it is sent."""
+
+Outcome = Any
+"""What became of a command: the reply, or an exception."""
+
+# The first repetition comes at once: most connections that broke were broken long before.
+_FIRST_DELAY, _LAST_DELAY = 0.02, 0.5
+
+
+class Script:
+    """A Lua script of this package.
+
+    Args:
+        name: Its file, without the extension.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.source = (files("swarmstate_redis") / "scripts" / f"{name}.lua").read_bytes()
+        # Not for security: it is the name that Redis gives the script.
+        self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        arguments: Its words; of a script its keys and arguments alone.
+        script: The script that it runs, or None.
+        keys: How many of a script's arguments are keys.
+        mark: Which argument is b"1" when the command may have been executed before, or None.
+    """
+
+    arguments: Words
+    script: Script | None = None
+    keys: int = 0
+    mark: int | None = None
+
+    def words(self, *, again: bool, whole: bool) -> Words:
+        """Return what to send.
+
+        Args:
+            again: It may have been executed before.
+            whole: The server does not know the script.
+        """
+        arguments = self.arguments
+        if again and self.mark is not None:
+            arguments = [*arguments[: self.mark], b"1", *arguments[self.mark + 1 :]]
+        if self.script is None:
+            return arguments
+        if whole:
+            return [b"EVAL", self.script.source, b"%d" % self.keys, *arguments]
+        return [b"EVALSHA", self.script.sha, b"%d" % self.keys, *arguments]
+
+
+Operation = Generator[Sequence[Command], list[Outcome], T]
+
+
+class Exchange:
+    """The commands of one round trip, on their way to outcomes.
+
+    What the connection lost, or the server could not do at the moment, is sent
+    again; so is a script that the server does not know, with its source. Each
+    command may be executed twice without harm: all are idempotent but batches
+    with an expectation, which carry a token.
+
+    Args:
+        commands: The commands.
+        retry_for: Seconds for which to go on after the first failure.
+
+    Attributes:
+        outcomes: What became of each command so far.
+        delay: Seconds to wait before the next words are sent.
+    """
+
+    def __init__(self, commands: Sequence[Command], retry_for: float) -> None:
+        self._commands = commands
+        self._retry_for = retry_for
+        self._deadline: float | None = None
+        self._missing: Sequence[int] = range(len(commands))
+        self._again: set[int] = set()
+        self._whole: set[int] = set()
+        self.outcomes: list[Outcome] = [None] * len(commands)
+        self.delay = 0.0
+
+    def words(self) -> list[Words]:
+        """Return what is to be sent next; nothing when all is done."""
+        return [
+            self._commands[index].words(again=index in self._again, whole=index in self._whole)
+            for index in self._missing
+        ]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of what `words` returned."""
+        unknown: list[int] = []
+        failed: list[int] = []
+        for index, outcome in zip(self._missing, outcomes, strict=True):
+            self.outcomes[index] = outcome
+            if isinstance(outcome, Exception):
+                if isinstance(outcome, NoScriptError) and index not in self._whole:
+                    unknown.append(index)
+                elif is_transient(outcome):
+                    failed.append(index)
+        self._whole.update(unknown)
+        self._again.update(failed)
+        if failed and not self._may_go_on():
+            failed = []
+        self._missing = sorted([*unknown, *failed])
+
+    def _may_go_on(self) -> bool:
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._retry_for
+            return self._retry_for > 0
+        self.delay = min(max(self.delay * 2, _FIRST_DELAY), _LAST_DELAY)
+        return now + self.delay < self._deadline

@@ -1,0 +1,126 @@
+"""What goes wrong on the way to Redis and there, and how it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from redis import exceptions as redis_errors
+from swarmstate.errors import (
+    StoreError,
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+
+# An error of a command in a script comes wrapped, so codes are looked for anywhere.
+_CODE = re.compile(r"(?:^|[-\s])([A-Z][A-Z]{2,})\b")
+
+_LOST = (
+    OSError,
+    redis_errors.ConnectionError,
+    # A cluster client found no node that serves a slot.
+    redis_errors.RedisClusterException,
+    # Only of the way to a server: links tell of late answers in another way.
+    redis_errors.TimeoutError,
+)
+
+# The server did nothing and may do it in a moment.
+_PASSING = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"}
+
+_UNAVAILABLE = {
+    "BUSY": "a script of somebody else keeps it busy",
+    "CLUSTERDOWN": "the cluster does not serve the slot: a node is down or being replaced",
+    "LOADING": "it is reading its data after a start",
+    "MASTERDOWN": "it is a replica that has lost its master",
+    "MISCONF": "it refuses writes because it cannot write to its disk; see its log",
+    "NOREPLICAS": "it refuses writes because too few replicas follow it (min-replicas-to-write)",
+    "OOM": "its memory is full (maxmemory), so it takes no writes; deleting and reading still work",
+    "TRYAGAIN": "the slot is being moved to another node of the cluster",
+}
+
+
+class AnswerTimeoutError(Exception):
+    """The server has what was sent, and did not answer in time.
+
+    It may still do it, at any time; so it must not be sent again.
+    """
+
+
+def codes_of(error: BaseException) -> set[str]:
+    """Return the words in an error reply that may be its code."""
+    return (
+        set(_CODE.findall(str(error))) if isinstance(error, redis_errors.ResponseError) else set()
+    )
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether sending the same again may help."""
+    if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
+        return False
+    # A cluster client says so when it finds no node that serves a slot.
+    lost = (
+        redis_errors.ConnectionError,
+        redis_errors.TimeoutError,
+        redis_errors.RedisClusterException,
+    )
+    return isinstance(error, (*lost, OSError)) or bool(codes_of(error) & _PASSING)
+
+
+def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
+    """Return the exception to raise for what a command came to.
+
+    Args:
+        error: What the client raised or returned.
+        server: Where the server is, without any password.
+        namespaces: What the command was about, as its script counts them.
+    """
+    text = str(error)
+    head, _, rest = text.partition(" ")
+    if head == "INCOMPLETE":
+        number, records, entries = rest.split()
+        return incomplete(namespaces[int(number) - 1], server, int(records), int(entries))
+    if head == "UNKNOWN":
+        return StoreUnavailableError(
+            f"the connection to Redis at {server} broke during a write to namespace "
+            f"{namespaces[int(rest) - 1]!r}, and so many others wrote to it since then that it "
+            "cannot be told whether this one was applied; read it to find out"
+        )
+    if isinstance(error, AnswerTimeoutError):
+        return StoreUnavailableError(f"Redis at {server} did not answer {text}")
+    codes = codes_of(error)
+    if "READONLY" in codes:
+        return StoreReadOnlyError(
+            f"Redis at {server} is a replica, which can only be read; connect to its master"
+        )
+    if "WRONGTYPE" in codes:
+        return StoreFormatError(
+            f"Redis at {server} holds something else under a key of this store, in one of the "
+            f"namespaces {', '.join(map(repr, namespaces))}; use another prefix or remove it"
+        )
+    for code, what in _UNAVAILABLE.items():
+        if code in codes:
+            return StoreUnavailableError(f"Redis at {server} is not available: {what} ({code})")
+    if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
+        return StoreUnavailableError(
+            f"Redis at {server} refuses the connection: {text}; check user name and password"
+        )
+    if isinstance(error, redis_errors.NoPermissionError):
+        return StoreUnavailableError(
+            f"Redis at {server} does not permit it: {text}; docs/operations.md lists the commands "
+            "that a store needs"
+        )
+    if is_transient(error):
+        return StoreUnavailableError(f"Redis at {server} cannot be reached: {text}")
+    return StoreError(f"Redis at {server} answered with an unexpected error: {text}")
+
+
+def incomplete(namespace: str, server: str, records: int, entries: int) -> StoreIncompleteError:
+    """Return the exception for a namespace of which a part is missing."""
+    return StoreIncompleteError(
+        f"namespace {namespace!r} on Redis at {server} is incomplete: expected as many records as "
+        f"keys in its index, found {records} records and {entries} keys. A part of it was evicted, "
+        "expired on its own or was changed by hand. Clear it, and keep Redis from evicting parts "
+        "(maxmemory-policy noeviction)"
+    )

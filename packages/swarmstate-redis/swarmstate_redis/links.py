@@ -1,0 +1,232 @@
+"""One attempt to send commands and take their outcomes, sync and async.
+
+A link never raises for what a server or a connection does: that is the outcome of
+each command that it concerns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import redis
+from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.client import NEVER_DECODE
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import TimeoutError as LateError
+
+from swarmstate_redis.commands import Outcome, Words
+from swarmstate_redis.failures import AnswerTimeoutError
+
+# Cluster clients return replies as bytes only if they are told so with each command.
+_BYTES: dict[str, Any] = {NEVER_DECODE: []}
+_FAILURES = (RedisError, RedisClusterException, OSError)
+
+
+class Link(Protocol):
+    """Sends commands over connections that threads share."""
+
+    def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands in one go and return their outcomes."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class AsyncLink(Protocol):
+    """Sends commands over connections of one event loop."""
+
+    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands in one go and return their outcomes."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+    def abandon(self) -> None:
+        """Let go of the connections when their loop no longer runs."""
+
+
+class PoolLink:
+    """A link to one server through a pool of redis-py.
+
+    Args:
+        pool: The pool.
+        owned: Whether closing the link closes the pool.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
+        self._pool = pool
+        self._owned = owned
+
+    def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands in one go and return their outcomes."""
+        try:
+            connection = self._pool.get_connection()
+        except _FAILURES as error:
+            return [error] * len(commands)
+        outcomes: list[Outcome] = []
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    outcomes.append(connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    outcomes.append(error)
+        except LateError as error:
+            connection.disconnect()
+            return _filled(outcomes, commands, AnswerTimeoutError(f"in time ({error})"))
+        except _FAILURES as error:
+            connection.disconnect()
+            # What was read counts; the rest is unknown.
+            return _filled(outcomes, commands, error)
+        except BaseException:
+            # Replies that nobody read must not be taken for those of the next commands.
+            connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
+        return outcomes
+
+    def close(self) -> None:
+        """Close the connections, if they are the link's own."""
+        if self._owned:
+            self._pool.disconnect()
+
+
+class ConnectionsLink:
+    """A link of one event loop to one server, with a connection for each send at a time.
+
+    Args:
+        make: Makes a connection, which need not be connected yet.
+        timeout: Seconds to wait for all replies.
+    """
+
+    def __init__(self, make: Callable[[], AsyncConnection], timeout: float) -> None:
+        self._make = make
+        self._timeout = timeout
+        self._idle: list[AsyncConnection] = []
+        self._connections: set[AsyncConnection] = set()
+
+    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands in one go and return their outcomes."""
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            connection = self._make()
+            self._connections.add(connection)
+        outcomes: list[Outcome] = []
+        try:
+            if not connection.is_connected:
+                await connection.connect()
+            await asyncio.wait_for(_exchange(connection, commands, outcomes), self._timeout)
+        except asyncio.TimeoutError:
+            await connection.disconnect(nowait=True)
+            late = AnswerTimeoutError(f"within {self._timeout:g} s")
+            outcomes = _filled(outcomes, commands, late)
+        except _FAILURES as error:
+            await connection.disconnect(nowait=True)
+            outcomes = _filled(outcomes, commands, error)
+        except BaseException:
+            # Replies that nobody read must not be taken for those of the next commands.
+            await connection.disconnect(nowait=True)
+            self._connections.discard(connection)
+            raise
+        self._idle.append(connection)
+        return outcomes
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self._idle.clear()
+        while self._connections:
+            await self._connections.pop().disconnect()
+
+    def abandon(self) -> None:
+        """Forget the connections, whose loop can close them no more."""
+        self._idle.clear()
+        self._connections.clear()
+
+
+async def _exchange(
+    connection: AsyncConnection, commands: Sequence[Words], outcomes: list[Outcome]
+) -> None:
+    await connection.send_packed_command(connection.pack_commands(commands))
+    for _ in commands:
+        try:
+            outcomes.append(await connection.read_response(disable_decoding=True))
+        except ResponseError as error:
+            outcomes.append(error)
+
+
+class ClusterLink:
+    """A link to a cluster, through a client of redis-py that knows its nodes.
+
+    Args:
+        client: Makes the client, or returns the one that was handed in.
+        owned: Whether closing the link closes the client.
+    """
+
+    def __init__(self, client: Callable[[], Any], *, owned: bool) -> None:
+        self._make = client
+        self._client: Any = None
+        self._owned = owned
+
+    def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands to their nodes and return their outcomes."""
+        try:
+            if self._client is None:
+                self._client = self._make()
+            if len(commands) == 1:
+                return [self._client.execute_command(*_named(commands[0]), **_BYTES)]
+            pipeline = self._client.pipeline()
+            for words in commands:
+                pipeline.execute_command(*_named(words), **_BYTES)
+            outcomes: list[Outcome] = pipeline.execute(raise_on_error=False)
+        except _FAILURES as error:
+            return [error] * len(commands)
+        return outcomes
+
+    def close(self) -> None:
+        """Close the client, if it is the link's own."""
+        if self._owned and self._client is not None:
+            self._client.close()
+
+
+class AsyncClusterLink:
+    """A link of one event loop to a cluster.
+
+    Args:
+        make: Makes the client, which closing the link closes.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._client = make()
+
+    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands to their nodes and return their outcomes."""
+        try:
+            if len(commands) == 1:
+                return [await self._client.execute_command(*_named(commands[0]), **_BYTES)]
+            pipeline = self._client.pipeline()
+            for words in commands:
+                pipeline.execute_command(*_named(words), **_BYTES)
+            outcomes: list[Outcome] = await pipeline.execute(raise_on_error=False)
+        except _FAILURES as error:
+            return [error] * len(commands)
+        return outcomes
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._client.aclose()
+
+    def abandon(self) -> None:
+        """Do nothing: the connections go with the client."""
+
+
+def _named(words: Words) -> list[str | bytes]:
+    """Return words with the command's name as cluster clients need it to find the keys."""
+    return [words[0].decode(), *words[1:]]
+
+
+def _filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:
+    return [*outcomes, *[error] * (len(commands) - len(outcomes))]

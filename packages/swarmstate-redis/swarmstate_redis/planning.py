@@ -1,0 +1,314 @@
+"""What the operations of a store ask of Redis, and how its replies are read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
+from swarmstate.errors import ConflictError, StoreFormatError
+
+from swarmstate_redis.commands import Command, Operation, Outcome, Script
+from swarmstate_redis.failures import incomplete, told
+from swarmstate_redis.names import Names, slot_of
+
+_READ, _WRITE, _COPY, _FORGET = map(Script, ("read", "write", "copy", "forget"))
+
+# Namespaces listed in one round trip.
+_PAGE = 1_000
+# 3,000 years; Redis counts the ms since 1970 in 64 bits.
+_LONGEST = 10**14
+_MOST = 2**62
+_TOKEN_BYTES = 8
+
+
+class Planner:
+    """Turns what is asked of a store into commands and their replies into answers.
+
+    Args:
+        names: The keys of the store.
+        cluster: Whether the keys are spread over the slots of a cluster, so that a
+            script can reach one namespace only.
+        server: Where the server is, for messages.
+        ttl: Seconds to live that each write gives its namespace, if it says nothing else.
+        refresh_on_read: Whether reads do so, too.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        *,
+        cluster: bool,
+        server: str,
+        ttl: float | None,
+        refresh_on_read: bool,
+    ) -> None:
+        self._names = names
+        self._cluster = cluster
+        self._server = server
+        self._ttl = ttl
+        self._read_ttl = ttl if refresh_on_read else None
+
+    def read(self, queries: Sequence[Query]) -> Operation[list[Result]]:
+        """Answer queries in one round trip."""
+        groups = [[query] for query in queries] if self._cluster else [queries] if queries else []
+        if not groups:
+            return []
+        outcomes = yield [self._read_command(group) for group in groups]
+        results: list[Result] = []
+        for group, outcome in zip(groups, outcomes, strict=True):
+            answers = self._checked(outcome, [query.namespace for query in group])
+            results += map(self._result, group, answers)
+        return results
+
+    def _read_command(self, queries: Sequence[Query]) -> Command:
+        keys: list[bytes] = []
+        arguments: list[bytes] = []
+        for namespace, points, ranges, ttl, ask_ttl in queries:
+            names = self._names.of(namespace)
+            keys += names[:2]
+            ms = _milliseconds(self._read_ttl if ttl is None else ttl)
+            arguments.append(b"%d %d %d %d" % (len(points), len(ranges), ms, ask_ttl))
+            arguments += map(str.encode, points)
+            for wanted in ranges:
+                limit = -1 if wanted.limit is None else min(wanted.limit, _MOST)
+                flags = (b"r" if wanted.reverse else b"") + (b"k" if wanted.keys_only else b"")
+                arguments += (*_bounds(wanted.start, wanted.stop), b"%d" % limit, flags)
+        return Command([*keys, *arguments], _READ, len(keys))
+
+    def _result(self, query: Query, answer: list[Outcome]) -> Result:
+        parts = iter(answer)
+        values = next(parts)
+        ranges = [self._range(query.namespace, wanted, parts) for wanted in query.ranges]
+        return Result(values, ranges, _seconds(next(parts)) if query.ask_ttl else None)
+
+    def _range(
+        self, namespace: str, wanted: Range, parts: Iterator[list[bytes]]
+    ) -> list[tuple[str, bytes]]:
+        try:
+            keys = [key.decode() for key in next(parts)]
+        except UnicodeDecodeError as error:
+            raise StoreFormatError(
+                f"expected the keys of namespace {namespace!r} on Redis at {self._server} to be "
+                f"UTF-8, found {error.object!r}: something else than swarmstate wrote it"
+            ) from None
+        if wanted.keys_only:
+            return [(key, b"") for key in keys]
+        values = next(parts)
+        there = sum(value is not None for value in values)
+        if there < len(keys):
+            raise incomplete(namespace, self._server, there, len(keys))
+        return list(zip(keys, values, strict=True))
+
+    def write(self, batches: Sequence[Batch]) -> Operation[None]:
+        """Apply batches, outside a cluster in one round trip."""
+        if not self._cluster:
+            if batches:
+                [outcome] = yield [self._write_command(batches, all_namespaces=True)]
+                self._applied(outcome, batches)
+            return
+        for run in _runs(batches):
+            commands = [self._write_command(group, all_namespaces=False) for group in run]
+            entered = [group[0].namespace for group in run if any(map(_puts, group))]
+            if entered:
+                commands.append(self._enter(entered))
+            outcomes = yield commands
+            created = [
+                group[0].namespace
+                for group, outcome in zip(run, outcomes, strict=False)
+                if self._applied(outcome, group)
+            ]
+            if entered:
+                self._checked(outcomes[-1], entered)
+            if created:
+                # Somebody who listed namespaces may have taken the name out again meanwhile.
+                outcomes = yield [self._enter(created)]
+                self._checked(outcomes[0], created)
+
+    def _write_command(self, batches: Sequence[Batch], *, all_namespaces: bool) -> Command:
+        keys: list[bytes] = []
+        arguments: list[bytes] = []
+        for batch in batches:
+            namespace, put, absent, delete, ranges, clear, ttl, expect, values = batch
+            keys += self._names.of(namespace)
+            ms = _milliseconds(self._ttl if ttl is None else ttl)
+            counts = (len(ranges), len(delete), len(absent), len(put))
+            expected = (expect is not None, len(values), clear, ms)
+            arguments.append(b"%d %d %d %d %d %d %d %d" % (*expected, *counts))
+            arguments.append(namespace.encode())
+            if _expects(batch):
+                arguments.append(os.urandom(_TOKEN_BYTES))
+            if expect is not None:
+                last_key = (expect.last_key or "").encode()
+                arguments += (*_bounds(expect.prefix, prefix_end(expect.prefix)), last_key)
+            for key, value in values.items():
+                arguments += (key.encode(), b"" if value is None else b"=" + value)
+            for start, stop in ranges:
+                arguments += _bounds(start, stop)
+            arguments += map(str.encode, delete)
+            for records in (absent, put):
+                for key, value in records.items():
+                    arguments += (key.encode(), value)
+        if all_namespaces:
+            keys.append(self._names.namespaces)
+        return Command([*keys, b"0", *arguments], _WRITE, len(keys), len(keys))
+
+    def _applied(self, outcome: Outcome, batches: Sequence[Batch]) -> bool:
+        """Return whether the last batch brought its namespace into being.
+
+        Raises:
+            ConflictError: An expectation did not hold.
+        """
+        reply = self._checked(outcome, [batch.namespace for batch in batches])
+        if isinstance(reply, int):
+            return bool(reply)
+        number, what, found = reply
+        refused: Batch = batches[number - 1]
+        key = found.decode(errors="replace") or None
+        if what == b"last":
+            expected: Expect | None = refused.expect
+            assert expected is not None
+            reason = (
+                f"the last key with the prefix {expected.prefix!r} to be {expected.last_key!r}, "
+                f"found {key!r}"
+            )
+        else:
+            reason = f"another value under the key {key!r}"
+        raise ConflictError(
+            f"expected in namespace {refused.namespace!r} {reason}; "
+            "nothing of the batch was applied"
+        )
+
+    def namespaces(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
+        """List namespaces, and take those out of their index that are gone."""
+        least, greatest = _bounds(prefix, prefix_end(prefix))
+        if after is not None and after >= prefix:
+            least = b"(" + after.encode()
+        found: list[str] = []
+        while limit is None or len(found) < limit:
+            wanted = _PAGE if limit is None else min(limit - len(found), _PAGE)
+            words = [b"ZRANGEBYLEX", self._names.namespaces, least, greatest]
+            [outcome] = yield [Command([*words, b"LIMIT", b"0", b"%d" % wanted])]
+            page: list[bytes] = self._checked(outcome)
+            if page:
+                found += yield from self._existing([name.decode() for name in page])
+                least = b"(" + page[-1]
+            if len(page) < wanted:
+                break
+        return found
+
+    def _existing(self, namespaces: Sequence[str]) -> Operation[list[str]]:
+        keys = [self._names.of(namespace)[:2] for namespace in namespaces]
+        if not self._cluster:
+            # Mostly all of them exist, and one number says so.
+            [outcome] = yield [Command([b"EXISTS", *(key for pair in keys for key in pair)])]
+            if self._checked(outcome) == 2 * len(keys):
+                return list(namespaces)
+        outcomes = yield [Command([b"EXISTS", *pair]) for pair in keys]
+        gone = {
+            namespace: pair
+            for namespace, pair, outcome in zip(namespaces, keys, outcomes, strict=True)
+            if not self._checked(outcome)
+        }
+        if gone:
+            yield from self._forget(gone)
+        return [namespace for namespace in namespaces if namespace not in gone]
+
+    def _forget(self, gone: dict[str, tuple[bytes, bytes]]) -> Operation[None]:
+        encoded = [namespace.encode() for namespace in gone]
+        everything = self._names.namespaces
+        if not self._cluster:
+            keys = [everything, *(key for pair in gone.values() for key in pair)]
+            [outcome] = yield [Command([*keys, *encoded], _FORGET, len(keys))]
+            self._checked(outcome)
+            return
+        # Whoever brings a namespace into being enters its name afterwards. So a name that is
+        # taken out here just before that stays in; one just after that is seen below.
+        [outcome] = yield [Command([b"ZREM", everything, *encoded])]
+        self._checked(outcome)
+        outcomes = yield [Command([b"EXISTS", *pair]) for pair in gone.values()]
+        back = [
+            name for name, outcome in zip(gone, outcomes, strict=True) if self._checked(outcome)
+        ]
+        if back:
+            [outcome] = yield [self._enter(back)]
+            self._checked(outcome)
+
+    def copy(self, source: str, target: str) -> Operation[None]:
+        """Copy a namespace: on the server if both lie in one place, by way of here otherwise."""
+        if source == target:
+            return
+        from_keys, to_keys = self._names.of(source), self._names.of(target)
+        if not self._cluster or slot_of(from_keys.data) == slot_of(to_keys.data):
+            keys = [*from_keys[:2], *to_keys[:2]]
+            if not self._cluster:
+                keys.append(self._names.namespaces)
+            [outcome] = yield [Command([*keys, target.encode()], _COPY, len(keys))]
+            if self._checked(outcome, [source]) and self._cluster:
+                [outcome] = yield [self._enter([target])]
+                self._checked(outcome)
+            return
+        [found] = yield from self.read([Query(source, ranges=[Range()], ask_ttl=True)])
+        [records] = found.ranges
+        yield from self.write([Batch(target, clear=True, put=dict(records), ttl=found.ttl)])
+
+    def _enter(self, namespaces: Iterable[str]) -> Command:
+        members = (word for name in namespaces for word in (b"0", name.encode()))
+        return Command([b"ZADD", self._names.namespaces, *members])
+
+    def _checked(self, outcome: Outcome, namespaces: Sequence[str] = ()) -> Outcome:
+        if isinstance(outcome, Exception):
+            raise told(outcome, self._server, namespaces) from outcome
+        return outcome
+
+
+def _runs(batches: Sequence[Batch]) -> Iterator[list[list[Batch]]]:
+    """Cut batches into runs that can be sent together, each of one group per namespace.
+
+    What follows an expectation must wait for it. Groups of a run are independent, so
+    their order does not matter.
+    """
+    run: list[list[Batch]] = []
+    for batch in batches:
+        if run and run[-1][0].namespace == batch.namespace:
+            run[-1].append(batch)
+        elif any(group[0].namespace == batch.namespace for group in run) or (
+            run and any(map(_expects, run[-1]))
+        ):
+            yield run
+            run = [[batch]]
+        else:
+            run.append([batch])
+    if run:
+        yield run
+
+
+def _expects(batch: Batch) -> bool:
+    return batch.expect is not None or bool(batch.expect_values)
+
+
+def _puts(batch: Batch) -> bool:
+    return bool(batch.put or batch.put_if_absent)
+
+
+def _bounds(start: str, stop: str | None) -> tuple[bytes, bytes]:
+    """Return a key range as ZRANGEBYLEX takes it."""
+    least = b"[" + start.encode() if start else b"-"
+    return least, b"+" if stop is None else b"(" + stop.encode()
+
+
+def _milliseconds(ttl: float | None) -> int:
+    """Return seconds as the scripts take them: 0 says nothing, -1 says never."""
+    if ttl is None:
+        return 0
+    if math.isinf(ttl):
+        return -1
+    return max(1, min(math.ceil(ttl * 1_000), _LONGEST))
+
+
+def _seconds(ms: int) -> float | None:
+    """Return what PTTL answers as the time to live of a `Result`."""
+    if ms < 0:
+        return math.inf if ms == -1 else None
+    return ms / 1_000

@@ -1,0 +1,306 @@
+"""The store in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from swarmstate.base import (
+    BaseStore,
+    Batch,
+    Query,
+    Range,
+    Result,
+    check_batches,
+    check_name,
+    check_queries,
+)
+from swarmstate.batching import Batcher
+from swarmstate.errors import StoreClosedError
+from swarmstate.loops import PerLoop
+
+from swarmstate_redis.commands import Exchange, Operation, Outcome, Words
+from swarmstate_redis.links import AsyncLink, Link
+from swarmstate_redis.names import Names
+from swarmstate_redis.planning import Planner
+from swarmstate_redis.targets import target_of_client, target_of_url
+
+if TYPE_CHECKING:
+    from swarmstate.base import Allow
+
+__all__ = ["RedisStore", "open_url"]
+
+T = TypeVar("T")
+
+# Round trips of one event loop that may be under way at once, and what one takes along.
+_LANES = 2
+_TRIP_BYTES = 4 * 1024 * 1024
+_REQUEST_BYTES = 4 * 1024
+
+
+class RedisStore(BaseStore):
+    """A store of records in Redis or Valkey, or in a cluster of them.
+
+    Any number of threads, event loops and processes may use the same server; each
+    sees the records of all others as soon as they are written. What the tasks of an
+    event loop ask for in the same moment shares a round trip.
+
+    What a connection lost is sent again: nothing is applied twice that would do
+    harm, and a batch that was applied is not taken for a conflict with itself.
+
+    Args:
+        url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, as redis-py
+            takes it; with `?cluster=true` a node of a cluster.
+        client: A client of redis-py instead, sync or async, also of a cluster or of a
+            service that sentinels watch. It stays open when the store is closed.
+        prefix: What all keys begin with. Stores with other prefixes see nothing of
+            this one, unless one prefix continues another after a colon.
+        ttl: Seconds after which a namespace expires that is no longer written to;
+            None (default) keeps it. What a write says itself comes first.
+        refresh_on_read: Whether reading a namespace also renews `ttl`.
+        timeout: Seconds to wait for a connection, and for the answer to one request.
+        retry_for: Seconds for which a request is tried again while the server cannot
+            be reached, starts or fails over.
+        max_connections: How many connections the threads of a process use at most.
+            Each event loop has two of its own.
+        allow: Classes that may be constructed when values are read, besides those the
+            codec knows; see `swarmstate.codec.Codec`.
+
+    Raises:
+        ValueError: The URL or an option makes no sense. No connection is made before
+            the first call.
+        TypeError: The client is none of redis-py.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client: Any = None,
+        prefix: str = "swarmstate",
+        ttl: float | None = None,
+        refresh_on_read: bool = False,
+        timeout: float = 30.0,
+        retry_for: float = 5.0,
+        max_connections: int = 50,
+        allow: Allow = (),
+    ) -> None:
+        """Set up the store."""
+        super().__init__(allow=allow)
+        if (url is None) == (client is None):
+            raise ValueError("expected either a url or a client")
+        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
+            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+        if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
+            raise ValueError(
+                f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
+            )
+        if url is not None:
+            self._target = target_of_url(url, timeout=timeout, max_connections=max_connections)
+        else:
+            self._target = target_of_client(
+                client, timeout=timeout, max_connections=max_connections
+            )
+        self._planner = Planner(
+            Names(prefix),
+            cluster=self._target.cluster,
+            server=self._target.name,
+            ttl=ttl,
+            refresh_on_read=refresh_on_read,
+        )
+        self._prefix = prefix
+        self._retry_for = retry_for
+        self._closed = False
+        self._lock = Lock()
+        self._link: Link | None = None
+        self._loops = PerLoop(self._open_in_loop, _LoopLink.close, _LoopLink.abandon)
+
+    def __repr__(self) -> str:
+        """Return the class, where the server is, and the prefix."""
+        return f"<{type(self).__name__} {self._prefix!r} on {self._target.name}>"
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        check_queries(queries)
+        return self._run(self._planner.read(queries))
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        """Answer `queries` as `read` does."""
+        check_queries(queries)
+        return await self._arun(self._planner.read(queries))
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Apply `batches` in their order, each atomically, in one round trip.
+
+        All of them are applied in one step, which no reader sees half done. In a
+        cluster each is a step of its own, and one that follows an expectation
+        takes another round trip.
+
+        Raises:
+            ConflictError: An expectation did not hold. That batch and those
+                after it were not applied; those before it were.
+            StoreIncompleteError: A part of a namespace is missing.
+            StoreUnavailableError: The server cannot be reached, or takes no
+                writes. If it did not answer in time, the write may have been
+                applied.
+        """
+        check_batches(batches)
+        self._run(self._planner.write(batches))
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        """Apply `batches` as `write` does.
+
+        A cancelled call may have been applied.
+        """
+        check_batches(batches)
+        await self._arun(self._planner.write(batches))
+
+    def namespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return the namespaces that start with `prefix`, in UTF-8 byte order.
+
+        They come from an index, and each is looked up before it is returned.
+        """
+        check_queries([_listing(prefix, after, limit)])
+        return self._run(self._planner.namespaces(prefix, after, limit))
+
+    async def anamespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """Return namespaces as `namespaces` does."""
+        check_queries([_listing(prefix, after, limit)])
+        return await self._arun(self._planner.namespaces(prefix, after, limit))
+
+    def copy(self, source: str, target: str) -> None:
+        """Make `target` hold exactly the records of `source`, atomically.
+
+        The server copies, unless the two lie in different slots of a cluster: then
+        the records pass through here. Either way `target` comes to hold what
+        `source` held at one moment.
+        """
+        check_name(source, "source")
+        check_name(target, "target")
+        self._run(self._planner.copy(source, target))
+
+    async def acopy(self, source: str, target: str) -> None:
+        """Copy a namespace as `copy` does."""
+        check_name(source, "source")
+        check_name(target, "target")
+        await self._arun(self._planner.copy(source, target))
+
+    def close(self) -> None:
+        """Close the connections that the store opened; a client handed in stays open."""
+        with self._lock:
+            self._closed = True
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        self._loops.close()
+
+    async def aclose(self) -> None:
+        """Close the connections as `close` does."""
+        self._closed = True
+        await self._loops.aclose()
+        self.close()
+
+    def _run(self, operation: Operation[T]) -> T:
+        link = self._open_link()
+        outcomes: list[Outcome] | None = None
+        while True:
+            try:
+                commands = operation.send(outcomes) if outcomes is not None else next(operation)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            exchange = Exchange(commands, self._retry_for)
+            while words := exchange.words():
+                if exchange.delay:
+                    time.sleep(exchange.delay)
+                exchange.settle(link.send(words))
+            outcomes = exchange.outcomes
+
+    async def _arun(self, operation: Operation[T]) -> T:
+        if self._closed:
+            raise _closed()
+        link = self._loops.get()
+        outcomes: list[Outcome] | None = None
+        while True:
+            try:
+                commands = operation.send(outcomes) if outcomes is not None else next(operation)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            exchange = Exchange(commands, self._retry_for)
+            while words := exchange.words():
+                if exchange.delay:
+                    await asyncio.sleep(exchange.delay)
+                exchange.settle(await link.send(words))
+            outcomes = exchange.outcomes
+
+    def _open_link(self) -> Link:
+        if self._closed:
+            raise _closed()
+        link = self._link
+        if link is None:
+            with self._lock:
+                if self._closed:
+                    raise _closed()
+                if self._link is None:
+                    self._link = self._target.link()
+                link = self._link
+        return link
+
+    def _open_in_loop(self) -> _LoopLink:
+        return _LoopLink(self._target.async_link())
+
+
+class _LoopLink:
+    """The link of an event loop, whose tasks share its round trips."""
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+        self._batcher = Batcher(self._round_trip, lanes=_LANES, limit=_TRIP_BYTES)
+
+    async def send(self, words: Sequence[Words]) -> list[Outcome]:
+        size = sum(len(word) for each in words for word in each)
+        return await self._batcher.ask(words, _REQUEST_BYTES + size)
+
+    async def _round_trip(self, requests: Sequence[Sequence[Words]]) -> list[list[Outcome]]:
+        outcomes = iter(await self._link.send([words for each in requests for words in each]))
+        return [[next(outcomes) for _ in each] for each in requests]
+
+    async def close(self) -> None:
+        await self._batcher.drain()
+        await self._link.close()
+
+    def abandon(self) -> None:
+        self._link.abandon()
+
+
+def open_url(url: str, **options: Any) -> RedisStore:
+    """Open the store of `redis://…` or `rediss://…`.
+
+    `prefix` may be given as an option or in the URL: `redis://host/0?prefix=agents`.
+    """
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    for name, value in query:
+        if name == "prefix":
+            options.setdefault(name, value)
+    rest = urlencode([pair for pair in query if pair[0] != "prefix"])
+    return RedisStore(urlunsplit(parts._replace(query=rest)), **options)
+
+
+def _listing(prefix: str, after: str | None, limit: int | None) -> Query:
+    """Return a query whose names and limit must keep the rules that a listing's must."""
+    return Query("_", ranges=[Range(prefix, after, limit=limit)])
+
+
+def _closed() -> StoreClosedError:
+    return StoreClosedError("the store is closed; open it again to use it")

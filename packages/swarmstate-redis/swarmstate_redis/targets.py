@@ -1,0 +1,261 @@
+"""Where a store's server is: from a URL or a client of redis-py, sync or async, to links."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import AbstractConnection as AsyncConnection
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from swarmstate_redis.links import (
+    AsyncClusterLink,
+    AsyncLink,
+    ClusterLink,
+    ConnectionsLink,
+    Link,
+    PoolLink,
+)
+
+# What sync and async connections are configured with alike.
+_COMMON = (
+    "client_name",
+    "credential_provider",
+    "db",
+    "host",
+    "password",
+    "path",
+    "port",
+    "protocol",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "ssl_ca_certs",
+    "ssl_ca_data",
+    "ssl_ca_path",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_ciphers",
+    "ssl_keyfile",
+    "ssl_min_version",
+    "ssl_password",
+    "username",
+)
+# Replies are read as bytes whatever a client does with its own.
+_SYNC_CLASSES: dict[type, type] = {
+    redis.asyncio.Connection: redis.Connection,
+    redis.asyncio.SSLConnection: redis.SSLConnection,
+    redis.asyncio.UnixDomainSocketConnection: redis.UnixDomainSocketConnection,
+}
+_ASYNC_CLASSES = {sync: each for each, sync in _SYNC_CLASSES.items()}
+
+
+class Target:
+    """A server, a sentinel's service or a cluster.
+
+    Attributes:
+        name: Where it is, without any password.
+        cluster: Whether it is a cluster.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        link: Callable[[], Link],
+        async_link: Callable[[], AsyncLink],
+        *,
+        cluster: bool = False,
+    ) -> None:
+        self.name = name
+        self.cluster = cluster
+        self.link = link
+        self.async_link = async_link
+
+
+def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
+    """Return what a URL leads to.
+
+    Raises:
+        ValueError: It is no URL of Redis, or has options that are unknown.
+    """
+    try:
+        options = parse_url(url)
+    except ValueError:
+        # The original message may show a part of the password.
+        raise ValueError(
+            "expected a URL such as redis://user:password@host:6379/0, with special characters of "
+            "user and password percent-encoded; this one cannot be read"
+        ) from None
+    connection_class = options.pop("connection_class", redis.Connection)
+    cluster = _flag(options.pop("cluster", "false"))
+    known = inspect.signature(redis.Redis.__init__).parameters
+    for name in options:
+        if name not in known:
+            raise ValueError(f"unknown option {name!r} of a redis:// URL")
+    options.setdefault("socket_connect_timeout", timeout)
+    if cluster:
+        tls = connection_class is redis.SSLConnection
+        return _cluster(options | {"ssl": tls}, timeout, None)
+    return _single(connection_class, options, timeout, max_connections)
+
+
+def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Target:
+    """Return where a client of redis-py leads to.
+
+    A sync client is used as it is. Async connections belong to an event loop, so each
+    loop gets some of its own, made from the client's settings.
+
+    Raises:
+        TypeError: It is no client of redis-py, or has connections of a kind that cannot
+            be made for both worlds.
+    """
+    if isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster)):
+        given = client if isinstance(client, redis.RedisCluster) else None
+        options = dict(client.get_connection_kwargs())
+        nodes = client.get_nodes() or list(_startup_nodes(client))
+        options |= {"host": nodes[0].host, "port": nodes[0].port}
+        options["ssl"] = "ssl_cert_reqs" in options or bool(options.get("ssl"))
+        return _cluster(_common(options, "ssl"), timeout, given)
+    if not isinstance(client, (redis.Redis, redis.asyncio.Redis)):
+        raise TypeError(
+            "expected client to be a Redis or RedisCluster of redis or redis.asyncio, not "
+            f"{type(client).__module__}.{type(client).__name__}"
+        )
+    pool = client.connection_pool
+    if isinstance(pool, (SentinelConnectionPool, AsyncSentinelPool)):
+        return _sentinel(client, pool, timeout)
+    kind: type = pool.connection_class
+    options = pool.connection_kwargs
+    if isinstance(client, redis.Redis):
+        if kind not in _ASYNC_CLASSES:
+            raise TypeError(_unknown_kind(kind))
+        return _single(kind, _common(options), timeout, max_connections, client.connection_pool)
+    if kind not in _SYNC_CLASSES:
+        raise TypeError(_unknown_kind(kind))
+    return _single(_SYNC_CLASSES[kind], _common(options), timeout, max_connections)
+
+
+def _unknown_kind(kind: type) -> str:
+    return (
+        "expected the client's connections to be of redis-py's own TCP, TLS or Unix socket kind, "
+        f"not {kind.__module__}.{kind.__name__}: the store could not make async and sync ones alike"
+    )
+
+
+def _single(
+    kind: type,
+    options: Mapping[str, Any],
+    timeout: float,
+    max_connections: int,
+    pool: redis.ConnectionPool | None = None,
+) -> Target:
+    name = str(options.get("path") or f"{options.get('host', 'localhost')}:{_port(options)}")
+    settings = _quick({"protocol": 2, **options})
+
+    def link() -> Link:
+        if pool is not None:
+            return PoolLink(pool, owned=False)
+        own = redis.BlockingConnectionPool(
+            connection_class=kind,
+            max_connections=max_connections,
+            timeout=timeout,
+            socket_timeout=timeout,
+            **settings,
+        )
+        return PoolLink(own, owned=True)
+
+    async_class = _ASYNC_CLASSES[kind]
+
+    def make() -> AsyncConnection:
+        connection: AsyncConnection = async_class(**settings, **_ASYNC)
+        return connection
+
+    return Target(name, link, lambda: ConnectionsLink(make, timeout))
+
+
+def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
+    manager = pool.sentinel_manager
+    service = pool.service_name
+    hosts = [
+        (found["host"], found["port"])
+        for found in (each.connection_pool.connection_kwargs for each in manager.sentinels)
+    ]
+    watching = _quick(_common(manager.sentinel_kwargs, "ssl"))
+    tls = "SSL" in pool.connection_class.__name__
+    settings = _quick({"protocol": 2, **_common(pool.connection_kwargs), "ssl": tls})
+
+    def link() -> Link:
+        if isinstance(client, redis.Redis):
+            return PoolLink(client.connection_pool, owned=False)
+        own = Sentinel(hosts, sentinel_kwargs=watching)
+        master = own.master_for(service, socket_timeout=timeout, **settings)
+        return PoolLink(master.connection_pool, owned=True)
+
+    def async_link() -> AsyncLink:
+        own = AsyncSentinel(hosts, sentinel_kwargs=watching)
+        master = own.master_for(service, **settings, **_ASYNC)
+        return ConnectionsLink(master.connection_pool.make_connection, timeout)
+
+    return Target(f"the sentinels' service {service!r}", link, async_link)
+
+
+def _cluster(options: dict[str, Any], timeout: float, given: Any) -> Target:
+    settings = {"protocol": 2, "host": "localhost", "port": 6379, **options}
+    settings |= {"socket_timeout": timeout}
+    settings.pop("db", None)
+
+    def link() -> Link:
+        if given is not None:
+            return ClusterLink(lambda: given, owned=False)
+        return ClusterLink(lambda: redis.RedisCluster(**settings), owned=True)
+
+    name = f"the cluster of {settings['host']}:{settings['port']}"
+    return Target(
+        name,
+        link,
+        lambda: AsyncClusterLink(lambda: redis.asyncio.RedisCluster(**settings)),
+        cluster=True,
+    )
+
+
+# A link has a time limit of its own, which costs one timer for all replies, not one for each.
+_ASYNC: dict[str, Any] = {"socket_timeout": None, "socket_read_size": 65_536}
+
+
+def _quick(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of connections that leave it to the store to try again."""
+    return {**options, "retry": Retry(NoBackoff(), 0)}
+
+
+def _common(options: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    return {
+        name: options[name]
+        for name in (*_COMMON, *more)
+        if name in options and options[name] is not None
+    }
+
+
+def _port(options: Mapping[str, Any]) -> int:
+    return int(options.get("port") or 6379)
+
+
+def _startup_nodes(client: Any) -> list[Any]:
+    nodes = client.nodes_manager.startup_nodes
+    return list(nodes.values())
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(
+            f"expected the option cluster of a redis:// URL to be true or false: {text!r}"
+        )
+    return text.lower() == "true"
