@@ -142,9 +142,7 @@ class ConnectionsLink:
             await self._connections.pop().disconnect()
 
     def abandon(self) -> None:
-        """Forget the connections, whose loop can close them no more."""
-        self._idle.clear()
-        self._connections.clear()
+        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
 
 
 async def _exchange(
@@ -220,7 +218,7 @@ class AsyncClusterLink:
         await self._client.aclose()
 
     def abandon(self) -> None:
-        """Do nothing: the connections go with the client."""
+        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
 
 
 def _named(words: Words) -> list[str | bytes]:
