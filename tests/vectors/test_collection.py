@@ -250,6 +250,20 @@ def test_who_is_far_behind_catches_up(store: BaseStore) -> None:
     assert reader.count(filter={"n": {"$gte": 5900}}) == 100
 
 
+def test_modify_changes_what_is_there_and_nothing_else(store: BaseStore) -> None:
+    collection = Collection(store, "memories")
+    collection.upsert([Record("a", {"n": 1}, [[1.0, 2.0]], ("s",), ("c",))])
+    assert collection.modify(["x"], lambda record: record) == 0
+    assert collection.modify(["a", "x", "a"], lambda old: old._replace(value={"n": 2})) == 1
+    [found] = collection.search([1.0, 2.0], embeddings=True)
+    assert found.record == Record("a", {"n": 2}, (array("f", [1.0, 2.0]),), ("s",), ("c",))
+    with pytest.raises(ValueError, match="'a'"):
+        collection.modify(["a"], lambda old: old._replace(id="b"))
+    with pytest.raises(DimensionError):
+        collection.modify(["a"], lambda old: old._replace(embeddings=[[1.0]]))
+    assert collection.get(["a", "b"]) == [found.record, None]
+
+
 def test_async_methods_do_the_same(store: BaseStore) -> None:
     asyncio.run(use_async_methods(store))
 
@@ -266,6 +280,8 @@ async def use_async_methods(store: BaseStore) -> None:
     assert await collection.aselect(limit=3) == collection.select(limit=3)
     assert await collection.ascopes() == {("s", "0"): 1000, ("s", "1"): 1000}
     assert await collection.acategories() == {}
+    assert await collection.amodify(["00007"], lambda old: old._replace(value={"n": -7})) == 1
+    assert await collection.acount(filter={"n": -7}) == 1
     assert await collection.adelete(["00000", "x"]) == 1
     assert await collection.adelete_where(scope=["s", "1"]) == 1000
     assert await collection.acount() == 999

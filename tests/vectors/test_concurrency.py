@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -102,3 +103,24 @@ def check_threads(store: BaseStore) -> None:
     stored = [record for record in collections[0].get([f"{i}" for i in range(7)]) if record]
     for collection in collections:
         assert collection.select(embeddings=True) == stored
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_changes_to_the_same_record_are_never_lost(kind: str, tmp_path: Path) -> None:
+    def count(record: Record) -> Record:
+        return record._replace(value={"n": record.value["n"] + 1})
+
+    with Store() if kind == "memory" else DiskStore(tmp_path / "store.db") as store:
+        collections = [Collection(store, "memories") for _ in range(3)]
+        collections[0].upsert([Record("a", {"n": 0}, [[1.0, 2.0]]), Record("b", {"n": 0})])
+
+        def work(thread: int) -> None:
+            for _ in range(20):
+                assert collections[thread % 3].modify(["a", "b", "unknown"], count) == 2
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(6)))
+        for collection in collections:
+            records = collection.select(embeddings=True)
+            assert [record.value["n"] for record in records] == [120, 120]
+            assert records[0].embeddings == (array("f", [1.0, 2.0]),)

@@ -125,8 +125,13 @@ def commit(
     put: Mapping[str, bytes],
     delete: Sequence[str],
     dimensions: int | None,
-) -> Operation[None]:
-    """Write records and the entry that names them, and show them to the index."""
+    expected: Mapping[str, bytes] | None = None,
+) -> Operation[bool]:
+    """Write records and the entry that names them, and show them to the index.
+
+    Returns False if `expected`, values by key, may not be there any more; then
+    nothing is written.
+    """
     ids = dumps([key.removeprefix(layout.ITEM) for key in (*put, *delete)])
     while True:
         head = yield from open_head(shared, dimensions)
@@ -139,6 +144,7 @@ def commit(
             delete=delete,
             delete_ranges=trim,
             expect=Expect(layout.lane_prefix(lane), last),
+            expect_values=expected or {},
         )
         view = shared.view
         ticket = view.index.begin()[0] if view else 0
@@ -150,13 +156,15 @@ def commit(
                 view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
                 if view.cursors.get(lane) == last:
                     view.advance(lane, key)
-            return
+            return True
         except ConflictError:
             # Somebody else writes to this lane: leave it, and unless another thread of this
             # process knows more, ask the store how things are.
             shared.lane = random.choice(layout.LANES)
             if shared.head is head and head.tails[lane] == last:
                 shared.head = None
+            if expected is not None:
+                return False
         finally:
             shared.busy.discard(lane)
             if view:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from swarmstate import _core
@@ -116,6 +116,51 @@ class Collection:
         put, dimensions = _core.encode_records(self._codec, records, None)
         if put:
             yield from operations.commit(self._shared, put, (), dimensions)
+
+    def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
+        """Replace records by what `change` makes of them, atomically; return how many.
+
+        Writers who are faster are not overwritten: `change` is then called again
+        with what they wrote, so it must have no effects of its own. Ids without
+        a record are left out.
+
+        Args:
+            ids: The records.
+            change: Given a record with its embeddings, returns the new one, with
+                the same id.
+
+        Raises:
+            ValueError: `change` returned another id.
+            DimensionError: It returned an embedding of another dimension.
+            EmbeddingError: It returned an embedding that is none.
+            EncodeError: The codec does not take the new value.
+        """
+        return drive(self.store, self._modify(ids, change))
+
+    async def amodify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
+        """Replace records as `modify` does."""
+        return await adrive(self.store, self._modify(ids, change))
+
+    def _modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> Operation[int]:
+        names = list(dict.fromkeys(ids))
+        keys = [_key(each) for each in names]
+        while True:
+            [result] = yield Read([Query(self.namespace, keys=keys)])
+            found = {
+                name: data
+                for name, data in zip(names, result.values, strict=True)
+                if data is not None
+            }
+            changed = [change(self._decode(name, data)) for name, data in found.items()]
+            for name, record in zip(found, changed, strict=True):
+                if record.id != name:
+                    raise ValueError(f"expected a record with the id {name!r}, found {record.id!r}")
+            if not found:
+                return 0
+            put, dimensions = _core.encode_records(self._codec, changed, None)
+            expected = {_key(name): data for name, data in found.items()}
+            if (yield from operations.commit(self._shared, put, (), dimensions, expected)):
+                return len(found)
 
     def get(self, ids: Iterable[str]) -> list[Record | None]:
         """Return records with their embeddings, in the order of `ids`; None where there is none."""
