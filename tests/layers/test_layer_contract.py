@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 from swarmstate import DiskStore, Store
 from swarmstate.base import BaseStore
-from swarmstate.layers import (
-    CompressedStore,
-    EncryptedStore,
-    KeyRing,
-    MeteredStore,
-    ShardedStore,
-    StoreLayer,
-)
-from swarmstate.observability import Summary
+from swarmstate.layers import CompressedStore, ShardedStore, StoreLayer
 from swarmstate.testing import StoreContract
 
-KEYS = KeyRing({"old": bytes(32), "new": bytes(range(32))}, active="new")
+from tests.layers.wrapping import Compressed, Encrypted, Metered, Plain, Stacked
 
 
 class LayerContract(StoreContract):
@@ -43,31 +35,6 @@ class OverFile(LayerContract):
     def below(self, path: Path) -> BaseStore:
         path.mkdir(exist_ok=True)
         return DiskStore(path / "state.db", durability="normal", clock=self.clock)
-
-
-class Plain:
-    def wrap(self, store: BaseStore) -> BaseStore:
-        return StoreLayer(store)
-
-
-class Encrypted:
-    def wrap(self, store: BaseStore) -> BaseStore:
-        return EncryptedStore(store, KEYS)
-
-
-class Compressed:
-    def wrap(self, store: BaseStore) -> BaseStore:
-        return CompressedStore(store, min_size=0)
-
-
-class Metered:
-    def wrap(self, store: BaseStore) -> BaseStore:
-        return MeteredStore(store, Summary())
-
-
-class Stacked:
-    def wrap(self, store: BaseStore) -> BaseStore:
-        return MeteredStore(CompressedStore(EncryptedStore(store, KEYS)), Summary())
 
 
 class TestLayerOverMemory(Plain, LayerContract):

@@ -1,6 +1,6 @@
 """Stores over stores: encryption, compression, metrics, sharding, and what they are made of.
 
-    EncryptedStore(CompressedStore(DiskStore("agents.db")), KeyRing.from_env())
+    CompressedStore(EncryptedStore(DiskStore("agents.db"), KeyRing.from_env()))
 
 A layer is a store itself. It takes over the `allow` of the store it is given and
 closes that store when it is closed.

@@ -15,7 +15,7 @@ from swarmstate.base import BaseStore, Query, Range
 __all__ = ["TTL", "Harness", "ManualClock", "Plane"]
 
 # A time to live that is over soon on a real clock.
-TTL = 0.05
+TTL = 0.25
 
 
 class ManualClock:

@@ -33,5 +33,5 @@ class StoreContract(
         shared: Stores made for the same path see each other's writes at once.
         manual_clock: `make_store` gives `self.clock` to the store, which takes
             the time from nowhere else. Otherwise tests of expiry wait for the
-            real clock, with a time to live of a few hundredths of a second.
+            real clock, with a time to live of a quarter of a second.
     """
