@@ -13,7 +13,11 @@ BIN := $(VENV)/bin
 UV := .tools/bin/uv
 CORE := packages/swarmstate-core
 SYNCED := $(VENV)/.synced
-TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate_* tests examples benchmarks scripts)
+# CrewAI holds other versions back, so it has an environment of its own.
+CREWAI_VENV := .venv-crewai
+CREWAI_SYNCED := $(CREWAI_VENV)/.synced
+TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate_*) \
+	$(filter-out %/crewai,$(wildcard tests/* examples/*)) benchmarks scripts
 
 # What the environment is built from; Python sources are not: packages are installed in place.
 SYNC_INPUTS := pyproject.toml uv.lock $(shell find packages \
@@ -60,6 +64,25 @@ test: test-python test-rust ## Run every test
 test-python: $(SYNCED) ## Run the Python tests, documentation included
 	$(BIN)/pytest -n auto
 
+.PHONY: crewai
+crewai: types-crewai test-crewai ## Check the types and run the tests of the CrewAI adapter
+
+.PHONY: types-crewai
+types-crewai: $(SYNCED) $(CREWAI_SYNCED)
+	$(BIN)/mypy --python-executable $(CREWAI_VENV)/bin/python --cache-dir .mypy_cache/crewai \
+		packages/crewai-swarmstate/crewai_swarmstate tests/crewai examples/crewai \
+		benchmarks/suites/crewai_memory.py
+
+.PHONY: test-crewai
+test-crewai: $(CREWAI_SYNCED)
+	$(CREWAI_VENV)/bin/python -m pytest -n auto tests/crewai
+
+$(CREWAI_SYNCED): $(SYNC_INPUTS) | $(UV)
+	@echo "==> building the environment of the CrewAI adapter (CrewAI is about 800 MB)"
+	@UV_PROJECT_ENVIRONMENT=$(CREWAI_VENV) $(UV) sync --no-default-groups --group crewai \
+		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
 .PHONY: test-rust
 test-rust: $(SYNCED) ## Run the Rust tests, documentation included
 	cd $(CORE) && cargo test --workspace --locked
@@ -97,6 +120,6 @@ fmt: $(SYNCED) ## Format all sources
 
 .PHONY: clean
 clean: ## Remove all that was built or installed here
-	rm -rf $(VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CREWAI_VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find packages tests examples benchmarks scripts -name __pycache__ -prune -exec rm -rf {} + || true
 	find packages -name '_core*.so' -delete

@@ -66,6 +66,14 @@ BENCHMARKS = {
     ),
     "steps": Benchmark("growth", "2,000 steps of small state", {"scenario": "steps", "turns": 100}),
     "opaque": Benchmark("growth", "a dict of 200 KB that stays", {"scenario": "opaque"}),
+    "crewai-1k": Benchmark(
+        "crewai_memory", "CrewAI memory: 1,000 records; see `make crewai`", {"records": 1_000}
+    ),
+    "crewai-10k": Benchmark("crewai_memory", "10,000 records", {"records": 10_000}),
+    "crewai-50k": Benchmark("crewai_memory", "50,000 records", {"records": 50_000}),
+    "crewai-3072": Benchmark(
+        "crewai_memory", "10,000 records of 3,072 dimensions", {"dimensions": 3_072}
+    ),
 }
 DEFAULT = ("small", "concurrent", "store", "serializer", "growth")
 _DOCS = ROOT / "docs"
@@ -148,8 +156,13 @@ def _pythons(name: str, suite: Any, options: argparse.Namespace) -> dict[str, Pa
     if options.without_peer:
         contenders = [each for each in contenders if each not in of_peer]
         of_peer = set()
-    peer_python = peer.ensure(CACHE) if of_peer else WORKSPACE_PYTHON
-    return {each: peer_python if each in of_peer else WORKSPACE_PYTHON for each in contenders}
+    own_python = WORKSPACE_PYTHON
+    if environment_name := getattr(suite, "ENVIRONMENT", None):
+        own_python = ROOT / environment_name / WORKSPACE_PYTHON.relative_to(sys.prefix)
+        if not own_python.exists():
+            raise SystemExit(f"{name} needs the environment {environment_name}: make crewai")
+    peer_python = peer.ensure(CACHE) if of_peer else own_python
+    return {each: peer_python if each in of_peer else own_python for each in contenders}
 
 
 def _progress(line: str) -> None:

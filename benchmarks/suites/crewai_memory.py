@@ -1,0 +1,206 @@
+"""Memory under CrewAI: its default storage, LanceDB, beside ours.
+
+Both run in the environment of the CrewAI adapter; see `make crewai`.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import Table, megabytes, ratio, seconds
+from benchmarks.rounds import Figure, Rounds, WrongResultError, at
+
+if TYPE_CHECKING:
+    import numpy as np
+    from crewai.memory.storage.backend import StorageBackend
+    from crewai.memory.types import MemoryRecord
+
+    Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+ENVIRONMENT = ".venv-crewai"
+CONTENDER_NAMES = ("lancedb", "ours")
+PARAMETERS: dict[str, Any] = {"records": 10_000, "dimensions": 384}
+_LABELS = {"lancedb": "LanceDB (CrewAI's default)", "ours": "swarmstate, one file"}
+
+_BATCH = 100
+_QUERIES = 60
+_LIMIT = 10
+_SCOPES = 10
+_CATEGORIES = ("fact", "plan", "person", "place")
+_NOW = datetime(2026, 1, 1)
+
+
+def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> dict[str, Any]:
+    """Return what saving, searching, listing and deleting take, in seconds and bytes."""
+    vectors, queries = _vectors(records + _QUERIES, dimensions, records)
+    storage = _open(contender, folder)
+    before = _peak_bytes()
+    started = perf_counter()
+    for batch in _batches(vectors):
+        storage.save(batch)
+    saved = perf_counter() - started
+    _close(contender)
+
+    started = perf_counter()
+    storage = _open(contender, folder)
+    storage.search(queries[0].tolist(), limit=_LIMIT)
+    reopened = perf_counter() - started
+    embeddings = [query.tolist() for query in queries]
+    everything, scope = range(records), range(3, records, _SCOPES)
+    found, searching = _timed(lambda query: storage.search(query, limit=_LIMIT), embeddings)
+    _check(found, vectors, queries, everything)
+    found, scoping = _timed(
+        lambda query: storage.search(query, scope_prefix="/team/3", limit=_LIMIT), embeddings
+    )
+    _check(found, vectors, queries, scope)
+    found, filtering = _timed(
+        lambda query: storage.search(query, categories=["plan"], limit=_LIMIT), embeddings
+    )
+    if not all(each and all("plan" in record.categories for record, _ in each) for each in found):
+        raise WrongResultError("expected every search to find records of the category only")
+    counts, counting = _timed(lambda _: storage.count("/team/3"), embeddings)
+    lists, listing = _timed(lambda _: storage.list_records(limit=200), embeddings[:20])
+    if counts[0] != len(scope) or [each.id for each in lists[0]] != [
+        f"memory-{number}" for number in reversed(everything[-200:])
+    ]:
+        raise WrongResultError("expected the count of the scope and the newest records")
+    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    started = perf_counter()
+    storage.delete(scope_prefix="/team/3")
+    deleting = perf_counter() - started
+    if storage.count() != records - len(scope):
+        raise WrongResultError("expected the records of the scope to be deleted, and only those")
+    _close(contender)
+    return {
+        "save": saved / records,
+        "reopen": reopened,
+        "search": searching,
+        "scoped": scoping,
+        "filtered": filtering,
+        "count": counting,
+        "list": listing,
+        "delete": deleting,
+        "disk": size,
+        "memory": _peak_bytes() - before,
+    }
+
+
+def _open(contender: str, folder: Path) -> StorageBackend:
+    if contender == "ours":
+        from crewai_swarmstate import SwarmStateStorage
+
+        return SwarmStateStorage(folder / "memory.db")
+    from crewai.memory.storage.lancedb_storage import LanceDBStorage
+
+    return LanceDBStorage(folder / "lancedb")
+
+
+def _close(contender: str) -> None:
+    if contender == "ours":
+        from crewai_swarmstate import close_stores
+
+        close_stores()
+
+
+def _vectors(count: int, dimensions: int, records: int) -> tuple[Vectors, Vectors]:
+    import numpy as np
+
+    random = np.random.default_rng(7)
+    # Clustered, as embeddings of texts are.
+    centres = random.standard_normal((64, dimensions))
+    points = centres[random.integers(0, 64, count)] + random.standard_normal((count, dimensions))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    vectors = points.astype(np.float32)
+    return vectors[:records], vectors[records:]
+
+
+def _batches(vectors: Vectors) -> Iterator[list[MemoryRecord]]:
+    for start in range(0, len(vectors), _BATCH):
+        stop = min(start + _BATCH, len(vectors))
+        yield [_record(number, vectors[number].tolist()) for number in range(start, stop)]
+
+
+def _record(number: int, embedding: list[float]) -> MemoryRecord:
+    from crewai.memory.types import MemoryRecord
+
+    created = _NOW + timedelta(seconds=number)
+    return MemoryRecord(
+        id=f"memory-{number}",
+        content=f"What was learned in step {number}, in a sentence of a usual length.",
+        scope=f"/team/{number % _SCOPES}",
+        categories=[_category(number)],
+        metadata={"step": number},
+        created_at=created,
+        last_accessed=created,
+        embedding=embedding,
+    )
+
+
+def _category(number: int) -> str:
+    return _CATEGORIES[number // _SCOPES % len(_CATEGORIES)]
+
+
+def _timed(call: Callable[[Any], Any], arguments: list[Any]) -> tuple[list[Any], dict[str, float]]:
+    results, timings = [], []
+    for argument in arguments:
+        started = perf_counter()
+        results.append(call(argument))
+        timings.append(perf_counter() - started)
+    return results, {"p50": median(timings), "p95": quantiles(timings, n=20)[-1]}
+
+
+def _check(
+    found: list[list[tuple[MemoryRecord, float]]], vectors: Vectors, queries: Vectors, among: range
+) -> None:
+    """Compare with a plain scan of all vectors: both are exact at these sizes."""
+    selected = vectors[among.start : among.stop : among.step]
+    for matches, query in zip(found, queries, strict=True):
+        distances = 2 - 2 * (selected @ query)
+        nearest = sorted(distances)[:_LIMIT]
+        scores = [1 / (1 + distance) for distance in nearest]
+        if len(matches) != _LIMIT or any(
+            abs(score - expected) > 1e-4
+            for (_, score), expected in zip(matches, scores, strict=True)
+        ):
+            raise WrongResultError("expected the nearest records, best first")
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+_ROWS: tuple[tuple[str, Figure], ...] = (
+    ("save a record, in batches of 100", at("save")),
+    ("open and search once", at("reopen")),
+    ("search, median", at("search", "p50")),
+    ("search, 95 %", at("search", "p95")),
+    ("search in one scope of ten, median", at("scoped", "p50")),
+    ("search one category of four, median", at("filtered", "p50")),
+    ("count a scope, median", at("count", "p50")),
+    ("list the newest 200, median", at("list", "p50")),
+    ("delete a scope", at("delete")),
+)
+_SIZES: tuple[tuple[str, Figure], ...] = (
+    ("disk", at("disk")),
+    ("memory taken", at("memory")),
+)
+
+
+def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
+    """Return what each operation takes, and the default's figure divided by ours."""
+    table = Table(
+        f"CrewAI memory: {parameters['records']:,} records of {parameters['dimensions']:,} "
+        "dimensions",
+        ["", *(_LABELS[name] for name in rounds.results), "LanceDB ÷ ours"],
+    )
+    for rows, shown in ((_ROWS, seconds), (_SIZES, megabytes)):
+        for label, figure in rows:
+            cells = [shown(rounds.median(name, figure)) for name in rounds.results]
+            table.add(label, *cells, ratio(rounds.ratio("lancedb", "ours", figure)))
+    return [table]

@@ -1,0 +1,138 @@
+"""A LangGraph agent and a CrewAI crew that share what they know.
+
+Both keep it in one file: what the agent learns the crew recalls, and the other
+way round. Models and embeddings are stand-ins, so that it runs offline.
+
+    python examples/crewai/crew_and_graph.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, TypedDict
+
+# CrewAI reads these when it is imported.
+os.environ.update(CREWAI_DISABLE_TELEMETRY="true", CREWAI_TRACING_ENABLED="false")
+os.environ.setdefault("OTEL_SDK_DISABLED", "true")
+
+from crewai import Agent, Crew, Task
+from crewai.llms.base_llm import BaseLLM
+from crewai.memory.types import MemoryRecord
+from crewai.memory.unified_memory import Memory
+from crewai_swarmstate import SwarmStateStorage, install, shared_store
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.graph import END, START, StateGraph
+from pydantic import Field
+
+
+def embed(texts: list[str]) -> list[list[float]]:
+    """Stand in for a model: texts that share words are near each other."""
+    return [_embed(text) for text in texts]
+
+
+def _embed(text: str) -> list[float]:
+    vector = [0.0] * 128
+    for word in re.findall(r"\w+", text.lower()):
+        digest = hashlib.sha256(word.encode()).digest()
+        vector[digest[0] % 128] += 1.0
+    norm = math.hypot(*vector) or 1.0
+    return [each / norm for each in vector]
+
+
+class StandIn(BaseLLM):
+    """Answers with what it was told, and keeps what it was asked."""
+
+    answer: str
+    asked: list[str] = Field(default_factory=list)
+
+    def call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+        """Return the answer in the form CrewAI expects."""
+        self.asked.append(str(messages))
+        return f"Thought: I know.\nFinal Answer: {self.answer}"
+
+
+class State(TypedDict, total=False):
+    """What the LangGraph agent works on."""
+
+    heard: str
+    question: str
+    recalled: list[str]
+
+
+def agent(memories: SwarmStateStorage, saver: SwarmStateSaver) -> Any:
+    """Return a graph that remembers what it hears and recalls what it is asked."""
+
+    def remember(state: State) -> State:
+        if heard := state.get("heard"):
+            [embedding] = embed([heard])
+            memories.save([MemoryRecord(content=heard, scope="/shared", embedding=embedding)])
+        return {}
+
+    def recall(state: State) -> State:
+        [embedding] = embed([state["question"]])
+        found = memories.search(embedding, limit=2)
+        return {"recalled": [record.content for record, _ in found]}
+
+    builder = StateGraph(State)
+    builder.add_node("remember", remember)
+    builder.add_node("recall", recall)
+    builder.add_edge(START, "remember")
+    builder.add_edge("remember", "recall")
+    builder.add_edge("recall", END)
+    return builder.compile(checkpointer=saver)
+
+
+def crew(question: str, answer: str) -> tuple[str, str]:
+    """Let a crew with memory answer; return its answer and what its model was asked."""
+    llm = StandIn(model="stand-in", answer=answer)
+    clerk = Agent(role="harbour clerk", goal="help ships", backstory="patient", llm=llm)
+    task = Task(description=question, expected_output="a line", agent=clerk)
+    memory = Memory(llm=llm, embedder=embed)
+    result = Crew(agents=[clerk], tasks=[task], memory=memory).kickoff()
+    memory.drain_writes()
+    return str(result), llm.asked[0]
+
+
+def check(claim: str, holds: bool) -> None:
+    """Print a claim that holds; stop at one that does not."""
+    print(f"   {'ok' if holds else 'WRONG'}: {claim}", flush=True)
+    if not holds:
+        raise SystemExit(1)
+
+
+def main(folder: Path) -> None:
+    """Let both learn from each other."""
+    uri = folder / "shared.db"
+    install(uri)
+    memories = SwarmStateStorage(uri)
+    graph = agent(memories, SwarmStateSaver(shared_store(uri)))
+    config = {"configurable": {"thread_id": "harbour"}}
+
+    print("The LangGraph agent hears something.")
+    graph.invoke({"heard": "The lighthouse lamp is green", "question": "lamp"}, config)
+
+    print("The CrewAI crew is asked about it.")
+    answer, asked = crew("Which colour is the lighthouse lamp?", "The pilot boat leaves at six")
+    check("the crew was reminded of what the agent had heard", "lamp is green" in asked)
+
+    print("The LangGraph agent is asked about what the crew said.")
+    state = graph.invoke({"heard": "", "question": "When does the pilot boat leave?"}, config)
+    check("the agent recalls what the crew said", any(answer in each for each in state["recalled"]))
+
+    history = list(graph.get_state_history(config))
+    check("the agent's own thread is in the same file", len(history) > 4)
+    print(f"Namespaces of {uri.name}: {', '.join(shared_store(uri).namespaces())}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))

@@ -1,0 +1,54 @@
+"""CrewAI memory, flow state, checkpoints and knowledge on swarmstate.
+
+`install("agents.db")` makes them CrewAI's defaults. CrewAI takes seconds to
+import, so it is imported when something of it is used, not with this package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .handles import close_stores, shared_store
+from .installing import install, uninstall
+from .locks import LockTimeoutError, lock_backend
+
+if TYPE_CHECKING:
+    from .checkpoints import CheckpointInfo, SwarmStateCheckpointProvider
+    from .flow import FlowStep, SwarmStateFlowPersistence
+    from .knowledge import SwarmStateKnowledgeStorage
+    from .storage import SwarmStateStorage
+    from .tools import SwarmStateCacheHandler
+
+__all__ = [
+    "CheckpointInfo",
+    "FlowStep",
+    "LockTimeoutError",
+    "SwarmStateCacheHandler",
+    "SwarmStateCheckpointProvider",
+    "SwarmStateFlowPersistence",
+    "SwarmStateKnowledgeStorage",
+    "SwarmStateStorage",
+    "close_stores",
+    "install",
+    "lock_backend",
+    "shared_store",
+    "uninstall",
+]
+
+# Subclasses of CrewAI's classes, whose modules import CrewAI.
+_LAZY = {
+    "CheckpointInfo": "checkpoints",
+    "FlowStep": "flow",
+    "SwarmStateCacheHandler": "tools",
+    "SwarmStateCheckpointProvider": "checkpoints",
+    "SwarmStateFlowPersistence": "flow",
+    "SwarmStateKnowledgeStorage": "knowledge",
+    "SwarmStateStorage": "storage",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,230 @@
+"""CrewAI checkpoints on a swarmstate store."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from crewai.state.checkpoint_config import CheckpointConfig
+from crewai.state.provider.json_provider import JsonProvider
+from pydantic import field_validator
+from swarmstate.base import Batch, Query
+from swarmstate.codec import Codec
+from swarmstate.errors import CheckpointError
+
+from .handles import canonical_uri, shared_store
+from .sequences import Records, aappend, append, newest
+
+if TYPE_CHECKING:
+    import os
+
+    from swarmstate import BaseStore
+    from swarmstate.base import Result
+
+__all__ = ["CheckpointInfo", "SwarmStateCheckpointProvider"]
+
+
+class CheckpointInfo(NamedTuple):
+    """What is known of a checkpoint without its state.
+
+    Attributes:
+        id: Its id, which `restore_config` takes.
+        parent_id: The id of the checkpoint before it, None for the first.
+        branch: The branch it is on.
+        saved_at: When it was saved, in UTC.
+    """
+
+    id: str
+    parent_id: str | None
+    branch: str
+    saved_at: datetime
+
+
+class SwarmStateCheckpointProvider(JsonProvider):
+    """Keeps CrewAI's runtime checkpoints in a swarmstate store.
+
+    `CheckpointConfig(location="orders", provider=SwarmStateCheckpointProvider(uri=...))`
+    writes to the namespace `crewai-checkpoints:orders`. A checkpoint is the
+    record `checkpoint/{id}`; the order of each branch is kept beside it.
+
+    It is a `JsonProvider` because CrewAI accepts no other class here. For the
+    same reason CrewAI restores from files only: `restore_config` writes one.
+
+    Args:
+        uri: The store: what `swarmstate.open` takes, or the path of a file.
+    """
+
+    uri: str
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
+        return canonical_uri(uri)
+
+    def checkpoint(
+        self, data: str, location: str, *, parent_id: str | None = None, branch: str = "main"
+    ) -> str:
+        """Store a checkpoint; return its location, `{location}#{id}`.
+
+        Args:
+            data: The serialized state.
+            location: Names the collection.
+            parent_id: The checkpoint before this one.
+            branch: The branch it continues.
+        """
+        identity, records = _records(data, parent_id, branch)
+        append(self._store, _namespace(location), _branch(branch), records)
+        return f"{location}#{identity}"
+
+    async def acheckpoint(
+        self, data: str, location: str, *, parent_id: str | None = None, branch: str = "main"
+    ) -> str:
+        """Store a checkpoint as `checkpoint` does."""
+        identity, records = _records(data, parent_id, branch)
+        await aappend(self._store, _namespace(location), _branch(branch), records)
+        return f"{location}#{identity}"
+
+    def prune(self, location: str, max_keep: int, *, branch: str = "main") -> int:
+        """Delete all but the newest `max_keep` checkpoints of a branch; return how many.
+
+        Raises:
+            ValueError: `max_keep` is negative.
+        """
+        if max_keep < 0:
+            raise ValueError(f"expected max_keep to be 0 or more, found {max_keep}")
+        namespace = _namespace(location)
+        [result] = self._store.read([Query(namespace, ranges=[newest(_branch(branch), None)])])
+        old = result.ranges[0][max_keep:]
+        keys = [key for key, _ in old]
+        checkpoints = [f"checkpoint/{identity.decode()}" for _, identity in old]
+        if old:
+            self._store.write([Batch(namespace, delete=[*keys, *checkpoints])])
+        return len(old)
+
+    def extract_id(self, location: str) -> str:
+        """Return the id that is part of what `checkpoint` returned."""
+        return location.rpartition("#")[2]
+
+    def from_checkpoint(self, location: str) -> str:
+        """Return the serialized state of a checkpoint.
+
+        Args:
+            location: What `checkpoint` returned.
+
+        Raises:
+            CheckpointError: There is no such checkpoint.
+        """
+        query = _query(location)
+        return str(_record(self._store.read([query]), location)["data"])
+
+    async def afrom_checkpoint(self, location: str) -> str:
+        """Return the state of a checkpoint as `from_checkpoint` does."""
+        query = _query(location)
+        return str(_record(await self._store.aread([query]), location)["data"])
+
+    def checkpoints(self, location: str, *, branch: str = "main") -> list[CheckpointInfo]:
+        """Return the checkpoints of a branch, newest first."""
+        namespace = _namespace(location)
+        [result] = self._store.read([Query(namespace, ranges=[newest(_branch(branch), None)])])
+        ids = [identity.decode() for _, identity in result.ranges[0]]
+        [found] = self._store.read([Query(namespace, keys=[f"checkpoint/{each}" for each in ids])])
+        records = [
+            (identity, _codec.loads(value))
+            for identity, value in zip(ids, found.values, strict=True)
+            if value is not None  # Pruned by somebody else between the two reads.
+        ]
+        return [
+            CheckpointInfo(
+                identity,
+                record["parent_id"],
+                record["branch"],
+                datetime.fromisoformat(record["saved_at"]),
+            )
+            for identity, record in records
+        ]
+
+    def restore_config(
+        self,
+        location: str,
+        checkpoint_id: str | None = None,
+        *,
+        branch: str = "main",
+        directory: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> CheckpointConfig:
+        """Return the config that a kickoff restores a checkpoint from.
+
+        CrewAI recognises the kind of a checkpoint by its file, so the checkpoint
+        is written to one. What follows is stored here again.
+
+        Args:
+            location: What the checkpoint's config named as its location.
+            checkpoint_id: The checkpoint; the newest of `branch` if None.
+            branch: Where to look for the newest.
+            directory: Where to write the file; a temporary directory if None,
+                which is the caller's to delete.
+            options: Passed to `CheckpointConfig`, such as `on_events`.
+
+        Raises:
+            CheckpointError: There is no such checkpoint.
+        """
+        if checkpoint_id is None:
+            found = self.checkpoints(location, branch=branch)
+            if not found:
+                raise CheckpointError(
+                    f"expected a checkpoint on branch {branch!r} of {location!r}, found none"
+                )
+            checkpoint_id = found[0].id
+        source = f"{location}#{checkpoint_id}"
+        record = _record(self._store.read([_query(source)]), source)
+        target = Path(directory or tempfile.mkdtemp(prefix="swarmstate-"))
+        target.mkdir(parents=True, exist_ok=True)
+        # The name that CrewAI reads the id and the parent from.
+        path = target / f"{checkpoint_id}_p-{record['parent_id'] or 'none'}.json"
+        path.write_text(record["data"], encoding="utf-8")
+        return CheckpointConfig(location=location, provider=self, restore_from=path, **options)
+
+    @property
+    def _store(self) -> BaseStore:
+        return shared_store(self.uri)
+
+
+_codec = Codec()
+
+
+def _namespace(location: str) -> str:
+    return f"crewai-checkpoints:{location}"
+
+
+def _branch(branch: str) -> str:
+    # Escaped, so that no branch is the beginning of another one's keys.
+    return f"branch/{quote(branch, safe='')}/"
+
+
+def _records(data: str, parent_id: str | None, branch: str) -> tuple[str, Records]:
+    now = datetime.now(timezone.utc)
+    identity = f"{now:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:12]}"
+    record = _codec.dumps(
+        {"data": data, "parent_id": parent_id, "branch": branch, "saved_at": now.isoformat()}
+    )
+    return identity, lambda key: {key: identity.encode(), f"checkpoint/{identity}": record}
+
+
+def _query(location: str) -> Query:
+    collection, _, identity = location.rpartition("#")
+    return Query(_namespace(collection), keys=[f"checkpoint/{identity}"])
+
+
+def _record(results: list[Result], location: str) -> dict[str, Any]:
+    [[value]] = [result.values for result in results]
+    if value is None:
+        raise CheckpointError(
+            f"expected a checkpoint at {location!r}, found none: "
+            "it was pruned, or the store is another one"
+        )
+    record: dict[str, Any] = _codec.loads(value)
+    return record

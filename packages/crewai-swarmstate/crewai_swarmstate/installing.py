@@ -1,0 +1,137 @@
+"""Making swarmstate what CrewAI uses wherever nothing else is named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .handles import canonical_uri, close_stores
+
+if TYPE_CHECKING:
+    from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
+    from crewai.memory.storage.backend import StorageBackend
+
+    from .storage import Scoring
+
+__all__ = ["SCHEME", "install", "uninstall"]
+
+# `Memory(storage="swarmstate:disk:///crew.db")` names a store of its own.
+SCHEME = "swarmstate:"
+
+# What `Memory()` passes when nothing else is asked for.
+_DEFAULT_SPEC = "lancedb"
+
+
+class _Replaced(NamedTuple):
+    memory: Any
+    knowledge: Any
+    flow: Any
+    lock: Any
+
+
+_lock = threading.Lock()
+_replaced: _Replaced | None = None
+_undo_remedy: Callable[[], None] | None = None
+
+
+def install(
+    uri: str | os.PathLike[str],
+    *,
+    default: bool = True,
+    scoring: Scoring = "lancedb",
+    locks: bool = False,
+    checkpoint_memory: bool = False,
+) -> None:
+    """Make CrewAI keep memory, flow state and knowledge in a swarmstate store.
+
+    Call it once at start, before modules with flows are imported: `@persist()`
+    chooses its persistence when it decorates. Memories that name another
+    storage keep it. Installing again replaces what was installed.
+
+    Args:
+        uri: The store: what `swarmstate.open` takes, or the path of a file.
+        default: Replace CrewAI's defaults. Otherwise only `Memory(storage=...)`
+            with "swarmstate" (this store) or "swarmstate:" and a URI is served.
+        scoring: How similar memories are, see `SwarmStateStorage`.
+        locks: Hold CrewAI's named locks in the store, too, so that they hold
+            between machines; see `lock_backend`.
+        checkpoint_memory: Let crews that have a memory be checkpointed, which a
+            defect of CrewAI prevents; see the module `remedies`.
+            CrewAI versions without the defect are left as they are.
+
+    Raises:
+        UnknownSchemeError: No installed store opens such URIs.
+        StoreUnavailableError: The store cannot be opened.
+    """
+    from crewai.flow.persistence import factory as flow_factory
+    from crewai.knowledge.storage import factory as knowledge_factory
+    from crewai.memory.storage import factory as memory_factory
+    from crewai_core import lock_store
+
+    from .flow import SwarmStateFlowPersistence
+    from .knowledge import SwarmStateKnowledgeStorage
+    from .locks import lock_backend
+    from .remedies import checkpoint_without_internal_flows
+    from .storage import SwarmStateStorage
+
+    global _replaced, _undo_remedy
+    installed = canonical_uri(uri)
+    persistence = SwarmStateFlowPersistence(installed)
+    persistence.init_db()
+
+    def memory(spec: str) -> StorageBackend | None:
+        if spec == "swarmstate" or (default and spec == _DEFAULT_SPEC):
+            return SwarmStateStorage(installed, scoring=scoring)
+        if spec.startswith(SCHEME):
+            return SwarmStateStorage(spec[len(SCHEME) :], scoring=scoring)
+        return None
+
+    def knowledge(embedder: Any, collection: str | None) -> BaseKnowledgeStorage:
+        return SwarmStateKnowledgeStorage(
+            uri=installed, embedder=embedder, collection_name=collection
+        )
+
+    with _lock:
+        if _replaced is None:
+            _replaced = _Replaced(
+                memory_factory._factory,
+                knowledge_factory._factory,
+                flow_factory._factory,
+                lock_store._backend,
+            )
+        memory_factory.set_memory_storage_factory(memory)
+        if default:
+            knowledge_factory.set_knowledge_storage_factory(knowledge)
+            flow_factory.set_flow_persistence_factory(lambda: persistence)
+        if locks:
+            lock_store.set_lock_backend(lock_backend(installed))
+        if checkpoint_memory and _undo_remedy is None:
+            _undo_remedy = checkpoint_without_internal_flows()
+
+
+def uninstall() -> None:
+    """Give CrewAI back what it used before `install`, and close the stores.
+
+    Memories and flows that were made meanwhile keep their storage, which opens
+    its store again when it is used. Without `install` nothing happens.
+    """
+    from crewai.flow.persistence.factory import set_flow_persistence_factory
+    from crewai.knowledge.storage.factory import set_knowledge_storage_factory
+    from crewai.memory.storage.factory import set_memory_storage_factory
+    from crewai_core.lock_store import set_lock_backend
+
+    global _replaced, _undo_remedy
+    with _lock:
+        if _replaced is None:
+            return
+        if _undo_remedy is not None:
+            _undo_remedy()
+            _undo_remedy = None
+        set_memory_storage_factory(_replaced.memory)
+        set_knowledge_storage_factory(_replaced.knowledge)
+        set_flow_persistence_factory(_replaced.flow)
+        set_lock_backend(_replaced.lock)
+        _replaced = None
+    close_stores()

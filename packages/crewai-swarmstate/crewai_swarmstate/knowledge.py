@@ -1,0 +1,166 @@
+"""CrewAI's knowledge on a swarmstate store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
+from pydantic import Field, PrivateAttr, field_validator
+from swarmstate.vectors import Match, Record
+
+from .handles import canonical_uri, shared_collection
+from .memories import selection
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from crewai.rag.types import SearchResult
+    from swarmstate.vectors import Collection
+
+    Embed = Callable[[list[str]], Sequence[Sequence[float]]]
+
+__all__ = ["SwarmStateKnowledgeStorage"]
+
+# What CrewAI's own storage embeds with when nothing else is configured.
+_DEFAULT_EMBEDDER = {"provider": "openai", "config": {"model_name": "text-embedding-3-small"}}
+
+
+class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
+    """Documents in a collection of a swarmstate store, found by what they mean.
+
+    A document's id is the hash of its text: one that is saved again changes
+    nothing and is not embedded again. Scores are (1 + cosine) / 2, as in
+    CrewAI's own storage. Errors are raised, where that one logs them and goes on.
+
+    Args:
+        uri: The store: what `swarmstate.open` takes, or the path of a file.
+        collection_name: Names the collection; its namespace is
+            `crewai-knowledge:{collection_name}`.
+        embedder: What CrewAI takes for the configuration of an embedder, or a
+            callable that maps texts to embeddings; if None, OpenAI's
+            text-embedding-3-small.
+    """
+
+    uri: str
+    collection_name: str | None = None
+    embedder: Any = Field(default=None, exclude=True)
+    _embed: Embed | None = PrivateAttr(default=None)
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
+        return canonical_uri(uri)
+
+    def save(self, documents: list[str]) -> None:
+        """Store the documents that are not there yet, atomically."""
+        ids = _by_id(documents)
+        missing = _missing(ids, self._collection.get(ids))
+        if missing:
+            self._collection.upsert(self._records(missing))
+
+    async def asave(self, documents: list[str]) -> None:
+        """Store documents as `save` does; embedding them happens in a thread."""
+        ids = _by_id(documents)
+        missing = _missing(ids, await self._collection.aget(ids))
+        if missing:
+            await self._collection.aupsert(await asyncio.to_thread(self._records, missing))
+
+    def search(
+        self,
+        query: list[str],
+        limit: int = 5,
+        metadata_filter: dict[str, Any] | None = None,
+        score_threshold: float = 0.6,
+    ) -> list[SearchResult]:
+        """Return the documents nearest to `query`, best first.
+
+        Args:
+            query: Texts, which are joined.
+            limit: At most this many.
+            metadata_filter: Only with all of these.
+            score_threshold: Only with at least this score, from 0 to 1.
+
+        Raises:
+            ValueError: `query` is empty.
+        """
+        where = selection(metadata_filter=metadata_filter)
+        found = self._collection.search(self._embed_query(query), limit=limit, **where)
+        return _scored(found, score_threshold)
+
+    async def asearch(
+        self,
+        query: list[str],
+        limit: int = 5,
+        metadata_filter: dict[str, Any] | None = None,
+        score_threshold: float = 0.6,
+    ) -> list[SearchResult]:
+        """Return documents as `search` does; embedding the query happens in a thread."""
+        where = selection(metadata_filter=metadata_filter)
+        embedding = await asyncio.to_thread(self._embed_query, query)
+        found = await self._collection.asearch(embedding, limit=limit, **where)
+        return _scored(found, score_threshold)
+
+    def reset(self) -> None:
+        """Delete all documents."""
+        self._collection.clear()
+
+    async def areset(self) -> None:
+        """Delete all documents."""
+        await self._collection.aclear()
+
+    @property
+    def _collection(self) -> Collection:
+        namespace = f"crewai-knowledge:{self.collection_name or ''}"
+        return shared_collection(self.uri, namespace, "cosine")
+
+    def _embed_query(self, query: list[str]) -> Sequence[float]:
+        if not query:
+            raise ValueError("expected a query of one text or more, found none")
+        [embedding] = self._embedding(" ".join(query))
+        return embedding
+
+    def _records(self, documents: Mapping[str, str]) -> list[Record]:
+        embeddings = self._embedding(*documents.values())
+        return [
+            Record(identity, {"content": text, "metadata": {}}, [embedding])
+            for (identity, text), embedding in zip(documents.items(), embeddings, strict=True)
+        ]
+
+    def _embedding(self, *texts: str) -> Sequence[Sequence[float]]:
+        if self._embed is None:
+            self._embed = _embedder(self.embedder or _DEFAULT_EMBEDDER)
+        return self._embed(list(texts))
+
+
+def _embedder(given: Any) -> Embed:
+    from crewai.rag.embeddings.factory import build_embedder
+
+    if callable(given) and not isinstance(given, dict):
+        return cast("Embed", given)
+    return cast("Embed", build_embedder(given))
+
+
+def _by_id(documents: list[str]) -> dict[str, str]:
+    return {hashlib.sha256(each.encode()).hexdigest(): each for each in documents}
+
+
+def _missing(ids: dict[str, str], found: list[Record | None]) -> dict[str, str]:
+    pairs = zip(ids.items(), found, strict=True)
+    return {identity: text for (identity, text), record in pairs if record is None}
+
+
+def _scored(found: list[Match], threshold: float) -> list[SearchResult]:
+    results: list[SearchResult] = [
+        {
+            "id": each.record.id,
+            "content": each.record.value["content"],
+            "metadata": each.record.value["metadata"],
+            "score": (1 + each.score) / 2,
+        }
+        for each in found
+    ]
+    return [each for each in results if each["score"] >= threshold]

@@ -1,0 +1,119 @@
+"""CrewAI's named locks, held in a swarmstate store.
+
+A lock is a lease: the record `holder` in a namespace that expires. Its holder
+renews it; the lease of a process that died runs out.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from swarmstate.base import Batch
+from swarmstate.errors import ConflictError, StoreError
+
+from .handles import canonical_uri, shared_store
+
+if TYPE_CHECKING:
+    from swarmstate import BaseStore
+
+__all__ = ["LockTimeoutError", "lock_backend"]
+
+_HOLDER = "holder"
+# Waiting grows from the first to the second, in seconds.
+_WAITS = 0.002, 0.1
+
+
+class LockTimeoutError(StoreError, TimeoutError):
+    """A lock was not free within the timeout."""
+
+
+def lock_backend(
+    uri: str | os.PathLike[str], *, lease: float = 30.0
+) -> Callable[..., AbstractContextManager[None]]:
+    """Return what `crewai_core.lock_store.set_lock_backend` takes.
+
+    The locks hold between all processes that use the store, on any machine.
+    They are not reentrant, as CrewAI's own are not.
+
+    Args:
+        uri: The store: what `swarmstate.open` takes, or the path of a file.
+        lease: Seconds after which the lock of a process that died is free. A
+            holder that lives renews its lease three times in that time.
+
+    Raises:
+        ValueError: `lease` is not positive.
+    """
+    if not lease > 0:
+        raise ValueError(f"expected lease to be a positive number of seconds, found {lease!r}")
+    canonical = canonical_uri(uri)
+
+    @contextmanager
+    def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
+        store = shared_store(canonical)
+        namespace = f"crewai-lock:{name}"
+        token = uuid.uuid4().bytes
+        _acquire(store, namespace, token, lease, timeout, name)
+        released = threading.Event()
+        renewing = threading.Thread(
+            target=_renew,
+            args=(store, namespace, token, lease, released),
+            name="crewai-swarmstate-lock",
+            daemon=True,
+        )
+        renewing.start()
+        try:
+            yield
+        finally:
+            released.set()
+            renewing.join()
+            _release(store, namespace, token)
+
+    return lock
+
+
+def _acquire(
+    store: BaseStore, namespace: str, token: bytes, lease: float, timeout: float, name: str
+) -> None:
+    deadline = time.monotonic() + timeout
+    wait, longest = _WAITS
+    taking = Batch(namespace, put={_HOLDER: token}, ttl=lease, expect_values={_HOLDER: None})
+    while True:
+        try:
+            store.write([taking])
+        except ConflictError:
+            if time.monotonic() >= deadline:
+                raise LockTimeoutError(
+                    f"expected lock {name!r} to be free within {timeout} s, but it is still held"
+                ) from None
+        else:
+            return
+        # Uneven, so that those who wait do not ask in step.
+        time.sleep(min(random.uniform(wait / 2, wait), max(deadline - time.monotonic(), 0)))
+        wait = min(wait * 2, longest)
+
+
+def _renew(
+    store: BaseStore, namespace: str, token: bytes, lease: float, released: threading.Event
+) -> None:
+    while not released.wait(lease / 3):
+        try:
+            store.write([Batch(namespace, ttl=lease, expect_values={_HOLDER: token})])
+        except ConflictError:
+            return  # The lease had run out, and somebody else holds the lock now.
+
+
+def _release(store: BaseStore, namespace: str, token: bytes) -> None:
+    try:
+        store.write([Batch(namespace, clear=True, expect_values={_HOLDER: token})])
+    except ConflictError:
+        raise StoreError(
+            f"{namespace!r} was held for longer than its lease, so others may have held it, too: "
+            "choose a longer lease"
+        ) from None

@@ -1,0 +1,106 @@
+"""How a memory of CrewAI lies in a collection.
+
+    id          that of the memory
+    scope       the segments of its scope
+    categories  its categories
+    value       content, metadata, importance, created_at, last_accessed, source, private
+    embeddings  its embedding, if it has one
+
+Times are ISO 8601 in UTC with microseconds, so that their order is that of the texts.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, cast
+
+from swarmstate.vectors import Record, Where
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Mapping, Sequence
+
+    from crewai.memory.types import MemoryRecord
+    from swarmstate.vectors import Embedding
+
+__all__ = ["from_memory", "path_of", "segments", "selection", "time_text", "to_memory"]
+
+
+def segments(scope: str | None) -> tuple[str, ...]:
+    """Return the segments of a scope; None, "" and "/" have none."""
+    return tuple(each for each in (scope or "").split("/") if each)
+
+
+def path_of(scope: Sequence[str]) -> str:
+    """Return the path of a scope."""
+    return "/" + "/".join(scope)
+
+
+def from_memory(memory: MemoryRecord) -> Record:
+    """Return the record of a memory."""
+    value = {
+        "content": memory.content,
+        "metadata": memory.metadata,
+        "importance": memory.importance,
+        "created_at": time_text(memory.created_at),
+        "last_accessed": time_text(memory.last_accessed),
+        "source": memory.source,
+        "private": memory.private,
+    }
+    embeddings = [memory.embedding] if memory.embedding else []
+    # The scope is kept as it was written, too: a record shows it to its reader.
+    if path_of(segments(memory.scope)) != memory.scope:
+        value["scope"] = memory.scope
+    if sorted(set(memory.categories)) != memory.categories:
+        value["categories"] = memory.categories
+    return Record(memory.id, value, embeddings, segments(memory.scope), memory.categories)
+
+
+def to_memory(record: Record) -> MemoryRecord:
+    """Return the memory of a record, with its embedding if the record was read with it."""
+    from crewai.memory.types import MemoryRecord
+
+    value: Mapping[str, Any] = record.value
+    return MemoryRecord(
+        id=record.id,
+        content=value["content"],
+        scope=value.get("scope", path_of(record.scope)),
+        categories=list(value.get("categories", record.categories)),
+        metadata=value["metadata"],
+        importance=value["importance"],
+        created_at=datetime.fromisoformat(value["created_at"]),
+        last_accessed=datetime.fromisoformat(value["last_accessed"]),
+        embedding=_numbers(record.embeddings),
+        source=value["source"],
+        private=value["private"],
+    )
+
+
+def _numbers(embeddings: Sequence[Embedding]) -> list[float] | None:
+    # What is read from a collection are arrays, whatever was written.
+    return cast("array[float]", embeddings[0]).tolist() if embeddings else None
+
+
+def time_text(time: datetime) -> str:
+    """Return a time as it is stored; one without a zone is taken for UTC, as CrewAI means it."""
+    if time.tzinfo is not None:
+        time = time.astimezone(timezone.utc).replace(tzinfo=None)
+    return time.isoformat(timespec="microseconds")
+
+
+def selection(
+    scope_prefix: str | None = None,
+    categories: Sequence[str] | None = None,
+    metadata_filter: Mapping[str, Any] | None = None,
+    older_than: datetime | None = None,
+) -> Where:
+    """Return what selects the records that meet all that is given."""
+    conditions: dict[str, Any] = {}
+    if metadata_filter:
+        # With its operator, so that no value is taken for one.
+        conditions["metadata"] = {key: {"$eq": value} for key, value in metadata_filter.items()}
+    if older_than is not None:
+        conditions["created_at"] = {"$lt": time_text(older_than)}
+    return Where(
+        scope=segments(scope_prefix), categories=list(categories or ()), filter=conditions or None
+    )

@@ -1,0 +1,65 @@
+"""Records that are appended in order: the history of a flow or of a branch.
+
+Their keys end in a number of ten digits, one more than that of the record
+before. The number comes from the store, not from a clock, so the newest record
+is the one that was written last, whichever process wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
+from swarmstate.errors import ConflictError
+
+__all__ = ["Records", "aappend", "append", "newest"]
+
+# Given the key of the appended record: all records of its batch.
+Records = Callable[[str], Mapping[str, bytes]]
+
+
+def newest(prefix: str, limit: int | None = 1, *, keys_only: bool = False) -> Range:
+    """Return the range of the newest records under `prefix`."""
+    return Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=keys_only)
+
+
+def append(store: BaseStore, namespace: str, prefix: str, records: Records) -> str:
+    """Write a record after the newest one under `prefix`; return its key.
+
+    Args:
+        store: Where to write.
+        namespace: The namespace.
+        prefix: What the keys of the sequence start with.
+        records: Gives the appended record and those to write with it.
+    """
+    while True:
+        [result] = store.read([_last(namespace, prefix)])
+        key, batch = _following(namespace, prefix, result, records)
+        try:
+            store.write([batch])
+        except ConflictError:
+            continue  # Another writer was first: ours comes after its record.
+        return key
+
+
+async def aappend(store: BaseStore, namespace: str, prefix: str, records: Records) -> str:
+    """Append as `append` does."""
+    while True:
+        [result] = await store.aread([_last(namespace, prefix)])
+        key, batch = _following(namespace, prefix, result, records)
+        try:
+            await store.awrite([batch])
+        except ConflictError:
+            continue  # Another writer was first: ours comes after its record.
+        return key
+
+
+def _last(namespace: str, prefix: str) -> Query:
+    return Query(namespace, ranges=[newest(prefix, keys_only=True)])
+
+
+def _following(namespace: str, prefix: str, result: Result, records: Records) -> tuple[str, Batch]:
+    last = next((key for key, _ in result.ranges[0]), None)
+    number = 0 if last is None else int(last[len(prefix) :]) + 1
+    key = f"{prefix}{number:010d}"
+    return key, Batch(namespace, put=records(key), expect=Expect(prefix, last))

@@ -1,0 +1,284 @@
+"""CrewAI's memory on a swarmstate store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from swarmstate.errors import DimensionError
+
+from .handles import canonical_uri, shared_collection
+from .memories import from_memory, path_of, segments, selection, time_text, to_memory
+
+if TYPE_CHECKING:
+    import os
+
+    from crewai.memory.types import MemoryRecord, ScopeInfo
+    from swarmstate.vectors import Collection, Match, Metric
+
+__all__ = ["Scoring", "SwarmStateStorage"]
+
+Scoring = Literal["lancedb", "cosine"]
+
+# What is near, and how its measure becomes a score.
+_SCORINGS: Final[dict[str, tuple[Metric, Callable[[float], float]]]] = {
+    "lancedb": ("l2", lambda nearness: 1 / (1 + nearness * nearness)),
+    "cosine": ("cosine", lambda nearness: nearness),
+}
+
+
+class SwarmStateStorage:
+    """A `StorageBackend` of CrewAI: memories in a collection of a swarmstate store.
+
+    Storages of the same URI and namespace share one index in a process, and see
+    at each call what any other process has written. All methods may be called
+    from any thread and event loop.
+
+    Scopes are compared by segment; None, "" and "/" mean everything. Scope,
+    categories and metadata select before the limit cuts. Saving an id that
+    exists replaces it. Times are naive UTC, as everywhere in CrewAI.
+
+    CrewAI's checkpoints hold a memory's storage only if it is named by a text:
+    `install(uri)` and `Memory()`, or `Memory(storage="swarmstate:" + uri)`.
+
+    Args:
+        uri: The store: what `swarmstate.open` takes, or the path of a file.
+        namespace: The namespace of the memories.
+        scoring: "lancedb": 1 / (1 + squared distance), which CrewAI's thresholds
+            are tuned to. "cosine": the cosine of the angle.
+
+    Raises:
+        ValueError: `scoring` is none of these.
+    """
+
+    def __init__(
+        self,
+        uri: str | os.PathLike[str],
+        *,
+        namespace: str = "crewai-memory",
+        scoring: Scoring = "lancedb",
+    ) -> None:
+        if scoring not in _SCORINGS:
+            raise ValueError(f"expected scoring to be 'lancedb' or 'cosine', found {scoring!r}")
+        self.uri = canonical_uri(uri)
+        self.namespace = namespace
+        self.scoring = scoring
+
+    def __repr__(self) -> str:
+        """Return the class and what it was made from."""
+        return f"{type(self).__name__}({self.namespace!r}, scoring={self.scoring!r})"
+
+    @property
+    def _collection(self) -> Collection:
+        return shared_collection(self.uri, self.namespace, _SCORINGS[self.scoring][0])
+
+    def save(self, records: list[MemoryRecord]) -> None:
+        """Store memories, atomically; one whose id exists is replaced.
+
+        Raises:
+            EmbeddingDimensionMismatchError: An embedding has another dimension than
+                the stored ones; nothing is stored.
+        """
+        with _dimensions():
+            self._collection.upsert(map(from_memory, records))
+
+    async def asave(self, records: list[MemoryRecord]) -> None:
+        """Store memories as `save` does."""
+        with _dimensions():
+            await self._collection.aupsert(map(from_memory, records))
+
+    def search(
+        self,
+        query_embedding: list[float],
+        scope_prefix: str | None = None,
+        categories: list[str] | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+    ) -> list[tuple[MemoryRecord, float]]:
+        """Return the most similar memories with their scores, best first.
+
+        Args:
+            query_embedding: What to search for.
+            scope_prefix: Only in this scope and below.
+            categories: Only with at least one of these.
+            metadata_filter: Only with all of these.
+            limit: At most this many.
+            min_score: Only with at least this score.
+
+        Raises:
+            EmbeddingDimensionMismatchError: The stored embeddings have another
+                dimension.
+        """
+        where = selection(scope_prefix, categories, metadata_filter)
+        with _dimensions():
+            found = self._collection.search(
+                query_embedding, limit=max(limit, 0), embeddings=True, **where
+            )
+        return self._scored(found, min_score)
+
+    async def asearch(
+        self,
+        query_embedding: list[float],
+        scope_prefix: str | None = None,
+        categories: list[str] | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+    ) -> list[tuple[MemoryRecord, float]]:
+        """Return the most similar memories as `search` does."""
+        where = selection(scope_prefix, categories, metadata_filter)
+        with _dimensions():
+            found = await self._collection.asearch(
+                query_embedding, limit=max(limit, 0), embeddings=True, **where
+            )
+        return self._scored(found, min_score)
+
+    def _scored(self, found: Sequence[Match], min_score: float) -> list[tuple[MemoryRecord, float]]:
+        score = _SCORINGS[self.scoring][1]
+        scored = [(each.record, score(each.score)) for each in found]
+        return [(to_memory(record), value) for record, value in scored if value >= min_score]
+
+    def delete(
+        self,
+        scope_prefix: str | None = None,
+        categories: list[str] | None = None,
+        record_ids: list[str] | None = None,
+        older_than: datetime | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+    ) -> int:
+        """Delete the memories that meet all that is given; return how many there were.
+
+        Args:
+            scope_prefix: In this scope and below.
+            categories: With at least one of these.
+            record_ids: With one of these ids.
+            older_than: Created before this time.
+            metadata_filter: With all of these.
+        """
+        where = selection(scope_prefix, categories, metadata_filter, older_than)
+        if not record_ids:
+            return self._collection.delete_where(**where)
+        if not _selects_some(where):
+            return self._collection.delete(record_ids)
+        selected = {each.id for each in self._collection.select(**where)}
+        return self._collection.delete([each for each in record_ids if each in selected])
+
+    async def adelete(
+        self,
+        scope_prefix: str | None = None,
+        categories: list[str] | None = None,
+        record_ids: list[str] | None = None,
+        older_than: datetime | None = None,
+        metadata_filter: dict[str, Any] | None = None,
+    ) -> int:
+        """Delete memories as `delete` does."""
+        where = selection(scope_prefix, categories, metadata_filter, older_than)
+        if not record_ids:
+            return await self._collection.adelete_where(**where)
+        if not _selects_some(where):
+            return await self._collection.adelete(record_ids)
+        selected = {each.id for each in await self._collection.aselect(**where)}
+        return await self._collection.adelete([each for each in record_ids if each in selected])
+
+    def update(self, record: MemoryRecord) -> None:
+        """Replace the memory with this id.
+
+        Raises:
+            EmbeddingDimensionMismatchError: The stored embeddings have another
+                dimension; nothing is changed.
+        """
+        self.save([record])
+
+    def touch_records(self, record_ids: list[str]) -> None:
+        """Set `last_accessed` of these memories to now; unknown ids are ignored."""
+        now = time_text(datetime.now(timezone.utc))
+        self._collection.modify(
+            record_ids,
+            lambda record: record._replace(value={**record.value, "last_accessed": now}),
+        )
+
+    def get_record(self, record_id: str) -> MemoryRecord | None:
+        """Return a memory with its embedding, None if there is none."""
+        [found] = self._collection.get([record_id])
+        return None if found is None else to_memory(found)
+
+    def list_records(
+        self, scope_prefix: str | None = None, limit: int = 200, offset: int = 0
+    ) -> list[MemoryRecord]:
+        """Return the memories in a scope and below, newest first, with their embeddings."""
+        if limit <= 0 or offset < 0:
+            return []
+        found = self._collection.select(
+            order_by="created_at",
+            descending=True,
+            limit=limit,
+            offset=offset,
+            embeddings=True,
+            **selection(scope_prefix),
+        )
+        return [to_memory(each) for each in found]
+
+    def get_scope_info(self, scope: str) -> ScopeInfo:
+        """Return how many memories a scope and those below hold, and of which kinds and times."""
+        from crewai.memory.types import ScopeInfo
+
+        where = selection(scope)
+        ends = [
+            self._collection.select(order_by="created_at", descending=newest, limit=1, **where)
+            for newest in (False, True)
+        ]
+        oldest, newest = (to_memory(each[0]).created_at if each else None for each in ends)
+        return ScopeInfo(
+            path=path_of(segments(scope)),
+            record_count=self._collection.count(**where),
+            categories=list(self.list_categories(scope)),
+            oldest_record=oldest,
+            newest_record=newest,
+            child_scopes=self.list_scopes(scope),
+        )
+
+    def list_scopes(self, parent: str = "/") -> list[str]:
+        """Return the paths of the scopes immediately below `parent`, in order."""
+        above = segments(parent)
+        below = self._collection.scopes(**selection(parent))
+        length = len(above) + 1
+        return sorted({path_of(each[:length]) for each in below if len(each) >= length})
+
+    def list_categories(self, scope_prefix: str | None = None) -> dict[str, int]:
+        """Return the categories in a scope and below, and how many memories have each."""
+        return self._collection.categories(**selection(scope_prefix))
+
+    def count(self, scope_prefix: str | None = None) -> int:
+        """Return how many memories there are in a scope and below."""
+        return self._collection.count(**selection(scope_prefix))
+
+    def reset(self, scope_prefix: str | None = None) -> None:
+        """Delete the memories of a scope and below.
+
+        Without a scope all are deleted, and their dimension is forgotten.
+        """
+        if segments(scope_prefix):
+            self._collection.delete_where(**selection(scope_prefix))
+        else:
+            self._collection.clear()
+
+    def close(self) -> None:
+        """Do nothing: the store is shared; see `close_stores`."""
+
+
+def _selects_some(where: Any) -> bool:
+    return bool(where["scope"] or where["categories"] or where["filter"])
+
+
+@contextmanager
+def _dimensions() -> Iterator[None]:
+    """Raise CrewAI's error for another dimension."""
+    from crewai.memory.storage.backend import EmbeddingDimensionMismatchError
+
+    try:
+        yield
+    except DimensionError as error:
+        raise EmbeddingDimensionMismatchError(error.stored, error.given) from error

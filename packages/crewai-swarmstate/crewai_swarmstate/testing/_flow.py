@@ -1,0 +1,185 @@
+"""The contract of a flow persistence."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from crewai.flow.async_feedback.types import PendingFeedbackContext
+from crewai.flow.persistence.base import FlowPersistence, _persistence_registry
+from pydantic import BaseModel
+
+__all__ = ["FlowPersistenceContract"]
+
+
+class _Address(BaseModel):
+    street: str
+
+
+class _State(BaseModel):
+    id: str
+    count: int = 0
+    address: _Address = _Address(street="first")
+
+
+def _context(flow_uuid: str, method: str = "ask") -> PendingFeedbackContext:
+    return PendingFeedbackContext(
+        flow_id=flow_uuid,
+        flow_class="tests.Flow",
+        method_name=method,
+        method_output={"draft": "text"},
+        message="Is this right?",
+        emit=["approved", "rejected"],
+    )
+
+
+class FlowPersistenceContract:
+    """What every `FlowPersistence` must do.
+
+    Attributes:
+        reads_shared: A second instance for the same path sees what the first wrote.
+    """
+
+    reads_shared: ClassVar[bool] = True
+
+    def make_persistence(self, path: Path) -> FlowPersistence:
+        """Return a persistence that keeps its data under the directory `path`."""
+        raise NotImplementedError(f"{type(self).__name__} must override make_persistence()")
+
+    @pytest.fixture
+    def persistence(self, tmp_path: Path) -> FlowPersistence:
+        """An empty persistence."""
+        return self.make_persistence(tmp_path)
+
+    def test_an_unknown_flow_has_no_state(self, persistence: FlowPersistence) -> None:
+        """`load_state` of an unknown flow is None."""
+        assert persistence.load_state("unknown") is None
+        assert persistence.load_pending_feedback("unknown") is None
+
+    def test_the_newest_state_is_loaded(self, persistence: FlowPersistence) -> None:
+        """Each save is what the next load returns."""
+        for count in range(12):
+            persistence.save_state("flow", "step", {"id": "flow", "count": count})
+            assert persistence.load_state("flow") == {"id": "flow", "count": count}
+
+    def test_flows_are_apart(self, persistence: FlowPersistence) -> None:
+        """Ids that begin alike or hold special characters name different flows."""
+        names = ["1", "10", "1/a", "1%2Fa", "a b", "ü", "x" * 300]
+        for name in names:
+            persistence.save_state(name, "step", {"id": name})
+        assert [persistence.load_state(name) for name in names] == [{"id": name} for name in names]
+
+    def test_a_model_is_loaded_as_a_dict(self, persistence: FlowPersistence) -> None:
+        """A structured state comes back as what its model takes."""
+        state = _State(id="flow", count=3)
+        persistence.save_state("flow", "step", state)
+        loaded = persistence.load_state("flow")
+        assert loaded == {"id": "flow", "count": 3, "address": {"street": "first"}}
+        assert _State(**loaded) == state
+
+    def test_nested_values_come_back(self, persistence: FlowPersistence) -> None:
+        """Plain nested data is returned as it was saved."""
+        state: dict[str, Any] = {
+            "id": "flow",
+            "none": None,
+            "flags": [True, False],
+            "numbers": [0, -1, 2**53, 1.5],
+            "nested": {"a": [{"b": "ü\n\x00"}]},
+        }
+        persistence.save_state("flow", "step", state)
+        assert persistence.load_state("flow") == state
+
+    def test_what_was_saved_does_not_change(self, persistence: FlowPersistence) -> None:
+        """Changing a state after its save, or a loaded one, changes nothing stored."""
+        state: dict[str, Any] = {"id": "flow", "items": [1]}
+        persistence.save_state("flow", "step", state)
+        state["items"].append(2)
+        loaded = persistence.load_state("flow")
+        assert loaded is not None
+        loaded["items"].append(3)
+        assert persistence.load_state("flow") == {"id": "flow", "items": [1]}
+
+    def test_a_state_of_another_kind_is_refused(self, persistence: FlowPersistence) -> None:
+        """What is neither a dict nor a model raises ValueError and stores nothing."""
+        with pytest.raises(ValueError, match="dict"):
+            persistence.save_state("flow", "step", ["no", "state"])  # type: ignore[arg-type]
+        assert persistence.load_state("flow") is None
+
+    def test_init_db_keeps_what_is_there(self, persistence: FlowPersistence) -> None:
+        """Setting up twice is harmless."""
+        persistence.save_state("flow", "step", {"id": "flow"})
+        persistence.init_db()
+        assert persistence.load_state("flow") == {"id": "flow"}
+
+    def test_another_instance_sees_the_state(self, tmp_path: Path) -> None:
+        """Instances for the same place share their data."""
+        if not self.reads_shared:
+            pytest.skip("declared: instances do not share their data")
+        self.make_persistence(tmp_path).save_state("flow", "step", {"id": "flow"})
+        assert self.make_persistence(tmp_path).load_state("flow") == {"id": "flow"}
+
+    def test_pending_feedback_comes_back(self, persistence: FlowPersistence) -> None:
+        """State and context of a paused flow are returned together."""
+        persistence.save_pending_feedback("flow", _context("flow"), _State(id="flow", count=1))
+        pending = persistence.load_pending_feedback("flow")
+        assert pending is not None
+        state, context = pending
+        assert state == {"id": "flow", "count": 1, "address": {"street": "first"}}
+        assert context.to_dict() == _context("flow").to_dict() | {
+            "requested_at": context.to_dict().get("requested_at")
+        }
+        assert persistence.load_state("flow") == state
+
+    def test_later_feedback_replaces_the_earlier(self, persistence: FlowPersistence) -> None:
+        """A flow waits for one feedback at a time."""
+        persistence.save_pending_feedback("flow", _context("flow", "first"), {"id": "flow"})
+        persistence.save_pending_feedback("flow", _context("flow", "second"), {"id": "flow"})
+        pending = persistence.load_pending_feedback("flow")
+        assert pending is not None
+        assert pending[1].method_name == "second"
+
+    def test_cleared_feedback_is_gone(self, persistence: FlowPersistence) -> None:
+        """Clearing removes the mark and keeps the state; clearing twice is fine."""
+        persistence.save_pending_feedback("flow", _context("flow"), {"id": "flow"})
+        persistence.clear_pending_feedback("flow")
+        persistence.clear_pending_feedback("flow")
+        assert persistence.load_pending_feedback("flow") is None
+        assert persistence.load_state("flow") == {"id": "flow"}
+
+    def test_feedback_of_other_flows_stays(self, persistence: FlowPersistence) -> None:
+        """Clearing one flow's mark leaves the others'."""
+        for name in ("1", "10"):
+            persistence.save_pending_feedback(name, _context(name), {"id": name})
+        persistence.clear_pending_feedback("1")
+        assert persistence.load_pending_feedback("10") is not None
+
+    def test_threads_save_at_once(self, persistence: FlowPersistence) -> None:
+        """Saves of several threads are all stored; each flow keeps its newest."""
+        failures: list[BaseException] = []
+
+        def save(name: str) -> None:
+            try:
+                for count in range(20):
+                    persistence.save_state(name, "step", {"id": name, "count": count})
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=save, args=(f"flow-{index}",)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        for index in range(8):
+            assert persistence.load_state(f"flow-{index}") == {"id": f"flow-{index}", "count": 19}
+
+    def test_crewai_restores_it_by_name(self, persistence: FlowPersistence) -> None:
+        """The JSON of a persistence names its class in CrewAI's registry, which rebuilds it."""
+        persistence.save_state("flow", "step", {"id": "flow"})
+        dumped = persistence.model_dump(mode="json")
+        restored = _persistence_registry[dumped["persistence_type"]].model_validate(dumped)
+        assert type(restored) is type(persistence)
+        if self.reads_shared:
+            assert restored.load_state("flow") == {"id": "flow"}

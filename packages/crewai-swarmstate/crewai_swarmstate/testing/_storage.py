@@ -1,0 +1,394 @@
+"""The contract of a memory storage."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from crewai.memory.storage.backend import EmbeddingDimensionMismatchError, StorageBackend
+from crewai.memory.types import MemoryRecord
+
+__all__ = ["StorageBackendContract"]
+
+_EPOCH = datetime(2026, 1, 1)
+
+
+def record(
+    identity: str, embedding: list[float] | None = None, *, age: int = 0, **fields: Any
+) -> MemoryRecord:
+    """Return a record that is `age` minutes old, with a plain embedding if none is given."""
+    created = _EPOCH - timedelta(minutes=age)
+    return MemoryRecord(
+        **{
+            "id": identity,
+            "content": f"content of {identity}",
+            "embedding": [1.0, 0.0, 0.0] if embedding is None else embedding,
+            "created_at": created,
+            "last_accessed": created,
+            **fields,
+        }
+    )
+
+
+def ids(found: list[MemoryRecord] | list[tuple[MemoryRecord, float]]) -> list[str]:
+    """Return the ids of records or matches, in their order."""
+    return [each[0].id if isinstance(each, tuple) else each.id for each in found]
+
+
+class StorageBackendContract:
+    """What every `StorageBackend` must do.
+
+    Attributes:
+        defects: Names of the tests that this storage is known to fail. They run,
+            and one that passes all the same fails the suite.
+    """
+
+    defects: ClassVar[frozenset[str]] = frozenset()
+
+    def make_storage(self, path: Path) -> StorageBackend:
+        """Return a storage that keeps its data under the directory `path`."""
+        raise NotImplementedError(f"{type(self).__name__} must override make_storage()")
+
+    @pytest.fixture(autouse=True)
+    def _declared(self, request: pytest.FixtureRequest) -> None:
+        if request.function.__name__ in self.defects:
+            request.applymarker(pytest.mark.xfail(strict=True, reason="a declared defect"))
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> StorageBackend:
+        """An empty storage."""
+        return self.make_storage(tmp_path)
+
+    @pytest.fixture
+    def scoped(self, storage: StorageBackend) -> StorageBackend:
+        """A storage with records in several scopes."""
+        storage.save(
+            [
+                record("root", [1.0, 0.0, 0.0], age=6),
+                record("crew", [0.9, 0.1, 0.0], age=5, scope="/crew", categories=["x"]),
+                record("a1", [0.8, 0.2, 0.0], age=4, scope="/crew/a", categories=["x", "y"]),
+                record("a2", [0.7, 0.3, 0.0], age=3, scope="/crew/a/deep", categories=["y"]),
+                record("b", [0.6, 0.4, 0.0], age=2, scope="/crew/b"),
+                record("other", [0.5, 0.5, 0.0], age=1, scope="/other", categories=["z"]),
+            ]
+        )
+        return storage
+
+    def test_it_is_a_storage_backend(self, storage: StorageBackend) -> None:
+        """CrewAI's runtime check accepts it."""
+        assert isinstance(storage, StorageBackend)
+
+    def test_an_empty_storage_answers(self, storage: StorageBackend) -> None:
+        """Nothing was saved: every question has an empty answer."""
+        assert storage.search([1.0, 0.0, 0.0]) == []
+        assert storage.list_records() == []
+        assert storage.list_scopes() == []
+        assert storage.list_categories() == {}
+        assert storage.count() == 0
+        assert storage.get_record("unknown") is None
+        assert storage.delete(record_ids=["unknown"]) == 0
+        assert storage.get_scope_info("/").record_count == 0
+        storage.save([])
+        storage.reset()
+        assert storage.count() == 0
+
+    def test_a_record_comes_back_whole(self, storage: StorageBackend) -> None:
+        """Every field is kept, the embedding included."""
+        saved = record(
+            "id",
+            [0.25, -0.5, 2.0],
+            scope="/crew/a",
+            categories=["x", "ü"],
+            metadata={"n": 1, "nested": {"list": [1, "a", None]}},
+            importance=0.75,
+            source="user",
+            private=True,
+        )
+        storage.save([saved])
+        found = storage.get_record("id")
+        assert found is not None
+        assert found.model_dump() == saved.model_dump()
+        assert found.embedding == saved.embedding
+        assert found.created_at.tzinfo is None
+
+    def test_search_returns_embeddings(self, storage: StorageBackend) -> None:
+        """What search returns can be written back by update."""
+        storage.save([record("id", [0.5, 0.5, 0.0])])
+        [(found, _)] = storage.search([1.0, 0.0, 0.0])
+        assert found.embedding == [0.5, 0.5, 0.0]
+
+    def test_ids_and_content_may_hold_anything(self, storage: StorageBackend) -> None:
+        """Quotes, wildcards and line breaks are data."""
+        names = ["o'clock", 'say "hi"', "50%_x", "a\nb", "ü\U0001f600", "x" * 300]
+        storage.save([record(name, content=f"{name}\x01") for name in names])
+        for name in names:
+            found = storage.get_record(name)
+            assert found is not None
+            assert found.content == f"{name}\x01"
+        assert storage.delete(record_ids=["o'clock"]) == 1
+        assert storage.count() == len(names) - 1
+
+    def test_the_nearest_come_first(self, storage: StorageBackend) -> None:
+        """Search orders by similarity, best first, and respects the limit."""
+        storage.save(
+            [
+                record("far", [0.0, 0.0, 1.0]),
+                record("near", [0.9, 0.1, 0.0]),
+                record("same", [1.0, 0.0, 0.0]),
+            ]
+        )
+        found = storage.search([1.0, 0.0, 0.0], limit=3)
+        assert ids(found) == ["same", "near", "far"]
+        scores = [score for _, score in found]
+        assert scores == sorted(scores, reverse=True)
+        assert ids(storage.search([1.0, 0.0, 0.0], limit=1)) == ["same"]
+
+    def test_scores_are_those_that_crewai_is_tuned_to(self, storage: StorageBackend) -> None:
+        """The score is 1 / (1 + squared distance): 1 for the same vector, 1/3 at a right angle."""
+        storage.save([record("same", [1.0, 0.0, 0.0]), record("right", [0.0, 1.0, 0.0])])
+        scores = {each.id: score for each, score in storage.search([1.0, 0.0, 0.0])}
+        assert scores["same"] == pytest.approx(1.0, abs=1e-6)
+        assert scores["right"] == pytest.approx(1 / 3, abs=1e-6)
+
+    def test_min_score_leaves_out_the_distant(self, storage: StorageBackend) -> None:
+        """Only what is similar enough is returned."""
+        storage.save([record("same", [1.0, 0.0, 0.0]), record("right", [0.0, 1.0, 0.0])])
+        assert ids(storage.search([1.0, 0.0, 0.0], min_score=0.5)) == ["same"]
+
+    @pytest.mark.parametrize("everything", [None, "", "/"])
+    def test_no_scope_is_everything(self, scoped: StorageBackend, everything: str | None) -> None:
+        """None, "" and "/" are all that is below the root."""
+        assert scoped.count(everything) == 6
+        assert len(scoped.list_records(everything)) == 6
+        assert len(scoped.search([1.0, 0.0, 0.0], scope_prefix=everything)) == 6
+
+    @pytest.mark.parametrize("scope", ["/crew/a", "/crew/a/"])
+    def test_a_scope_is_itself_and_what_is_below(self, scoped: StorageBackend, scope: str) -> None:
+        """A scope includes its sub-scopes; a slash at its end changes nothing."""
+        assert scoped.count(scope) == 2
+        assert ids(scoped.list_records(scope)) == ["a2", "a1"]
+        assert ids(scoped.search([1.0, 0.0, 0.0], scope_prefix=scope)) == ["a1", "a2"]
+
+    def test_scopes_end_at_a_segment(self, storage: StorageBackend) -> None:
+        """`/crew/a` is not the beginning of `/crew/ab`, nor a pattern."""
+        names = ["/crew/a", "/crew/ab", "/crew/a_b", "/crew/a%b", "/crew/a/b"]
+        storage.save([record(name, scope=name) for name in names])
+        expected = ["/crew/a", "/crew/a/b"]
+        assert sorted(ids(storage.list_records("/crew/a"))) == expected
+        assert sorted(ids(storage.search([1.0, 0, 0], scope_prefix="/crew/a"))) == expected
+        assert storage.count("/crew/a") == 2
+        assert storage.get_scope_info("/crew/a").record_count == 2
+        assert storage.list_scopes("/crew/a") == ["/crew/a/b"]
+        assert storage.delete(scope_prefix="/crew/a") == 2
+        assert storage.count() == 3
+
+    def test_any_of_the_categories_matches(self, scoped: StorageBackend) -> None:
+        """A record matches if it has one of the categories."""
+        found = scoped.search([1.0, 0.0, 0.0], categories=["y", "z"])
+        assert ids(found) == ["a1", "a2", "other"]
+        found = scoped.search([1.0, 0.0, 0.0], categories=["x"], scope_prefix="/crew/a")
+        assert ids(found) == ["a1"]
+
+    def test_all_of_the_metadata_must_match(self, storage: StorageBackend) -> None:
+        """Each key of the filter must have its value; types count."""
+        storage.save(
+            [
+                record("both", metadata={"k": "v", "n": 1}),
+                record("one", metadata={"k": "v", "n": 2}),
+                record("none", metadata={}),
+            ]
+        )
+        query = [1.0, 0.0, 0.0]
+        assert ids(storage.search(query, metadata_filter={"k": "v", "n": 1})) == ["both"]
+        assert sorted(ids(storage.search(query, metadata_filter={"k": "v"}))) == ["both", "one"]
+        assert storage.search(query, metadata_filter={"unknown": 1}) == []
+
+    def test_filters_come_before_the_limit(self, storage: StorageBackend) -> None:
+        """The best matching records are found behind any number of better ones that don't match."""
+        storage.save([record(f"near{index}", [1.0, 0.0, 0.0]) for index in range(40)])
+        storage.save([record("far", [0.0, 1.0, 0.0], categories=["rare"], metadata={"k": 1})])
+        query = [1.0, 0.0, 0.0]
+        assert ids(storage.search(query, categories=["rare"], limit=1)) == ["far"]
+        assert ids(storage.search(query, metadata_filter={"k": 1}, limit=1)) == ["far"]
+
+    def test_saving_an_id_again_replaces_it(self, storage: StorageBackend) -> None:
+        """An id names one record, also within one call."""
+        storage.save([record("id", content="first"), record("id", content="second")])
+        storage.save([record("id", [0.0, 1.0, 0.0], content="third", scope="/new")])
+        assert storage.count() == 1
+        [(found, score)] = storage.search([0.0, 1.0, 0.0])
+        assert found.content == "third"
+        assert score == pytest.approx(1.0, abs=1e-6)
+        assert storage.list_scopes() == ["/new"]
+
+    def test_update_replaces_a_record(self, scoped: StorageBackend) -> None:
+        """All fields are replaced, and searches use the new embedding and scope."""
+        scoped.update(record("b", [0.0, 0.0, 1.0], scope="/moved", categories=["new"]))
+        assert scoped.count() == 6
+        assert ids(scoped.search([0.0, 0.0, 1.0], limit=1)) == ["b"]
+        assert ids(scoped.list_records("/moved")) == ["b"]
+        assert "/crew/b" not in scoped.list_scopes("/crew")
+        assert scoped.list_categories()["new"] == 1
+
+    def test_records_are_listed_newest_first(self, scoped: StorageBackend) -> None:
+        """Offset and limit cut one order, by the time of creation."""
+        order = ["other", "b", "a2", "a1", "crew", "root"]
+        assert ids(scoped.list_records()) == order
+        assert ids(scoped.list_records(limit=2)) == order[:2]
+        assert ids(scoped.list_records(limit=2, offset=3)) == order[3:5]
+        assert scoped.list_records(limit=0) == []
+        assert scoped.list_records(offset=6) == []
+
+    def test_scopes_are_listed_by_full_path(self, scoped: StorageBackend) -> None:
+        """`list_scopes` gives the immediate children only."""
+        assert scoped.list_scopes() == ["/crew", "/other"]
+        assert scoped.list_scopes("/crew") == ["/crew/a", "/crew/b"]
+        assert scoped.list_scopes("/crew/a/") == ["/crew/a/deep"]
+        assert scoped.list_scopes("/unknown") == []
+
+    def test_scope_info_sums_up(self, scoped: StorageBackend) -> None:
+        """Count, categories, dates and children of a scope and all below it."""
+        info = scoped.get_scope_info("/crew")
+        assert info.path == "/crew"
+        assert info.record_count == 4
+        assert sorted(info.categories) == ["x", "y"]
+        assert info.oldest_record == _EPOCH - timedelta(minutes=5)
+        assert info.newest_record == _EPOCH - timedelta(minutes=2)
+        assert info.child_scopes == ["/crew/a", "/crew/b"]
+        assert scoped.get_scope_info("/unknown").record_count == 0
+
+    def test_categories_are_counted(self, scoped: StorageBackend) -> None:
+        """Each category with the number of its records in the scope."""
+        assert scoped.list_categories() == {"x": 2, "y": 2, "z": 1}
+        assert scoped.list_categories("/crew/a") == {"x": 1, "y": 2}
+
+    def test_delete_by_id(self, scoped: StorageBackend) -> None:
+        """The number of records deleted is returned; unknown ids count for nothing."""
+        assert scoped.delete(record_ids=["a1", "unknown", "b"]) == 2
+        assert sorted(ids(scoped.list_records())) == ["a2", "crew", "other", "root"]
+        assert "a1" not in ids(scoped.search([1.0, 0.0, 0.0]))
+
+    def test_delete_by_scope(self, scoped: StorageBackend) -> None:
+        """A scope is deleted with all below it, and nothing else."""
+        assert scoped.delete(scope_prefix="/crew/a") == 2
+        assert sorted(ids(scoped.list_records())) == ["b", "crew", "other", "root"]
+
+    def test_delete_combines_its_criteria(self, scoped: StorageBackend) -> None:
+        """A record is deleted if it meets all criteria that were given."""
+        assert scoped.delete(record_ids=["a1", "other"], scope_prefix="/crew") == 1
+        assert scoped.delete(categories=["x"], scope_prefix="/other") == 0
+        assert scoped.delete(categories=["y"], older_than=_EPOCH - timedelta(minutes=3)) == 0
+        assert sorted(ids(scoped.list_records())) == ["a2", "b", "crew", "other", "root"]
+
+    def test_delete_by_age_is_strict(self, scoped: StorageBackend) -> None:
+        """A record of exactly that time stays."""
+        assert scoped.delete(older_than=_EPOCH - timedelta(minutes=3)) == 3
+        assert sorted(ids(scoped.list_records())) == ["a2", "b", "other"]
+
+    def test_delete_by_metadata(self, storage: StorageBackend) -> None:
+        """Metadata selects as it does in search."""
+        storage.save([record("a", metadata={"k": 1}), record("b", metadata={"k": 2})])
+        assert storage.delete(metadata_filter={"k": 1}) == 1
+        assert ids(storage.list_records()) == ["b"]
+
+    def test_delete_without_criteria_deletes_all(self, scoped: StorageBackend) -> None:
+        """As CrewAI's own storage does."""
+        assert scoped.delete() == 6
+        assert scoped.count() == 0
+
+    def test_reset_of_a_scope_keeps_the_rest(self, scoped: StorageBackend) -> None:
+        """Only the scope and what is below it is emptied."""
+        scoped.reset("/crew/a")
+        assert sorted(ids(scoped.list_records())) == ["b", "crew", "other", "root"]
+
+    def test_another_dimension_is_refused(self, storage: StorageBackend) -> None:
+        """Save, search and update raise, name both dimensions, and store nothing."""
+        storage.save([record("id")])
+        calls: list[Callable[[], object]] = [
+            lambda: storage.save([record("new", [1.0, 2.0])]),
+            lambda: storage.save([record("new"), record("newer", [1.0, 2.0])]),
+            lambda: storage.search([1.0, 2.0]),
+            lambda: storage.update(record("id", [1.0, 2.0])),
+        ]
+        for call in calls:
+            with pytest.raises(EmbeddingDimensionMismatchError) as caught:
+                call()
+            assert (caught.value.stored_dim, caught.value.new_dim) == (3, 2)
+        assert ids(storage.list_records()) == ["id"]
+
+    def test_a_full_reset_forgets_the_dimension(self, storage: StorageBackend) -> None:
+        """An emptied storage takes vectors of any dimension."""
+        storage.save([record("id")])
+        storage.reset()
+        storage.save([record("id", [1.0, 2.0])])
+        assert ids(storage.search([1.0, 2.0])) == ["id"]
+
+    def test_records_without_embedding_are_kept(self, storage: StorageBackend) -> None:
+        """They can be listed and fetched."""
+        storage.save([record("with"), record("without", [])])
+        assert storage.count() == 2
+        found = storage.get_record("without")
+        assert found is not None
+        assert found.content == "content of without"
+
+    def test_touched_records_were_just_accessed(self, scoped: StorageBackend) -> None:
+        """`touch_records` sets last_accessed, in naive UTC, and nothing else."""
+        touch = getattr(scoped, "touch_records", None)
+        assert touch is not None
+        before = scoped.get_record("a1")
+        touch(["a1", "unknown"])
+        after = scoped.get_record("a1")
+        assert before is not None
+        assert after is not None
+        assert after.last_accessed.tzinfo is None
+        assert after.last_accessed > before.last_accessed
+        assert after.model_copy(update={"last_accessed": before.last_accessed}) == before
+        assert scoped.count() == 6
+
+    def test_the_async_methods_do_the_same(self, storage: StorageBackend) -> None:
+        """asave, asearch and adelete take what their twins take."""
+
+        async def use() -> None:
+            await storage.asave([record("a", categories=["x"]), record("b", scope="/s")])
+            found = await storage.asearch([1.0, 0.0, 0.0], categories=["x"], limit=5)
+            assert ids(found) == ["a"]
+            assert await storage.adelete(record_ids=["a"]) == 1
+
+        asyncio.run(use())
+        assert ids(storage.list_records()) == ["b"]
+
+    def test_threads_lose_nothing(self, storage: StorageBackend) -> None:
+        """Eight threads save and search at once."""
+        failures: list[BaseException] = []
+
+        def work(thread: int) -> None:
+            try:
+                for index in range(5):
+                    storage.save([record(f"{thread}-{index}", scope=f"/thread{thread}")])
+                    assert storage.search([1.0, 0.0, 0.0], limit=3)
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert storage.count() == 40
+        assert len(ids(storage.search([1.0, 0.0, 0.0], limit=100))) == 40
+
+    def test_other_handles_are_seen(self, tmp_path: Path) -> None:
+        """A handle that was open before sees what another one writes."""
+        first, second = self.make_storage(tmp_path), self.make_storage(tmp_path)
+        assert first.count() == 0
+        second.save([record("one"), record("two", [0.0, 1.0, 0.0])])
+        assert first.count() == 2
+        assert ids(first.search([0.0, 1.0, 0.0], limit=1)) == ["two"]
+        second.delete(record_ids=["two"])
+        assert ids(first.search([0.0, 1.0, 0.0])) == ["one"]

@@ -1,0 +1,134 @@
+"""CrewAI's checkpoints in a swarmstate store, written by real crews."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import Agent, Crew, Task
+from crewai.events.event_bus import crewai_event_bus
+from crewai.memory import unified_memory
+from crewai.state.checkpoint_config import CheckpointConfig
+from crewai_swarmstate import SwarmStateCheckpointProvider, install, shared_store
+from swarmstate.errors import CheckpointError
+
+from tests.crewai.helpers.offline import ScriptedLLM, embed
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> SwarmStateCheckpointProvider:
+    return SwarmStateCheckpointProvider(uri=str(tmp_path / "checkpoints.db"))
+
+
+def make_crew(checkpoint: CheckpointConfig, llm: ScriptedLLM, **options: Any) -> Crew:
+    agent = Agent(role="clerk", goal="file orders", backstory="patient", llm=llm)
+    tasks = [
+        Task(description=f"task {name}", expected_output="a line", agent=agent)
+        for name in ("one", "two")
+    ]
+    return Crew(agents=[agent], tasks=tasks, checkpoint=checkpoint, **options)
+
+
+def test_a_crew_is_checkpointed_and_restored(
+    provider: SwarmStateCheckpointProvider, tmp_path: Path
+) -> None:
+    llm = ScriptedLLM(model="scripted", answer="filed")
+    make_crew(CheckpointConfig(location="orders", provider=provider), llm).kickoff()
+    crewai_event_bus.flush()
+    second, first = provider.checkpoints("orders")
+    assert second.parent_id == first.id
+    assert first.parent_id is None
+    asked = len(llm.prompts)
+
+    config = provider.restore_config("orders", first.id, directory=tmp_path / "export")
+    restored = Crew.from_checkpoint(config)
+    # What `kickoff(from_checkpoint=config)` does, too; the model is a stand-in that CrewAI
+    # cannot rebuild.
+    restored.checkpoint = config.model_copy(update={"restore_from": None})
+    for agent in (*restored.agents, *(task.agent for task in restored.tasks)):
+        assert agent is not None
+        agent.llm = llm
+    assert str(restored.kickoff()) == "filed"
+    crewai_event_bus.flush()
+    # The first task was done at that checkpoint: only the second is asked for again.
+    assert asked == 2
+    assert len(llm.prompts) == 3
+    assert "task two" in llm.prompts[-1]
+    assert provider.checkpoints("orders")[0].parent_id == first.id
+
+
+def test_a_checkpoint_comes_back_as_it_was(provider: SwarmStateCheckpointProvider) -> None:
+    data = json.dumps({"entities": [], "text": "ü\n\x00"})
+    location = provider.checkpoint(data, "somewhere", parent_id="p", branch="b")
+    assert provider.from_checkpoint(location) == data
+    assert asyncio.run(provider.afrom_checkpoint(location)) == data
+    [info] = provider.checkpoints("somewhere", branch="b")
+    assert (info.id, info.parent_id, info.branch) == (provider.extract_id(location), "p", "b")
+
+
+def test_the_async_methods_do_the_same(provider: SwarmStateCheckpointProvider) -> None:
+    location = asyncio.run(provider.acheckpoint("{}", "somewhere"))
+    assert provider.from_checkpoint(location) == "{}"
+    assert len(provider.checkpoints("somewhere")) == 1
+
+
+def test_prune_keeps_the_newest_of_its_branch(provider: SwarmStateCheckpointProvider) -> None:
+    branches = ["main", "main/x", "fork/main", "main%2Fx"]
+    for index in range(5):
+        for branch in branches:
+            provider.checkpoint(str(index), "somewhere", branch=branch)
+    other = provider.checkpoint("other", "somewhere else")
+    assert provider.prune("somewhere", 2) == 3
+    kept = [
+        provider.from_checkpoint(f"somewhere#{c.id}") for c in provider.checkpoints("somewhere")
+    ]
+    assert kept == ["4", "3"]
+    for branch in branches[1:]:
+        assert len(provider.checkpoints("somewhere", branch=branch)) == 5
+    assert provider.prune("somewhere", 0) == 2
+    assert provider.prune("somewhere", 0) == 0
+    assert provider.from_checkpoint(other) == "other"
+    # What was pruned leaves no record of any kind.
+    assert len(shared_store(provider.uri).keys("crewai-checkpoints:somewhere")) == 3 * 5 * 2
+
+
+def test_threads_checkpoint_at_once(provider: SwarmStateCheckpointProvider) -> None:
+    def write() -> None:
+        for _ in range(10):
+            provider.checkpoint("{}", "somewhere")
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = provider.checkpoints("somewhere")
+    assert len({each.id for each in found}) == 80
+
+
+def test_what_is_missing_is_named(provider: SwarmStateCheckpointProvider) -> None:
+    with pytest.raises(CheckpointError, match="'somewhere#gone'"):
+        provider.from_checkpoint("somewhere#gone")
+    with pytest.raises(CheckpointError, match="'main' of 'nowhere'"):
+        provider.restore_config("nowhere")
+    with pytest.raises(ValueError, match="max_keep"):
+        provider.prune("somewhere", -1)
+
+
+@pytest.mark.parametrize("remedied", [False, True])
+def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
+    provider: SwarmStateCheckpointProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    remedied: bool,
+) -> None:
+    monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
+    install(tmp_path / "memory.db", checkpoint_memory=remedied)
+    config = CheckpointConfig(location="orders", provider=provider)
+    make_crew(config, ScriptedLLM(model="scripted"), memory=True).kickoff()
+    crewai_event_bus.flush()
+    assert len(provider.checkpoints("orders")) == (2 if remedied else 0)

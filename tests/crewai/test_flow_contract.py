@@ -1,0 +1,25 @@
+"""The contract of a flow persistence, on ours and on CrewAI's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crewai.flow.persistence import SQLiteFlowPersistence
+from crewai.flow.persistence.base import FlowPersistence
+from crewai_swarmstate import SwarmStateFlowPersistence
+from crewai_swarmstate.testing import FlowPersistenceContract
+
+
+class TestFile(FlowPersistenceContract):
+    def make_persistence(self, path: Path) -> FlowPersistence:
+        return SwarmStateFlowPersistence(path / "flows.db")
+
+
+class TestMemory(FlowPersistenceContract):
+    def make_persistence(self, path: Path) -> FlowPersistence:
+        return SwarmStateFlowPersistence("memory://")
+
+
+class TestCrewAISQLite(FlowPersistenceContract):
+    def make_persistence(self, path: Path) -> FlowPersistence:
+        return SQLiteFlowPersistence(str(path / "flows.db"))

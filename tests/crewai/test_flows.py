@@ -1,0 +1,150 @@
+"""Real flows on a swarmstate store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedbackContext
+from crewai.flow.flow import Flow, listen, start
+from crewai.flow.human_feedback import human_feedback
+from crewai.flow.persistence import persist
+from crewai_swarmstate import SwarmStateFlowPersistence, close_stores, shared_store
+from swarmstate.codec import loads
+
+PROCESS = Path(__file__).parent / "helpers" / "flow_process.py"
+
+
+def run(uri: Path, flow_id: str, mode: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROCESS), str(uri), flow_id, mode]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_killed_flow_resumes_from_its_last_method(tmp_path: Path) -> None:
+    uri = tmp_path / "flows.db"
+    killed = run(uri, "flow", "kill")
+    assert killed.returncode == -9, killed.stderr
+    persistence = SwarmStateFlowPersistence(uri)
+    assert persistence.load_state("flow") == {"id": "flow", "steps": ["first"]}
+
+    resumed = run(uri, "flow", "go on")
+    assert "STEPS ['first', 'first', 'second']" in resumed.stdout, resumed.stderr
+
+
+def test_history_keeps_every_save(tmp_path: Path) -> None:
+    persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
+    before = datetime.now(timezone.utc)
+    for count in range(15):
+        persistence.save_state("flow", f"method{count}", {"id": "flow", "count": count})
+    history = persistence.history("flow")
+    assert [step.state["count"] for step in history] == list(range(14, -1, -1))
+    assert [step.method for step in history[:2]] == ["method14", "method13"]
+    assert before <= history[-1].saved_at <= history[0].saved_at <= datetime.now(timezone.utc)
+    assert persistence.history("flow", limit=3) == history[:3]
+
+
+def test_deleting_a_flow_leaves_nothing_of_it(tmp_path: Path) -> None:
+    persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
+    persistence.save_state("flow", "step", {"id": "flow"})
+    persistence.save_state("other", "step", {"id": "other"})
+    persistence.delete("flow")
+    assert persistence.history("flow") == []
+    assert shared_store(persistence.uri).namespaces() == ["crewai-flow:other"]
+
+
+def test_values_keep_their_types() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    state: dict[Any, Any] = {
+        "id": "flow",
+        "day": date(2026, 1, 2),
+        "set": {1, 2},
+        "bytes": b"\x00",
+        3: ["a", "b"],
+    }
+    persistence.save_state("flow", "step", state)
+    assert persistence.load_state("flow") == state
+
+
+class Opaque:
+    def __str__(self) -> str:
+        return "an opaque thing"
+
+
+def test_what_has_no_form_is_stored_as_text_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    persistence.save_state("flow", "step", {"id": "flow", "list": [Opaque()]})
+    assert persistence.load_state("flow") == {"id": "flow", "list": ["an opaque thing"]}
+    assert "state['list'][0] is a Opaque" in caplog.text
+
+
+def test_records_are_plain_msgpack(tmp_path: Path) -> None:
+    persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
+    persistence.save_state("flow", "step", {"id": "flow", "n": 1})
+    [(key, value)] = shared_store(persistence.uri).items("crewai-flow:flow")
+    assert key == "state/0000000000"
+    assert value["method"] == "step"
+    assert value["state"] == {"id": "flow", "n": 1}
+    assert loads(b"\x81\xa1n\x01") == {"n": 1}
+
+
+class Later:
+    """Asks a human who will answer some other time."""
+
+    def request_feedback(self, context: PendingFeedbackContext, flow: Any) -> str:
+        raise HumanFeedbackPending(context=context)
+
+
+class Review(Flow[dict[str, Any]]):
+    @start()
+    @human_feedback(message="Is this right?", provider=Later())
+    def draft(self) -> str:
+        self.state["drafts"] = 1
+        return "a draft"
+
+    @listen(draft)
+    def publish(self, result: Any) -> str:
+        return f"published after: {result.feedback}"
+
+
+def test_a_paused_flow_goes_on_with_the_feedback(tmp_path: Path) -> None:
+    persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
+    paused = Review(persistence=persistence).kickoff()
+    assert isinstance(paused, HumanFeedbackPending)
+    flow_id = paused.context.flow_id
+    close_stores()
+
+    resumed = Review.from_pending(flow_id, SwarmStateFlowPersistence(tmp_path / "flows.db"))
+    assert resumed.state["drafts"] == 1
+    assert resumed.resume("looks good") == "published after: looks good"
+    assert persistence.load_pending_feedback(flow_id) is None
+
+
+def test_flow_state_is_kept_by_the_decorator() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+
+    @persist(persistence)
+    class Count(Flow[dict[str, Any]]):
+        @start()
+        def first(self) -> None:
+            self.state["count"] = self.state.get("count", 0) + 1
+
+        @listen(first)
+        def second(self) -> None:
+            self.state["count"] += 10
+
+    flow = Count()
+    flow.kickoff()
+    again = Count()
+    again.kickoff(inputs={"id": flow.state["id"]})
+    assert again.state["count"] == 22
+    steps = persistence.history(flow.state["id"])
+    assert [(step.method, step.state["count"]) for step in steps] == [
+        ("second", 22),
+        ("first", 12),
+        ("second", 11),
+        ("first", 1),
+    ]

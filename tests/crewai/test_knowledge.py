@@ -1,0 +1,101 @@
+"""Knowledge in a swarmstate store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from crewai.knowledge.knowledge import Knowledge
+from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
+from crewai_swarmstate import SwarmStateKnowledgeStorage, close_stores
+
+from tests.crewai.helpers.offline import embed
+
+DOCUMENTS = ["The harbour lighthouse is green", "Bread is baked at dawn", "Cats sleep all day"]
+
+
+class Counting:
+    """An embedder that counts the texts it was given."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, texts: list[str]) -> Sequence[Sequence[float]]:
+        self.texts.extend(texts)
+        return embed(texts)
+
+
+@pytest.fixture
+def embedder() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def storage(tmp_path: Path, embedder: Counting) -> SwarmStateKnowledgeStorage:
+    uri = str(tmp_path / "knowledge.db")
+    return SwarmStateKnowledgeStorage(uri=uri, collection_name="facts", embedder=embedder)
+
+
+def test_the_nearest_documents_are_found(storage: SwarmStateKnowledgeStorage) -> None:
+    storage.save(DOCUMENTS)
+    [best, *rest] = storage.search(["harbour", "lighthouse"], limit=3, score_threshold=0)
+    assert best["content"] == DOCUMENTS[0]
+    assert 0.5 < best["score"] <= 1
+    assert [each["score"] for each in rest] == sorted((r["score"] for r in rest), reverse=True)
+    assert [each["content"] for each in storage.search(["harbour lighthouse"])] == [DOCUMENTS[0]]
+
+
+def test_a_document_is_stored_and_embedded_once(
+    storage: SwarmStateKnowledgeStorage, embedder: Counting
+) -> None:
+    storage.save(DOCUMENTS)
+    storage.save([*DOCUMENTS, "One more", "One more"])
+    assert embedder.texts == [*DOCUMENTS, "One more"]
+    assert len(storage.search(["x"], limit=10, score_threshold=0)) == 4
+
+
+def test_collections_are_apart_and_outlive_the_process(
+    storage: SwarmStateKnowledgeStorage, embedder: Counting
+) -> None:
+    storage.save(DOCUMENTS)
+    close_stores()
+    again = storage.model_copy()
+    other = SwarmStateKnowledgeStorage(uri=storage.uri, collection_name="other", embedder=embedder)
+    assert other.search(["lighthouse"], score_threshold=0) == []
+    assert len(again.search(["lighthouse"], score_threshold=0)) == 3
+    other.reset()
+    assert len(again.search(["lighthouse"], score_threshold=0)) == 3
+    again.reset()
+    assert again.search(["lighthouse"], score_threshold=0) == []
+
+
+def test_the_async_methods_do_the_same(storage: SwarmStateKnowledgeStorage) -> None:
+    async def use() -> list[str]:
+        await storage.asave(DOCUMENTS)
+        found = await storage.asearch(["harbour lighthouse"])
+        await storage.areset()
+        return [each["content"] for each in found]
+
+    assert asyncio.run(use()) == [DOCUMENTS[0]]
+    assert storage.search(["lighthouse"], score_threshold=0) == []
+
+
+def test_errors_are_raised(storage: SwarmStateKnowledgeStorage) -> None:
+    with pytest.raises(ValueError, match="query"):
+        storage.search([])
+    storage.save(DOCUMENTS)
+    wrong = SwarmStateKnowledgeStorage(
+        uri=storage.uri, collection_name="facts", embedder=lambda texts: [[1.0]] * len(texts)
+    )
+    with pytest.raises(ValueError, match="64 dimensions"):
+        wrong.search(["x"])
+
+
+def test_knowledge_of_crewai_uses_it(storage: SwarmStateKnowledgeStorage) -> None:
+    source = StringKnowledgeSource(content=DOCUMENTS[0])
+    knowledge = Knowledge(collection_name="facts", sources=[source], storage=storage)
+    knowledge.add_sources()
+    [found] = knowledge.query(["harbour lighthouse"])
+    assert found["content"] == DOCUMENTS[0]

@@ -1,0 +1,58 @@
+"""The contract of a memory storage, on ours and on CrewAI's default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crewai.memory.storage.backend import StorageBackend
+from crewai.memory.storage.lancedb_storage import LanceDBStorage
+from crewai_swarmstate import SwarmStateStorage
+from crewai_swarmstate.testing import StorageBackendContract
+
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
+
+
+class TestCrewAILanceDB(StorageBackendContract):
+    defects = frozenset(
+        {
+            "test_scopes_end_at_a_segment",
+            "test_filters_come_before_the_limit",
+            "test_saving_an_id_again_replaces_it",
+            "test_delete_by_scope",
+            "test_delete_combines_its_criteria",
+            "test_other_handles_are_seen",
+        }
+    )
+
+    def make_storage(self, path: Path) -> StorageBackend:
+        return LanceDBStorage(path / "lancedb")
+
+
+class TestFile(StorageBackendContract):
+    def make_storage(self, path: Path) -> StorageBackend:
+        return SwarmStateStorage(path / "memory.db")
+
+
+class TestMemory(StorageBackendContract):
+    def make_storage(self, path: Path) -> StorageBackend:
+        return SwarmStateStorage("memory://")
+
+
+class TestPostgreSQL(StorageBackendContract):
+    @pytest.fixture(autouse=True)
+    def _on_server(self, postgres_server: PostgresServer) -> None:
+        self.server = postgres_server
+
+    def make_storage(self, path: Path) -> StorageBackend:
+        return SwarmStateStorage(self.server.url(), namespace=f"memory:{path}")
+
+
+class TestRedis(StorageBackendContract):
+    @pytest.fixture(autouse=True)
+    def _on_server(self, redis_server: RedisServer) -> None:
+        self.server = redis_server
+
+    def make_storage(self, path: Path) -> StorageBackend:
+        return SwarmStateStorage(self.server.url(), namespace=f"memory:{path}")
