@@ -59,6 +59,12 @@ BENCHMARKS = {
     "serializer": Benchmark("serializer", "encoding and decoding 1,000 messages"),
     "messages": Benchmark("messages", "appending to a list of messages"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
+    "growth-postgres": Benchmark(
+        "growth",
+        "of 200 turns, on PostgreSQL",
+        contenders=("zero-cost", "postgres", "ours-postgres"),
+    ),
+    "users": Benchmark("users", "100 users at once in one event loop"),
     "growth-1000": Benchmark("growth", "of 1,000 turns", {"turns": 1_000}, _LINEAR),
     "files": Benchmark("growth", "100 files, one edited a turn", {"scenario": "files"}),
     "images": Benchmark(

@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
-Saver = BaseCheckpointSaver[Any]
-
-
-class Opened(NamedTuple):
-    """An open saver.
-
-    Attributes:
-        saver: The saver; None is a run without one.
-        stored_bytes: Returns how many bytes it holds, None where that means nothing.
-    """
-
-    saver: Saver | None
-    stored_bytes: Callable[[], int | None]
+from benchmarks import servers
+from benchmarks.opened import Opened
 
 
 class Contender(NamedTuple):
@@ -37,11 +30,12 @@ class Contender(NamedTuple):
 
     Attributes:
         label: What tables call it.
-        keeps: What survives, "memory", "file, full" or "file, normal": only
+        keeps: What survives, "memory", "file, full", "PostgreSQL" and so on: only
             contenders that keep the same are compared.
         open: Opens it in a folder; opening it again finds what was stored.
         peer: Whether it lives in the environment of the PyPI release.
         delta: Whether the graph declares its messages as a DeltaChannel.
+        aopen: Opens it for async calls, in a running event loop; as `open` does if None.
     """
 
     label: str
@@ -49,6 +43,7 @@ class Contender(NamedTuple):
     open: Callable[[Path], AbstractContextManager[Opened]]
     peer: bool = False
     delta: bool = False
+    aopen: Callable[[Path], AbstractAsyncContextManager[Opened]] | None = None
 
 
 def _nothing() -> None:
@@ -102,6 +97,17 @@ def _sqlite(synchronous: str) -> Callable[[Path], AbstractContextManager[Opened]
             yield Opened(saver, lambda: _database_bytes(path))
 
     return open_sqlite
+
+
+@asynccontextmanager
+async def _aopen_sqlite(folder: Path) -> AsyncIterator[Opened]:
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    path = folder / "sqlite.db"
+    async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+        await saver.setup()
+        await saver.conn.execute("PRAGMA synchronous=FULL")
+        yield Opened(saver, lambda: _database_bytes(path))
 
 
 def _peer(*, disk: bool, incremental: bool) -> Callable[[Path], AbstractContextManager[Opened]]:
@@ -163,10 +169,11 @@ def _database_bytes(path: Path) -> int:
 
 
 MEMORY, FULL, NORMAL = "memory", "file, full", "file, normal"
+NOTHING, POSTGRES = "nothing", "PostgreSQL"
 
 CONTENDERS = {
-    "none": Contender("no checkpointer", "nothing", _open_none),
-    "zero-cost": Contender("zero-cost saver", "nothing", _open_zero_cost),
+    "none": Contender("no checkpointer", NOTHING, _open_none),
+    "zero-cost": Contender("zero-cost saver", NOTHING, _open_zero_cost),
     "in-memory": Contender("InMemorySaver", MEMORY, _open_in_memory),
     "in-memory-delta": Contender(
         "InMemorySaver, DeltaChannel", MEMORY, _open_in_memory, delta=True
@@ -181,7 +188,7 @@ CONTENDERS = {
         peer=True,
     ),
     "ours": Contender("swarmstate", MEMORY, _open_ours_in_memory),
-    "sqlite": Contender("SqliteSaver", FULL, _sqlite("FULL")),
+    "sqlite": Contender("SqliteSaver", FULL, _sqlite("FULL"), aopen=_aopen_sqlite),
     "sqlite-delta": Contender("SqliteSaver, DeltaChannel", FULL, _sqlite("FULL"), delta=True),
     "ours-file": Contender("swarmstate", FULL, _ours("full")),
     "ours-file-delta": Contender("swarmstate, DeltaChannel", FULL, _ours("full"), delta=True),
@@ -190,7 +197,19 @@ CONTENDERS = {
         "PyPI swarmstate 0.11", NORMAL, _peer(disk=True, incremental=False), peer=True
     ),
     "ours-file-normal": Contender("swarmstate", NORMAL, _ours("normal")),
+    "postgres": Contender(
+        "PostgresSaver",
+        POSTGRES,
+        servers.open_postgres_saver,
+        aopen=servers.aopen_postgres_saver,
+    ),
+    "ours-postgres": Contender("swarmstate", POSTGRES, servers.open_ours, aopen=servers.aopen_ours),
 }
 
-OURS = {MEMORY: "ours", FULL: "ours-file", NORMAL: "ours-file-normal"}
+OURS = {
+    MEMORY: "ours",
+    FULL: "ours-file",
+    NORMAL: "ours-file-normal",
+    POSTGRES: "ours-postgres",
+}
 """Our contender for each kind of keeping: what the others are divided by."""

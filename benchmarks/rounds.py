@@ -88,6 +88,8 @@ def _measure(suite: str, name: str, python: Path, parameters: Mapping[str, Any])
     # Not in the system's folder for temporary files: that may be in memory, where
     # syncing costs nothing.
     with TemporaryDirectory(prefix="run-", dir=CACHE) as folder:
+        # Servers that root starts run as another account.
+        os.chmod(folder, 0o755)
         done = subprocess.run(
             [str(python), "-m", "benchmarks.worker", suite, name, folder, json.dumps(parameters)],
             cwd=ROOT,

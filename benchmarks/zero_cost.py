@@ -85,6 +85,29 @@ class ZeroCostSaver(BaseCheckpointSaver[int]):
         for found in checkpoints[::-1][:limit]:
             yield self._complete(found)
 
+    # Nothing here waits, so the async methods call the sync ones.
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        return self.put(config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        self.put_writes(config, writes, task_id, task_path)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self.get_tuple(config)
+
     def _complete(self, found: CheckpointTuple) -> CheckpointTuple:
         writes = self._writes[found.checkpoint["id"]]
         checkpoint: Checkpoint = {

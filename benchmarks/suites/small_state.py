@@ -11,7 +11,8 @@ from typing import Any
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.base.id import uuid6
 
-from benchmarks.contenders import CONTENDERS, OURS, Saver
+from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.opened import Saver
 from benchmarks.report import Table, ratio, seconds
 from benchmarks.rounds import Rounds, WrongResultError, at
 from benchmarks.text import text

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import CheckpointTuple
 
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.contenders import CONTENDERS, FULL, Contender, Opened
+from benchmarks.contenders import CONTENDERS, FULL, Contender
+from benchmarks.opened import Opened
 from benchmarks.report import replace_between
 from benchmarks.rounds import WORKSPACE_PYTHON, Rounds, WrongResultError, at, run
 from benchmarks.scenarios import SCENARIOS
@@ -26,11 +28,20 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "serializer": {"messages": 8, "repetitions": 1},
     "messages": {"lengths": [8], "appended": 3},
     "growth": {"turns": 3},
+    "users": {"users": 3, "turns": 2},
 }
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder that other accounts may enter, as root's servers need it; pytest's own is closed."""
+    with TemporaryDirectory(prefix="swarmstate-benchmarks-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_runs_and_compares(name: str, tmp_path: Path) -> None:
+def test_runs_and_compares(name: str, open_path: Path) -> None:
     benchmark = BENCHMARKS[name]
     suite = import_module(f"benchmarks.suites.{benchmark.suite}")
     parameters = {**suite.PARAMETERS, **benchmark.parameters, **SMALLEST[benchmark.suite]}
@@ -41,7 +52,7 @@ def test_runs_and_compares(name: str, tmp_path: Path) -> None:
     for contender in benchmark.contenders or suite.CONTENDER_NAMES:
         if contender.startswith("peer") or (contender.endswith("delta") and not has_delta):
             continue
-        folder = tmp_path / contender
+        folder = open_path / contender
         folder.mkdir()
         results[contender] = [suite.measure(contender, folder, **parameters)]
     rounds = Rounds(results)

@@ -42,7 +42,8 @@ class PostgresServer:
     """A server with a data directory of its own.
 
     Args:
-        folder: Where the data directory is made; the caller removes it.
+        folder: Where the data directory is made, or is from an earlier server's life; the
+            caller removes it.
         settings: Entries of `postgresql.conf`.
 
     Attributes:
@@ -60,7 +61,8 @@ class PostgresServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self._databases = 0
-        self._init()
+        if not self._data.exists():
+            self._init()
 
     def _init(self) -> None:
         password = self._folder / "password"

@@ -1,0 +1,112 @@
+"""Many users at once, each with a conversation, served by one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS, OURS
+from benchmarks.opened import Opened
+from benchmarks.report import Table, ratio
+from benchmarks.rounds import Rounds, WrongResultError, at
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.suites.growth import digest
+
+CONTENDER_NAMES = (
+    "none",
+    "zero-cost",
+    "in-memory",
+    "ours",
+    "sqlite",
+    "ours-file",
+    "postgres",
+    "ours-postgres",
+)
+PARAMETERS = {"users": 100, "turns": 10}
+
+
+def measure(contender: str, folder: Path, *, users: int, turns: int) -> dict[str, Any]:
+    """Return how many turns a second all users have together."""
+    return asyncio.run(_measure(contender, folder, users, turns))
+
+
+async def _measure(contender: str, folder: Path, users: int, turns: int) -> dict[str, Any]:
+    script = SCENARIOS["chat"]
+    async with _opened(contender, folder) as opened:
+        graph = script.build(delta=False).compile(checkpointer=opened.saver)
+
+        async def talk(user: str, turns: int) -> dict[str, Any]:
+            state: dict[str, Any] = {}
+            config: Any = {"configurable": {"thread_id": user}}
+            for turn in range(turns):
+                given = (
+                    script.given_with(state, turn) if opened.saver is None else script.given(turn)
+                )
+                state = await graph.ainvoke(given, config)
+            return state
+
+        await asyncio.gather(*(talk(f"warm-up-{user}", 1) for user in range(min(users, 20))))
+        started, cpu_started = perf_counter(), process_time()
+        states = await asyncio.gather(*(talk(f"user-{user}", turns) for user in range(users)))
+        elapsed, cpu = perf_counter() - started, process_time() - cpu_started
+        # All users say the same, so all threads are the same.
+        digests = {digest(state) for state in states}
+        if opened.saver is not None:
+            for user in range(users):
+                config: Any = {"configurable": {"thread_id": f"user-{user}"}}
+                digests.add(digest((await graph.aget_state(config)).values))
+        if len(digests) != 1:
+            raise WrongResultError("expected every thread to hold the same conversation")
+        return {
+            "turns_a_second": users * turns / elapsed,
+            "cpu": cpu,
+            "final": digests.pop(),
+        }
+
+
+def _opened(contender: str, folder: Path) -> AbstractAsyncContextManager[Opened]:
+    chosen = CONTENDERS[contender]
+    if chosen.aopen is not None:
+        return chosen.aopen(folder)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened]:
+        with chosen.open(folder) as found:
+            yield found
+
+    return opened()
+
+
+def check(rounds: Rounds) -> None:
+    """Check that all contenders ended with the same conversation.
+
+    Raises:
+        WrongResultError: They did not.
+    """
+    finals = {measured["final"] for results in rounds.results.values() for measured in results}
+    if len(finals) > 1:
+        raise WrongResultError("expected one conversation of all contenders, found several")
+
+
+def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
+    """Return the rates; the ratios say how many times more ours does."""
+    table = Table(
+        f"{parameters['users']} users at once in one event loop, {parameters['turns']} turns each",
+        ["saver", "keeps", "turns/s", "ours ÷ it", "÷ zero-cost", "CPU"],
+    )
+    rate = at("turns_a_second")
+    for name in rounds.results:
+        contender = CONTENDERS[name]
+        table.add(
+            contender.label,
+            contender.keeps,
+            f"{rounds.median(name, rate):.0f}",
+            ratio(rounds.ratio(OURS.get(contender.keeps, ""), name, rate)),
+            ratio(rounds.ratio(name, "zero-cost", rate)),
+            f"{rounds.median(name, at('cpu')):.2f} s",
+        )
+    return [table]
