@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.servers.postgres import PostgresServer
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     page.relative_to(ROOT)
@@ -17,6 +19,7 @@ PAGES = sorted(
 )
 # Their blocks run where CrewAI is installed; see `make crewai`.
 OF_CREWAI = {Path("docs/crewai.md"), Path("packages/crewai-swarmstate/README.md")}
+POSTGRES = "postgresql://user:password@localhost/agents"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
@@ -31,6 +34,19 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     ]
 
 
+def real_addresses(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return where the servers are that a page's blocks name, by the address that it shows.
+
+    Nothing else of a block is changed, and a server runs only for pages that name it.
+    """
+    sources = "".join(source for _, source in blocks(page, "python"))
+    addresses = {}
+    if POSTGRES in sources:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        addresses[POSTGRES] = server.new_database()
+    return addresses
+
+
 def test_the_main_pages_are_found() -> None:
     assert {Path("README.md"), Path("docs/guide.md"), Path("docs/operations.md")} <= set(PAGES)
     assert blocks(Path("README.md"), "python")
@@ -42,13 +58,19 @@ def test_the_main_pages_are_found() -> None:
     ids=lambda page: str(page),
 )
 def test_python_blocks_run_in_order(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    addresses = real_addresses(page, request)
     module = ModuleType("documentation")
     # Classes that a page defines are found again by their module's name.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for line, source in blocks(page, "python"):
+        for shown, real in addresses.items():
+            source = source.replace(shown, real)
         # Empty lines before the source make tracebacks name the page's own lines.
         code = compile("\n" * line + source, ROOT / page, "exec", dont_inherit=True)
         exec(code, module.__dict__)
