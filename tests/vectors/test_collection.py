@@ -125,6 +125,8 @@ def test_other_bad_input_is_refused_and_nothing_is_stored(store: BaseStore) -> N
         collection.search([1.0], limit=-1)
     with pytest.raises(ValueError, match="metric must be"):
         Collection(store, "memories", metric="euclid")  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(ValueError, match="approximate_above must be 0 or more"):
+        Collection(store, "memories", approximate_above=-1)
     assert store.namespaces() == []
 
 
@@ -283,6 +285,7 @@ async def use_async_methods(store: BaseStore) -> None:
     assert await collection.amodify(["00007"], lambda old: old._replace(value={"n": -7})) == 1
     assert await collection.acount(filter={"n": -7}) == 1
     assert await collection.adelete(["00000", "x"]) == 1
+    await collection.aoptimize()
     assert await collection.adelete_where(scope=["s", "1"]) == 1000
     assert await collection.acount() == 999
     await collection.aclear()

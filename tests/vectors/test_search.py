@@ -144,3 +144,29 @@ def test_numbers_at_the_ends_of_float32_are_ranked_correctly(metric: Metric) -> 
         found = [match.score for match in collection.search(query, limit=4)]
         assert found == pytest.approx(best, rel=1e-9, abs=1e-80)
         assert not any(math.isnan(score) for score in found)
+
+
+def test_approximate_search_finds_nearly_all_and_exact_search_all() -> None:
+    rng = np.random.default_rng(7)
+    centres = rng.standard_normal((100, 32))
+    data = centres[rng.integers(0, 100, 20_200)] + rng.standard_normal((20_200, 32)) * 0.4
+    vectors = data[:20_000].astype(np.float32)
+    queries = data[20_000:].astype(np.float32)
+    collection = Collection(Store(), "memories", approximate_above=5_000)
+    collection.upsert(
+        Record(f"{i:05}", {"n": i}, [vectors[i]], (f"{i % 2}",)) for i in range(20_000)
+    )
+    collection.optimize()
+    scores = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    scores /= np.linalg.norm(vectors.astype(np.float64), axis=1)
+    found_approximately = 0
+    for query, row in zip(queries, scores, strict=True):
+        best = {f"{i:05}" for i in np.argsort(-row)[:10]}
+        exact = collection.search(query, exact=True)
+        assert {match.record.id for match in exact} == best
+        found_approximately += len(best & {m.record.id for m in collection.search(query)})
+        # So few are selected that all of them are ranked.
+        few = collection.search(query, filter={"n": {"$lt": 4_000}})
+        best = {f"{i:05}" for i in np.argsort(-row[:4_000])[:10]}
+        assert {match.record.id for match in few} == best
+    assert found_approximately >= 0.95 * 2000

@@ -8,7 +8,7 @@ log's lanes since, and the records they name.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from swarmstate import _core
@@ -32,8 +32,8 @@ class Head(NamedTuple):
 class View:
     """An index and how far it has read each lane of the log."""
 
-    def __init__(self, metric: str, cursors: dict[int, str]) -> None:
-        self.index: Final = _core.VectorIndex(metric)
+    def __init__(self, index: _core.VectorIndex, cursors: dict[int, str]) -> None:
+        self.index: Final = index
         # By lane, the last entry that the index knows; none if there was no collection.
         # Only ever moves ahead: entries are in the order of their keys.
         self.cursors = cursors
@@ -52,9 +52,9 @@ class View:
 class Shared:
     """What the threads that use one `Collection` share."""
 
-    def __init__(self, namespace: str, metric: str) -> None:
+    def __init__(self, namespace: str, new_index: Callable[[], _core.VectorIndex]) -> None:
         self.namespace: Final = namespace
-        self.metric: Final = metric
+        self.new_index: Final = new_index
         # What was last known, None if nothing is; replaced, never changed, but for the tails.
         self.head: Head | None = None
         self.view: View | None = None
@@ -239,7 +239,7 @@ def changes(shared: Shared, cursors: Mapping[int, str], result: Result) -> set[s
 def load(shared: Shared) -> Operation[View]:
     """Make an index of all records."""
     head = yield from read_head(shared)
-    view = View(shared.metric, dict(head.tails) if head else {})
+    view = View(shared.new_index(), dict(head.tails) if head else {})
     if head is None:
         return view
     # Whatever is written from here on is in the log after these tails.

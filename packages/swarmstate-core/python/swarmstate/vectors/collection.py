@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from swarmstate import _core
@@ -68,6 +69,11 @@ class Collection:
         metric: What is near: "cosine", "dot" (inner product) or "l2" (Euclidean
             distance). Not stored: collections with different metrics may use
             the same namespace.
+        approximate_above: Where more vectors than this are to be ranked, search
+            only those in the clusters nearest to the query, as many as find 99 %
+            of what is nearest in a trial. Clusters are made by a thread in the
+            background; searches are exact until they are there, and if looking
+            at a few of them would not be enough. None: always exact.
         allow: Classes that may be constructed when values are read; see
             `swarmstate.codec.Codec`.
     """
@@ -78,17 +84,21 @@ class Collection:
         namespace: str,
         *,
         metric: Metric = "cosine",
+        approximate_above: int | None = 250_000,
         allow: Allow = (),
     ) -> None:
         """Set up a collection; nothing is read or written yet."""
         check_name(namespace, "namespace")
+        if approximate_above is not None and approximate_above < 0:
+            raise ValueError(f"approximate_above must be 0 or more, not {approximate_above}")
         # Says what is wrong with the metric now.
-        _core.VectorIndex(metric)
+        new_index = partial(_core.VectorIndex, metric, approximate_above)
+        new_index()
         self.store = store
         self.namespace = namespace
         self.metric: Metric = metric
         self._codec = Codec(allow=allow)
-        self._shared = operations.Shared(namespace, metric)
+        self._shared = operations.Shared(namespace, new_index)
 
     def __repr__(self) -> str:
         """Return the class, the store and the namespace."""
@@ -229,19 +239,22 @@ class Collection:
         limit: int = 10,
         offset: int = 0,
         embeddings: bool = False,
+        exact: bool = False,
         **where: Unpack[Where],
     ) -> list[Match]:
         """Return the records nearest to `embedding`, nearest first.
 
-        Only records that are selected are ranked, and all of them are. Records
-        with equal scores are in the order of their ids. A record with several
-        embeddings counts with the nearest of them; one without any is not found.
+        Only records that are selected are ranked, and all of them are, up to
+        `approximate_above`. Scores are exact in any case. Records with equal
+        scores are in the order of their ids. A record with several embeddings
+        counts with the nearest of them; one without any is not found.
 
         Args:
             embedding: What to search for.
             limit: At most this many.
             offset: Leave out so many of the nearest.
             embeddings: Return the records with their embeddings.
+            exact: Rank all that are selected, also above `approximate_above`.
             where: Selects records; see `Where`.
 
         Raises:
@@ -249,7 +262,9 @@ class Collection:
             EmbeddingError: `embedding` is none, or holds NaN or an infinity.
         """
         selection = _selection(**where)
-        return drive(self.store, self._search(embedding, selection, limit, offset, embeddings))
+        return drive(
+            self.store, self._search(embedding, selection, limit, offset, embeddings, exact)
+        )
 
     async def asearch(
         self,
@@ -258,11 +273,12 @@ class Collection:
         limit: int = 10,
         offset: int = 0,
         embeddings: bool = False,
+        exact: bool = False,
         **where: Unpack[Where],
     ) -> list[Match]:
         """Return the nearest records as `search` does."""
         selection = _selection(**where)
-        operation = self._search(embedding, selection, limit, offset, embeddings)
+        operation = self._search(embedding, selection, limit, offset, embeddings, exact)
         return await adrive(self.store, operation)
 
     def _search(
@@ -272,15 +288,32 @@ class Collection:
         limit: int,
         offset: int,
         embeddings: bool,
+        exact: bool,
     ) -> Operation[list[Match]]:
         _check_page(limit, offset)
         view = yield from operations.refresh(self._shared)
 
         def search() -> list[_Found]:
-            return view.index.search(embedding, *selection, limit, offset, embeddings)
+            return view.index.search(embedding, *selection, limit, offset, embeddings, exact)
 
         found: list[_Found] = yield Compute(search, view.size)
         return [Match(self._record(each), each[1]) for each in found]
+
+    def optimize(self) -> None:
+        """Read what others wrote, make the clusters of approximate searches, and wait for it.
+
+        Does nothing else with `approximate_above` vectors or fewer. Searches need
+        not wait for this; it makes the first ones fast, for example before serving.
+        """
+        drive(self.store, self._optimize())
+
+    async def aoptimize(self) -> None:
+        """Make clusters as `optimize` does."""
+        await adrive(self.store, self._optimize())
+
+    def _optimize(self) -> Operation[None]:
+        view = yield from operations.refresh(self._shared)
+        yield Compute(view.index.optimise, view.size)
 
     def select(
         self,

@@ -111,7 +111,7 @@ pub(crate) struct VectorIndex(Index);
 #[pymethods]
 impl VectorIndex {
     #[new]
-    fn new(metric: &str) -> PyResult<Self> {
+    fn new(metric: &str, approximate_above: Option<usize>) -> PyResult<Self> {
         let metric = match metric {
             "cosine" => Metric::Cosine,
             "dot" => Metric::Dot,
@@ -122,7 +122,10 @@ impl VectorIndex {
                 )));
             }
         };
-        Ok(Self(Index::new(metric)))
+        Ok(Self(Index::new(
+            metric,
+            approximate_above.unwrap_or(usize::MAX),
+        )))
     }
 
     #[getter]
@@ -132,6 +135,10 @@ impl VectorIndex {
 
     fn __len__(&self, py: Python<'_>) -> usize {
         py.detach(|| self.0.len())
+    }
+
+    fn optimise(&self, py: Python<'_>) {
+        py.detach(|| self.0.optimise());
     }
 
     fn begin(&self, py: Python<'_>) -> (u64, Vec<String>) {
@@ -172,7 +179,7 @@ impl VectorIndex {
         .map_err(to_py)
     }
 
-    #[pyo3(signature = (embedding, scope, categories, filter, limit, offset, embeddings))]
+    #[pyo3(signature = (embedding, scope, categories, filter, limit, offset, embeddings, exact))]
     #[allow(clippy::too_many_arguments, reason = "what a search is made of")]
     fn search<'py>(
         &self,
@@ -184,6 +191,7 @@ impl VectorIndex {
         limit: usize,
         offset: usize,
         embeddings: bool,
+        exact: bool,
     ) -> PyResult<Vec<Found<'py>>> {
         let vector = embedding::extract(embedding).map_err(embedding::Reason::of_query)?;
         let selection = selection(scope, categories, filter)?;
@@ -193,7 +201,7 @@ impl VectorIndex {
             embeddings,
         };
         let hits = py
-            .detach(|| self.0.search(&vector, &selection, page))
+            .detach(|| self.0.search(&vector, &selection, page, exact))
             .map_err(to_py)?;
         found(py, hits)
     }

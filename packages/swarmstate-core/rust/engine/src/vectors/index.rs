@@ -1,19 +1,18 @@
 //! The index: what others call, and the lock that keeps its parts together.
 
-use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::filter::float;
+use super::clusters::Clusters;
 use super::matrix::Matrix;
 use super::metric::Metric;
+use super::order::SortKey;
 use super::record::Record;
 use super::scan::{Candidates, scan_all, scan_rows};
-use super::table::{Entry, Selection, Table};
+use super::state::State;
+use super::table::Selection;
+use super::training;
 use crate::error::{Error, Result};
-
-/// A row that holds no vector.
-const UNUSED: u32 = u32::MAX;
 
 /// A record that was found.
 #[derive(Clone, Debug)]
@@ -47,45 +46,61 @@ pub struct Page {
 /// knows which of the two is newer: the record becomes *doubtful*, and must be
 /// read again with a new ticket.
 pub struct Index {
-    metric: Metric,
-    state: RwLock<State>,
+    inner: Arc<Inner>,
 }
 
-#[derive(Default)]
-struct State {
-    table: Table,
-    /// Made with the first vector.
-    matrix: Option<Matrix>,
-    /// The record of each row of the matrix, or `UNUSED`.
-    owners: Vec<u32>,
-    free_rows: Vec<u32>,
-    /// The most vectors that one record has had.
-    vectors_per_record: usize,
-    /// Counts tickets and changes; whatever happened later has a greater number.
-    clock: u64,
-    tickets: HashSet<u64>,
-    /// When each id was last changed; forgotten when no ticket is older.
-    changed: HashMap<Arc<str>, u64>,
-    doubtful: HashSet<Arc<str>>,
+/// What a thread that makes clusters shares with the index.
+pub(super) struct Inner {
+    pub metric: Metric,
+    /// With more vectors than this to be ranked, searches are approximate.
+    approximate_above: usize,
+    state: RwLock<State>,
+    /// Held while clusters are made.
+    pub training: Mutex<()>,
+}
+
+impl Inner {
+    // A panic within a change could leave it half done, but nothing in one panics.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Index {
     /// Returns an empty index.
+    ///
+    /// With more than `approximate_above` vectors to be ranked, searches are approximate;
+    /// what they need for that is made by a thread in the background, and until then
+    /// they are exact.
     #[must_use]
-    pub fn new(metric: Metric) -> Self {
+    pub fn new(metric: Metric, approximate_above: usize) -> Self {
         Self {
-            metric,
-            state: RwLock::default(),
+            inner: Arc::new(Inner {
+                metric,
+                approximate_above,
+                state: RwLock::default(),
+                training: Mutex::default(),
+            }),
         }
     }
 
-    // A panic within a change could leave it half done, but nothing in one panics.
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.write()
+    }
+
+    /// Makes what approximate searches need, if there are enough vectors, and waits for it.
+    pub fn optimise(&self) {
+        if self.read().live() > self.inner.approximate_above {
+            training::train(&self.inner);
+        }
     }
 
     /// Returns a ticket for a change, and the ids of the doubtful records.
@@ -129,7 +144,7 @@ impl Index {
                 certain = false;
             } else {
                 state.doubtful.remove(&id);
-                state.put(self.metric, &id, record)?;
+                state.put(self.inner.metric, &id, record)?;
             }
             state.changed.insert(id, now);
         }
@@ -161,7 +176,13 @@ impl Index {
     /// # Errors
     ///
     /// [`Error::Dimensions`] if the stored vectors have another dimension.
-    pub fn search(&self, vector: &[f32], selection: &Selection, page: Page) -> Result<Vec<Hit>> {
+    pub fn search(
+        &self,
+        vector: &[f32],
+        selection: &Selection,
+        page: Page,
+        exact: bool,
+    ) -> Result<Vec<Hit>> {
         let state = self.ready(selection, None);
         let Some(matrix) = &state.matrix else {
             return Ok(Vec::new());
@@ -180,10 +201,24 @@ impl Index {
         let most = wanted.min(state.table.len());
         let mut candidates = Candidates::new(most.saturating_mul(state.vectors_per_record).max(1));
         if selection.is_everything() {
-            let owners = &state.owners;
-            scan_all(matrix, &query, |row| owners[row] != UNUSED, &mut candidates);
+            match self.clusters(&state, state.live(), exact) {
+                Some(clusters) => {
+                    let rows: Vec<u32> = clusters.rows(self.inner.metric, vector, 1).collect();
+                    scan_rows(matrix, &query, &rows, &mut candidates);
+                }
+                None => scan_all(matrix, &query, |row| state.is_live(row), &mut candidates),
+            }
         } else {
-            scan_rows(matrix, &query, &state.rows(selection), &mut candidates);
+            let mut rows = state.rows(selection);
+            if let Some(clusters) = self.clusters(&state, rows.len(), exact) {
+                let allowed: HashSet<u32> = rows.into_iter().collect();
+                // What is selected may lie farther away than the rest.
+                rows = clusters
+                    .rows(self.inner.metric, vector, 2)
+                    .filter(|row| allowed.contains(row))
+                    .collect();
+            }
+            scan_rows(matrix, &query, &rows, &mut candidates);
         }
         let mut best: HashMap<u32, f64> = HashMap::new();
         for row in candidates.into_rows() {
@@ -287,6 +322,24 @@ impl Index {
         count(categories)
     }
 
+    /// Returns the clusters if so many vectors are to be ranked approximately.
+    fn clusters<'a>(&self, state: &'a State, rows: usize, exact: bool) -> Option<&'a Clusters> {
+        if exact || rows <= self.inner.approximate_above {
+            return None;
+        }
+        if state
+            .clusters
+            .as_ref()
+            .is_none_or(|clusters| clusters.trained < state.live() / 2)
+        {
+            training::start(&self.inner);
+        }
+        state
+            .clusters
+            .as_ref()
+            .filter(|clusters| clusters.worthwhile())
+    }
+
     /// Locks for reading, with the columns that are needed.
     fn ready(&self, selection: &Selection, order: Option<&str>) -> RwLockReadGuard<'_, State> {
         loop {
@@ -306,134 +359,4 @@ fn count<T: Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<(T, usi
         *counts.entry(item).or_default() += 1;
     }
     counts.into_iter().collect()
-}
-
-impl State {
-    fn put(&mut self, metric: Metric, id: &Arc<str>, record: Option<Record>) -> Result<()> {
-        if let (Some(record), Some(matrix)) = (&record, &self.matrix)
-            && let Some(vector) = record.embeddings.first()
-            && vector.len() != matrix.dimensions()
-        {
-            return Err(Error::Dimensions {
-                stored: matrix.dimensions(),
-                given: vector.len(),
-            });
-        }
-        if let Some(entry) = self.table.remove(id) {
-            for row in entry.rows {
-                self.owners[row as usize] = UNUSED;
-                self.free_rows.push(row);
-            }
-        }
-        let Some(record) = record else {
-            return Ok(());
-        };
-        let mut rows = Vec::with_capacity(record.embeddings.len());
-        for vector in &record.embeddings {
-            let matrix = self
-                .matrix
-                .get_or_insert_with(|| Matrix::new(metric, vector.len()));
-            let row = self.free_rows.pop().unwrap_or(matrix.len() as u32);
-            matrix.put(row as usize, vector);
-            rows.push(row);
-        }
-        self.vectors_per_record = self.vectors_per_record.max(rows.len());
-        let entry = Entry {
-            id: Arc::clone(id),
-            value: record.value.into_boxed_slice(),
-            rows: rows.clone(),
-        };
-        let number = self.table.insert(entry, &record.scope, &record.categories);
-        for row in rows {
-            if row as usize == self.owners.len() {
-                self.owners.push(number);
-            } else {
-                self.owners[row as usize] = number;
-            }
-        }
-        Ok(())
-    }
-
-    fn selected(&self, selection: &Selection) -> impl Iterator<Item = (u32, &Entry)> {
-        let allowed = self.table.select(selection);
-        self.table
-            .entries()
-            .filter(move |(record, _)| allowed[*record as usize])
-    }
-
-    /// Returns the rows of the selected records.
-    fn rows(&self, selection: &Selection) -> Vec<u32> {
-        let allowed = self.table.select(selection);
-        self.owners
-            .iter()
-            .enumerate()
-            .filter(|(_, owner)| allowed.get(**owner as usize).copied().unwrap_or(false))
-            .map(|(row, _)| row as u32)
-            .collect()
-    }
-
-    fn hit(&self, record: u32, score: f64, embeddings: bool) -> Option<Hit> {
-        let entry = self.table.entry(record)?;
-        let vectors = match &self.matrix {
-            Some(matrix) if embeddings => entry
-                .rows
-                .iter()
-                .map(|row| matrix.vector(*row as usize).to_vec())
-                .collect(),
-            _ => Vec::new(),
-        };
-        Some(Hit {
-            id: Arc::clone(&entry.id),
-            score,
-            record: Record {
-                scope: self.table.scope(record),
-                categories: self.table.categories(record),
-                value: entry.value.to_vec(),
-                embeddings: vectors,
-            },
-        })
-    }
-}
-
-/// What records are ordered by.
-enum SortKey<'a> {
-    Number(f64),
-    Text(&'a [u8]),
-    Other,
-}
-
-impl<'a> SortKey<'a> {
-    fn of(field: Option<(&'a [u8], f64)>) -> Self {
-        let Some((mut bytes, number)) = field else {
-            return Self::Other;
-        };
-        if !number.is_nan() {
-            return Self::Number(number);
-        }
-        match rmpv::decode::read_value_ref(&mut bytes) {
-            Ok(rmpv::ValueRef::String(text)) => {
-                Self::Text(text.into_str().unwrap_or_default().as_bytes())
-            }
-            Ok(value @ rmpv::ValueRef::Boolean(_)) => {
-                Self::Number(float(&value).unwrap_or_default())
-            }
-            _ => Self::Other,
-        }
-    }
-
-    fn compare(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
-            (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            _ => self.rank().cmp(&other.rank()),
-        }
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Number(_) => 0,
-            Self::Text(_) => 1,
-            Self::Other => 2,
-        }
-    }
 }

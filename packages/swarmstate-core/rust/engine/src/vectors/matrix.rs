@@ -4,10 +4,14 @@
 //! bound of its error. What might belong to the best is then computed from the
 //! vectors themselves, so the result is exact and not approximate.
 
+use std::ops::Range;
+
+use pulp::{Arch, NullaryFnOnce};
+
 use super::metric::{Metric, norm};
 
 /// Rows per allocation: growing never moves what is there.
-const CHUNK: usize = 1024;
+pub(super) const CHUNK: usize = 1024;
 
 /// Scales of one code step; codes reach from -LEVELS to LEVELS.
 const LEVELS: f64 = 127.0;
@@ -104,6 +108,12 @@ impl Matrix {
         &self.codes[row / CHUNK][start..start + self.dimensions]
     }
 
+    /// Returns the codes of rows that lie in one chunk.
+    pub fn block(&self, rows: Range<usize>) -> &[i8] {
+        let start = rows.start % CHUNK * self.dimensions;
+        &self.codes[rows.start / CHUNK][start..start + rows.len() * self.dimensions]
+    }
+
     pub fn query<'a>(&self, vector: &'a [f32]) -> Query<'a> {
         let mut codes = vec![0; self.dimensions];
         let (info, length) = quantise(self.metric, vector, &mut codes);
@@ -119,7 +129,12 @@ impl Matrix {
 
     /// Returns the exact score of a row.
     pub fn score(&self, query: &Query<'_>, row: usize) -> f64 {
-        self.metric.score(
+        self.score_by(self.metric, query, row)
+    }
+
+    /// Returns the exact score of a row by another metric.
+    pub fn score_by(&self, metric: Metric, query: &Query<'_>, row: usize) -> f64 {
+        metric.score(
             query.vector,
             query.norm,
             self.vector(row),
@@ -156,35 +171,55 @@ impl Matrix {
 
 /// Writes the codes of a vector; returns what is known of it, and its norm after scaling.
 fn quantise(metric: Metric, vector: &[f32], codes: &mut [i8]) -> (Row, f64) {
-    let norm = norm(vector);
-    // The cosine is the inner product of vectors of length 1.
-    let unit = match metric {
-        Metric::Cosine if norm > 0.0 => norm.recip(),
-        _ => 1.0,
-    };
-    let greatest = vector
-        .iter()
-        .fold(0.0_f32, |greatest, item| greatest.max(item.abs()));
-    // Rounded to f32 first, so that the error is measured with what will be used.
-    let scale = (f64::from(greatest) * unit / LEVELS) as f32;
-    let step = f64::from(scale);
-    let mut left_out = 0.0;
-    if step > 0.0 {
-        let per_step = step.recip();
-        for (code, item) in codes.iter_mut().zip(vector) {
-            let item = f64::from(*item) * unit;
-            let rounded = (item * per_step).round().clamp(-LEVELS, LEVELS);
-            *code = rounded as i8;
-            left_out += (item - rounded * step).powi(2);
+    Arch::new().dispatch(Quantise {
+        metric,
+        vector,
+        codes,
+    })
+}
+
+struct Quantise<'a> {
+    metric: Metric,
+    vector: &'a [f32],
+    codes: &'a mut [i8],
+}
+
+impl NullaryFnOnce for Quantise<'_> {
+    type Output = (Row, f64);
+
+    #[inline(always)]
+    fn call(self) -> (Row, f64) {
+        let norm = norm(self.vector);
+        // The cosine is the inner product of vectors of length 1.
+        let unit = match self.metric {
+            Metric::Cosine if norm > 0.0 => norm.recip(),
+            _ => 1.0,
+        };
+        let greatest = self
+            .vector
+            .iter()
+            .fold(0.0_f32, |greatest, item| greatest.max(item.abs()));
+        // Rounded to f32 first, so that the error is measured with what will be used.
+        let scale = (f64::from(greatest) * unit / LEVELS) as f32;
+        let step = f64::from(scale);
+        let mut left_out = 0.0;
+        if step > 0.0 {
+            let per_step = step.recip();
+            for (code, item) in self.codes.iter_mut().zip(self.vector) {
+                let item = f64::from(*item) * unit;
+                let rounded = (item * per_step).round_ties_even().clamp(-LEVELS, LEVELS);
+                *code = rounded as i8;
+                left_out += (item - rounded * step) * (item - rounded * step);
+            }
+        } else {
+            self.codes.fill(0);
+            left_out = (norm * unit) * (norm * unit);
         }
-    } else {
-        codes.fill(0);
-        left_out = (norm * unit).powi(2);
+        let row = Row {
+            norm,
+            scale,
+            error: (left_out.sqrt() * (1.0 + SLACK)) as f32,
+        };
+        (row, norm * unit)
     }
-    let row = Row {
-        norm,
-        scale,
-        error: (left_out.sqrt() * (1.0 + SLACK)) as f32,
-    };
-    (row, norm * unit)
 }

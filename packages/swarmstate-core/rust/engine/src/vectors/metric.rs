@@ -27,8 +27,8 @@ impl Metric {
 }
 
 /// Returns the Euclidean norm.
-#[must_use]
-pub fn norm(vector: &[f32]) -> f64 {
+#[inline(always)]
+pub(super) fn norm(vector: &[f32]) -> f64 {
     dot(vector, vector).sqrt()
 }
 

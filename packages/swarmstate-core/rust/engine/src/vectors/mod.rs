@@ -4,15 +4,19 @@
 //! brought up to date by its owner. It finds the nearest records among those that
 //! a [`Selection`] allows, which is applied before anything is ranked.
 
+mod clusters;
 mod column;
 mod filter;
 mod index;
 mod matrix;
 mod metric;
+mod order;
 mod record;
 mod scan;
 mod scope;
+mod state;
 mod table;
+mod training;
 
 pub use filter::Filter;
 pub use index::{Hit, Index, Page};

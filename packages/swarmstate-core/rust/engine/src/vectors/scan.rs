@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::matrix::{Matrix, Query};
+use pulp::{Arch, NullaryFnOnce};
 
-/// Rows whose products are computed before they are compared.
-const BLOCK: usize = 256;
+use super::matrix::{CHUNK, Matrix, Query};
+
+/// Rows whose products are computed before they are compared; divides `CHUNK`.
+const BLOCK: usize = CHUNK / 4;
 
 /// The rows that may belong to the `wanted` best of those seen so far.
 ///
@@ -83,28 +85,29 @@ impl Candidates {
     }
 }
 
-/// Offers the rows `0..len` for which `live` says so.
+/// Offers the rows for which `live` says so.
 pub(super) fn scan_all(
     matrix: &Matrix,
     query: &Query<'_>,
     live: impl Fn(usize) -> bool,
     candidates: &mut Candidates,
 ) {
-    pulp::Arch::new().dispatch(|| {
-        let mut products = [0_i32; BLOCK];
-        for start in (0..matrix.len()).step_by(BLOCK) {
-            let stop = matrix.len().min(start + BLOCK);
-            for (product, row) in products.iter_mut().zip(start..stop) {
-                *product = dot(matrix.codes(row), &query.codes);
-            }
-            for (product, row) in products.iter().zip(start..stop) {
-                if live(row) {
-                    let estimate = matrix.estimate(query, row, *product);
-                    candidates.offer(row as u32, estimate.score, estimate.error);
-                }
+    let arch = Arch::new();
+    let mut products = [0_i32; BLOCK];
+    for start in (0..matrix.len()).step_by(BLOCK) {
+        let stop = matrix.len().min(start + BLOCK);
+        arch.dispatch(Adjacent {
+            rows: matrix.block(start..stop),
+            query: &query.codes,
+            products: &mut products,
+        });
+        for (product, row) in products.iter().zip(start..stop) {
+            if live(row) {
+                let estimate = matrix.estimate(query, row, *product);
+                candidates.offer(row as u32, estimate.score, estimate.error);
             }
         }
-    });
+    }
 }
 
 /// Offers these rows.
@@ -114,25 +117,92 @@ pub(super) fn scan_rows(
     rows: &[u32],
     candidates: &mut Candidates,
 ) {
-    pulp::Arch::new().dispatch(|| {
-        let mut products = [0_i32; BLOCK];
-        for block in rows.chunks(BLOCK) {
-            for (product, row) in products.iter_mut().zip(block) {
-                *product = dot(matrix.codes(*row as usize), &query.codes);
-            }
-            for (product, row) in products.iter().zip(block) {
-                let estimate = matrix.estimate(query, *row as usize, *product);
-                candidates.offer(*row, estimate.score, estimate.error);
-            }
+    let arch = Arch::new();
+    let mut products = [0_i32; BLOCK];
+    for block in rows.chunks(BLOCK) {
+        arch.dispatch(Scattered {
+            matrix,
+            rows: block,
+            query: &query.codes,
+            products: &mut products,
+        });
+        for (product, row) in products.iter().zip(block) {
+            let estimate = matrix.estimate(query, *row as usize, *product);
+            candidates.offer(*row, estimate.score, estimate.error);
         }
-    });
+    }
 }
 
-/// Returns the inner product; fits, as vectors have at most 65,536 dimensions.
+/// Returns the row with the greatest estimate; of an empty matrix, 0.
+pub(super) fn nearest(matrix: &Matrix, query: &Query<'_>) -> u32 {
+    let arch = Arch::new();
+    let mut products = [0_i32; BLOCK];
+    let mut best = (f64::NEG_INFINITY, 0);
+    for start in (0..matrix.len()).step_by(BLOCK) {
+        let stop = matrix.len().min(start + BLOCK);
+        arch.dispatch(Adjacent {
+            rows: matrix.block(start..stop),
+            query: &query.codes,
+            products: &mut products,
+        });
+        for (product, row) in products.iter().zip(start..stop) {
+            let score = matrix.estimate(query, row, *product).score;
+            if score > best.0 {
+                best = (score, row as u32);
+            }
+        }
+    }
+    best.1
+}
+
+/// Inner products of a query with rows that lie one after another.
+struct Adjacent<'a> {
+    rows: &'a [i8],
+    query: &'a [i8],
+    products: &'a mut [i32],
+}
+
+impl NullaryFnOnce for Adjacent<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let rows = self.rows.chunks_exact(self.query.len());
+        for (product, row) in self.products.iter_mut().zip(rows) {
+            *product = dot(row, self.query);
+        }
+    }
+}
+
+/// Inner products of a query with rows anywhere.
+struct Scattered<'a> {
+    matrix: &'a Matrix,
+    rows: &'a [u32],
+    query: &'a [i8],
+    products: &'a mut [i32],
+}
+
+impl NullaryFnOnce for Scattered<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (product, row) in self.products.iter_mut().zip(self.rows) {
+            *product = dot(self.matrix.codes(*row as usize), self.query);
+        }
+    }
+}
+
+/// Returns the inner product; it fits, as vectors have at most 65,536 dimensions.
+///
+/// Must be inlined into what `Arch::dispatch` calls, to be compiled for each kind of processor.
 #[inline(always)]
-fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| i32::from(i16::from(*a)) * i32::from(i16::from(*b)))
-        .sum()
+pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
+    let length = a.len().min(b.len());
+    let (a, b) = (&a[..length], &b[..length]);
+    let mut sum = 0_i32;
+    for index in 0..length {
+        sum += i32::from(a[index]) * i32::from(b[index]);
+    }
+    sum
 }

@@ -1,0 +1,248 @@
+//! The approximate search: vectors in clusters, of which a search looks at the nearest.
+//!
+//! An inverted file, as in "Searching in one billion vectors: re-rank with source
+//! coding" (Jégou et al., 2011). Compared with a graph of neighbours it is made in
+//! a fraction of the time, needs four bytes per vector, and rows come and go at no
+//! cost; what a search must skip is skipped before it is ranked.
+
+use std::num::NonZero;
+use std::thread;
+
+use super::matrix::Matrix;
+use super::metric::Metric;
+use super::scan::{Candidates, nearest, scan_all};
+
+/// Vectors per cluster that the centres are computed from.
+const SAMPLE: usize = 32;
+const ITERATIONS: usize = 8;
+
+/// Vectors whose true neighbours tell how many clusters a search must look at, and how many each.
+const TRIALS: usize = 100;
+const NEIGHBOURS: usize = 10;
+
+/// Share of those neighbours that a search must find, and what is added for other queries.
+const RECALL: f64 = 0.99;
+const MARGIN: f64 = 1.25;
+
+/// Looking at more than this share of the clusters takes longer than looking at all rows.
+const WORTHWHILE: f64 = 0.25;
+
+const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
+
+/// Rows by the cluster whose centre is nearest.
+pub(super) struct Clusters {
+    centres: Matrix,
+    members: Vec<Vec<u32>>,
+    /// By row, its cluster and its position there.
+    places: Vec<(u32, u32)>,
+    /// How many rows there were when the centres were computed.
+    pub trained: usize,
+    probes: usize,
+}
+
+impl Clusters {
+    /// Returns clusters without members.
+    pub fn new(centres: Matrix, trained: usize) -> Self {
+        Self {
+            members: vec![Vec::new(); centres.len()],
+            probes: centres.len(),
+            centres,
+            places: Vec::new(),
+            trained,
+        }
+    }
+
+    pub fn add(&mut self, row: u32, vector: &[f32]) {
+        let cluster = self.nearest(vector);
+        self.put(row, cluster);
+    }
+
+    /// Returns the cluster that a vector belongs to.
+    pub fn nearest(&self, vector: &[f32]) -> u32 {
+        nearest(&self.centres, &self.centres.query(vector))
+    }
+
+    /// Adds a row to a cluster; the row is in none.
+    pub fn put(&mut self, row: u32, cluster: u32) {
+        let members = &mut self.members[cluster as usize];
+        if row as usize >= self.places.len() {
+            self.places.resize(row as usize + 1, NOWHERE);
+        }
+        self.places[row as usize] = (cluster, members.len() as u32);
+        members.push(row);
+    }
+
+    pub fn remove(&mut self, row: u32) {
+        let Some(place) = self.places.get_mut(row as usize) else {
+            return;
+        };
+        let (cluster, position) = std::mem::replace(place, NOWHERE);
+        if let Some(members) = self.members.get_mut(cluster as usize) {
+            members.swap_remove(position as usize);
+            if let Some(moved) = members.get(position as usize) {
+                self.places[*moved as usize].1 = position;
+            }
+        }
+    }
+
+    /// Tells whether looking at the nearest clusters only saves time.
+    pub fn worthwhile(&self) -> bool {
+        self.probes as f64 <= self.centres.len() as f64 * WORTHWHILE
+    }
+
+    /// Returns the rows of the clusters nearest to a query, of `effort` times as many as usual.
+    pub fn rows(&self, metric: Metric, query: &[f32], effort: usize) -> impl Iterator<Item = u32> {
+        let mut order = self.order(metric, query);
+        order.truncate(self.probes.saturating_mul(effort));
+        order
+            .into_iter()
+            .flat_map(|cluster| self.members[cluster as usize].iter().copied())
+    }
+
+    /// Returns the clusters, that with the nearest centre first.
+    fn order(&self, metric: Metric, query: &[f32]) -> Vec<u32> {
+        let query = self.centres.query(query);
+        let mut scores: Vec<(f64, u32)> = (0..self.centres.len())
+            .map(|cluster| {
+                (
+                    self.centres.score_by(metric, &query, cluster),
+                    cluster as u32,
+                )
+            })
+            .collect();
+        scores.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        scores.into_iter().map(|(_, cluster)| cluster).collect()
+    }
+
+    /// Returns in which places of the order of clusters the true neighbours of a row lie.
+    pub fn trial(
+        &self,
+        metric: Metric,
+        matrix: &Matrix,
+        row: usize,
+        live: impl Fn(usize) -> bool,
+    ) -> Vec<usize> {
+        let vector = matrix.vector(row);
+        let query = matrix.query(vector);
+        let mut candidates = Candidates::new(NEIGHBOURS + 1);
+        scan_all(matrix, &query, live, &mut candidates);
+        let mut near: Vec<(f64, u32)> = candidates
+            .into_rows()
+            .filter(|each| *each as usize != row)
+            .map(|each| (matrix.score(&query, each as usize), each))
+            .collect();
+        near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let mut places = vec![0; self.centres.len()];
+        for (place, cluster) in self.order(metric, vector).into_iter().enumerate() {
+            places[cluster as usize] = place;
+        }
+        let clusters = near
+            .iter()
+            .take(NEIGHBOURS)
+            .filter_map(|(_, row)| Some(self.places.get(*row as usize)?.0));
+        clusters
+            .filter_map(|cluster| places.get(cluster as usize).copied())
+            .collect()
+    }
+
+    /// Sets how many clusters a search looks at, by what the trials returned.
+    pub fn calibrate(&mut self, mut places: Vec<usize>) {
+        places.sort_unstable();
+        let last = (places.len() as f64 * RECALL) as usize;
+        if let Some(place) = places.get(last.min(places.len().saturating_sub(1))) {
+            self.probes = ((*place + 1) as f64 * MARGIN).ceil() as usize;
+        }
+    }
+}
+
+/// Returns how many clusters so many vectors should have.
+pub(super) fn number(rows: usize) -> usize {
+    ((rows as f64).sqrt() * 2.0) as usize + 1
+}
+
+/// Returns which of so many rows the centres of so many clusters should be computed from.
+pub(super) fn sample(rows: usize, clusters: usize) -> impl Iterator<Item = usize> {
+    some(rows / 2, clusters * SAMPLE).map(|row| row * 2)
+}
+
+/// Returns which of so many rows trials should be made with.
+///
+/// None of them is in a sample: a centre is nearer to what it was computed from than to others.
+pub(super) fn trials(rows: usize) -> impl Iterator<Item = usize> {
+    some(rows / 2, TRIALS).map(|row| row * 2 + 1)
+}
+
+/// Returns `wanted` of the numbers below `all`, always the same, in no pattern that data may have.
+fn some(all: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let step = (all as f64 / wanted as f64).max(1.0);
+    let count = (all as f64 / step) as usize;
+    (0..count).map(move |index| {
+        // One from each stretch; the multiplier is that of Fibonacci hashing.
+        let random = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let within = random as f64 / f64::from(u32::MAX) * (step - 1.0);
+        ((index as f64 * step + within) as usize).min(all - 1)
+    })
+}
+
+/// Returns the metric by which vectors and centres are compared.
+pub(super) fn clustering(metric: Metric) -> Metric {
+    match metric {
+        Metric::Cosine => Metric::Cosine,
+        // The inner product has no nearest centre: a longer one would take everything.
+        Metric::Dot | Metric::L2 => Metric::L2,
+    }
+}
+
+/// Computes centres, by Lloyd's iteration.
+pub(super) fn centres(metric: Metric, vectors: &Matrix, clusters: usize) -> Matrix {
+    let metric = clustering(metric);
+    let dimensions = vectors.dimensions();
+    let mut centres = Matrix::new(metric, dimensions);
+    for row in some(vectors.len(), clusters) {
+        centres.put(centres.len(), vectors.vector(row));
+    }
+    for _ in 0..ITERATIONS {
+        let homes = homes(&centres, vectors);
+        let mut sums = vec![0.0_f64; centres.len() * dimensions];
+        let mut counts = vec![0_usize; centres.len()];
+        for (row, home) in homes.into_iter().enumerate() {
+            let home = home as usize;
+            let vector = vectors.vector(row);
+            let length = match metric {
+                Metric::Cosine => super::metric::norm(vector).max(f64::MIN_POSITIVE),
+                _ => 1.0,
+            };
+            let sum = &mut sums[home * dimensions..(home + 1) * dimensions];
+            for (sum, item) in sum.iter_mut().zip(vector) {
+                *sum += f64::from(*item) / length;
+            }
+            counts[home] += 1;
+        }
+        for (cluster, count) in counts.into_iter().enumerate() {
+            // One that nothing is near to stays where it is.
+            if count > 0 {
+                let sum = &sums[cluster * dimensions..(cluster + 1) * dimensions];
+                let centre: Vec<f32> = sum.iter().map(|sum| (sum / count as f64) as f32).collect();
+                centres.put(cluster, &centre);
+            }
+        }
+    }
+    centres
+}
+
+/// Returns the nearest centre of every row.
+fn homes(centres: &Matrix, vectors: &Matrix) -> Vec<u32> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut homes = vec![0; vectors.len()];
+    let share = vectors.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        for (index, homes) in homes.chunks_mut(share).enumerate() {
+            scope.spawn(move || {
+                for (row, home) in (index * share..).zip(homes) {
+                    *home = nearest(centres, &centres.query(vectors.vector(row)));
+                }
+            });
+        }
+    });
+    homes
+}
