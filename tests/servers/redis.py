@@ -44,6 +44,7 @@ class RedisServer:
         cluster: Whether it is a node of a cluster.
 
     Attributes:
+        folder: Its folder.
         port: Its port on 127.0.0.1, the same after a restart.
         process: The server, while it runs.
     """
@@ -57,7 +58,7 @@ class RedisServer:
         cluster: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._settings = dict(settings or {})
         self._password = password
         self._cluster = cluster
@@ -84,8 +85,8 @@ class RedisServer:
         settings = {
             "bind": "127.0.0.1",
             "port": str(port),
-            "dir": str(self._folder),
-            "logfile": str(self._folder / "log"),
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "log"),
             "save": "",
             **self._settings,
         }
@@ -93,7 +94,7 @@ class RedisServer:
             settings |= {"requirepass": self._password, "masterauth": self._password}
         if self._cluster:
             settings |= {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
-        config = self._folder / "redis.conf"
+        config = self.folder / "redis.conf"
         # Sentinels keep what they know in their configuration file.
         if not config.exists() or "--sentinel" not in self._arguments():
             lines = [f'{name} "{value}"' for name, value in settings.items()]
@@ -103,7 +104,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            cwd=self._folder,
+            cwd=self.folder,
         )
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -174,7 +175,7 @@ class RedisServer:
 
     def log(self) -> str:
         """Return what the server logged."""
-        path = self._folder / "log"
+        path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else "(nothing)"
 
 
@@ -236,8 +237,10 @@ def running_sentinel() -> Iterator[tuple[RedisSentinel, Sequence[RedisServer]]]:
         yield sentinel, (master, replica)
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for something that a server does in its own time.
+def wait_until(
+    holds: Callable[[], bool], what: str, nudge: Callable[[], None] = lambda: None
+) -> None:
+    """Wait for something that a server does in its own time, after a `nudge` each time.
 
     Raises:
         RuntimeError: It did not happen within a minute.
@@ -246,6 +249,7 @@ def wait_until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise RuntimeError(f"expected that {what} within {_START_SECONDS:.0f} s")
+        nudge()
         time.sleep(0.02)
 
 

@@ -30,6 +30,21 @@ Outcome = Any
 _FIRST_DELAY, _LAST_DELAY = 0.02, 0.5
 
 
+# Lengths as the protocol writes them, of nearly all words there are.
+_LENGTHS = tuple(b"$%d\r\n" % length for length in range(1_024))
+
+
+def packed(commands: Sequence[Words]) -> bytes:
+    """Return commands as they go over the wire (RESP), one after another."""
+    parts: list[bytes] = []
+    for words in commands:
+        parts.append(b"*%d\r\n" % len(words))
+        for word in words:
+            length = len(word)
+            parts += (_LENGTHS[length] if length < 1_024 else b"$%d\r\n" % length, word, b"\r\n")
+    return b"".join(parts)
+
+
 class Script:
     """A Lua script of this package.
 

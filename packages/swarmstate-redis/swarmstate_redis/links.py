@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import redis
+import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.client import NEVER_DECODE
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 
-from swarmstate_redis.commands import Outcome, Words
+from swarmstate_redis.commands import Outcome, Words, packed
 from swarmstate_redis.failures import AnswerTimeoutError
 
 # Cluster clients return replies as bytes only if they are told so with each command.
@@ -53,11 +54,15 @@ class PoolLink:
     Args:
         pool: The pool.
         owned: Whether closing the link closes the pool.
+        sentinels: Clients that know where the server is, which closing the link closes.
     """
 
-    def __init__(self, pool: redis.ConnectionPool, *, owned: bool) -> None:
+    def __init__(
+        self, pool: redis.ConnectionPool, *, owned: bool, sentinels: Sequence[redis.Redis] = ()
+    ) -> None:
         self._pool = pool
         self._owned = owned
+        self._sentinels = sentinels
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
         """Send commands in one go and return their outcomes."""
@@ -67,7 +72,7 @@ class PoolLink:
             return [error] * len(commands)
         outcomes: list[Outcome] = []
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command([packed(commands)])
             for _ in commands:
                 try:
                     outcomes.append(connection.read_response(disable_decoding=True))
@@ -92,6 +97,8 @@ class PoolLink:
         """Close the connections, if they are the link's own."""
         if self._owned:
             self._pool.disconnect()
+        for sentinel in self._sentinels:
+            sentinel.close()
 
 
 class ConnectionsLink:
@@ -100,11 +107,18 @@ class ConnectionsLink:
     Args:
         make: Makes a connection, which need not be connected yet.
         timeout: Seconds to wait for all replies.
+        sentinels: Clients that know where the server is, which closing the link closes.
     """
 
-    def __init__(self, make: Callable[[], AsyncConnection], timeout: float) -> None:
+    def __init__(
+        self,
+        make: Callable[[], AsyncConnection],
+        timeout: float,
+        sentinels: Sequence[redis.asyncio.Redis] = (),
+    ) -> None:
         self._make = make
         self._timeout = timeout
+        self._sentinels = sentinels
         self._idle: list[AsyncConnection] = []
         self._connections: set[AsyncConnection] = set()
 
@@ -140,6 +154,8 @@ class ConnectionsLink:
         self._idle.clear()
         while self._connections:
             await self._connections.pop().disconnect()
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
 
     def abandon(self) -> None:
         """Do nothing: a loop that runs once more closes them, any other has let go of them."""
@@ -148,7 +164,7 @@ class ConnectionsLink:
 async def _exchange(
     connection: AsyncConnection, commands: Sequence[Words], outcomes: list[Outcome]
 ) -> None:
-    await connection.send_packed_command(connection.pack_commands(commands))
+    await connection.send_packed_command([packed(commands)])
     for _ in commands:
         try:
             outcomes.append(await connection.read_response(disable_decoding=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
@@ -12,6 +11,7 @@ from swarmstate.errors import ConflictError, StoreFormatError
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
 from swarmstate_redis.failures import incomplete, told
 from swarmstate_redis.names import Names, slot_of
+from swarmstate_redis.tokens import Tokens
 
 _READ, _WRITE, _COPY, _FORGET = map(Script, ("read", "write", "copy", "forget"))
 
@@ -20,7 +20,6 @@ _PAGE = 1_000
 # 3,000 years; Redis counts the ms since 1970 in 64 bits.
 _LONGEST = 10**14
 _MOST = 2**62
-_TOKEN_BYTES = 8
 
 
 class Planner:
@@ -49,6 +48,7 @@ class Planner:
         self._server = server
         self._ttl = ttl
         self._read_ttl = ttl if refresh_on_read else None
+        self._tokens = Tokens()
 
     def read(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Answer queries in one round trip."""
@@ -138,7 +138,7 @@ class Planner:
             arguments.append(b"%d %d %d %d %d %d %d %d" % (*expected, *counts))
             arguments.append(namespace.encode())
             if _expects(batch):
-                arguments.append(os.urandom(_TOKEN_BYTES))
+                arguments.append(self._tokens.next())
             if expect is not None:
                 last_key = (expect.last_key or "").encode()
                 arguments += (*_bounds(expect.prefix, prefix_end(expect.prefix)), last_key)

@@ -268,7 +268,7 @@ class _LoopLink:
         self._batcher = Batcher(self._round_trip, lanes=_LANES, limit=_TRIP_BYTES)
 
     async def send(self, words: Sequence[Words]) -> list[Outcome]:
-        size = sum(len(word) for each in words for word in each)
+        size = sum(sum(map(len, each)) for each in words)
         return await self._batcher.ask(words, _REQUEST_BYTES + size)
 
     async def _round_trip(self, requests: Sequence[Sequence[Words]]) -> list[list[Outcome]]:

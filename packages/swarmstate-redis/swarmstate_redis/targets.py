@@ -198,12 +198,12 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
             return PoolLink(client.connection_pool, owned=False)
         own = Sentinel(hosts, sentinel_kwargs=watching)
         master = own.master_for(service, socket_timeout=timeout, **settings)
-        return PoolLink(master.connection_pool, owned=True)
+        return PoolLink(master.connection_pool, owned=True, sentinels=own.sentinels)
 
     def async_link() -> AsyncLink:
         own = AsyncSentinel(hosts, sentinel_kwargs=watching)
         master = own.master_for(service, **settings, **_ASYNC)
-        return ConnectionsLink(master.connection_pool.make_connection, timeout)
+        return ConnectionsLink(master.connection_pool.make_connection, timeout, own.sentinels)
 
     return Target(f"the sentinels' service {service!r}", link, async_link)
 

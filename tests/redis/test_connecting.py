@@ -1,0 +1,135 @@
+"""The ways to a server: URLs, clients of both kinds, sentinels, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+import redis.asyncio
+import swarmstate
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.sentinel import Sentinel
+from swarmstate_redis import RedisStore
+
+from tests.redis.test_contract import prefix_of
+from tests.servers.redis import MASTER, PASSWORD, RedisServer, running_sentinel, wait_until
+from tests.servers.tls import make_certificate, terminating_tls
+
+
+def check_both_worlds(store: swarmstate.BaseStore) -> None:
+    """Write and read, sync and async, in two event loops."""
+
+    async def use(number: int) -> None:
+        await store.aset("n", f"async{number}", number)
+        assert await store.aget("n", "sync") == "s"
+
+    store.set("n", "sync", "s")
+    asyncio.run(use(1))
+    asyncio.run(use(2))
+    assert store.items("n") == [("async1", 1), ("async2", 2), ("sync", "s")]
+
+
+def test_urls(redis_server: RedisServer, tmp_path: Path) -> None:
+    url = f"{redis_server.url(3)}?prefix={prefix_of(tmp_path)}&client_name=agents"
+    with swarmstate.open(url) as store:
+        check_both_worlds(store)
+        assert PASSWORD not in repr(store)
+    with redis_server.client(db=3) as client:
+        assert client.hget(f"{prefix_of(tmp_path)}:n", "async1") == b"\x01"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host?nonsense=1",
+        "redis://host?cluster=perhaps",
+        "redis://:sec/ret@host",
+        "http://host",
+        "redis://host?socket_timeout=soon",
+    ],
+)
+def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL") as raised:
+        RedisStore(url)
+    assert "sec" not in str(raised.value).replace("seconds", "")
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({}, ValueError),
+        ({"url": "redis://host", "client": object()}, ValueError),
+        ({"client": object()}, TypeError),
+        ({"url": "redis://host", "ttl": 0}, ValueError),
+        ({"url": "redis://host", "timeout": 0}, ValueError),
+        ({"url": "redis://host", "retry_for": -1}, ValueError),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        RedisStore(**options)
+
+
+def test_clients_are_used_and_left_open(redis_server: RedisServer, tmp_path: Path) -> None:
+    with redis_server.client() as client:
+        with RedisStore(client=client, prefix=prefix_of(tmp_path)) as store:
+            check_both_worlds(store)
+        assert client.ping()
+
+    async def main() -> None:
+        given = redis.asyncio.Redis(port=redis_server.port, password=PASSWORD)
+        await given.ping()
+        async with RedisStore(client=given, prefix=prefix_of(tmp_path)) as store:
+            assert await store.aget("n", "sync") == "s"
+            assert store.get("n", "async1") == 1
+        assert await given.ping()
+        await given.aclose()
+
+    asyncio.run(main())
+
+
+def test_clients_with_connections_of_another_kind_are_refused() -> None:
+    class Strange(redis.Connection):
+        pass
+
+    pool = redis.ConnectionPool(connection_class=Strange)
+    with pytest.raises(TypeError, match="Strange"):
+        RedisStore(client=redis.Redis(connection_pool=pool))
+
+
+def test_tls(redis_server: RedisServer, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    with terminating_tls(redis_server.port, certificate, key) as port:
+        url = f"rediss://:{quote(PASSWORD, '')}@127.0.0.1:{port}/0"
+        trusted = f"{url}?prefix={prefix_of(tmp_path)}&ssl_ca_certs={quote(str(certificate), '')}"
+        with swarmstate.open(trusted) as store:
+            check_both_worlds(store)
+        with (
+            swarmstate.open(url, retry_for=0) as store,
+            pytest.raises(swarmstate.errors.StoreUnavailableError, match="certificate"),
+        ):
+            store.get("n", "k")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_store_follows_what_sentinels_say(kind: str) -> None:
+    with running_sentinel() as (sentinel, (master, replica)):
+        hosts = [("127.0.0.1", sentinel.port)]
+        client: Any
+        if kind == "sync":
+            client = Sentinel(hosts).master_for(MASTER, password=PASSWORD)
+        else:
+            client = AsyncSentinel(hosts).master_for(MASTER, password=PASSWORD)
+        with RedisStore(client=client, retry_for=60) as store:
+            check_both_worlds(store)
+            wait_until(lambda: replica.execute("HLEN", "swarmstate:n") == 3, "it is replicated")
+            master.kill()
+            store.set("n", "after", 1)
+            assert store.get("n", "sync") == "s"
+            assert asyncio.run(store.aget("n", "after")) == 1
+        assert replica.execute("HLEN", "swarmstate:n") == 4

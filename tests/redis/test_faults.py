@@ -1,0 +1,402 @@
+"""Real servers that restart, hang, fill up and lose connections: nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+from swarmstate.base import Batch, Expect, Query, Range
+from swarmstate.errors import (
+    ConflictError,
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from swarmstate_redis import RedisStore
+
+from tests.redis.test_contract import prefix_of
+from tests.servers.redis import (
+    DURABLE,
+    PASSWORD,
+    RedisServer,
+    running_redis,
+    wait_until,
+)
+
+
+@pytest.fixture
+def own() -> Iterator[RedisServer]:
+    """A server for this test alone, which keeps what it acknowledged."""
+    with running_redis(DURABLE) as server:
+        yield server
+
+
+class Writers:
+    """Append to logs, each entry expecting the one before, from threads and tasks at once.
+
+    What is appended are pairs, so that half a batch would be seen.
+    """
+
+    def __init__(self, store: RedisStore, threads: int, tasks: int) -> None:
+        self._store = store
+        self._threads = threads
+        self._tasks = tasks
+        self._stop = threading.Event()
+        self.acknowledged: dict[str, int] = {}
+
+    @staticmethod
+    def _batch(name: str, number: int) -> Batch:
+        last = f"{number - 1:06}" if number else None
+        value = b"%d" % number
+        put = {f"log/{number:06}": value, f"twin/{number:06}": value}
+        return Batch(name, put=put, expect=Expect("log/", last and f"log/{last}"))
+
+    def _thread(self, name: str) -> None:
+        number = 0
+        while not self._stop.is_set():
+            self._store.write([self._batch(name, number)])
+            number += 1
+            self.acknowledged[name] = number
+
+    async def _task(self, name: str) -> None:
+        number = 0
+        while not self._stop.is_set():
+            await self._store.awrite([self._batch(name, number)])
+            number += 1
+            self.acknowledged[name] = number
+
+    async def _all_tasks(self) -> None:
+        await asyncio.gather(*(self._task(f"task{number}") for number in range(self._tasks)))
+
+    def run_while(self, fault: Callable[[], None]) -> None:
+        """Write before, during and after `fault`; check that each log is whole."""
+        with ThreadPoolExecutor(self._threads + 1) as pool:
+            futures = [pool.submit(self._thread, f"thread{n}") for n in range(self._threads)]
+            futures.append(pool.submit(asyncio.run, self._all_tasks()))
+            try:
+                self._wait_for_more(futures)
+                fault()
+                self._wait_for_more(futures)
+            finally:
+                self._stop.set()
+            for future in futures:
+                future.result()
+        assert len(self.acknowledged) == self._threads + self._tasks
+        for name, count in self.acknowledged.items():
+            ranges = [Range.of_prefix("log/"), Range.of_prefix("twin/")]
+            [found] = self._store.read([Query(name, ranges=ranges)])
+            logged, twins = ([value for _, value in part] for part in found.ranges)
+            assert logged == twins == [b"%d" % number for number in range(count)]
+
+    def _wait_for_more(self, futures: list[Future[None]]) -> None:
+        before = dict(self.acknowledged)
+
+        def all_went_on() -> bool:
+            now = dict(self.acknowledged)
+            return len(now) == self._threads + self._tasks and all(
+                count > before.get(name, 0) + 3 for name, count in now.items()
+            )
+
+        wait_until(
+            lambda: all_went_on() or any(future.done() for future in futures), "all writers go on"
+        )
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_restart_in_mid_run(own: RedisServer, crash: bool) -> None:
+    def restart() -> None:
+        if crash:
+            own.kill()
+            own.start()
+        else:
+            own.restart()
+
+    with RedisStore(own.url(), retry_for=60) as store:
+        Writers(store, threads=4, tasks=20).run_while(restart)
+
+
+def test_connections_that_are_killed_again_and_again(own: RedisServer) -> None:
+    def kill() -> None:
+        with own.client() as client:
+            for _ in range(30):
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal")
+
+    with RedisStore(own.url(), retry_for=60) as store:
+        Writers(store, threads=4, tasks=20).run_while(kill)
+
+
+def test_a_server_that_stands_still_for_a_while(own: RedisServer) -> None:
+    def pause() -> None:
+        with own.paused():
+            time.sleep(1.5)
+
+    with RedisStore(own.url()) as store:
+        Writers(store, threads=4, tasks=20).run_while(pause)
+
+
+def test_two_hundred_threads(redis_server: RedisServer, tmp_path: Path) -> None:
+    start = threading.Barrier(200)
+
+    def work(number: int) -> None:
+        start.wait()
+        for index in range(5):
+            store.write([Batch("shared", put={f"{number:03}/{index}": b"v"})])
+            assert store.read([Query("shared", keys=[f"{number:03}/{index}"])])[0].values == [b"v"]
+
+    with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path), max_connections=20) as store:
+        with ThreadPoolExecutor(200) as pool:
+            for future in [pool.submit(work, number) for number in range(200)]:
+                future.result()
+        assert len(store) == 1_000
+
+
+def messages_of(call: Callable[[], object], error: type[Exception]) -> str:
+    with pytest.raises(error) as raised:
+        call()
+    return str(raised.value)
+
+
+def test_a_lasting_outage_is_one_clear_error_without_the_password(own: RedisServer) -> None:
+    with RedisStore(own.url(), retry_for=0.3) as store:
+        store.set("n", "k", 1)
+        own.stop()
+        told = {
+            messages_of(lambda: store.get("n", "k"), StoreUnavailableError),
+            messages_of(lambda: asyncio.run(store.aget("n", "k")), StoreUnavailableError),
+            messages_of(lambda: store.set("n", "k", 2), StoreUnavailableError),
+            messages_of(lambda: store.namespaces(), StoreUnavailableError),
+        }
+        assert all(f"127.0.0.1:{own.port}" in each for each in told)
+        assert not any(PASSWORD in each or "p%40ss" in each for each in [*told, repr(store)])
+        own.start()
+        assert store.get("n", "k") == 1
+        assert asyncio.run(store.aget("n", "k")) == 1
+
+
+def test_an_answer_that_comes_too_late_is_an_error_and_no_second_write(own: RedisServer) -> None:
+    with RedisStore(own.url(), timeout=0.3) as store:
+        store.set("n", "k", 1)
+
+        async def late() -> None:
+            await store.aget("n", "k")
+            with own.paused():
+                await store.aset("n", "k", 2)
+
+        assert "did not answer" in messages_of(lambda: asyncio.run(late()), StoreUnavailableError)
+        with own.paused():
+            late_write = messages_of(lambda: store.set("n", "k", 3), StoreUnavailableError)
+        assert "did not answer" in late_write
+        store.set("n", "k", 4)
+        assert store.get("n", "k") == 4
+
+
+def test_a_wrong_password_says_so(redis_server: RedisServer) -> None:
+    url = f"redis://:wrong-secret@127.0.0.1:{redis_server.port}/0"
+    with RedisStore(url) as store:
+        for call in (lambda: store.get("n", "k"), lambda: asyncio.run(store.aget("n", "k"))):
+            told = messages_of(call, StoreUnavailableError)
+            assert "refuses the connection" in told
+            assert "wrong-secret" not in told
+
+
+def test_a_full_memory_takes_no_writes_and_loses_nothing(own: RedisServer) -> None:
+    with RedisStore(own.url()) as store:
+        store.set_many("n", {"a": 1, "b": 2})
+        own.execute("CONFIG", "SET", "maxmemory", "1")
+        for call in (
+            lambda: store.set("n", "c", 3),
+            lambda: asyncio.run(store.aset("n", "c", 3)),
+            lambda: store.write([Batch("n", clear=False, put={"c": b""}, expect=Expect("", "b"))]),
+            lambda: store.copy("n", "m"),
+        ):
+            assert "memory is full" in messages_of(call, StoreUnavailableError)
+        assert store.items("n") == [("a", 1), ("b", 2)]
+        assert store.delete("n", "a")
+        own.execute("CONFIG", "SET", "maxmemory", "0")
+        store.set("n", "c", 3)
+        assert store.items("n") == [("b", 2), ("c", 3)]
+
+
+def test_a_disk_that_cannot_be_written_is_told(own: RedisServer, tmp_path: Path) -> None:
+    with RedisStore(own.url()) as store:
+        store.set("n", "a", 1)
+        # A snapshot that fails is what Redis calls a disk that it cannot write to.
+        own.execute("CONFIG", "SET", "appendonly", "no")
+        own.execute("CONFIG", "SET", "dbfilename", "missing.rdb")
+        own.execute("CONFIG", "SET", "save", "1 1")
+        (own.folder / "missing.rdb").mkdir()
+        wait_until(lambda: b"err" in _last_save(own), "a snapshot fails", lambda: _save(own))
+        told = messages_of(lambda: store.set("n", "b", 2), StoreUnavailableError)
+        assert "disk" in told
+        assert store.items("n") == [("a", 1)]
+        own.execute("CONFIG", "SET", "save", "")
+
+
+def _save(server: RedisServer) -> None:
+    # Refused while the last one is under way.
+    with server.client() as client, suppress(redis.ResponseError):
+        client.execute_command("BGSAVE")
+
+
+def _last_save(server: RedisServer) -> bytes:
+    with server.client() as client:
+        return str(client.info("persistence")["rdb_last_bgsave_status"]).encode()
+
+
+def test_a_replica_can_only_be_read(own: RedisServer) -> None:
+    with running_redis() as other, RedisStore(own.url(), retry_for=0.1) as store:
+        store.set("n", "k", 1)
+        own.execute("REPLICAOF", "127.0.0.1", other.port)
+        assert "replica" in messages_of(lambda: store.set("n", "k", 2), StoreReadOnlyError)
+        own.execute("REPLICAOF", "NO", "ONE")
+        store.set("n", "k", 3)
+        assert store.get("n", "k") == 3
+
+
+@pytest.mark.parametrize("part", ["data", "index"])
+def test_an_evicted_part_is_told_and_never_misread(
+    redis_server: RedisServer, tmp_path: Path, part: str
+) -> None:
+    prefix = prefix_of(tmp_path)
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        store.set_many("n", {"a": 1, "b": 2})
+        key = f"{prefix}:n" if part == "data" else f"{{{prefix}:n}}:keys"
+        assert redis_server.execute("DEL", key) == 1
+        for call in (
+            lambda: store.get("n", "a"),
+            lambda: store.keys("n"),
+            lambda: asyncio.run(store.aitems("n")),
+            lambda: store.set("n", "c", 3),
+            lambda: store.copy("n", "m"),
+            lambda: store.snapshot(),
+        ):
+            told = messages_of(call, StoreIncompleteError)
+            assert "'n'" in told
+            assert "evict" in told
+        # It is still listed, so that it can be found and cleared.
+        assert store.namespaces() == ["n"]
+        store.clear("n")
+        store.set("n", "d", 4)
+        assert store.items("n") == [("d", 4)]
+
+
+def test_a_field_added_by_hand_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path)
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        store.set("n", "a", 1)
+        redis_server.execute("HSET", f"{prefix}:n", "by hand", "x")
+        messages_of(lambda: store.get("n", "a"), StoreIncompleteError)
+
+
+def test_something_else_under_a_key_of_the_store_is_left_alone(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    prefix = prefix_of(tmp_path)
+    redis_server.execute("SET", f"{prefix}:n", "mine")
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        for call in (
+            lambda: store.get("n", "a"),
+            lambda: store.set("n", "a", 1),
+            lambda: store.clear("n"),
+        ):
+            messages_of(call, StoreFormatError)
+    assert redis_server.execute("GET", f"{prefix}:n") == b"mine"
+
+
+def test_a_batch_whose_reply_was_lost_is_no_conflict_with_itself(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """The connection is killed by the server between executing a batch and replying."""
+    with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
+        store.write([Batch("n", put={"log/1": b"1"}, expect=Expect("log/", None))])
+        link = store._open_link()
+        sent = link.send
+
+        def lose_the_first_reply(commands):  # type: ignore[no-untyped-def]  # as the link's
+            link.send = sent  # type: ignore[method-assign]  # of this object alone
+            sent(commands)
+            return [ConnectionError("the reply was lost")] * len(commands)
+
+        link.send = lose_the_first_reply  # type: ignore[method-assign]  # of this object alone
+        store.write([Batch("n", put={"log/2": b"2"}, expect=Expect("log/", "log/1"))])
+        assert store._open_link().send is sent
+        with pytest.raises(ConflictError):
+            store.write([Batch("n", put={"log/2": b"x"}, expect=Expect("log/", "log/1"))])
+        [found] = store.read([Query("n", ranges=[Range()])])
+        assert found.ranges == [[("log/1", b"1"), ("log/2", b"2")]]
+
+
+def test_what_a_busy_namespace_has_forgotten_is_told_to_be_unknown(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
+        link = store._open_link()
+        sent = link.send
+
+        def lose_it_for_long(commands):  # type: ignore[no-untyped-def]  # as the link's
+            link.send = sent  # type: ignore[method-assign]  # of this object alone
+            sent(commands)
+            for number in range(2, 50):
+                last = f"log/{number - 1:02}"
+                put = {f"log/{number:02}": b""}
+                store.write([Batch("n", put=put, expect=Expect("log/", last))])
+            return [ConnectionError("the reply was lost")] * len(commands)
+
+        link.send = lose_it_for_long  # type: ignore[method-assign]  # of this object alone
+        first = Batch("n", put={"log/01": b""}, expect=Expect("log/", None))
+        assert "cannot be told" in messages_of(lambda: store.write([first]), StoreUnavailableError)
+
+
+def test_cancelled_calls_leave_connections_usable(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
+            await store.aset("n", "k", "value" * 1_000)
+            for turns in range(60):
+                tasks = [asyncio.create_task(store.aget("n", "k")) for _ in range(3)]
+                for _ in range(turns % 20):
+                    await asyncio.sleep(0)
+                tasks[0].cancel()
+                found = await asyncio.gather(*tasks, return_exceptions=True)
+                assert found[1:] == ["value" * 1_000] * 2
+            assert await store.aget("n", "none", "default") == "default"
+
+    asyncio.run(main())
+
+
+def test_nothing_is_left_behind_at_close(own: RedisServer) -> None:
+    def connected() -> int:
+        with own.client() as client:
+            return int(client.info("clients")["connected_clients"]) - 1
+
+    store = RedisStore(own.url())
+    threads = threading.active_count()
+
+    async def main() -> None:
+        await asyncio.gather(*(store.aset(f"n{number}", "k", 1) for number in range(50)))
+        assert connected() > 0
+        await store.aclose()
+        assert len(asyncio.all_tasks()) == 1
+
+    store.set("n", "k", 1)
+    asyncio.run(main())
+    wait_until(lambda: connected() == 0, "the connections are gone")
+    assert threading.active_count() == threads
+
+
+def test_a_script_that_the_server_has_forgotten_is_sent_again(own: RedisServer) -> None:
+    with RedisStore(own.url()) as store:
+        store.set("n", "k", 1)
+        own.execute("SCRIPT", "FLUSH")
+        store.set("n", "k", 2)
+        own.execute("SCRIPT", "FLUSH")
+        assert asyncio.run(store.aget("n", "k")) == 2

@@ -1,0 +1,189 @@
+"""What only the Redis store promises: its layout, its index, its round trips, its expiry."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from redis.cluster import RedisCluster
+from swarmstate.base import Batch, Query, Range
+from swarmstate.errors import StoreUnavailableError
+from swarmstate_redis import RedisStore
+
+from tests.redis.test_contract import prefix_of
+from tests.servers.redis import PASSWORD, RedisServer
+
+# Reads a value as a program in another language does; knows the msgpack that is in it.
+DECODE = """
+const data = Buffer.from(process.argv[1], "hex"); let at = 0;
+const take = (count) => data.subarray(at, (at += count));
+function value() {
+  const b = data[at++];
+  if (b < 0x80) return b;
+  if (b < 0x90) return map(b & 15);
+  if (b < 0xa0) return list(b & 15);
+  if (b < 0xc0) return take(b & 31).toString();
+  switch (b) {
+    case 0xc0: return null;
+    case 0xc2: return false;
+    case 0xc3: return true;
+    case 0xcb: return take(8).readDoubleBE();
+    case 0xcc: return take(1).readUInt8();
+    case 0xcd: return take(2).readUInt16BE();
+    case 0xd9: return take(data[at++]).toString();
+    case 0xdc: return list(take(2).readUInt16BE());
+    case 0xff: return -1;
+  }
+  throw new Error("unexpected byte " + b);
+}
+function list(count) { return Array.from({ length: count }, value); }
+function map(count) {
+  return Object.fromEntries(Array.from({ length: count }, () => [value(), value()]));
+}
+"""
+
+
+def store_of(server: RedisServer, path: Path, **options: object) -> RedisStore:
+    return RedisStore(server.url(), prefix=prefix_of(path), **options)  # type: ignore[arg-type]
+
+
+def test_a_value_is_one_field_of_a_hash(redis_server: RedisServer, tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path)
+    with store_of(redis_server, tmp_path) as store:
+        store.set_many("user/ada", {"name": "Ada", "tags": [1, 2.5, None, True]})
+    assert redis_server.execute("HGET", f"{prefix}:user/ada", "name") == b"\xa3Ada"
+    assert redis_server.execute("HLEN", f"{prefix}:user/ada") == 2
+    keys = redis_server.execute("ZRANGE", f"{{{prefix}:user/ada}}:keys", 0, -1)
+    assert keys == [b"name", b"tags"]
+    assert redis_server.execute("ZRANGE", f"{{{prefix}}}:namespaces", 0, -1) == [b"user/ada"]
+
+
+def test_concurrent_tasks_share_round_trips(redis_server: RedisServer, tmp_path: Path) -> None:
+    def reads() -> int:
+        with redis_server.client() as client:
+            return int(client.info("stats")["total_reads_processed"])
+
+    async def main() -> None:
+        async with store_of(redis_server, tmp_path) as store:
+            await store.aset("n", "k", 1)
+            before = reads()
+            tasks = (store.aset(f"n{number}", "k", number) for number in range(200))
+            await asyncio.gather(*tasks)
+            assert reads() - before < 20
+            assert len(await store.anamespaces()) == 201
+
+    asyncio.run(main())
+
+
+def test_a_query_and_a_write_are_one_round_trip(redis_server: RedisServer, tmp_path: Path) -> None:
+    with store_of(redis_server, tmp_path) as store:
+        store.set("n", "k", 1)
+        assert store.get("n", "k") == 1  # the server knows both scripts now
+        link = store._open_link()
+        sent = []
+        send = link.send
+        link.send = lambda words: sent.append(words) or send(words)  # type: ignore
+        store.read([Query(name, ["k"], [Range(), Range("a")], ttl=60) for name in "nmo"])
+        store.write([Batch(name, put={"k": b"v"}, put_if_absent={"a": b""}) for name in "nmo"])
+        assert [len(words) for words in sent] == [1, 1]
+
+
+def test_expired_namespaces_leave_the_index(redis_server: RedisServer, tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path)
+    index = f"{{{prefix}}}:namespaces"
+    with store_of(redis_server, tmp_path) as store:
+        for number in range(50):
+            store.set(f"n{number:02}", "k", number)
+        for number in range(0, 50, 2):
+            redis_server.execute("DEL", f"{prefix}:n{number:02}", f"{{{prefix}:n{number:02}}}:keys")
+        assert redis_server.execute("ZCARD", index) == 50
+        assert store.namespaces(limit=3) == ["n01", "n03", "n05"]
+        assert store.namespaces() == [f"n{number:02}" for number in range(1, 50, 2)]
+        assert redis_server.execute("ZCARD", index) == 25
+
+
+def test_a_write_heals_an_index_that_was_lost(redis_server: RedisServer, tmp_path: Path) -> None:
+    with store_of(redis_server, tmp_path) as store:
+        store.set("n", "k", 1)
+        redis_server.execute("DEL", f"{{{prefix_of(tmp_path)}}}:namespaces")
+        assert store.namespaces() == []
+        assert store.get("n", "k") == 1
+        store.set("n", "k", 2)
+        assert store.namespaces() == ["n"]
+
+
+def test_a_cluster_s_index_is_healed(redis_cluster: list[RedisServer], tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path)
+    url = f"{redis_cluster[0].url()}?cluster=true"
+    client = RedisCluster(host="127.0.0.1", port=redis_cluster[0].port, password=PASSWORD)
+    with RedisStore(url, prefix=prefix) as store:
+        for number in range(20):
+            store.set(f"n{number:02}", "k", number)
+        client.delete(f"{prefix}:n07")
+        client.delete(f"{{{prefix}:n07}}:keys")
+        assert len(store.namespaces()) == 19
+        assert client.zcard(f"{{{prefix}}}:namespaces") == 19
+        store.set("n07", "k", 1)
+        assert len(store.namespaces("n0")) == 10
+    client.close()
+
+
+def test_a_store_s_own_ttl(redis_server: RedisServer, tmp_path: Path) -> None:
+    def left(namespace: str) -> float | None:
+        return store.read([Query(namespace, ask_ttl=True)])[0].ttl
+
+    with store_of(redis_server, tmp_path, ttl=100, refresh_on_read=True) as store:
+        store.set("n", "k", 1)
+        store.set("lasting", "k", 1, ttl=math.inf)
+        with store_of(redis_server, tmp_path) as plain:
+            plain.set("n", "k", 1, ttl=10)
+            [found] = plain.read([Query("n", ask_ttl=True)])
+            assert found.ttl is not None
+            assert 9 < found.ttl <= 10
+        assert 99 < (left("n") or 0) <= 100
+    prefix = prefix_of(tmp_path)
+    moments = {redis_server.execute("PTTL", key) for key in (f"{prefix}:n", f"{{{prefix}:n}}:keys")}
+    assert all(isinstance(each, int) and 0 < each <= 100_000 for each in moments)
+
+
+def test_another_language_reads_a_value(redis_server: RedisServer, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        raise RuntimeError("expected node, which reads a value as another language does")
+    value = {"name": "Ada Lovelace", "years": [1815, 1852], "left": None, "ok": True, "x": -1}
+    with store_of(redis_server, tmp_path) as store:
+        store.set("user/ada", "profile", value)
+    data = redis_server.execute("HGET", f"{prefix_of(tmp_path)}:user/ada", "profile")
+    assert isinstance(data, bytes)
+    script = DECODE + "console.log(JSON.stringify(value()));"
+    done = subprocess.run([node, "-e", script, data.hex()], capture_output=True, text=True)
+    assert (done.stderr, json.loads(done.stdout)) == ("", value)
+
+
+def test_no_command_walks_over_the_whole_keyspace(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with redis_server.client() as client:
+        client.config_resetstat()
+        with store_of(redis_server, tmp_path) as store:
+            store.set("n", "k", 1)
+            store.namespaces()
+            store.copy("n", "m")
+            store.restore(store.snapshot())
+            store.clear()
+        used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+    assert not used & {"keys", "scan", "hgetall", "flushdb"}
+
+
+def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
+    redis_server.execute("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@read", "+@connection")
+    with (
+        RedisStore(f"redis://reader:pw@127.0.0.1:{redis_server.port}/0") as store,
+        pytest.raises(StoreUnavailableError, match="permit"),
+    ):
+        store.set("n", "k", 1)
