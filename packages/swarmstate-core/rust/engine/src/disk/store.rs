@@ -12,7 +12,7 @@ use super::process::OpenFile;
 use super::readers::Readers;
 use super::workers::Workers;
 use super::writer::{Operation, Statistics, Writer};
-use super::{records, schema};
+use super::{reading, records, schema};
 use crate::plane::{Answer, Batch, Query};
 use crate::{Error, Result};
 
@@ -310,7 +310,7 @@ impl Inner {
         self.view(|connection| {
             queries
                 .iter()
-                .map(|query| records::answer(connection, query, now))
+                .map(|query| reading::answer(connection, query, now))
                 .collect()
         })
     }
@@ -322,7 +322,7 @@ impl Inner {
         limit: Option<usize>,
         now: i64,
     ) -> Result<Vec<String>> {
-        self.view(|connection| records::namespaces(connection, prefix, after, limit, now))
+        self.view(|connection| reading::namespaces(connection, prefix, after, limit, now))
     }
 
     /// Reads from one consistent view; `read` may be run again.
