@@ -142,10 +142,11 @@ def test_a_call_waits_for_a_server_that_is_down_for_a_moment(
 
 def test_a_lasting_outage_is_one_clear_error(own_server: PostgresServer) -> None:
     url = own_server.new_database()
-    with PostgresStore(url, timeout=0.5) as store:
+    with PostgresStore(url) as store:
         store.set("n", "a", 1)
-        own_server.stop()
-        try:
+    own_server.stop()
+    try:
+        with PostgresStore(url, timeout=0.5) as store:
             calls: list[Callable[[], object]] = [
                 lambda: store.get("n", "a"),
                 lambda: store.set("n", "b", 1),
@@ -159,8 +160,9 @@ def test_a_lasting_outage_is_one_clear_error(own_server: PostgresServer) -> None
                 assert f"127.0.0.1:{own_server.port}" in message
                 assert "cannot be reached" in message
                 assert PASSWORD not in message
-        finally:
-            own_server.start()
+    finally:
+        own_server.start()
+    with PostgresStore(url) as store:
         assert store.get("n", "a") == 1
 
 

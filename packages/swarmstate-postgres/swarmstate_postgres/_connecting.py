@@ -154,7 +154,11 @@ class OwnConnections:
             if not connection.is_closed():
                 return connection
             self._open.discard(connection)
-        connection = await self._database.connect(timeout)
+        try:
+            connection = await self._database.connect(timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            # Nothing was asked yet, unlike where an answer does not come in time.
+            raise ConnectionError(f"no connection within {timeout:.1f} s") from error
         self._open.add(connection)
         return connection
 
