@@ -58,6 +58,14 @@ BENCHMARKS = {
     "store": Benchmark("store", "set, get and snapshot of the in-memory store"),
     "serializer": Benchmark("serializer", "encoding and decoding 1,000 messages"),
     "messages": Benchmark("messages", "appending to a list of messages"),
+    "vectors-10k": Benchmark("vectors", "search in 10,000 vectors", {"records": 10_000}),
+    "vectors-50k": Benchmark("vectors", "in 50,000 vectors"),
+    "vectors-million": Benchmark(
+        "vectors",
+        "approximately, in a million vectors of 128 dimensions",
+        {"records": 1_000_000, "dimensions": 128, "approximate_above": 250_000},
+        rounds=1,
+    ),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "growth-postgres": Benchmark(
         "growth",

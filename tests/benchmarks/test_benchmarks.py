@@ -27,6 +27,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "store": {"threads": [1, 2], "pairs": 20, "entries": [10]},
     "serializer": {"messages": 8, "repetitions": 1},
     "messages": {"lengths": [8], "appended": 3},
+    "vectors": {"records": 300, "dimensions": 8, "searches": 20},
     "growth": {"turns": 3},
     "users": {"users": 3, "turns": 2},
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from swarmstate import BaseStore, DiskStore, Store
 from swarmstate.vectors import Collection, Record
+from swarmstate.vectors._operations import refresh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +125,25 @@ def test_changes_to_the_same_record_are_never_lost(kind: str, tmp_path: Path) ->
             records = collection.select(embeddings=True)
             assert [record.value["n"] for record in records] == [120, 120]
             assert records[0].embeddings == (array("f", [1.0, 2.0]),)
+
+
+def test_a_record_that_is_read_and_written_at_once_is_read_again() -> None:
+    store = Store()
+    collection, other = (Collection(store, "memories") for _ in range(2))
+    collection.upsert([Record("a", {"v": 1})])
+    assert collection.count() == 1
+    # Two writers of one lane would notice each other.
+    collection._shared.lane, other._shared.lane = 0, 1
+    other.upsert([Record("a", {"v": 2})])
+    writing = collection._upsert([Record("a", {"v": 3})])
+    write = next(writing)
+    reading = refresh(collection._shared)
+    changed = reading.send(next(reading).run(store))
+    old = changed.run(store)
+    write.run(store)
+    with pytest.raises(StopIteration):
+        reading.send(old)
+    with pytest.raises(StopIteration):
+        writing.send(None)
+    [record] = collection.select()
+    assert record.value == {"v": 3}
