@@ -11,6 +11,7 @@ import swarmstate_redis
 MODULES = [
     "swarmstate",
     "swarmstate.base",
+    "swarmstate.cached",
     "swarmstate.batching",
     "swarmstate.codec",
     "swarmstate.disk",
@@ -41,7 +42,7 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
-    modules = {"backends", "base", "batching", "codec", "disk", "errors"}
+    modules = {"backends", "base", "batching", "cached", "codec", "disk", "errors"}
     modules |= {
         "cli",
         "integrations",

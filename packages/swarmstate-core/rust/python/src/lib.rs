@@ -1,5 +1,6 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
+mod cached;
 mod callbacks;
 mod clock;
 pub mod codec;
@@ -22,6 +23,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::cached::CallCache;
     #[pymodule_export]
     use super::callbacks::{end_callbacks, forget_callbacks};
     #[pymodule_export]

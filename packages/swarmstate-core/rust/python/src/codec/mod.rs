@@ -4,6 +4,7 @@
 //! What is written for which type is in docs/formats.md.
 
 mod build;
+mod canonical;
 mod cursor;
 mod decode;
 mod encode;
@@ -30,9 +31,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+pub(crate) use canonical::{MARK, write_key};
 pub(crate) use cursor::DictCursor;
 pub(crate) use encode::Plans;
-pub(crate) use error::{DecodeError, EncodeError};
+pub(crate) use error::{DecodeError, EncodeError, class_name};
 pub(crate) use guard::CollectorPause;
 pub(crate) use items::{Item, ItemReader};
 pub(crate) use models::{Plan, plan_of};

@@ -1,0 +1,175 @@
+"""What of an item is embedded, and where its embeddings are.
+
+Embeddings are records of a collection (`swarmstate.vectors`) in the namespace
+`langgraph-vectors`. The record of an item names the one that holds its embeddings
+by a token, which each put draws anew:
+
+    id        the labels, joined by periods, "\\x01", the key, "\\x01", the token
+    scope     the labels
+    value     {"key": key, "token": token}
+
+So the embeddings of an item that was put again, or deleted, are never taken for its
+own, although items and embeddings are written one after the other. A record whose
+token no item names is left over from a race or a crash; searches remove those
+that they meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
+
+from swarmstate.vectors import Collection, Match, Record
+
+from .layout import Labels
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from swarmstate import BaseStore
+
+VECTORS = "langgraph-vectors"
+
+_SEPARATOR = "\x01"
+
+
+class Embed(NamedTuple):
+    """Answered with the embeddings of texts that are stored."""
+
+    embeddings: Embeddings
+    texts: list[str]
+
+    def run(self, store: BaseStore) -> list[list[float]]:
+        """Embed the texts."""
+        return self.embeddings.embed_documents(self.texts)
+
+    async def arun(self, store: BaseStore) -> list[list[float]]:
+        """Embed the texts."""
+        return await self.embeddings.aembed_documents(self.texts)
+
+
+class EmbedQueries(NamedTuple):
+    """Answered with the embeddings of texts that are searched for."""
+
+    embeddings: Embeddings
+    texts: list[str]
+
+    def run(self, store: BaseStore) -> list[list[float]]:
+        """Embed the texts, several at a time."""
+        if len(self.texts) == 1:
+            return [self.embeddings.embed_query(self.texts[0])]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self.embeddings.embed_query, self.texts))
+
+    async def arun(self, store: BaseStore) -> list[list[float]]:
+        """Embed the texts, several at a time."""
+        return await asyncio.gather(*map(self.embeddings.aembed_query, self.texts))
+
+
+class Rank(NamedTuple):
+    """Answered with matches: the records below a scope, the nearest to a vector first."""
+
+    collection: Collection
+    vector: list[float]
+    scope: Labels
+    offset: int
+    limit: int
+
+    def run(self, store: BaseStore) -> list[Match]:
+        """Search the collection."""
+        return self.collection.search(
+            self.vector, scope=self.scope, offset=self.offset, limit=self.limit
+        )
+
+    async def arun(self, store: BaseStore) -> list[Match]:
+        """Search the collection."""
+        return await self.collection.asearch(
+            self.vector, scope=self.scope, offset=self.offset, limit=self.limit
+        )
+
+
+class Keep(NamedTuple):
+    """Stores embeddings; answered with None."""
+
+    collection: Collection
+    records: list[Record]
+
+    def run(self, store: BaseStore) -> None:
+        """Store the records."""
+        self.collection.upsert(self.records)
+
+    async def arun(self, store: BaseStore) -> None:
+        """Store the records."""
+        await self.collection.aupsert(self.records)
+
+
+class Forget(NamedTuple):
+    """Removes embeddings; answered with how many there were."""
+
+    collection: Collection
+    ids: list[str]
+
+    def run(self, store: BaseStore) -> int:
+        """Delete the records."""
+        return self.collection.delete(self.ids)
+
+    async def arun(self, store: BaseStore) -> int:
+        """Delete the records."""
+        return await self.collection.adelete(self.ids)
+
+
+class Index:
+    """Embeddings of items, as an `IndexConfig` of LangGraph asks for them.
+
+    Args:
+        config: The configuration; `dims` is taken from the first embedding.
+        store: The store of the items.
+
+    Raises:
+        ValueError: The configuration names no embeddings.
+    """
+
+    def __init__(self, config: IndexConfig, store: BaseStore) -> None:
+        self.config = config
+        self.embeddings = ensure_embeddings(config.get("embed"))
+        self.collection = Collection(store, VECTORS)
+        fields = config.get("fields") or ["$"]
+        self._paths = _tokenized([fields] if isinstance(fields, str) else fields)
+
+    def texts_of(self, value: Mapping[str, Any], fields: Any) -> list[str]:
+        """Return what of a value is embedded, each text once.
+
+        Args:
+            value: The value.
+            fields: The `index` of its put: paths, None for those of the
+                configuration, or False for nothing.
+        """
+        if fields is False:
+            return []
+        paths = self._paths if fields is None else _tokenized(fields)
+        return [*dict.fromkeys(text for path in paths for text in get_text_at_path(value, path))]
+
+
+def new_token() -> str:
+    """Return what tells the embeddings of one put from those of all others."""
+    return secrets.token_hex(6)
+
+
+def record_id(labels: Labels, key: str, token: str) -> str:
+    """Return the id of the record that holds the embeddings of an item."""
+    return _SEPARATOR.join((".".join(labels), key, token))
+
+
+def record_of(labels: Labels, key: str, token: str, vectors: Sequence[Any]) -> Record:
+    """Return the record that holds the embeddings of an item."""
+    value = {"key": key, "token": token}
+    return Record(record_id(labels, key, token), value, vectors, labels)
+
+
+def _tokenized(fields: Sequence[str]) -> list[Any]:
+    return [field if field == "$" else tokenize_path(field) for field in fields]

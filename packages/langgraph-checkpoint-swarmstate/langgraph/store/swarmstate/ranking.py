@@ -1,0 +1,87 @@
+"""Finding items by what they mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langgraph.checkpoint.swarmstate.requests import Operation, Read
+from langgraph.store.base import SearchItem
+
+from swarmstate.vectors import Match
+
+from .embedding import Forget, Index, Rank
+from .filters import matches
+from .records import StoredItem, item_of
+from .searching import Found, item_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from langgraph.store.base import SearchOp
+
+    from .layout import Labels
+
+# Matches that are looked at first, beyond those that were asked for.
+_SPARE = 8
+# If these do not pass the filter, the next step looks at so many times as many.
+_GROWTH = 4
+
+
+class Ranking:
+    """The items of a search that have embeddings, the nearest first."""
+
+    def __init__(self, op: SearchOp, index: Index, serde: SerializerProtocol) -> None:
+        self.op = op
+        self.index = index
+        self.serde = serde
+        self.items: dict[tuple[Labels, str], tuple[StoredItem, dict[str, Any] | None, float]] = {}
+        self._left_over: list[str] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further item is needed."""
+        return len(self.items) >= self.op.offset + self.op.limit
+
+    def rank(self, vector: list[float], now: float) -> Operation[None]:
+        """Find as many as the search asks for, as far as there are so many."""
+        offset, limit = 0, self.op.offset + self.op.limit + _SPARE
+        while not self.is_full:
+            scope = tuple(self.op.namespace_prefix)
+            found: list[Match] = yield Rank(self.index.collection, vector, scope, offset, limit)
+            if found:
+                yield from self._add(found, now)
+            if len(found) < limit:
+                break
+            offset += limit
+            limit *= _GROWTH
+        if self._left_over:
+            yield Forget(self.index.collection, self._left_over)
+
+    def _add(self, found: list[Match], now: float) -> Operation[None]:
+        places = [(tuple(match.record.scope), match.record.value["key"]) for match in found]
+        results = yield Read([item_query(*place) for place in places])
+        for place, match, result in zip(places, found, results, strict=True):
+            item = item_of(*place, result)
+            if item is None or item.token != match.record.value["token"]:
+                self._left_over.append(match.record.id)
+                continue
+            value = item.value(self.serde) if self.op.filter else None
+            if not item.is_expired(now) and (value is None or matches(value, self.op.filter)):
+                self.items.setdefault(place, (item, value, match.score))
+
+    def page(self, others: Found) -> list[tuple[StoredItem, SearchItem]]:
+        """Return the page that was asked for: those ranked, then others, the newest first."""
+        ranked = [
+            (item, item.search_item(self.serde, value, score))
+            for item, value, score in self.items.values()
+        ]
+        stop = self.op.offset + self.op.limit
+        if not self.is_full:
+            ranked += others.newest(stop - len(ranked), self.items)
+        return ranked[self.op.offset : stop]
+
+
+def unranked(rankings: Iterable[Ranking]) -> list[Ranking]:
+    """Return those rankings that need items without embeddings to fill their page."""
+    return [ranking for ranking in rankings if not ranking.is_full]

@@ -1,0 +1,143 @@
+"""Single flight: of callers that need the same result at the same time, one computes it.
+
+A flight that ends with a result or an exception gives it to all who wait. One
+that was broken off, because its thread was interrupted or its event loop ended,
+gives nothing: then one of those who waited starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+__all__ = ["AsyncFlights", "Flights"]
+
+T = TypeVar("T")
+
+
+class _BrokenOffError(Exception):
+    """A flight ended without a result."""
+
+
+class Flights(Generic[T]):
+    """Flights of functions, by key. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[bytes, tuple[Future[T], int]] = {}
+
+    def result(self, key: bytes, compute: Callable[[], T]) -> T:
+        """Return what `compute` returns, or what another thread's does at this moment.
+
+        A call from within the flight of the same key computes for itself.
+
+        Raises:
+            Exception: What `compute` raised, here or there.
+        """
+        while True:
+            with self._lock:
+                waited = self._under_way.get(key)
+                if waited is None:
+                    flight = Future[T]()
+                    self._under_way[key] = flight, threading.get_ident()
+            if waited is None:
+                return self._lead(key, flight, compute)
+            if waited[1] == threading.get_ident():
+                return compute()
+            try:
+                return waited[0].result()
+            except _BrokenOffError:
+                continue
+
+    def _lead(self, key: bytes, flight: Future[T], compute: Callable[[], T]) -> T:
+        try:
+            value = compute()
+        except BaseException as error:
+            self._end(key)
+            flight.set_exception(error if isinstance(error, Exception) else _BrokenOffError())
+            raise
+        # Ended before it is known: who comes now finds what was remembered.
+        self._end(key)
+        flight.set_result(value)
+        return value
+
+    def _end(self, key: bytes) -> None:
+        with self._lock:
+            del self._under_way[key]
+
+
+class _AsyncFlight(Generic[T]):
+    """A task that computes a result, and how many wait for it."""
+
+    def __init__(self) -> None:
+        self.future: Future[T] = Future()
+        self.loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[None] | None = None
+        self.waiting = 0
+
+
+class AsyncFlights(Generic[T]):
+    """Flights of coroutines, by key. Safe for event loops of several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[bytes, _AsyncFlight[T]] = {}
+
+    async def result(self, key: bytes, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what awaiting `compute()` returns, or what another caller's does.
+
+        The computation is a task of its own: who cancels a call stops waiting, and
+        the last one to do so cancels the task.
+
+        Raises:
+            Exception: What it raised.
+        """
+        while True:
+            with self._lock:
+                flight = self._under_way.get(key)
+                if flight is None:
+                    flight = self._under_way[key] = _AsyncFlight()
+                    flight.task = flight.loop.create_task(self._fly(key, flight, compute))
+                flight.waiting += 1
+            try:
+                return await asyncio.shield(asyncio.wrap_future(flight.future))
+            except _BrokenOffError:
+                continue
+            finally:
+                self._leave(key, flight)
+
+    async def _fly(
+        self,
+        key: bytes,
+        flight: _AsyncFlight[T],
+        compute: Callable[[], Coroutine[Any, Any, T]],
+    ) -> None:
+        try:
+            value = await compute()
+        except BaseException as error:
+            self._end(key, flight)
+            if not isinstance(error, Exception):
+                flight.future.set_exception(_BrokenOffError())
+                raise
+            flight.future.set_exception(error)
+        else:
+            self._end(key, flight)
+            flight.future.set_result(value)
+
+    def _leave(self, key: bytes, flight: _AsyncFlight[T]) -> None:
+        with self._lock:
+            flight.waiting -= 1
+            is_abandoned = flight.waiting == 0 and not flight.future.done()
+            if is_abandoned and self._under_way.get(key) is flight:
+                del self._under_way[key]
+        if is_abandoned and flight.task is not None and not flight.loop.is_closed():
+            flight.loop.call_soon_threadsafe(flight.task.cancel)
+
+    def _end(self, key: bytes, flight: _AsyncFlight[T]) -> None:
+        with self._lock:
+            # An abandoned flight has made room for another one already.
+            if self._under_way.get(key) is flight:
+                del self._under_way[key]

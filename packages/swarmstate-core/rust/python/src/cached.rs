@@ -1,0 +1,371 @@
+//! The results of calls, remembered by the values of their arguments: the core of `@cached`.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lru::LruCache;
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use crate::codec::{EncodeError, MARK, class_name, write_key};
+
+/// After `MARK`: a parameter that was not given and whose default is no key.
+const ABSENT: u8 = 0;
+/// After `MARK`: what follows was given by names that are no parameters.
+const NAMED: u8 = 0x7f;
+
+/// A parameter as Python describes it: its name, and a tuple of its default.
+type Declared<'py> = (Option<Py<PyString>>, Option<Bound<'py, PyTuple>>);
+
+/// A parameter of the function.
+struct Parameter {
+    /// What it may be given by, unless by position only.
+    name: Option<Py<PyString>>,
+    /// The key of its default.
+    default: Option<Vec<u8>>,
+}
+
+struct Entry {
+    value: Py<PyAny>,
+    /// Seconds, by the cache's clock.
+    expires: Option<f64>,
+}
+
+struct Entries {
+    /// None remembers nothing.
+    map: Option<LruCache<Box<[u8]>, Entry>>,
+    hits: u64,
+    misses: u64,
+    evictions: u64,
+}
+
+/// Remembers the results of calls; what a miss does is up to a subclass.
+///
+/// A call makes a key of its arguments, however they were passed. On a hit it returns what is
+/// remembered, on a miss what `self._miss(key, args, kwargs)` returns.
+///
+/// Args:
+///     maxsize: Results to remember, the least recently used go first; None for all.
+///     ttl: Seconds after which a result is forgotten.
+///     clock: What tells the time, in seconds.
+///     positional: How many of the parameters may be given by position.
+///     parameters: Of each parameter, its name (None: by position only) and a tuple of its
+///         default if it has one.
+///     missing: What `lookup` returns if nothing is remembered.
+#[pyclass(frozen, subclass, module = "swarmstate._core")]
+pub struct CallCache {
+    positional: usize,
+    parameters: Vec<Parameter>,
+    ttl: Option<f64>,
+    clock: Option<Py<PyAny>>,
+    started: Instant,
+    missing: Py<PyAny>,
+    /// No Python code runs, and no object is dropped, while it is locked.
+    entries: Mutex<Entries>,
+}
+
+thread_local! {
+    /// The buffer that the last key on this thread was made in.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Longer buffers are not kept.
+const MAX_KEPT: usize = 1 << 16;
+
+/// Write the key of an argument.
+#[inline]
+fn argument(key: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    write_key(key, value).map_err(|error| no_key(value, error))
+}
+
+#[cold]
+fn no_key(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = value.py();
+    if !error.is_instance_of::<PyException>(py) || error.is_instance_of::<PyMemoryError>(py) {
+        return error;
+    }
+    let class = class_name(value.get_type().as_any());
+    let reason = error.value(py).to_string();
+    let refused = EncodeError::new_err(format!(
+        "calls cannot be told apart by an argument of type {class}: {reason}; \
+         pass key= to say what stands for the arguments"
+    ));
+    refused.set_cause(py, Some(error));
+    refused
+}
+
+#[pymethods]
+impl CallCache {
+    #[new]
+    #[pyo3(signature = (*, maxsize, ttl, clock, positional, parameters, missing))]
+    fn new(
+        maxsize: Option<usize>,
+        ttl: Option<f64>,
+        clock: Option<Py<PyAny>>,
+        positional: usize,
+        parameters: Vec<Declared<'_>>,
+        missing: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let parameters = parameters
+            .into_iter()
+            .map(|(name, default)| Parameter {
+                name,
+                default: default.and_then(|default| {
+                    let mut key = Vec::new();
+                    let value = default.get_item(0).ok()?;
+                    // What is no key stands for itself alone.
+                    write_key(&mut key, &value).ok().map(|()| key)
+                }),
+            })
+            .collect();
+        Ok(Self {
+            positional,
+            parameters,
+            ttl,
+            clock,
+            started: Instant::now(),
+            missing,
+            entries: Mutex::new(Entries {
+                map: match maxsize {
+                    None => Some(LruCache::unbounded()),
+                    Some(size) => NonZeroUsize::new(size).map(LruCache::new),
+                },
+                hits: 0,
+                misses: 0,
+                evictions: 0,
+            }),
+        })
+    }
+
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__<'py>(
+        slf: &Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let missed = this.with_key(args, kwargs, |key| match this.find(py, key, true)? {
+            Some(found) => Ok(Ok(found)),
+            None => Ok(Err(PyBytes::new(py, key))),
+        })?;
+        match missed {
+            Ok(found) => Ok(found.into_bound(py)),
+            Err(key) => slf.call_method1(intern!(py, "_miss"), (key, args, kwargs)),
+        }
+    }
+
+    /// Return what is remembered of a call, or `missing`; counts as a hit or a miss.
+    fn lookup<'py>(
+        &self,
+        py: Python<'py>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let found = self.with_key(args, kwargs, |key| self.find(py, key, true))?;
+        Ok(found.unwrap_or_else(|| self.missing.clone_ref(py)))
+    }
+
+    /// Return the key of a call.
+    fn key<'py>(
+        &self,
+        py: Python<'py>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        self.with_key(args, kwargs, |key| Ok(PyBytes::new(py, key)))
+    }
+
+    /// Return what is remembered under a key, or `missing`; counts as nothing.
+    fn peek(&self, py: Python<'_>, key: &[u8]) -> PyResult<Py<PyAny>> {
+        let found = self.find(py, key, false)?;
+        Ok(found.unwrap_or_else(|| self.missing.clone_ref(py)))
+    }
+
+    /// Remember a result.
+    fn put(&self, py: Python<'_>, key: &[u8], value: Py<PyAny>) -> PyResult<()> {
+        let expires = match self.ttl {
+            Some(ttl) => Some(self.now(py)? + ttl),
+            None => None,
+        };
+        let mut entries = self.lock();
+        let Entries { map, evictions, .. } = &mut *entries;
+        let replaced = map
+            .as_mut()
+            .and_then(|map| map.push(key.into(), Entry { value, expires }));
+        if let Some((old, _)) = &replaced
+            && **old != *key
+        {
+            *evictions += 1;
+        }
+        drop(entries);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Count a hit or a miss of a cache that is elsewhere.
+    fn count(&self, hit: bool) {
+        let mut entries = self.lock();
+        if hit {
+            entries.hits += 1;
+        } else {
+            entries.misses += 1;
+        }
+    }
+
+    /// Return `(hits, misses, evictions, size)`.
+    fn statistics(&self) -> (u64, u64, u64, usize) {
+        let entries = self.lock();
+        let size = entries.map.as_ref().map_or(0, LruCache::len);
+        (entries.hits, entries.misses, entries.evictions, size)
+    }
+
+    /// Forget everything, statistics included.
+    fn clear(&self) {
+        drop(self.emptied());
+    }
+
+    /// Results may refer to the function that they are remembered of.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.missing)?;
+        visit.call(&self.clock)?;
+        // Locked by another thread it is in use, and so no garbage.
+        if let Ok(entries) = self.entries.try_lock()
+            && let Some(map) = &entries.map
+        {
+            map.iter()
+                .try_for_each(|(_, entry)| visit.call(&entry.value))?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        drop(self.emptied());
+    }
+}
+
+impl CallCache {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Take all entries out, to be dropped where nothing is locked.
+    fn emptied(&self) -> Option<LruCache<Box<[u8]>, Entry>> {
+        let mut entries = self.lock();
+        entries.hits = 0;
+        entries.misses = 0;
+        entries.evictions = 0;
+        let map = entries.map.as_mut()?;
+        let empty = if map.cap() == NonZeroUsize::MAX {
+            LruCache::unbounded()
+        } else {
+            LruCache::new(map.cap())
+        };
+        Some(std::mem::replace(map, empty))
+    }
+
+    /// The time in seconds. May run Python code: not to be called while locked.
+    fn now(&self, py: Python<'_>) -> PyResult<f64> {
+        match &self.clock {
+            None => Ok(self.started.elapsed().as_secs_f64()),
+            Some(clock) => clock.call0(py)?.extract(py),
+        }
+    }
+
+    fn find(&self, py: Python<'_>, key: &[u8], counted: bool) -> PyResult<Option<Py<PyAny>>> {
+        let now = match self.ttl {
+            Some(_) => self.now(py)?,
+            None => 0.0,
+        };
+        let mut expired = None;
+        let mut entries = self.lock();
+        let Entries {
+            map, hits, misses, ..
+        } = &mut *entries;
+        let found = map.as_mut().and_then(|map| {
+            let entry = map.get(key)?;
+            if entry.expires.is_some_and(|expires| expires <= now) {
+                expired = map.pop(key);
+                return None;
+            }
+            Some(entry.value.clone_ref(py))
+        });
+        if counted {
+            *(if found.is_some() { hits } else { misses }) += 1;
+        }
+        drop(entries);
+        drop(expired);
+        Ok(found)
+    }
+
+    /// Make the key of a call and use it.
+    fn with_key<'py, T>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        used: impl FnOnce(&[u8]) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let mut key = BUFFER.take();
+        key.clear();
+        let result = self.write(&mut key, args, kwargs).and_then(|()| used(&key));
+        if key.capacity() <= MAX_KEPT {
+            BUFFER.set(key);
+        }
+        result
+    }
+
+    /// Write one key for each parameter, in their order, then those of further arguments.
+    fn write<'py>(
+        &self,
+        key: &mut Vec<u8>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<()> {
+        let given = args.len().min(self.positional);
+        for index in 0..given {
+            argument(key, &args.get_borrowed_item(index)?.to_owned())?;
+        }
+        let mut named = 0;
+        for parameter in self.parameters.get(given..).unwrap_or_default() {
+            let value = match (kwargs, &parameter.name) {
+                (Some(kwargs), Some(name)) => kwargs.get_item(name)?,
+                _ => None,
+            };
+            match (value, &parameter.default) {
+                (Some(value), _) => {
+                    named += 1;
+                    argument(key, &value)?;
+                }
+                (None, Some(default)) => key.extend_from_slice(default),
+                (None, None) => key.extend_from_slice(&[MARK, ABSENT]),
+            }
+        }
+        for index in given..args.len() {
+            argument(key, &args.get_item(index)?)?;
+        }
+        match kwargs {
+            Some(kwargs) if kwargs.len() > named => self.write_unknown(key, kwargs),
+            _ => Ok(()),
+        }
+    }
+
+    /// Write the arguments whose names are no parameters.
+    fn write_unknown(&self, key: &mut Vec<u8>, kwargs: &Bound<'_, PyDict>) -> PyResult<()> {
+        let py = kwargs.py();
+        let unknown = kwargs.copy()?;
+        for parameter in &self.parameters {
+            if let Some(name) = &parameter.name
+                && unknown.contains(name.bind(py))?
+            {
+                unknown.del_item(name)?;
+            }
+        }
+        key.extend_from_slice(&[MARK, NAMED]);
+        argument(key, unknown.as_any())
+    }
+}

@@ -1,0 +1,274 @@
+//! Values as keys: equal values give equal bytes, and values that differ give others.
+//!
+//! Not msgpack, and read by nobody. Scalars are written as the codec writes them; everything else
+//! begins with a byte that msgpack does not use, and a tag. Each form says where it ends, so keys
+//! can follow one another. What has no order is sorted by its bytes.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+
+use super::cursor::DictCursor;
+use super::error::{EncodeError, class_name};
+use super::foreign::{Base, loaded, plain_base};
+use super::reduce::{Reduced, reduce};
+use super::scalars::{int, scalar};
+use super::wire::{self, ext};
+
+/// Not used by msgpack.
+pub const MARK: u8 = 0xc1;
+
+/// Containers and objects inside one another; written by recursion.
+const MAX_LEVELS: usize = 200;
+
+mod tag {
+    pub const TUPLE: u8 = 1;
+    pub const LIST: u8 = 2;
+    pub const DICT: u8 = 3;
+    pub const SET: u8 = 4;
+    pub const SURROGATES: u8 = 5;
+    pub const BIG_INT: u8 = 6;
+    pub const OBJECT: u8 = 7;
+    pub const PAIRS: u8 = 8;
+    pub const FROZENSET: u8 = 9;
+}
+
+/// Append the key of `value`.
+///
+/// # Errors
+/// `EncodeError` if the codec has no rule for the value, or none that tells it from others.
+#[inline]
+pub fn write_key(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if scalar(out, value)? {
+        return Ok(());
+    }
+    compound(out, value, MAX_LEVELS)
+}
+
+fn item(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+    if scalar(out, value)? {
+        return Ok(());
+    }
+    match levels.checked_sub(1) {
+        Some(levels) => compound(out, value, levels),
+        None => Err(EncodeError::new_err(format!(
+            "it is nested more than {MAX_LEVELS} levels deep; is it cyclic?"
+        ))),
+    }
+}
+
+fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+    if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        begin(out, tag::TUPLE, tuple.len());
+        return tuple.iter().try_for_each(|each| item(out, &each, levels));
+    }
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        return surrogates(out, text);
+    }
+    if let Ok(number) = value.cast_exact::<PyInt>() {
+        return big_int(out, number);
+    }
+    if value.is_exact_instance_of::<PySet>() {
+        return set(out, tag::SET, value, levels);
+    }
+    if value.is_exact_instance_of::<PyFrozenSet>() {
+        return set(out, tag::FROZENSET, value, levels);
+    }
+    match plain_base(value)? {
+        Some(Base::List) => list(out, value.cast::<PyList>()?, levels),
+        Some(Base::Dict) => dict(out, value.cast::<PyDict>()?, levels),
+        Some(Base::Str) => {
+            let text = value.cast::<PyString>()?;
+            match text.to_str() {
+                Ok(text) => written(wire::write_str(out, text)),
+                Err(_) => surrogates(out, text),
+            }
+        }
+        Some(Base::Int) => {
+            let number = value.cast::<PyInt>()?;
+            if int(out, number)? {
+                Ok(())
+            } else {
+                big_int(out, number)
+            }
+        }
+        None => object(out, value, levels),
+    }
+}
+
+fn begin(out: &mut Vec<u8>, tag: u8, len: usize) {
+    out.extend_from_slice(&[MARK, tag]);
+    out.extend_from_slice(&(len as u64).to_be_bytes());
+}
+
+fn written(fits: bool) -> PyResult<()> {
+    if fits {
+        Ok(())
+    } else {
+        Err(EncodeError::new_err(
+            "it is larger than the 4 GiB that msgpack allows",
+        ))
+    }
+}
+
+fn bytes(out: &mut Vec<u8>, tag: u8, bytes: &Bound<'_, PyAny>) -> PyResult<()> {
+    out.extend_from_slice(&[MARK, tag]);
+    written(wire::write_bin(out, bytes.cast::<PyBytes>()?.as_bytes()))
+}
+
+fn surrogates(out: &mut Vec<u8>, text: &Bound<'_, PyString>) -> PyResult<()> {
+    let encoded = text.call_method1(intern!(text.py(), "encode"), ("utf-8", "surrogatepass"))?;
+    bytes(out, tag::SURROGATES, &encoded)
+}
+
+fn big_int(out: &mut Vec<u8>, number: &Bound<'_, PyInt>) -> PyResult<()> {
+    let text = number.call_method1(intern!(number.py(), "__format__"), ("x",))?;
+    out.extend_from_slice(&[MARK, tag::BIG_INT]);
+    written(wire::write_str(out, text.cast::<PyString>()?.to_str()?))
+}
+
+fn list(out: &mut Vec<u8>, list: &Bound<'_, PyList>, levels: usize) -> PyResult<()> {
+    let start = out.len();
+    begin(out, tag::LIST, 0);
+    let mut len = 0u64;
+    // Not by a length taken before: hooks of the items may change the list.
+    for each in list.iter() {
+        item(out, &each, levels)?;
+        len += 1;
+    }
+    out[start + 2..start + 10].copy_from_slice(&len.to_be_bytes());
+    Ok(())
+}
+
+fn dict(out: &mut Vec<u8>, dict: &Bound<'_, PyDict>, levels: usize) -> PyResult<()> {
+    let mut entries = Vec::with_capacity(dict.len());
+    for (name, value) in pairs(dict)? {
+        let mut entry = Vec::new();
+        item(&mut entry, &name, levels)?;
+        item(&mut entry, &value, levels)?;
+        entries.push(entry);
+    }
+    sorted(out, tag::DICT, entries);
+    Ok(())
+}
+
+fn set(out: &mut Vec<u8>, tag: u8, set: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+    let mut entries = Vec::with_capacity(set.len()?);
+    for each in set.try_iter()?.collect::<PyResult<Vec<_>>>()? {
+        let mut entry = Vec::new();
+        item(&mut entry, &each, levels)?;
+        entries.push(entry);
+    }
+    sorted(out, tag, entries);
+    Ok(())
+}
+
+fn sorted(out: &mut Vec<u8>, tag: u8, mut entries: Vec<Vec<u8>>) {
+    entries.sort_unstable();
+    begin(out, tag, entries.len());
+    entries.iter().for_each(|entry| out.extend(entry));
+}
+
+/// The items of a dict, taken before code of theirs can change it.
+fn pairs<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+    let mut cursor = DictCursor::new(dict.clone());
+    let mut pairs = Vec::with_capacity(dict.len());
+    while let Some(pair) = cursor.next() {
+        pairs.push(pair);
+    }
+    Ok(pairs)
+}
+
+/// Write an object: its class, and what is compared when two of that class are.
+fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+    let py = value.py();
+    if value.is_instance_of::<pyo3::exceptions::PyBaseException>() {
+        return Err(EncodeError::new_err(
+            "exceptions are compared by identity; use str(error)",
+        ));
+    }
+    let class = value.get_type();
+    out.extend_from_slice(&[MARK, tag::OBJECT]);
+    written(wire::write_str(out, &class_name(class.as_any())))?;
+    if let Some(fields) = class.getattr_opt(intern!(py, "__pydantic_fields__"))? {
+        return model(out, value, &fields, levels);
+    }
+    if is_of(value, "ndarray")? {
+        let plain = value.call_method1(intern!(py, "copy"), ("C",))?;
+        return reduced(out, &plain, levels);
+    }
+    if is_of(value, "generic")? {
+        let dtype = value.getattr(intern!(py, "dtype"))?;
+        if dtype.getattr(intern!(py, "hasobject"))?.is_truthy()? {
+            return Err(EncodeError::new_err("it holds references"));
+        }
+        let data = value.call_method0(intern!(py, "tobytes"))?;
+        item(out, &dtype.getattr(intern!(py, "str"))?, levels)?;
+        return item(out, &data, levels);
+    }
+    if value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>() {
+        return set(out, tag::SET, value, levels);
+    }
+    reduced(out, value, levels)
+}
+
+fn is_of(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    match loaded(value.py(), "numpy", name)? {
+        Some(class) => value.is_instance(&class),
+        None => Ok(false),
+    }
+}
+
+/// Write what pydantic compares: fields, extras and private attributes, not their dump, which
+/// would be the same for models of several classes.
+fn model(
+    out: &mut Vec<u8>,
+    value: &Bound<'_, PyAny>,
+    fields: &Bound<'_, PyAny>,
+    levels: usize,
+) -> PyResult<()> {
+    let py = value.py();
+    let state = value.getattr(intern!(py, "__dict__"))?;
+    let state = state.cast::<PyDict>()?;
+    let mut entries = Vec::new();
+    for name in fields.try_iter()?.collect::<PyResult<Vec<_>>>()? {
+        // A model made by `model_construct` may lack fields.
+        if let Some(field) = state.get_item(&name)? {
+            let mut entry = Vec::new();
+            item(&mut entry, &name, levels)?;
+            item(&mut entry, &field, levels)?;
+            entries.push(entry);
+        }
+    }
+    sorted(out, tag::DICT, entries);
+    for name in [
+        intern!(py, "__pydantic_extra__"),
+        intern!(py, "__pydantic_private__"),
+    ] {
+        match value.getattr_opt(name)? {
+            Some(part) => item(out, &part, levels)?,
+            None => wire::write_nil(out),
+        }
+    }
+    Ok(())
+}
+
+/// Write what the codec writes for an object.
+fn reduced(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+    match reduce(value)? {
+        Reduced::Bare { payload, .. } => item(out, &payload, levels),
+        Reduced::Class(class) => item(out, &class.payload, levels),
+        Reduced::Bin(data) => written(wire::write_bin(out, &data)),
+        Reduced::Value(value) => item(out, &value, levels),
+        // Two of these are equal only if their items are in the same order.
+        Reduced::Dict { code, items } if code == ext::ORDERED_DICT => {
+            begin(out, tag::PAIRS, items.len());
+            for (name, value) in pairs(&items)? {
+                item(out, &name, levels)?;
+                item(out, &value, levels)?;
+            }
+            Ok(())
+        }
+        Reduced::Dict { items, .. } => dict(out, &items, levels),
+    }
+}

@@ -1,0 +1,235 @@
+"""Caches of nodes and of language models: in graphs, in processes, with time."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.globals import get_llm_cache, set_llm_cache
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    Generation,
+    GenerationChunk,
+)
+from langgraph.cache.memory import InMemoryCache
+from langgraph.cache.swarmstate import SwarmStateCache, SwarmStateLLMCache
+from langgraph.graph import START, StateGraph
+from langgraph.types import CachePolicy
+from swarmstate.errors import EncodeError
+from typing_extensions import TypedDict
+
+from tests.langgraph.helpers import crash
+from tests.langgraph.helpers.counting import CountingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class State(TypedDict):
+    n: int
+    square: int
+
+
+def graph_with(cache: Any, calls: list[int], ttl: int | None = None) -> Any:
+    def square(state: State) -> dict[str, Any]:
+        calls.append(state["n"])
+        return {"square": state["n"] ** 2}
+
+    builder = StateGraph(State)
+    builder.add_node("square", square, cache_policy=CachePolicy(ttl=ttl))
+    builder.add_edge(START, "square")
+    return builder.compile(cache=cache)
+
+
+def test_a_graph_finds_what_its_nodes_returned(tmp_path: Path) -> None:
+    calls: list[int] = []
+    for _ in range(2):
+        with SwarmStateCache[Any](tmp_path / "cache.db") as cache:
+            graph = graph_with(cache, calls)
+            assert graph.invoke({"n": 3})["square"] == 9
+            assert asyncio.run(graph.ainvoke({"n": 3}))["square"] == 9
+            assert graph.invoke({"n": 4})["square"] == 16
+    assert calls == [3, 4]
+    with SwarmStateCache[Any](tmp_path / "cache.db") as cache:
+        graph = graph_with(cache, calls)
+        graph.clear_cache(nodes=["square"])
+        assert graph.invoke({"n": 3})["square"] == 9
+        assert calls == [3, 4, 3]
+        asyncio.run(graph.aclear_cache())
+        assert graph.invoke({"n": 3})["square"] == 9
+    assert calls == [3, 4, 3, 3]
+
+
+def test_what_a_node_returned_expires() -> None:
+    now = [0.0]
+    calls: list[int] = []
+    cache = SwarmStateCache[Any](swarmstate.Store(clock=lambda: now[0]))
+    graph = graph_with(cache, calls, ttl=10)
+    for time in (0.0, 9.0, 10.0, 19.0):
+        now[0] = time
+        graph.invoke({"n": 3})
+    assert calls == [3, 3]
+
+
+_parts = st.sampled_from(["a", "b", "a/b", "%", "é"])
+_names = st.tuples(st.lists(_parts, max_size=2).map(tuple), _parts)
+_operations = st.one_of(
+    st.tuples(st.just("set"), st.dictionaries(_names, st.tuples(st.integers(0, 9), st.none()))),
+    st.tuples(st.just("get"), st.lists(_names)),
+    st.tuples(
+        st.just("clear"), st.none() | st.lists(st.lists(_parts, max_size=2).map(tuple), max_size=2)
+    ),
+)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_generated_operations_do_what_they_do_in_memory(mode: str) -> None:
+    @given(st.lists(_operations, max_size=12))
+    def compare(operations: list[tuple[str, Any]]) -> None:
+        ours, theirs = SwarmStateCache[int](), InMemoryCache[int]()
+        for name, argument in operations:
+            expected = getattr(theirs, name)(argument)
+            if mode == "sync":
+                assert getattr(ours, name)(argument) == expected
+            else:
+                assert asyncio.run(getattr(ours, f"a{name}")(argument)) == expected
+
+    compare()
+
+
+def test_each_call_is_one_round_trip() -> None:
+    counting = CountingStore(swarmstate.Store())
+    cache = SwarmStateCache[int](counting)
+    keys = [(("ns",), str(n)) for n in range(5)]
+    cache.set(dict.fromkeys(keys, (1, 60)))
+    assert len(cache.get(keys)) == 5
+    assert cache.get([]) == {}
+    assert counting.trips == ["write", "read"]
+
+
+def test_times_to_live_that_are_over_store_nothing() -> None:
+    cache = SwarmStateCache[int]()
+    cache.set({(("ns",), "k"): (1, None)})
+    cache.set({(("ns",), "k"): (2, 0)})
+    assert cache.get([(("ns",), "k")]) == {}
+    assert cache.store.namespaces() == []
+
+
+def test_a_value_that_cannot_be_stored_is_an_error() -> None:
+    cache = SwarmStateCache[Any]()
+    with pytest.raises(EncodeError, match="cache entry"):
+        cache.set({(("ns",), "good"): (1, None), (("ns",), "bad"): (lambda: None, None)})
+    assert cache.store.namespaces() == []
+
+
+def test_an_entry_that_cannot_be_read_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    cache = SwarmStateCache[int]()
+    key = (("ns",), "k")
+    for damaged in (b"", b"\x91", pickle.dumps(1), swarmstate.dumps([["msgpack", b"\xc1"], 0])):
+        cache.set({key: (1, None)})
+        [name] = cache.store.namespaces()
+        cache.store.write([swarmstate.Batch(name, put={"value": damaged})])
+        caplog.clear()
+        assert cache.get([key]) == {}
+        assert "cannot be read" in caplog.text
+    cache.set({key: (2, None)})
+    assert cache.get([key]) == {key: 2}
+
+
+def model_of(answers: list[str]) -> GenericFakeChatModel:
+    return GenericFakeChatModel(
+        messages=iter(AIMessage(text, response_metadata={"n": {"x": 1}}) for text in answers)
+    )
+
+
+@pytest.fixture
+def use_cache() -> Iterator[Callable[[Any], None]]:
+    before = get_llm_cache()
+    yield set_llm_cache
+    set_llm_cache(before)
+
+
+def test_a_chat_model_is_asked_once(tmp_path: Path, use_cache: Callable[[Any], None]) -> None:
+    with SwarmStateLLMCache(tmp_path / "cache.db") as cache:
+        use_cache(cache)
+        model = model_of(["first", "second", "third"])
+        first = model.invoke("hello")
+        assert first.content == "first"
+        again = model.invoke("hello")
+        assert (again.content, again.response_metadata) == ("first", first.response_metadata)
+        assert asyncio.run(model.ainvoke("hello")).content == "first"
+        assert asyncio.run(model.ainvoke("other")).content == "second"
+        assert model.invoke("other").content == "second"
+    with SwarmStateLLMCache(tmp_path / "cache.db") as cache:
+        use_cache(cache)
+        model = model_of(["new", "newer"])
+        assert model.invoke("hello").content == "first"
+        cache.clear()
+        assert model.invoke("hello").content == "new"
+        asyncio.run(cache.aclear())
+        assert model.invoke("hello").content == "newer"
+
+
+def test_answers_expire_and_differ_by_prompt_and_model() -> None:
+    now = [0.0]
+    cache = SwarmStateLLMCache(swarmstate.Store(clock=lambda: now[0]), ttl=10)
+    call = {"name": "tool", "args": {"x": 1}, "id": "1"}
+    answers = [
+        Generation(text="a", generation_info={"reason": "stop"}),
+        GenerationChunk(text="a"),
+        ChatGeneration(message=AIMessage("b", tool_calls=[call])),
+        ChatGenerationChunk(message=AIMessageChunk(content="c")),
+    ]
+    cache.update("p", "m", answers)
+    found = cache.lookup("p", "m")
+    assert found == answers
+    assert [type(each) for each in found] == [type(each) for each in answers]
+    assert cache.lookup("pm", "") is None
+    assert cache.lookup("p", "other") is None
+    now[0] = 10.0
+    assert cache.lookup("p", "m") is None
+    with pytest.raises(ValueError, match="ttl"):
+        SwarmStateLLMCache(ttl=0)
+
+
+def answer_in_a_process(path: Path, number: int, barrier: Any, connection: Any) -> None:
+    barrier.wait()
+    with SwarmStateLLMCache(path) as llm, SwarmStateCache[Any](path) as nodes:
+        for n in range(30):
+            llm.update(f"{number} {n}", "m", [Generation(text=f"{number} {n}")])
+            nodes.set({(("ns", str(number)), str(n)): (n, 3600)})
+    connection.send(number)
+    connection.close()
+
+
+def test_processes_share_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "cache.db"
+    barrier = crash.context.Barrier(3)
+    workers = []
+    for number in range(3):
+        ours, theirs = crash.context.Pipe(duplex=False)
+        worker = crash.context.Process(
+            target=answer_in_a_process, args=(path, number, barrier, theirs)
+        )
+        worker.start()
+        theirs.close()
+        workers.append((worker, ours))
+    for worker, ours in workers:
+        ours.recv()
+        worker.join()
+        assert worker.exitcode == 0
+    with SwarmStateLLMCache(path) as llm, SwarmStateCache[Any](path) as nodes:
+        for number in range(3):
+            for n in range(30):
+                assert llm.lookup(f"{number} {n}", "m") == [Generation(text=f"{number} {n}")]
+            keys = [(("ns", str(number)), str(n)) for n in range(30)]
+            assert nodes.get(keys) == {key: n for n, key in enumerate(keys)}
