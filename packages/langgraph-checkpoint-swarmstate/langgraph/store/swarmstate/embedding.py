@@ -127,7 +127,7 @@ class Index:
     """Embeddings of items, as an `IndexConfig` of LangGraph asks for them.
 
     Args:
-        config: The configuration; `dims` is taken from the first embedding.
+        config: The configuration.
         store: The store of the items.
 
     Raises:
@@ -138,7 +138,8 @@ class Index:
         self.config = config
         self.embeddings = ensure_embeddings(config.get("embed"))
         self.collection = Collection(store, VECTORS)
-        fields = config.get("fields") or ["$"]
+        # LangGraph's stores on databases take a single field, too.
+        fields: Any = config.get("fields") or ["$"]
         self._paths = _tokenized([fields] if isinstance(fields, str) else fields)
 
     def texts_of(self, value: Mapping[str, Any], fields: Any) -> list[str]:
@@ -153,6 +154,26 @@ class Index:
             return []
         paths = self._paths if fields is None else _tokenized(fields)
         return [*dict.fromkeys(text for path in paths for text in get_text_at_path(value, path))]
+
+    def checked(self, vectors: list[list[float]], texts: list[str]) -> list[list[float]]:
+        """Return the embeddings of texts after checking them.
+
+        Raises:
+            ValueError: Their number, or that of their dimensions, is not as configured.
+        """
+        if len(vectors) != len(texts):
+            raise ValueError(
+                f"expected the embeddings of {len(texts)} texts, found {len(vectors)}: "
+                "`embed` must return one for each text"
+            )
+        dims = self.config.get("dims")
+        for vector in vectors:
+            if dims is not None and len(vector) != dims:
+                raise ValueError(
+                    f"expected embeddings of {dims} dimensions, as `dims` says, "
+                    f"found one of {len(vector)}"
+                )
+        return vectors
 
 
 def new_token() -> str:

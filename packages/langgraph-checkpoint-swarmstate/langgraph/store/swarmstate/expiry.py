@@ -19,16 +19,19 @@ from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read
 from swarmstate import Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError, StoreClosedError, StoreReadOnlyError
 
+from .embedding import Forget, Index, record_id
 from .layout import (
     EXPIRY,
+    ITEMS,
     STORES,
     created_key,
     expiry_prefix,
     item_key,
+    labels_of,
     namespace_of,
     parse_expiry,
 )
-from .records import Expiry, StoredItem
+from .records import Expiry, StoredItem, token_of
 
 T = TypeVar("T")
 
@@ -62,7 +65,7 @@ def renew(items: Iterable[StoredItem], now: float) -> Operation[None]:
             logger.debug("items were read from a read-only store, and not renewed")
 
 
-def sweep(now: float) -> Operation[int]:
+def sweep(index: Index | None, now: float) -> Operation[int]:
     """Remove the items that have expired at `now`; return how many were found."""
     names: list[str] = yield Namespaces(STORES)
     count = 0
@@ -77,7 +80,7 @@ def sweep(now: float) -> Operation[int]:
         ]
         count += len(expired)
         for batches in _pages(expired):
-            yield from _each(batches)
+            yield from _each(batches) if index is None else _each_indexed(index, batches)
     return count
 
 
@@ -88,6 +91,30 @@ def _removal(namespace: str, found: str) -> Batch:
         delete=[created_key(key), item_key(key), found],
         expect=Expect(expiry_prefix(key), found),
     )
+
+
+def _each_indexed(index: Index, removals: list[Batch]) -> Operation[None]:
+    """Remove those items whose expectation holds, and their embeddings with them."""
+    before = yield from _embedded(removals)
+    yield from _each(removals)
+    if before:
+        # What somebody with a slower clock renewed is still there.
+        gone = before - (yield from _embedded(removals))
+        if gone:
+            yield Forget(index.collection, sorted(gone))
+
+
+def _embedded(removals: list[Batch]) -> Operation[set[str]]:
+    """Return the ids of the embeddings of the items that are to be removed."""
+    results = yield Read([Query(batch.namespace, keys=batch.delete[1:2]) for batch in removals])
+    ids = set()
+    for batch, result in zip(removals, results, strict=True):
+        labels, key = labels_of(batch.namespace), batch.delete[1][len(ITEMS) :]
+        record = result.values[0]
+        token = None if record is None else token_of(labels, key, record)
+        if token is not None:
+            ids.add(record_id(labels, key, token))
+    return ids
 
 
 def _each(batches: list[Batch]) -> Operation[None]:

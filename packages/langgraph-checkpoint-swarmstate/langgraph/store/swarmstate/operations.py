@@ -10,9 +10,9 @@ cost one more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from langgraph.checkpoint.swarmstate.requests import Operation, Read, Write
 from langgraph.store.base import (
@@ -25,53 +25,19 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from swarmstate import Batch, Query, Range, seal
+from swarmstate import Query
 
+from .embedding import Embed, Forget, Index, Keep, record_id, record_of
 from .expiry import renew
-from .layout import Labels, created_key, expiry_prefix, item_key, namespace_of
+from .layout import Labels, item_key, namespace_of
 from .listing import check_listing, list_namespaces
-from .records import Expiry, StoredItem, encode_item, item_of, items_of, microseconds
-from .searching import Found, check_search, query_for, scope_of
+from .putting import Put, batches_of
+from .reading import read
+from .records import token_of
+from .searching import check_search
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
-
-
-class Put(NamedTuple):
-    """An item as it is to be stored; without record and expiry it is to be deleted."""
-
-    record: bytes | None
-    expiry: Expiry | None
-
-
-@dataclass
-class Changes:
-    """What becomes of the items of one namespace."""
-
-    put: dict[str, bytes] = field(default_factory=dict)
-    put_if_absent: dict[str, bytes] = field(default_factory=dict)
-    delete: list[str] = field(default_factory=list)
-    delete_ranges: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def add(self, key: str, put: Put, created: bytes) -> None:
-        """Put or delete an item; `created` says when, if it is new."""
-        # Whatever becomes of the item, its old expiry does not stay.
-        expiries = Range.of_prefix(expiry_prefix(key))
-        self.delete_ranges.append((expiries.start, expiries.stop))
-        if put.record is None:
-            self.delete += [item_key(key), created_key(key)]
-            return
-        self.put[item_key(key)] = put.record
-        self.put_if_absent[created_key(key)] = created
-        if put.expiry is not None:
-            name, record = put.expiry.record(key)
-            self.put[name] = record
-
-    def batch(self, labels: Labels) -> Batch:
-        """Return the changes as what a store applies at once."""
-        return Batch(
-            namespace_of(labels), self.put, self.put_if_absent, self.delete, self.delete_ranges
-        )
 
 
 @dataclass
@@ -111,79 +77,51 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
     return batched
 
 
-def run_batch(serde: SerializerProtocol, batched: Batched, now: float) -> Operation[list[Result]]:
+def run_batch(
+    serde: SerializerProtocol, index: Index | None, batched: Batched, now: float
+) -> Operation[list[Result]]:
     """Do what a batch asks for and return its results, in its order.
 
     Raises:
         EncodeError: A value cannot be serialized; nothing was stored.
         ItemError: An item that was asked for is damaged; nothing was stored.
     """
-    puts = [(*place, _encode(serde, op, now)) for place, op in batched.puts.items()]
+    puts = [Put.of(serde, index, op, now) for op in batched.puts.values()]
     results: list[Result] = [None] * batched.count
-    used: list[StoredItem] = []
-    if batched.gets or batched.searches:
-        used = yield from _read(serde, batched, results, now)
+    used = yield from read(serde, index, batched.gets, batched.searches, results, now)
     for place, listing in batched.listings:
         results[place] = yield from list_namespaces(listing, now)
-    if puts:
-        yield Write(_batches(puts, now))
+    if puts and index is None:
+        yield Write(batches_of(puts, now))
+    elif puts and index is not None:
+        yield from _write_indexed(index, puts, now)
     if used:
         yield from renew(used, now)
     return results
 
 
-def _read(
-    serde: SerializerProtocol, batched: Batched, results: list[Result], now: float
-) -> Operation[list[StoredItem]]:
-    """Fill in the results of gets and searches; return the items that these renew."""
-    scopes: dict[Labels, list[Labels]] = {}
-    for _, search in batched.searches:
-        prefix = tuple(search.namespace_prefix)
-        if prefix not in scopes:
-            scopes[prefix] = yield from scope_of(prefix)
-    spanned = sorted({labels for scope in scopes.values() for labels in scope})
-    queries = [_query_of(op) for _, op in batched.gets] + [query_for(each) for each in spanned]
-    answers = yield Read(queries)
-
-    used = []
-    for (place, op), answer in zip(batched.gets, answers, strict=False):
-        item = item_of(tuple(op.namespace), op.key, answer, now)
-        if item is not None:
-            results[place] = item.item(serde)
-            used += [item] if op.refresh_ttl else []
-    items = {
-        labels: items_of(labels, answer, now)
-        for labels, answer in zip(spanned, answers[len(batched.gets) :], strict=True)
-    }
-    for place, search in batched.searches:
-        found = Found(search, serde)
-        for labels in scopes[tuple(search.namespace_prefix)]:
-            found.add(items[labels])
-        page = found.newest()
-        results[place] = [result for _, result in page]
-        used += [item for item, _ in page] if search.refresh_ttl else []
-    return used
-
-
-def _query_of(op: GetOp) -> Query:
-    return Query(
-        namespace_of(op.namespace),
-        keys=[item_key(op.key), created_key(op.key)],
-        ranges=[Range.of_prefix(expiry_prefix(op.key))],
-    )
-
-
-def _encode(serde: SerializerProtocol, op: PutOp, now: float) -> Put:
-    if op.value is None:
-        return Put(None, None)
-    record = encode_item(serde, tuple(op.namespace), op.key, op.value, microseconds(now))
-    return Put(record, Expiry.starting(now, op.ttl))
-
-
-def _batches(puts: Sequence[tuple[Labels, str, Put]], now: float) -> list[Batch]:
-    """Return the changes that put and delete items, one batch for each namespace."""
-    created = seal(microseconds(now))
-    changes: dict[Labels, Changes] = {}
-    for labels, key, put in puts:
-        changes.setdefault(labels, Changes()).add(key, put, created)
-    return [change.batch(labels) for labels, change in changes.items()]
+def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]:
+    """Put and delete items, and their embeddings with them."""
+    queries = [Query(namespace_of(put.labels), keys=[item_key(put.key)]) for put in puts]
+    before = yield Read(queries)
+    texts = [*dict.fromkeys(text for put in puts for text in put.texts)]
+    embedded: dict[str, list[float]] = {}
+    if texts:
+        vectors = yield Embed(index.embeddings, texts)
+        embedded = dict(zip(texts, index.checked(vectors, texts), strict=True))
+    yield Write(batches_of(puts, now))
+    records = [
+        record_of(put.labels, put.key, put.token, [embedded[text] for text in put.texts])
+        for put in puts
+        if put.token is not None
+    ]
+    if records:
+        yield Keep(index.collection, records)
+    replaced = [
+        record_id(put.labels, put.key, token)
+        for put, result in zip(puts, before, strict=True)
+        if (record := result.values[0]) is not None
+        and (token := token_of(put.labels, put.key, record)) is not None
+    ]
+    if replaced:
+        yield Forget(index.collection, replaced)

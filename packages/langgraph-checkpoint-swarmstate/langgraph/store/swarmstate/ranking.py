@@ -15,8 +15,6 @@ from .records import StoredItem, item_of
 from .searching import Found, item_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from langgraph.store.base import SearchOp
 
@@ -80,8 +78,3 @@ class Ranking:
         if not self.is_full:
             ranked += others.newest(stop - len(ranked), self.items)
         return ranked[self.op.offset : stop]
-
-
-def unranked(rankings: Iterable[Ranking]) -> list[Ranking]:
-    """Return those rankings that need items without embeddings to fill their page."""
-    return [ranking for ranking in rankings if not ranking.is_full]

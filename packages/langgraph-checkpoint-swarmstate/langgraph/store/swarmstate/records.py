@@ -4,9 +4,10 @@ Each is the msgpack array `[content, check]` (`swarmstate.seal`). The contents a
 
     created/    microseconds since the Unix epoch
     expiry/     the time to live, in minutes
-    item/       [microseconds since the Unix epoch, type, bytes]
+    item/       [microseconds since the Unix epoch, type, bytes, token]
 
-`type` and `bytes` are what the store's serializer made of the value.
+`type` and `bytes` are what the store's serializer made of the value. The token
+names the item's embeddings (see `embedding`); nil if it has none.
 """
 
 from __future__ import annotations
@@ -72,7 +73,12 @@ class StoredItem(NamedTuple):
     created: int
     updated: int
     data: tuple[str, bytes]
+    token: str | None
     expiry: Expiry | None
+
+    def is_expired(self, now: float) -> bool:
+        """Tell whether the item has expired at `now`, in seconds."""
+        return self.expiry is not None and self.expiry.expires <= now * 1000
 
     def order(self) -> tuple[int, Labels, str]:
         """Return what items are sorted by: the last one put comes first."""
@@ -111,14 +117,19 @@ class StoredItem(NamedTuple):
 
 
 def encode_item(
-    serde: SerializerProtocol, labels: Labels, key: str, value: Mapping[str, Any], updated: int
+    serde: SerializerProtocol,
+    labels: Labels,
+    key: str,
+    value: Mapping[str, Any],
+    updated: int,
+    token: str | None,
 ) -> bytes:
     """Return the record of an item.
 
     Raises:
         EncodeError: The value cannot be serialized.
     """
-    return seal((updated, *dump(serde, dict(value), describe(labels, key))))
+    return seal((updated, *dump(serde, dict(value), describe(labels, key)), token))
 
 
 def microseconds(now: float) -> int:
@@ -143,30 +154,33 @@ def items_of(labels: Labels, result: Result, now: float) -> list[StoredItem]:
         else:
             key, expiry = decode_expiry(labels, name, record)
             expiries[key] = expiry
-    return [
+    found = (
         decode_item(labels, key, record, created.get(key), expiries.get(key))
         for key, record in items
-        if not is_expired(expiries.get(key), now)
-    ]
+    )
+    return [item for item in found if not item.is_expired(now)]
 
 
-def item_of(labels: Labels, key: str, result: Result, now: float) -> StoredItem | None:
-    """Return one item from the answer to the query for it; None if it is absent or expired.
+def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:
+    """Return one item, which may have expired, from the answer to the query for it.
 
     Raises:
         ItemError: A record is damaged.
     """
     record, created = result.values
     expiries = [decode_expiry(labels, *found)[1] for found in result.ranges[0]]
-    expiry = expiries[0] if expiries else None
-    if record is None or is_expired(expiry, now):
+    if record is None:
         return None
-    return decode_item(labels, key, record, created, expiry)
+    return decode_item(labels, key, record, created, expiries[0] if expiries else None)
 
 
-def is_expired(expiry: Expiry | None, now: float) -> bool:
-    """Tell whether something has expired at `now`, in seconds."""
-    return expiry is not None and expiry.expires <= now * 1000
+def token_of(labels: Labels, key: str, record: bytes) -> str | None:
+    """Return what names the embeddings of an item.
+
+    Raises:
+        ItemError: The record is damaged.
+    """
+    return _read(labels, key, lambda: _content(unseal(record)))[3]
 
 
 def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry]:
@@ -189,9 +203,9 @@ def decode_item(
     """
     if created is None:
         raise ItemError(f"{describe(labels, key)} is incomplete: its record of {CREATED!r} is lost")
-    updated, type_, data = _read(labels, key, lambda: _three(unseal(record)))
+    updated, type_, data, token = _read(labels, key, lambda: _content(unseal(record)))
     first = _read(labels, key, lambda: int(unseal(created)))
-    return StoredItem(labels, key, first, updated, (type_, data), expiry)
+    return StoredItem(labels, key, first, updated, (type_, data), token, expiry)
 
 
 def describe(labels: Labels, key: str) -> str:
@@ -199,9 +213,9 @@ def describe(labels: Labels, key: str) -> str:
     return f"item {key!r} of namespace {labels!r}"
 
 
-def _three(content: Iterable[Any]) -> tuple[int, str, bytes]:
-    updated, type_, data = content
-    return updated, type_, data
+def _content(content: Iterable[Any]) -> tuple[int, str, bytes, str | None]:
+    updated, type_, data, token = content
+    return updated, type_, data, token
 
 
 def _read(labels: Labels, key: str, read: Callable[[], T]) -> T:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation
 from langgraph.store.base import SearchItem, SearchOp
 
-from swarmstate import Query
+from swarmstate import Query, Range
 
 from .filters import check_filter, matches
-from .layout import EVERYTHING, Labels, below, labels_of, namespace_of
+from .layout import (
+    EVERYTHING,
+    Labels,
+    below,
+    created_key,
+    expiry_prefix,
+    item_key,
+    labels_of,
+    namespace_of,
+)
 from .records import StoredItem
 
 if TYPE_CHECKING:
@@ -43,6 +52,15 @@ def query_for(labels: Labels) -> Query:
     return Query(namespace_of(labels), ranges=[EVERYTHING])
 
 
+def item_query(labels: Labels, key: str) -> Query:
+    """Return the query for one item."""
+    return Query(
+        namespace_of(labels),
+        keys=[item_key(key), created_key(key)],
+        ranges=[Range.of_prefix(expiry_prefix(key))],
+    )
+
+
 class Found:
     """What a search found: items, with their values if the filter needed them."""
 
@@ -61,11 +79,10 @@ class Found:
             if matches(value, self.op.filter):
                 self.items.append((item, value))
 
-    def newest(self) -> list[tuple[StoredItem, SearchItem]]:
-        """Return the page that was asked for, the last one put first."""
-        stop = self.op.offset + self.op.limit
-        page = heapq.nsmallest(stop, self.items, key=lambda found: found[0].order())
-        return [
-            (item, item.search_item(self.serde, value, None))
-            for item, value in page[self.op.offset :]
-        ]
+    def newest(
+        self, count: int, without: Container[tuple[Labels, str]] = ()
+    ) -> list[tuple[StoredItem, SearchItem]]:
+        """Return so many items, the last one put first, but for those at certain places."""
+        items = (each for each in self.items if (each[0].labels, each[0].key) not in without)
+        newest = heapq.nsmallest(count, items, key=lambda found: found[0].order())
+        return [(item, item.search_item(self.serde, value, None)) for item, value in newest]

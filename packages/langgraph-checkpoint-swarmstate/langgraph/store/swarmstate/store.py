@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.holding import StoreHolder
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
-from langgraph.store.base import BaseStore, Op, Result, TTLConfig
+from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
+from .embedding import Index
 from .expiry import Sweeper, sweep
 from .operations import run_batch, sorted_out
 
@@ -42,12 +43,19 @@ class SwarmStateStore(StoreHolder, BaseStore):
     that was put last; a namespace whose items are all gone is not listed, and
     reading creates none; putting an item again keeps its `created_at`.
 
+    With `index`, a search may have a query, and then yields what means the most
+    similar first, with its cosine as score; an item counts with the best of its
+    fields. Items without embeddings come after all others. The embeddings are kept
+    in the store. Without `index`, queries are ignored.
+
     Items expire `ttl` minutes after they were last put or read, and are invisible
     from that moment; `start_ttl_sweeper` or `sweep_ttl` gives their space back.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
             (or ":memory:") for a new store in memory.
+        index: What is embedded and how, as LangGraph's `IndexConfig` has it. Objects
+            that use the same store must have the same one.
         ttl: Defaults for expiry, as LangGraph's `TTLConfig` has them. `omit_expired`
             is not needed: expired items are always left out.
         serde: How values become bytes; `SwarmStateSerializer()` by default.
@@ -64,6 +72,7 @@ class SwarmStateStore(StoreHolder, BaseStore):
         self,
         store: swarmstate.BaseStore | str | os.PathLike[str] | None = None,
         *,
+        index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
         serde: SerializerProtocol | None = None,
         clock: Callable[[], float] = time.time,
@@ -74,6 +83,7 @@ class SwarmStateStore(StoreHolder, BaseStore):
         self._clock = clock
         self._sweeper = Sweeper(self.sweep_ttl)
         self._hold(store)
+        self._index = None if index is None else Index(index, self.store)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -99,22 +109,22 @@ class SwarmStateStore(StoreHolder, BaseStore):
             EncodeError: A value cannot be serialized; nothing was done.
             ItemError: An item that was read is damaged; nothing was written.
         """
-        return self._run(run_batch(self.serde, sorted_out(ops), self._clock()))
+        return self._run(run_batch(self.serde, self._index, sorted_out(ops), self._clock()))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations as `batch` does."""
-        return await self._arun(run_batch(self.serde, sorted_out(ops), self._clock()))
+        return await self._arun(run_batch(self.serde, self._index, sorted_out(ops), self._clock()))
 
     def sweep_ttl(self) -> int:
         """Remove expired items and return how many were found.
 
         Reads the expiries of all items, a hundred namespaces at a time.
         """
-        return self._run(sweep(self._clock()))
+        return self._run(sweep(self._index, self._clock()))
 
     async def asweep_ttl(self) -> int:
         """Remove expired items as `sweep_ttl` does."""
-        return await self._arun(sweep(self._clock()))
+        return await self._arun(sweep(self._index, self._clock()))
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
         """Start a thread that removes expired items at intervals, unless it runs already.

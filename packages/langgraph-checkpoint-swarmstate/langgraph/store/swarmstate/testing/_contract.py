@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, TypeAlias
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
-from langgraph.store.base import InvalidNamespaceError, Item, Op
+from langgraph.store.base import IndexConfig, InvalidNamespaceError, Item, Op
 from langgraph.store.swarmstate import SwarmStateStore
 from langgraph.store.swarmstate.testing.reference import Reference, plain
-from langgraph.store.swarmstate.testing.strategies import batches
+from langgraph.store.swarmstate.testing.strategies import batches, semantic_batches
 
 from swarmstate import BaseStore
+from swarmstate.vectors import Collection
 
 __all__ = ["Memory", "MemoryContract"]
 
@@ -98,6 +100,80 @@ class MemoryContract:
                     assert found == reference.batch(ops)
 
         compare()
+
+    def test_generated_searches_by_meaning_do_what_they_do_in_memory(self, mode: Mode) -> None:
+        """Scores and order, filters, pages, fields, and what becomes of replaced items."""
+
+        @settings(max_examples=self.examples)
+        @given(semantic_batches())
+        def compare(sequence: list[list[Op]]) -> None:
+            index: IndexConfig = {"dims": 16, "embed": embed, "fields": ["title", "body[*]"]}
+            reference = Reference(index=index)
+            with self.memory(mode, index=index) as memory:
+                for ops in sequence:
+                    memory.now += 1
+                    found = [_plain(result) for result in memory.call("batch", ops)]
+                    assert found == reference.batch(ops)
+
+        compare()
+
+    def test_no_embedding_outlives_its_item(self, ours: Memory) -> None:
+        """Whether the item is replaced, deleted or swept."""
+        memory = SwarmStateStore(
+            ours.store.store, index={"dims": 16, "embed": embed}, clock=lambda: ours.now
+        )
+        collection = Collection(ours.store.store, "langgraph-vectors")
+        for n in range(3):
+            memory.put(("a",), f"k/{n}", {"text": "tea"}, ttl=1 if n == 2 else None)
+        memory.put(("a",), "k/1", {"text": "milk"})
+        assert collection.count() == 3
+        memory.put(("a",), "k/1", {"text": "milk"}, index=False)
+        memory.delete(("a",), "k/0")
+        assert [record.scope for record in collection.select()] == [("a",)]
+        ours.now = 60.0
+        assert memory.sweep_ttl() == 1
+        assert collection.count() == 0
+        # What a crash or a race left over goes when a search meets it.
+        memory.put(("a",), "k", {"text": "tea"})
+        ours.store.store.clear("langgraph-store:a")
+        memory.put(("a",), "l", {"text": "tea"})
+        assert [item.key for item in memory.search(("a",), query="tea")] == ["l"]
+        assert collection.count() == 1
+
+    def test_the_embeddings_of_an_older_value_do_not_count(self, ours: Memory) -> None:
+        """The value was replaced by somebody who embeds nothing."""
+        memory = SwarmStateStore(ours.store.store, index={"dims": 16, "embed": embed})
+        for key in ("old", "new"):
+            memory.put(("a",), key, {"text": "tea"})
+        ours.call("put", ("a",), "old", {"text": "something else"})
+        found = memory.search(("a",), query="tea")
+        assert [(item.key, item.score is None) for item in found] == [("new", False), ("old", True)]
+        assert Collection(ours.store.store, "langgraph-vectors").count() == 1
+
+    def test_each_item_has_its_own_fields(self, ours: Memory) -> None:
+        """`index` of a put goes before that of the store, and the best field counts."""
+        memory = SwarmStateStore(
+            ours.store.store, index={"dims": 16, "embed": embed, "fields": ["one", "two"]}
+        )
+        value = {"one": "rain", "two": "tea", "three": "milk"}
+        memory.put(("a",), "default", value)
+        memory.put(("a",), "own", value, index=["three"])
+        memory.put(("a",), "none", value, index=False)
+        for query, first in (("tea", "default"), ("rain", "default"), ("milk", "own")):
+            found = memory.search(("a",), query=query)
+            assert found[0].key == first
+            assert found[0].score == pytest.approx(1)
+            assert (found[-1].key, found[-1].score) == ("none", None)
+
+    def test_embeddings_that_do_not_fit_are_refused(self, ours: Memory) -> None:
+        """Nothing is stored."""
+        memory = SwarmStateStore(ours.store.store, index={"dims": 3, "embed": embed})
+        with pytest.raises(ValueError, match="expected embeddings of 3 dimensions"):
+            memory.put(("a",), "k", {"text": "tea"})
+        memory = SwarmStateStore(ours.store.store, index={"embed": lambda texts: []})
+        with pytest.raises(ValueError, match="expected the embeddings of 1 texts, found 0"):
+            memory.put(("a",), "k", {"text": "tea"})
+        assert memory.search(("a",)) == []
 
     def test_namespaces_match_label_by_label(self, ours: Memory) -> None:
         """Neither `acme` nor `john_doe` finds what only looks like it."""
@@ -241,6 +317,19 @@ class MemoryContract:
         value = {"bytes": b"\x00", "set": {1, 2}, "big": 1 << 80, "nested": {1: {"two": (3,)}}}
         ours.call("put", ("a",), "k", value)
         assert ours.call("get", ("a",), "k").value == {**value, "nested": {1: {"two": [3]}}}
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """Return vectors of 16 dimensions that are near to each other if texts share words."""
+    return [
+        [
+            1e-3 * (len(text) % 7)
+            + sum(crc32(word.encode()) % 16 == n for word in text.split())
+            + crc32(text.encode()) % 997 * 1e-6 * n
+            for n in range(16)
+        ]
+        for text in texts
+    ]
 
 
 def _plain(result: Any) -> Any:

@@ -4,6 +4,8 @@
   batch, by namespace and key. `InMemoryStore` yields items by when they, and
   their namespaces, were put first.
 - Namespaces of which all items are gone, or that were only read, are not listed.
+- Items without embeddings come after those with, each once however a search is
+  cut into pages; the last one put comes first.
 - Putting an item again keeps its `created_at`, and forgets its embeddings.
 """
 
@@ -66,9 +68,10 @@ class Reference:
 
     def _order(self, item: Any) -> tuple[Any, ...]:
         place = item.namespace, item.key
+        if item.score is None:
+            return 1, -self.updated[place], place
         # The scored ones come first, the best of them before all.
-        scored = (1, 0.0) if item.score is None else (0, -round(item.score, 6))
-        return *scored, -self.updated[place], place
+        return 0, -round(item.score, 9), ".".join(item.namespace) + "\x01" + item.key
 
     def _plain(self, item: Any) -> tuple[Any, ...]:
         place = item.namespace, item.key

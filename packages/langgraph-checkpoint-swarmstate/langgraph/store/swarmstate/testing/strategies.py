@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import strategies as st
 from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Op, PutOp, SearchOp
 
-__all__ = ["batches"]
+__all__ = ["batches", "semantic_batches"]
 
 _labels = st.sampled_from(["acme", "acme-corp", "a/b%", "john_doe", "é🎉", "*"])
 _namespaces = st.lists(_labels, min_size=1, max_size=3).map(tuple)
@@ -52,7 +50,34 @@ _listings = st.builds(
 _puts = st.builds(PutOp, _namespaces, _keys, st.none() | _values, st.none(), st.none())
 
 
-def batches(searches: st.SearchStrategy[Any] = _searches) -> st.SearchStrategy[list[list[Op]]]:
+def batches() -> st.SearchStrategy[list[list[Op]]]:
     """Return sequences of batches of operations, most of them puts and searches."""
-    operation = st.one_of(_puts, _puts, _gets, searches, searches, _listings)
+    operation = st.one_of(_puts, _puts, _gets, _searches, _searches, _listings)
+    return st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=12)
+
+
+# No text is both a title and a body: `InMemoryStore` refuses what embeds one text twice.
+_titles = st.sampled_from(["tea", "green tea", "milk", "a cat"])
+_bodies = st.sampled_from(["the cat drinks milk", "tea is hot", "rain", "a hot rain"])
+_documents = st.fixed_dictionaries(
+    {"n": _numbers}, optional={"title": _titles, "body": st.lists(_bodies, max_size=2, unique=True)}
+)
+_indices = st.none() | st.just(False) | st.just(["title"]) | st.just(["body[*]"])
+# Few places, so that searches find what was put.
+_places = st.sampled_from([("acme",), ("acme", "a/b%"), ("acme-corp",)])
+_document_puts = st.builds(PutOp, _places, _keys, st.none() | _documents, _indices, st.none())
+_queries = st.none() | st.sampled_from(["tea", "hot milk", "a cat drinks"])
+_semantic_searches = st.builds(
+    SearchOp,
+    st.just(()) | _places,
+    st.none() | st.fixed_dictionaries({"n": _numbers | _order}),
+    st.integers(0, 5) | st.just(20),
+    st.integers(0, 3),
+    _queries,
+)
+
+
+def semantic_batches() -> st.SearchStrategy[list[list[Op]]]:
+    """Return sequences of puts of texts, deletions, and searches with and without queries."""
+    operation = st.one_of(_document_puts, _document_puts, _semantic_searches)
     return st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=12)

@@ -1,0 +1,93 @@
+"""The changes that put and delete items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from langgraph.store.base import PutOp
+
+from swarmstate import Batch, Range, seal
+
+from .embedding import Index, new_token
+from .layout import Labels, created_key, expiry_prefix, item_key, namespace_of
+from .records import Expiry, encode_item, microseconds
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+
+class Put(NamedTuple):
+    """An item as it is to be stored; to be deleted if it has no record.
+
+    Attributes:
+        labels: Its namespace.
+        key: Its key.
+        record: Its record.
+        expiry: When it expires, if it does.
+        texts: What of it is to be embedded.
+        token: What names its embeddings; None if there is nothing to embed.
+    """
+
+    labels: Labels
+    key: str
+    record: bytes | None = None
+    expiry: Expiry | None = None
+    texts: Sequence[str] = ()
+    token: str | None = None
+
+    @classmethod
+    def of(cls, serde: SerializerProtocol, index: Index | None, op: PutOp, now: float) -> Put:
+        """Return what an operation puts.
+
+        Raises:
+            EncodeError: The value cannot be serialized.
+            ValueError: The time to live is no number.
+        """
+        labels = tuple(op.namespace)
+        if op.value is None:
+            return cls(labels, op.key)
+        texts = index.texts_of(op.value, op.index) if index else []
+        token = new_token() if texts else None
+        record = encode_item(serde, labels, op.key, op.value, microseconds(now), token)
+        return cls(labels, op.key, record, Expiry.starting(now, op.ttl), texts, token)
+
+
+@dataclass
+class Changes:
+    """What becomes of the items of one namespace."""
+
+    put: dict[str, bytes] = field(default_factory=dict)
+    put_if_absent: dict[str, bytes] = field(default_factory=dict)
+    delete: list[str] = field(default_factory=list)
+    delete_ranges: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def add(self, put: Put, created: bytes) -> None:
+        """Put or delete an item; `created` says when, if it is new."""
+        # Whatever becomes of the item, its old expiry does not stay.
+        expiries = Range.of_prefix(expiry_prefix(put.key))
+        self.delete_ranges.append((expiries.start, expiries.stop))
+        if put.record is None:
+            self.delete += [item_key(put.key), created_key(put.key)]
+            return
+        self.put[item_key(put.key)] = put.record
+        self.put_if_absent[created_key(put.key)] = created
+        if put.expiry is not None:
+            name, record = put.expiry.record(put.key)
+            self.put[name] = record
+
+    def batch(self, labels: Labels) -> Batch:
+        """Return the changes as what a store applies at once."""
+        return Batch(
+            namespace_of(labels), self.put, self.put_if_absent, self.delete, self.delete_ranges
+        )
+
+
+def batches_of(puts: Sequence[Put], now: float) -> list[Batch]:
+    """Return the changes that put and delete items, one batch for each namespace."""
+    created = seal(microseconds(now))
+    changes: dict[Labels, Changes] = {}
+    for put in puts:
+        changes.setdefault(put.labels, Changes()).add(put, created)
+    return [change.batch(labels) for labels, change in changes.items()]
