@@ -66,6 +66,7 @@ BENCHMARKS = {
         {"records": 1_000_000, "dimensions": 128, "approximate_above": 250_000},
         rounds=1,
     ),
+    "cached": Benchmark("cached", "calls of a function whose results are remembered", rounds=5),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "growth-postgres": Benchmark(
         "growth",
@@ -147,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--without-peer",
         action="store_true",
-        help="leave out the PyPI release `swarmstate`, which is downloaded otherwise",
+        help="leave out what is downloaded into environments of its own",
     )
     parser.add_argument(
         "--update-docs",
@@ -175,8 +176,9 @@ def _pythons(name: str, suite: Any, options: argparse.Namespace) -> dict[str, Pa
         own_python = ROOT / environment_name / WORKSPACE_PYTHON.relative_to(sys.prefix)
         if not own_python.exists():
             raise SystemExit(f"{name} needs the environment {environment_name}: make crewai")
-    peer_python = peer.ensure(CACHE) if of_peer else own_python
-    return {each: peer_python if each in of_peer else own_python for each in contenders}
+    return {
+        each: peer.ensure(CACHE, each) if each in of_peer else own_python for each in contenders
+    }
 
 
 def _progress(line: str) -> None:

@@ -1,6 +1,7 @@
-"""The environment of the PyPI release `swarmstate`.
+"""The environments of packages that can't be installed beside this project.
 
-It owns the same import name as this project, so it can't be installed beside it.
+The PyPI release `swarmstate` owns the same import name, and fast-langgraph is kept
+apart so that it changes nothing for others.
 """
 
 from __future__ import annotations
@@ -11,32 +12,38 @@ import venv
 from importlib.metadata import version
 from pathlib import Path
 
+FAST_LANGGRAPH = "peer-fast-langgraph"
+
 _SHARED = ("langgraph", "langgraph-checkpoint", "langchain-core", "pydantic", "ormsgpack")
 
 
-def requirements() -> list[str]:
-    """Return what is installed: the release, beside the same LangGraph as ours."""
-    return ["swarmstate[disk]==0.11.0", *(f"{name}=={version(name)}" for name in _SHARED)]
+def requirements(contender: str) -> list[str]:
+    """Return what is installed for a contender, beside the same LangGraph as ours."""
+    package = (
+        "fast-langgraph==0.1.15" if contender == FAST_LANGGRAPH else "swarmstate[disk]==0.11.0"
+    )
+    return [package, *(f"{name}=={version(name)}" for name in _SHARED)]
 
 
-def ensure(cache: Path) -> Path:
-    """Return the Python of the environment; make it if it is missing or outdated.
+def ensure(cache: Path, contender: str) -> Path:
+    """Return the Python of a contender's environment; make it if it is missing or outdated.
 
     Raises:
         RuntimeError: It can't be installed.
     """
-    folder = cache / "peer"
+    folder = cache / (contender if contender == FAST_LANGGRAPH else "peer")
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = folder / "installed.txt"
-    wanted = "\n".join([sys.version, *requirements()])
+    needed = requirements(contender)
+    wanted = "\n".join([sys.version, *needed])
     if installed.is_file() and installed.read_text() == wanted:
         return python
-    print(f"installing the PyPI release into {folder}", file=sys.stderr)
+    print(f"installing {needed[0]} into {folder}", file=sys.stderr)
     venv.create(folder, clear=True, with_pip=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", *requirements()]
+    command = [str(python), "-m", "pip", "install", "--quiet", *needed]
     if subprocess.run(command, check=False).returncode != 0:
         raise RuntimeError(
-            f"expected pip to install {requirements()[0]} into {folder}, it failed (see above); "
+            f"expected pip to install {needed[0]} into {folder}, it failed (see above); "
             "measure without it by --without-peer"
         )
     installed.write_text(wanted)

@@ -28,6 +28,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "serializer": {"messages": 8, "repetitions": 1},
     "messages": {"lengths": [8], "appended": 3},
     "vectors": {"records": 300, "dimensions": 8, "searches": 20},
+    "cached": {"calls": 20, "size": 10},
     "growth": {"turns": 3},
     "users": {"users": 3, "turns": 2},
 }
