@@ -23,10 +23,13 @@ from .layout import (
     BLOBS,
     CHECKPOINTS,
     COLLECTIONS,
+    HOME_LENGTH,
     INDEX,
     RUNS,
     WRITES,
     Address,
+    address_of_write,
+    blobs_at,
     bucket_of,
     checkpoints_prefix,
     parse_checkpoint_key,
@@ -170,7 +173,7 @@ class Plan:
         self._thread_id = thread_id
         self._checkpoints = checkpoints
         self._kept = kept
-        self._records, blobs, writes, self._runs = answer.ranges
+        self._records, blobs, self._writes, self._runs = answer.ranges
         self._dropped = [item for item in checkpoints if item.place not in kept]
         self._live_runs = {f"{RUNS}{item.run_id}" for item in kept.values()}
         self._prefixes = [
@@ -180,9 +183,41 @@ class Plan:
         prefixes = set(self._prefixes)
         self.doomed = Doomed(
             checkpoints=[_key(item) for item in self._dropped],
-            writes=[key for key, _ in writes if writes_prefix_of(key) in prefixes],
+            writes=[key for key, _ in self._writes if writes_prefix_of(key) in prefixes],
             blobs=[key for key, _ in blobs if key not in live],
         )
+
+    def spare_written(self) -> Operation[None]:
+        """Keep the blobs that pending writes refer to which are kept.
+
+        Raises:
+            CheckpointError: Such a write is damaged.
+        """
+        doomed = set(self.doomed.writes)
+        homes = {key[: len(BLOBS) + HOME_LENGTH] for key in self.doomed.blobs}
+        kept = [
+            (key, address_of_write(self._thread_id, key))
+            for key, _ in self._writes
+            if key not in doomed
+        ]
+        wanted = [
+            (key, address)
+            for key, address in kept
+            if blobs_at(str(address.checkpoint_id)).start in homes
+        ]
+        if not wanted:
+            return
+        keys = [key for key, _ in wanted]
+        [answer] = yield Read([Query(thread_namespace(self._thread_id), keys)])
+        written = {
+            BLOBS + name
+            for (key, address), record in zip(wanted, answer.values, strict=True)
+            if record is not None
+            for write in decode_writes(address, [(key, record)])
+            for name in write.blobs()
+        }
+        blobs = [key for key in self.doomed.blobs if key not in written]
+        self.doomed = self.doomed._replace(blobs=blobs)
 
     @property
     def exists(self) -> bool:
@@ -247,7 +282,9 @@ def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation
     checkpoints = [_parse(serde, thread_id, *record) for record in answer.ranges[0]]
     kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
     yield from _keep_senders(checkpoints, kept)
-    return Plan(thread_id, checkpoints, kept, answer)
+    planned = Plan(thread_id, checkpoints, kept, answer)
+    yield from planned.spare_written()
+    return planned
 
 
 def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[Plan]:

@@ -13,6 +13,7 @@ from swarmstate.errors import CheckpointError
 from .layout import (
     BLOBS,
     Address,
+    blobs_at,
     checkpoints_prefix,
     parse_checkpoint_key,
     thread_namespace,
@@ -66,17 +67,29 @@ def _delta_history(
         return history
 
     names = [name for channel, stored in seeds.items() for name in stored.blobs([channel])]
+    homes = [blobs_at(str(stored.address.checkpoint_id)) for stored, _ in path if stored.blobs()]
     query = Query(
         thread_namespace(address.thread_id),
         [BLOBS + name for name in names],
-        [writes_of(stored.address) for stored, _ in path],
+        [*(writes_of(stored.address) for stored, _ in path), *homes],
     )
     [answer] = yield Read([query])
-    for (stored, wanted), records in zip(reversed(path), reversed(answer.ranges), strict=True):
-        for write in decode_writes(stored.address, records):
-            if write.channel in wanted:
-                history[write.channel]["writes"].append(write.decode(serde))
-    blobs = dict(zip(names, answer.values, strict=True))
+    blobs: dict[str, bytes | None] = dict(zip(names, answer.values, strict=True))
+    for records in answer.ranges[len(path) :]:
+        blobs.update((key[len(BLOBS) :], data) for key, data in records)
+    writes = [
+        (stored.address, write)
+        for (stored, wanted), records in zip(path, answer.ranges, strict=False)
+        for write in reversed(decode_writes(stored.address, records))
+        if write.channel in wanted
+    ]
+    # As in `reading`: a checkpoint of which the last large value became small.
+    missing = [name for _, write in writes for name in write.blobs() if name not in blobs]
+    if missing:
+        [answer] = yield Read([Query(query.namespace, [BLOBS + name for name in missing])])
+        blobs.update(zip(missing, answer.values, strict=True))
+    for place, write in reversed(writes):
+        history[write.channel]["writes"].append(write.decode(values, serde, place, blobs))
     for channel, stored in seeds.items():
         entries = {channel: stored.channels[channel]}
         history[channel]["seed"] = decode_values(values, None, stored, entries, blobs)[channel]

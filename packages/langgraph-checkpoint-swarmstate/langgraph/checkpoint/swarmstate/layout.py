@@ -4,7 +4,7 @@ A thread is one namespace, `langgraph:{thread_id}`, and holds
 
     checkpoint/{ns}/{checkpoint_id}                  a checkpoint
     write/{ns}/{checkpoint_id}/{task_id}/{idx}       a pending write
-    blob/{hash}                                      bytes that checkpoints share
+    blob/{home}{hash}                                bytes that checkpoints and writes share
     run/{run_id}                                     marks a run that wrote here
     gc/{token}                                       a collection that is under way
 
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swarmstate import Range
+from swarmstate import Range, blob_home
 from swarmstate.errors import InvalidConfigError, InvalidNameError
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ BLOBS = "blob/"
 RUNS = "run/"
 COLLECTIONS = "gc/"
 TIMES = "time/"
+
+# Characters of a blob's name that say where it belongs, not what it holds.
+HOME_LENGTH = 4
 
 _BUCKET_LENGTH = 7
 _BUCKET_END = "\x01"
@@ -144,10 +147,24 @@ def writes_of(address: Address) -> Range:
     return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))
 
 
+def blobs_at(checkpoint_id: str) -> Range:
+    """Return the range of the blobs that a checkpoint's pending writes may refer to.
+
+    The next checkpoints may refer to them as well.
+    """
+    return Range.of_prefix(BLOBS + blob_home(checkpoint_id))
+
+
 def parse_write_key(key: str) -> tuple[str, int]:
     """Return `(task_id, idx)` of a pending write's key."""
     _, _, _, task_id, idx = key.split("/")
     return unescape(task_id), int(idx)
+
+
+def address_of_write(thread_id: str, key: str) -> Address:
+    """Return the checkpoint that the pending write under a key belongs to."""
+    _, checkpoint_ns, checkpoint_id, _ = key.split("/", 3)
+    return Address(thread_id, unescape(checkpoint_ns), unescape(checkpoint_id))
 
 
 def bucket_of(checkpoint_id: str) -> str:

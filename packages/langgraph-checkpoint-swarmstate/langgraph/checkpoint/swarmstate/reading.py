@@ -14,6 +14,7 @@ from swarmstate.errors import CheckpointError, DecodeError
 from .layout import (
     BLOBS,
     Address,
+    blobs_at,
     checkpoints_prefix,
     thread_namespace,
     writes_of,
@@ -99,7 +100,9 @@ class Reader:
             keys = [BLOBS + name for name in opened.blobs]
             [answer] = yield Read([Query(namespace, keys, opened.ranges)])
         blobs = dict(zip(opened.blobs, answer.values, strict=True))
-        return self._close(opened, blobs, iter(answer.ranges), stored.address.values_key())
+        opened.take(iter(answer.ranges), blobs)
+        yield from _fill(namespace, [opened], blobs)
+        return self._close(opened, blobs, stored.address.values_key())
 
     def _find(
         self, namespace: str, address: Address
@@ -149,51 +152,40 @@ class Reader:
         blobs: dict[str, dict[str, bytes | None]] = {}
         ranges: dict[str, list[Range]] = {}
         for opened in items:
-            namespace = thread_namespace(opened.stored.address.thread_id)
-            blobs.setdefault(namespace, {}).update(dict.fromkeys(opened.blobs))
-            ranges.setdefault(namespace, []).extend(opened.ranges)
+            blobs.setdefault(opened.namespace, {}).update(dict.fromkeys(opened.blobs))
+            ranges.setdefault(opened.namespace, []).extend(opened.ranges)
         answers = yield Read(
             [
                 Query(namespace, [BLOBS + name for name in names], ranges[namespace])
                 for namespace, names in blobs.items()
             ]
         )
-        read = {}
         for (namespace, names), answer in zip(blobs.items(), answers, strict=True):
             names.update(zip(names, answer.values, strict=True))
-            read[namespace] = iter(answer.ranges)
-        tuples = []
-        for opened in items:
-            namespace = thread_namespace(opened.stored.address.thread_id)
-            tuples.append(self._close(opened, blobs[namespace], read[namespace], None))
-        return tuples
+            read = iter(answer.ranges)
+            belonging = [each for each in items if each.namespace == namespace]
+            for opened in belonging:
+                opened.take(read, names)
+            yield from _fill(namespace, belonging, names)
+        return [self._close(opened, blobs[opened.namespace], None) for opened in items]
 
     def _close(
-        self,
-        opened: _Opened,
-        blobs: dict[str, bytes | None],
-        ranges: Iterator[list[tuple[str, bytes]]],
-        key: str | None,
+        self, opened: _Opened, blobs: dict[str, bytes | None], key: str | None
     ) -> CheckpointTuple:
         """Return a checkpoint, given what was read for it.
 
         Args:
-            opened: The checkpoint.
+            opened: The checkpoint, with its writes.
             blobs: Its blobs, and perhaps more.
-            ranges: The answers to its ranges come next.
             key: What its values are remembered under, if others are likely to follow.
         """
-        serde, stored, checkpoint, writes = self._serde, opened.stored, opened.body, opened.writes
-        if writes is None:
-            writes = decode_writes(stored.address, next(ranges))
+        serde, stored, checkpoint = self._serde, opened.stored, opened.body
         checkpoint["channel_values"] = values = decode_values(
             self._values, key, stored, stored.channels, blobs
         )
         if opened.parent is not None:
             sends = [
-                write.decode(serde)[2]
-                for write in decode_writes(opened.parent, next(ranges))
-                if write.channel == TASKS
+                write.decode(self._values, serde, opened.parent, blobs)[2] for write in opened.sends
             ]
             if sends:
                 versions = checkpoint["channel_versions"]
@@ -206,7 +198,10 @@ class Reader:
             checkpoint,  # type: ignore[arg-type]  # has the TypedDict's keys
             opened.metadata,
             parent_config(stored),
-            [write.decode(serde) for write in writes],
+            [
+                write.decode(self._values, serde, stored.address, blobs)
+                for write in opened.writes or ()
+            ],
         )
 
 
@@ -215,15 +210,28 @@ class _Opened:
 
     Attributes:
         stored: The record.
+        namespace: The namespace of its thread.
         writes: Its pending writes, None if they are to be read.
         body: The checkpoint without its values.
         metadata: Its metadata.
         parent: The parent, if that holds sends of the checkpoint as writes.
-        blobs: Names of the blobs it refers to.
-        ranges: Ranges to read: of `writes` if that is None, and of the parent's.
+        sends: These writes.
+        blobs: Names of the blobs to read: those it refers to, and those of `writes`.
+        ranges: Ranges to read: of `writes` and the blobs that these may refer to if
+            that is None, and of the parent's writes.
     """
 
-    __slots__ = ("blobs", "body", "metadata", "parent", "ranges", "stored", "writes")
+    __slots__ = (
+        "blobs",
+        "body",
+        "metadata",
+        "namespace",
+        "parent",
+        "ranges",
+        "sends",
+        "stored",
+        "writes",
+    )
 
     def __init__(
         self,
@@ -232,15 +240,55 @@ class _Opened:
         writes: list[StoredWrite] | None,
     ) -> None:
         self.stored = stored
+        self.namespace = thread_namespace(stored.address.thread_id)
         self.writes = writes
+        self.sends: list[StoredWrite] = []
         self.body, self.metadata = decode_body(serde, stored)
         self.parent: Address | None = None
         self.blobs = stored.blobs()
-        self.ranges = [writes_of(stored.address)] if writes is None else []
+        self.ranges: list[Range] = []
+        if writes is None:
+            self.ranges.append(writes_of(stored.address))
+            if self.blobs:
+                self.ranges.append(blobs_at(str(stored.address.checkpoint_id)))
+        else:
+            self.blobs += [name for write in writes for name in write.blobs()]
         if stored.parent is not None and self.body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL:
             thread_id, checkpoint_ns, _ = stored.address
             self.parent = Address(thread_id, checkpoint_ns, stored.parent)
             self.ranges.append(writes_of(self.parent))
+
+    def take(
+        self, answers: Iterator[list[tuple[str, bytes]]], blobs: dict[str, bytes | None]
+    ) -> None:
+        """Take the answers to `ranges`, which come next, and put the blobs in them into `blobs`."""
+        if self.writes is None:
+            self.writes = decode_writes(self.stored.address, next(answers))
+            if self.blobs:
+                blobs.update((key[len(BLOBS) :], data) for key, data in next(answers))
+        if self.parent is not None:
+            writes = decode_writes(self.parent, next(answers))
+            self.sends = [write for write in writes if write.channel == TASKS]
+
+
+def _fill(
+    namespace: str, items: Iterable[_Opened], blobs: dict[str, bytes | None]
+) -> Operation[None]:
+    """Read blobs of writes that are not in `blobs`.
+
+    Sends of an old format may need it, and writes that came before a checkpoint in which the
+    last large value became small.
+    """
+    missing = [
+        name
+        for opened in items
+        for write in (*(opened.writes or ()), *opened.sends)
+        for name in write.blobs()
+        if name not in blobs
+    ]
+    if missing:
+        [answer] = yield Read([Query(namespace, [BLOBS + name for name in missing])])
+        blobs.update(zip(missing, answer.values, strict=True))
 
 
 def decode_values(

@@ -8,12 +8,15 @@ a checkpoint is a map
     body      [type, bytes] of [checkpoint without id and channel_values, metadata]
     channels  {channel: [type, piece, ...]}
 
-and that of a pending write an array `[channel, task_path, type, bytes]`.
+and that of a pending write an array `[channel, task_path, type, piece, ...]`.
 `type` and the joined pieces are what the saver's serializer made of the value.
 A piece is bytes, or a list of one item: the hashes of blobs of the thread, one
 after another. A blob is stored under the hash of its bytes (`swarmstate.blob_hash`),
 so equal bytes are stored once however many checkpoints hold them, and damage is
-noticed. The check of a record is the CRC-32 of its content; every format has it.
+noticed. What pending writes and the checkpoint after them hold has the home of the
+checkpoint before them (`swarmstate.blob_home`) in front of its hash, so that it can
+be read without knowing the writes. The check of a record is the CRC-32 of its content;
+every format has it.
 
 Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
 a body. They are stored as bytes without their leading zeros, which no version is.
@@ -27,10 +30,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langgraph.checkpoint.base import writes_sort_key
 
 from swarmstate import blob_names, seal, unseal
-from swarmstate.errors import CheckpointError, CodecError
+from swarmstate.errors import CheckpointError, CodecError, DecodeError
 
 from .layout import Address, parse_write_key
-from .values import Entry, dump
+from .values import Entry, Values, dump
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import (
@@ -66,11 +69,45 @@ class StoredWrite(NamedTuple):
 
     task_id: str
     channel: str
-    value: tuple[str, bytes]
+    entry: Entry
 
-    def decode(self, serde: SerializerProtocol) -> PendingWrite:
-        """Return the write as LangGraph knows it."""
-        return self.task_id, self.channel, serde.loads_typed(self.value)
+    def blobs(self) -> list[str]:
+        """Return the names of the blobs that it refers to."""
+        return [] if self._is_inline() else blob_names(self.entry)
+
+    def decode(
+        self,
+        values: Values,
+        serde: SerializerProtocol,
+        address: Address,
+        blobs: dict[str, bytes | None],
+    ) -> PendingWrite:
+        """Return the write as LangGraph knows it.
+
+        Args:
+            values: Joins channel values.
+            serde: The saver's serializer.
+            address: The checkpoint that it belongs to.
+            blobs: The blobs that it refers to, and perhaps more.
+
+        Raises:
+            CheckpointError: A blob is missing or damaged.
+        """
+        if self._is_inline():
+            type_, data = self.entry
+            return self.task_id, self.channel, serde.loads_typed((type_, data))
+        try:
+            entries = {self.channel: self.entry}
+            value = values.join(None, str(address.checkpoint_id), entries, blobs)[self.channel]
+        except (CheckpointError, DecodeError) as error:
+            raise CheckpointError(
+                f"{describe(address)} cannot be read: in a pending write of task "
+                f"{self.task_id!r} {error}"
+            ) from error
+        return self.task_id, self.channel, value
+
+    def _is_inline(self) -> bool:
+        return len(self.entry) == 2 and isinstance(self.entry[1], bytes)
 
 
 def encode_body(
@@ -152,13 +189,9 @@ def _unpack(versions: dict[str, Any]) -> None:
             versions[channel] = "0" * missing + version.decode()
 
 
-def encode_write(serde: SerializerProtocol, channel: str, task_path: str, value: Any) -> bytes:
-    """Return the record of a pending write.
-
-    Raises:
-        EncodeError: The value cannot be serialized.
-    """
-    return seal((channel, task_path, *dump(serde, value, f"a write to channel {channel!r}")))
+def encode_write(channel: str, task_path: str, entry: Entry) -> bytes:
+    """Return the record of a pending write."""
+    return seal((channel, task_path, *entry))
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
@@ -171,12 +204,12 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         task_id, idx = parse_write_key(key)
         try:
-            channel, task_path, type_, data = unseal(record)
+            channel, task_path, type_, *pieces = unseal(record)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
             ) from error
-        write = StoredWrite(task_id, channel, (type_, data))
+        write = StoredWrite(task_id, channel, (type_, *pieces))
         ordered.append((writes_sort_key(task_path, task_id, idx), write))
     if len(ordered) > 1:
         ordered.sort(key=lambda item: item[0])

@@ -211,7 +211,7 @@ class SwarmStateSaver(SaverBase):
             InvalidConfigError: The config names no thread or no checkpoint.
             EncodeError: A value cannot be serialized; nothing was stored.
         """
-        self._run(put_writes(self.serde, config, writes, task_id, task_path, self.ttl))
+        self._run(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))
 
     async def aput_writes(
         self,
@@ -221,7 +221,7 @@ class SwarmStateSaver(SaverBase):
         task_path: str = "",
     ) -> None:
         """Store what a task wrote as `put_writes` does."""
-        await self._arun(put_writes(self.serde, config, writes, task_id, task_path, self.ttl))
+        await self._arun(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread; an unknown one is no error."""

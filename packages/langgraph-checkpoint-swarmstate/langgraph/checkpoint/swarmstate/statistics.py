@@ -13,11 +13,12 @@ from .layout import (
     CHECKPOINTS,
     WRITES,
     Address,
+    address_of_write,
     parse_checkpoint_key,
     thread_namespace,
 )
 from .listing import all_threads
-from .records import StoredCheckpoint, decode_checkpoint
+from .records import StoredCheckpoint, decode_checkpoint, decode_writes
 from .requests import Operation, Read
 from .values import Entry
 
@@ -61,12 +62,12 @@ class Stats:
         threads: Threads that hold a checkpoint.
         checkpoints: Checkpoints, those of subgraphs included.
         writes: Pending writes.
-        blobs: Blobs, the pieces of values that checkpoints share.
+        blobs: Blobs, the pieces of values that checkpoints and pending writes share.
         checkpoint_bytes: Bytes of the checkpoints' own records.
         write_bytes: Bytes of the pending writes.
         blob_bytes: Bytes of the blobs.
-        unshared_bytes: What `stored_bytes` would be if each checkpoint held all
-            of its values itself.
+        unshared_bytes: What `stored_bytes` would be if each checkpoint and each
+            pending write held all of its values itself.
         channels: The channels by name, that with the most stored bytes first.
     """
 
@@ -160,17 +161,25 @@ def _thread_stats(thread_id: str) -> Operation[Stats]:
             checkpoint_bytes += len(record)
         checkpoints += len(records)
         records = yield from _page(thread_id, CHECKPOINTS, records[-1][0])
-    writes = yield from _sizes(thread_id, WRITES)
-    blobs = yield from _sizes(thread_id, BLOBS)
+    writes = write_bytes = 0
+    written = _Entries()
+    records = yield from _page(thread_id, WRITES, None)
+    while records:
+        for key, record in records:
+            for write in decode_writes(address_of_write(thread_id, key), [(key, record)]):
+                written.add(write.entry)
+            write_bytes += len(record)
+        writes += len(records)
+        records = yield from _page(thread_id, WRITES, records[-1][0])
+    blobs = yield from _blob_sizes(thread_id)
     for stored in newest.values():
         for name, entry in stored.channels.items():
             channels[name].newest.add(entry)
-    references = sum(usage.referred(blobs) for usage in channels.values())
-    write_bytes = sum(writes.values())
+    references = sum(usage.referred(blobs) for usage in (written, *channels.values()))
     return Stats(
         threads=min(checkpoints, 1),
         checkpoints=checkpoints,
-        writes=len(writes),
+        writes=writes,
         blobs=len(blobs),
         checkpoint_bytes=checkpoint_bytes,
         write_bytes=write_bytes,
@@ -224,13 +233,13 @@ def _page(thread_id: str, kind: str, after: str | None) -> Operation[list[tuple[
     return records
 
 
-def _sizes(thread_id: str, kind: str) -> Operation[dict[str, int]]:
-    """Return the sizes of the records of a kind by key."""
+def _blob_sizes(thread_id: str) -> Operation[dict[str, int]]:
+    """Return the sizes of the blobs by key."""
     sizes: dict[str, int] = {}
-    records = yield from _page(thread_id, kind, None)
+    records = yield from _page(thread_id, BLOBS, None)
     while records:
         sizes.update((key, len(record)) for key, record in records)
-        records = yield from _page(thread_id, kind, records[-1][0])
+        records = yield from _page(thread_id, BLOBS, records[-1][0])
     return sizes
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from swarmstate import Codec, Sharing, blob_hash, blob_names
 from swarmstate.errors import CheckpointError, EncodeError
 
+from .layout import HOME_LENGTH
 from .serde import SwarmStateSerializer
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # Bytes up to which a value is kept in its checkpoint's own record. A blob costs
 # a row and a look-up; a small value copied into each record costs less.
 _INLINE_LIMIT = 2048
+
+# The channel of a run's input, which its first task writes to the others.
+START = "__start__"
 
 Entry = Sequence[Any]
 """`(type, piece, ...)`: a serialized value.
@@ -49,8 +53,20 @@ class Split(Protocol):
 class Values(Protocol):
     """Splits and joins the channel values of checkpoints."""
 
-    def split(self, key: str, base: str | None, values: dict[str, Any]) -> Any:
-        """Return the `Split` of values that follow the checkpoint `base`.
+    def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
+        """Return the `Split` of values that follow the checkpoint `base`, for that of id `target`.
+
+        Raises:
+            EncodeError: A value cannot be serialized; the message names its channel.
+        """
+
+    def split_writes(
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
+    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
+        """Return the entries of writes to channels after the checkpoint `base`, and their blobs.
+
+        The names of the blobs begin with `blob_home(base)`. There are none if
+        no value of the checkpoint lies in blobs, unless that has just changed.
 
         Raises:
             EncodeError: A value cannot be serialized; the message names its channel.
@@ -91,9 +107,18 @@ class SharedValues:
         self._codec = codec
         self._sharing = sharing
 
-    def split(self, key: str, base: str | None, values: dict[str, Any]) -> Any:
+    def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
         """Return the split of values, encoding only what changed since `base`."""
-        return self._sharing.split(self._codec, key, base, values)
+        return self._sharing.split(self._codec, key, base, values, (START, target))
+
+    def split_writes(
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
+    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
+        """Return the entries of writes, which share what the next checkpoint will hold."""
+        try:
+            return self._sharing.split_writes(self._codec, key, base, writes)
+        except EncodeError as error:
+            raise EncodeError(f"a write to channel {error}") from error
 
     def keep(self, key: str, base: str, split: Any) -> None:
         """Remember the values, to recognize them next time."""
@@ -126,7 +151,7 @@ class WholeValues:
     def __init__(self, serde: SerializerProtocol) -> None:
         self._serde = serde
 
-    def split(self, key: str, base: str | None, values: dict[str, Any]) -> _WholeSplit:
+    def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> _WholeSplit:
         """Return the serialized values, the large ones as blobs."""
         entries: dict[str, Entry] = {}
         blobs: dict[str, bytes] = {}
@@ -138,6 +163,14 @@ class WholeValues:
             else:
                 entries[channel] = (type_, data)
         return _WholeSplit(entries, blobs)
+
+    def split_writes(
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
+    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
+        """Return the serialized writes."""
+        return [
+            dump(self._serde, value, f"a write to channel {channel!r}") for channel, value in writes
+        ], {}
 
     def keep(self, key: str, base: str, split: Any) -> None:
         """Do nothing: serialized values are compared by their bytes."""
@@ -175,6 +208,11 @@ def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
     return type_, bytes(data)
 
 
+def _hash_in(name: str) -> str:
+    """Return the name of a blob without its home."""
+    return name[HOME_LENGTH:]
+
+
 def _join(channel: str, entry: Entry, blobs: Mapping[str, bytes | None]) -> bytes:
     """Return the bytes of a serialized value, every blob checked against its hash.
 
@@ -191,7 +229,7 @@ def _join(channel: str, entry: Entry, blobs: Mapping[str, bytes | None]) -> byte
                 raise CheckpointError(
                     f"channel {channel!r} refers to blob {name!r}, which is missing"
                 )
-            if blob_names((entry[0], (blob_hash(data),))) != [name]:
+            if _hash_in(blob_names((entry[0], (blob_hash(data),)))[0]) != _hash_in(name):
                 raise CheckpointError(
                     f"channel {channel!r} refers to blob {name!r}, whose bytes are damaged"
                 )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 # A collection of unreachable blobs that is under way gives up when it finds its
-# mark gone: every put removes it, so that no blob a put relies on is collected.
+# mark gone: all that refers to blobs removes it, so that none of these is collected.
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
 
 
@@ -84,13 +84,13 @@ def put(
         )
         return [thread] if index is None else [thread, index]
 
-    split = values.split(key, parent, checkpoint["channel_values"])
+    split = values.split(key, parent, checkpoint["channel_values"], checkpoint_id)
     try:
         yield Write(batches(split))
     except ConflictError:
         if not split.relies_on_base:
             raise
-        split = values.split(key, None, checkpoint["channel_values"])
+        split = values.split(key, None, checkpoint["channel_values"], checkpoint_id)
         yield Write(batches(split))
     values.keep(key, checkpoint_id, split)
     return address
@@ -112,7 +112,7 @@ def _index_batch(
 
 
 def put_writes(
-    serde: SerializerProtocol,
+    values: Values,
     config: RunnableConfig,
     writes: Sequence[tuple[str, Any]],
     task_id: str,
@@ -122,7 +122,8 @@ def put_writes(
     """Store the pending writes of a task.
 
     Regular writes are write-once; errors, interrupts and the like have indices
-    of their own (`WRITES_IDX_MAP`) and replace what is there.
+    of their own (`WRITES_IDX_MAP`) and replace what is there. Of large ones the
+    items are blobs, which the next checkpoint then shares.
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
@@ -137,9 +138,17 @@ def put_writes(
     prefix = f"{writes_prefix(address.checkpoint_ns, address.checkpoint_id)}{escape(task_id)}/"
     regular: dict[str, bytes] = {}
     special: dict[str, bytes] = {}
-    for position, (channel, value) in enumerate(writes):
+    entries, blobs = values.split_writes(address.values_key(), address.checkpoint_id, writes)
+    for position, ((channel, _), entry) in enumerate(zip(writes, entries, strict=True)):
         idx = WRITES_IDX_MAP.get(channel, position)
         target = regular if idx >= 0 else special
-        target[f"{prefix}{idx}"] = encode_write(serde, channel, task_path, value)
-    namespace = thread_namespace(address.thread_id)
-    yield Write([Batch(namespace, put=special, put_if_absent=regular, ttl=ttl)])
+        target[f"{prefix}{idx}"] = encode_write(channel, task_path, entry)
+    regular.update((BLOBS + name, data) for name, data in blobs.items())
+    batch = Batch(
+        thread_namespace(address.thread_id),
+        put=special,
+        put_if_absent=regular,
+        delete_ranges=_STOP_COLLECTION if blobs else (),
+        ttl=ttl,
+    )
+    yield Write([batch])

@@ -3,22 +3,66 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// The first 128 bits of the BLAKE3 hash of some bytes, by which they are stored.
+/// By what some bytes are stored: where they belong, and the first 120 bits of their BLAKE3 hash.
 ///
 /// Equal hashes mean equal bytes, also for bytes that somebody chose to collide:
-/// the hash is cryptographic, and a collision takes about 2^64 attempts.
+/// the hash is cryptographic, and a collision takes about 2^60 attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlobHash([u8; Self::BYTES]);
 
-impl BlobHash {
-    /// The size of a hash.
-    pub const BYTES: usize = 16;
+/// What blobs that are read together have in common; all zeros where that is nothing.
+///
+/// Different owners may have the same home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobHome([u8; Self::BYTES]);
 
-    /// Returns the hash of some bytes.
+impl BlobHome {
+    /// The size of a home: four characters of a name.
+    pub const BYTES: usize = 3;
+
+    /// Returns the home of what belongs to an owner, never the common one.
+    pub fn of(owner: &str) -> Self {
+        let mut home = [0; Self::BYTES];
+        home.copy_from_slice(&blake3::hash(owner.as_bytes()).as_bytes()[..Self::BYTES]);
+        if home == [0; Self::BYTES] {
+            home[0] = 1;
+        }
+        Self(home)
+    }
+
+    /// Returns what the names of blobs of this home begin with.
+    pub fn prefix(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl BlobHash {
+    /// The size of a home and a hash.
+    pub const BYTES: usize = 18;
+
+    /// Returns the hash of some bytes that have no home.
     pub fn of(bytes: &[u8]) -> Self {
+        const TAKEN: usize = BlobHash::BYTES - BlobHome::BYTES;
         let mut hash = [0; Self::BYTES];
-        hash.copy_from_slice(&blake3::hash(bytes).as_bytes()[..Self::BYTES]);
+        hash[BlobHome::BYTES..].copy_from_slice(&blake3::hash(bytes).as_bytes()[..TAKEN]);
         Self(hash)
+    }
+
+    /// Returns the hash of the same bytes in another home.
+    #[must_use]
+    pub fn at(mut self, home: BlobHome) -> Self {
+        self.0[..BlobHome::BYTES].copy_from_slice(&home.0);
+        self
+    }
+
+    /// Tells whether this is the hash of some bytes, in whatever home.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.is_same(&Self::of(bytes))
+    }
+
+    /// Tells whether another is the hash of the same bytes, in whatever home.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0[BlobHome::BYTES..] == other.0[BlobHome::BYTES..]
     }
 
     /// Returns the hashes that stand one after another, or None if one is cut short.
@@ -48,12 +92,24 @@ mod tests {
     #[test]
     fn names_are_the_published_hash() {
         // BLAKE3 of nothing begins with af1349b9f5f9a1a6a0404dea36dcc949.
-        assert_eq!(BlobHash::of(b"").name(), "rxNJufX5oaagQE3qNtzJSQ");
+        assert_eq!(BlobHash::of(b"").name(), "AAAArxNJufX5oaagQE3qNtzJ");
     }
 
     #[test]
     fn a_flipped_bit_changes_the_hash() {
         assert_ne!(BlobHash::of(b"swarm\x00"), BlobHash::of(b"swarm\x01"));
+    }
+
+    #[test]
+    fn names_begin_with_the_home_and_end_with_the_hash() {
+        let home = BlobHome::of("owner");
+        let blob = BlobHash::of(b"");
+        let name = blob.at(home).name();
+        assert_eq!(name[..4], home.prefix());
+        assert_eq!(name[4..], blob.name()[4..]);
+        assert_ne!(home.prefix(), "AAAA");
+        assert!(blob.at(home).is_of(b"") && blob.at(home).is_same(&blob));
+        assert!(!blob.at(home).is_of(b"x"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod plane;
 pub mod segments;
 pub mod vectors;
 
-pub use blob::BlobHash;
+pub use blob::{BlobHash, BlobHome};
 pub use compression::Compression;
 pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
 pub use encryption::KeyRing;

@@ -16,6 +16,7 @@ from ..layout import Address, escape, thread_namespace, writes_prefix
 from ..records import encode_write
 from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
+from ..values import dump
 from .postgres import PostgresSource
 from .source import ExactSerializer, Id, Source, SourceCheckpoint, StoredWrite
 from .sqlite import SqliteSource, damaged
@@ -201,11 +202,16 @@ class _Thread:
         prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
         absent = {
             f"{prefix}{escape(write.task_id)}/{write.idx}": encode_write(
-                self._plain, write.channel, write.task_path, self._decoded(identity, write)
+                write.channel, write.task_path, self._encoded(identity, write)
             )
             for write in self._source.writes(self._thread_id, identity)
         }
         self._store.write([Batch(thread_namespace(self._thread_id), put_if_absent=absent)])
+
+    def _encoded(self, identity: Id, write: StoredWrite) -> tuple[str, bytes]:
+        return dump(
+            self._plain, self._decoded(identity, write), f"a write to channel {write.channel!r}"
+        )
 
     def _decoded(self, identity: Id, write: StoredWrite) -> Any:
         try:

@@ -7,9 +7,9 @@
 use std::ops::Range;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
-use swarmstate_engine::BlobHash;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
+use swarmstate_engine::{BlobHash, BlobHome};
 
 use super::parts::{
     Body, Container, Cut, Entry, Item, Items, Kind, Part, Pieces, Seen, Stored, Whole, entries,
@@ -22,8 +22,8 @@ use crate::codec::{Codec, Plans};
 /// Up to these sizes values, and runs of items, are kept in the record itself. Small lists and
 /// dicts change often: writing them again takes less time than finding out what changed.
 const INLINE_VALUE: usize = 2048;
-const INLINE_CONTAINER: usize = 8192;
-const INLINE_RUN: usize = 64;
+pub(super) const INLINE_CONTAINER: usize = 8192;
+pub(super) const INLINE_RUN: usize = 64;
 
 /// A list or dict of more items is measured before it is encoded as a whole.
 const MANY_ITEMS: usize = 32;
@@ -46,6 +46,15 @@ enum Source {
     },
 }
 
+/// Which blobs belong to what the value follows: those that its pending writes may hold as well.
+#[derive(Clone, Copy)]
+pub(super) enum Homes {
+    None,
+    /// Values and items that stand alone.
+    Single(BlobHome),
+    All(BlobHome),
+}
+
 pub(super) struct Cutter<'a, 'py> {
     pub(super) py: Python<'py>,
     pub(super) codec: &'a Codec,
@@ -53,6 +62,7 @@ pub(super) struct Cutter<'a, 'py> {
     pub(super) blobs: &'a Bound<'py, PyDict>,
     /// Whether blobs are referred to that were stored before.
     pub(super) relies: bool,
+    pub(super) homes: Homes,
     pub(super) plans: Plans<'py>,
     pub(super) classes: Classes<'py>,
 }
@@ -96,24 +106,12 @@ impl<'py> Cutter<'_, 'py> {
         } else {
             None
         };
-        let mut data = Vec::new();
-        let mut tag = "msgpack";
-        if value.is_none() {
-            tag = "null";
-        } else if let Ok(bytes) = value.cast::<PyBytes>() {
-            tag = "bytes";
-            data.extend_from_slice(bytes.as_bytes());
-        } else if let Ok(bytes) = value.cast::<PyByteArray>() {
-            tag = "bytearray";
-            data = bytes.to_vec();
-        } else {
-            self.encode(&mut data, value, 0)?;
-            if data.len() > INLINE_CONTAINER
-                && let Some(kind) = kind
-                && let Some(entries) = entries(value, kind)
-            {
-                return self.cut_container(value, kind, &entries, Vec::new());
-            }
+        let (tag, data) = self.encode_whole(value)?;
+        if data.len() > INLINE_CONTAINER
+            && let Some(kind) = kind
+            && let Some(entries) = entries(value, kind)
+        {
+            return self.cut_container(value, kind, &entries, Vec::new());
         }
         let limit = match kind {
             Some(_) => INLINE_CONTAINER,
@@ -123,7 +121,7 @@ impl<'py> Cutter<'_, 'py> {
         whole.seen.shadow = shadow;
         let mut pieces = Pieces::default();
         if data.len() > limit {
-            let blob = self.store(&data)?;
+            let blob = self.store(&data, true)?;
             whole.blob = Some((data.len(), blob));
             pieces.blob(blob);
         } else {
@@ -302,14 +300,14 @@ impl<'py> Cutter<'_, 'py> {
         for merge in merges {
             if merge.len() > 1 {
                 let (items, data) = self.merge(joining, sources.by_ref().take(merge.len()))?;
-                let part = self.part(joining.items(items), &data)?;
+                let part = self.part(joining.items(items), &data, false)?;
                 joining.push(part);
                 continue;
             }
             match sources.next() {
                 Some(Source::New { item, encoded }) => {
                     let items = joining.items(vec![item]);
-                    let part = self.part(items, &joining.buffer[encoded])?;
+                    let part = self.part(items, &joining.buffer[encoded], true)?;
                     joining.push(part);
                 }
                 Some(Source::Kept(part)) => {
@@ -353,9 +351,9 @@ impl<'py> Cutter<'_, 'py> {
         Ok((items, data))
     }
 
-    fn part(&mut self, items: Items, data: &[u8]) -> PyResult<Part> {
+    fn part(&mut self, items: Items, data: &[u8], alone: bool) -> PyResult<Part> {
         let stored = if data.len() > INLINE_RUN {
-            Stored::Blob(self.store(data)?)
+            Stored::Blob(self.store(data, alone)?)
         } else {
             Stored::Inline(data.into())
         };
@@ -366,13 +364,55 @@ impl<'py> Cutter<'_, 'py> {
         })
     }
 
-    fn store(&mut self, data: &[u8]) -> PyResult<BlobHash> {
-        let hash = BlobHash::of(data);
+    fn store(&mut self, data: &[u8], alone: bool) -> PyResult<BlobHash> {
+        let mut hash = BlobHash::of(data);
+        match self.homes {
+            Homes::Single(home) if alone => hash = hash.at(home),
+            Homes::All(home) => hash = hash.at(home),
+            _ => {}
+        }
         let name = hash.name();
         if !self.blobs.contains(&name)? {
             self.blobs.set_item(name, PyBytes::new(self.py, data))?;
         }
         Ok(hash)
+    }
+
+    /// The entry of a pending write. With a limit, the items of one that is larger lie in blobs, as
+    /// they will in the value that follows.
+    pub(super) fn cut_write(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        limit: Option<usize>,
+    ) -> PyResult<Py<PyTuple>> {
+        let (tag, data) = self.encode_whole(value)?;
+        let mut pieces = Pieces::default();
+        if limit.is_none_or(|limit| data.len() <= limit) {
+            pieces.inline().extend_from_slice(&data);
+        } else if let Some(kind) = kind_of(value)
+            && let Some(entries) = entries(value, kind)
+        {
+            return Ok(self.cut_container(value, kind, &entries, Vec::new())?.entry);
+        } else {
+            pieces.blob(self.store(&data, true)?);
+        }
+        pieces.entry(self.py, tag)
+    }
+
+    /// The type and the encoding of a value.
+    fn encode_whole(&mut self, value: &Bound<'py, PyAny>) -> PyResult<(&'static str, Vec<u8>)> {
+        if value.is_none() {
+            return Ok(("null", Vec::new()));
+        }
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            return Ok(("bytes", bytes.as_bytes().to_vec()));
+        }
+        if let Ok(bytes) = value.cast::<PyByteArray>() {
+            return Ok(("bytearray", bytes.to_vec()));
+        }
+        let mut data = Vec::new();
+        self.encode(&mut data, value, 0)?;
+        Ok(("msgpack", data))
     }
 }
 

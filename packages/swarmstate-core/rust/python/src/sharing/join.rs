@@ -379,6 +379,18 @@ impl<'py> Joiner<'_, 'py> {
     }
 }
 
+/// The blobs that an entry refers to.
+pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
+    let mut blobs = Vec::new();
+    for piece in entry.try_iter()?.skip(1) {
+        let piece = piece?;
+        if !piece.is_instance_of::<PyBytes>() {
+            blobs.extend(hashes(&piece)?);
+        }
+    }
+    Ok(blobs)
+}
+
 /// The blobs that a piece refers to: the only item of a list is their hashes, one after another.
 pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
     let hashes = piece.cast::<PySequence>()?.get_item(0)?;
@@ -395,7 +407,7 @@ fn find<'py>(
     let problem = match blobs.get_item(hash.name())? {
         Some(data) if !data.is_none() => {
             let data = data.cast_into::<PyBytes>()?;
-            if BlobHash::of(data.as_bytes()) == hash {
+            if hash.is_of(data.as_bytes()) {
                 return Ok(data);
             }
             "whose bytes are damaged"

@@ -11,16 +11,17 @@ mod parts;
 mod prior;
 mod shadow;
 mod template;
+mod writes;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
-use swarmstate_engine::BlobHash;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use swarmstate_engine::{BlobHash, BlobHome};
 
 use crate::codec::{Codec, Plans};
-use cut::Cutter;
+use cut::{Cutter, Homes};
 use join::Joiner;
 use parts::{Cut, Held};
 use shadow::Classes;
@@ -39,6 +40,8 @@ struct Known {
 #[derive(Default)]
 struct State {
     known: HashMap<String, Known>,
+    /// By key the names of the values that lay in blobs when they were last known, if any did.
+    large: HashMap<String, Vec<String>>,
     bytes: usize,
     uses: u64,
 }
@@ -97,10 +100,13 @@ impl Sharing {
     ///         unchanged are referred to without being encoded; otherwise every
     ///         blob is in the result.
     ///     values: The values by name.
+    ///     input: The name of a value that is going to be written to others, and the id of the
+    ///         state that it will be stored in: its blobs get the names that they have in these
+    ///         writes.
     ///
     /// Raises:
     ///     EncodeError: A value cannot be encoded; the message begins with its name.
-    #[pyo3(signature = (codec, key, base, values))]
+    #[pyo3(signature = (codec, key, base, values, input))]
     fn split(
         &self,
         py: Python<'_>,
@@ -108,6 +114,7 @@ impl Sharing {
         key: &Bound<'_, PyString>,
         base: Option<&Bound<'_, PyString>>,
         values: &Bound<'_, PyDict>,
+        input: (Bound<'_, PyString>, Bound<'_, PyString>),
     ) -> PyResult<Split> {
         let mut known = base
             .and_then(|base| self.take(&key.to_string_lossy(), &base.to_string_lossy()))
@@ -115,16 +122,27 @@ impl Sharing {
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
         let mut cuts = HashMap::with_capacity(values.len());
+        // Of what was remembered alone: anything else is found again by what it holds.
+        let homes = match base {
+            Some(base) if !known.is_empty() => Homes::Single(BlobHome::of(&base.to_string_lossy())),
+            _ => Homes::None,
+        };
         let mut cutter = Cutter {
             py,
             codec,
             blobs: &blobs,
             relies: false,
+            homes,
             plans: Plans::new(),
             classes: Classes::default(),
         };
         for (name, value) in values.iter() {
             let text: String = name.extract()?;
+            cutter.homes = if text == input.0.to_string_lossy() {
+                Homes::Single(BlobHome::of(&input.1.to_string_lossy()))
+            } else {
+                homes
+            };
             let cut = cutter
                 .cut(&value, known.remove(&text))
                 .map_err(|error| named(py, &text, error))?;
@@ -141,15 +159,47 @@ impl Sharing {
     }
 
     /// Remember values that were split and then stored under a new base.
-    fn keep(&self, key: &str, base: &str, split: &Split) {
+    fn keep(&self, py: Python<'_>, key: &str, base: &str, split: &Split) {
         let cuts = split
             .cuts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(cuts) = cuts {
-            self.remember(key, base, split.codec, cuts);
+            self.remember(py, key, base, split.codec, cuts);
         }
+    }
+
+    /// Split what tasks want to write to values; each is an item, or some, of what follows.
+    ///
+    /// If the value under a name lay in blobs when it was last known, so do the items, under the
+    /// names that `split` will give them when they are in a value that follows. All of these
+    /// begin with `blob_home(base)`.
+    ///
+    /// Args:
+    ///     codec: Encodes them.
+    ///     key: What they belong to.
+    ///     base: The state that they follow.
+    ///     writes: Names and values.
+    ///
+    /// Returns:
+    ///     The entries, and blobs that they refer to, by name.
+    ///
+    /// Raises:
+    ///     EncodeError: A value cannot be encoded; the message begins with its name.
+    #[pyo3(signature = (codec, key, base, writes))]
+    fn split_writes(
+        &self,
+        py: Python<'_>,
+        codec: &Codec,
+        key: &Bound<'_, PyString>,
+        base: &Bound<'_, PyString>,
+        writes: Vec<(Bound<'_, PyString>, Bound<'_, PyAny>)>,
+    ) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>)> {
+        let key = key.to_string_lossy();
+        let large = self.lock().large.get(&*key).cloned().unwrap_or_default();
+        let base = &base.to_string_lossy();
+        writes::split(py, codec, base, &large, &writes)
     }
 
     /// Join entries to the values that they were split from, and remember those.
@@ -201,7 +251,7 @@ impl Sharing {
         if let Some(key) = key
             && !cuts.is_empty()
         {
-            self.remember(key, base, codec.id(), cuts);
+            self.remember(py, key, base, codec.id(), cuts);
         }
         Ok(values)
     }
@@ -234,12 +284,26 @@ impl Sharing {
         }
     }
 
-    fn remember(&self, key: &str, base: &str, codec: u64, cuts: HashMap<String, Cut>) {
+    fn remember(
+        &self,
+        py: Python<'_>,
+        key: &str,
+        base: &str,
+        codec: u64,
+        cuts: HashMap<String, Cut>,
+    ) {
         let bytes = cuts.values().map(Cut::bytes).sum();
+        let large = writes::large(py, cuts.iter().map(|(name, cut)| (name, &cut.entry)));
+        let large: Vec<_> = large.into_iter().cloned().collect();
         // Dropped only after the lock is released: dropping may run any Python code.
         let mut forgotten = Vec::new();
         {
             let mut state = self.lock();
+            if large.is_empty() {
+                state.large.remove(key);
+            } else {
+                state.large.insert(key.to_owned(), large);
+            }
             state.uses += 1;
             let known = Known {
                 base: base.to_owned(),
@@ -258,6 +322,7 @@ impl Sharing {
                 let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                     break;
                 };
+                state.large.remove(&oldest);
                 if let Some(known) = state.known.remove(&oldest) {
                     state.bytes -= known.bytes;
                     forgotten.push(known);
@@ -273,28 +338,29 @@ impl Sharing {
     }
 }
 
-/// The hash that some bytes are stored under: the first 128 bits of their BLAKE3 hash.
+/// What the names of blobs that belong to an owner begin with: four characters.
+#[pyfunction]
+#[pyo3(signature = (owner, /))]
+pub fn blob_home(owner: &str) -> String {
+    BlobHome::of(owner).prefix()
+}
+
+/// The hash that some bytes are stored under, 18 bytes: three zeros, and the first 120 bits of
+/// their BLAKE3 hash.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
 pub fn blob_hash<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, BlobHash::of(data).as_bytes())
 }
 
-/// The names of the blobs that an entry refers to: their hashes in base64url.
+/// The names of the blobs that an entry refers to: homes and hashes in base64url.
 ///
 /// Raises:
 ///     CheckpointError: The entry is damaged.
 #[pyfunction]
 #[pyo3(signature = (entry, /))]
 pub fn blob_names(entry: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    let mut names = Vec::new();
-    for piece in entry.try_iter()?.skip(1) {
-        let piece = piece?;
-        if !piece.is_instance_of::<PyBytes>() {
-            names.extend(join::hashes(&piece)?.iter().map(BlobHash::name));
-        }
-    }
-    Ok(names)
+    Ok(join::blobs_of(entry)?.iter().map(BlobHash::name).collect())
 }
 
 /// Say in an error which value it is about.

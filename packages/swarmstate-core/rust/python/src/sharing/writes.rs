@@ -1,0 +1,57 @@
+//! Splitting pending writes, which hold what the value that follows them will hold.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use swarmstate_engine::BlobHome;
+
+use super::cut::{Cutter, Homes, INLINE_CONTAINER, INLINE_RUN};
+use super::named;
+use super::shadow::Classes;
+use crate::codec::{Codec, Plans};
+
+/// The names of the values that lie in blobs.
+pub(super) fn large<'a>(
+    py: Python<'_>,
+    entries: impl Iterator<Item = (&'a String, &'a Py<PyTuple>)>,
+) -> Vec<&'a String> {
+    let in_blobs = |entry: &Py<PyTuple>| {
+        let mut pieces = entry.bind(py).iter_borrowed().skip(1);
+        pieces.any(|piece| !piece.is_instance_of::<PyBytes>())
+    };
+    let large = entries.filter(|(_, entry)| in_blobs(entry));
+    large.map(|(name, _)| name).collect()
+}
+
+/// Split writes that follow a base, of which these values lie in blobs.
+///
+/// Nothing lies in blobs if no value does: who reads the writes of such a base expects none.
+pub(super) fn split<'py>(
+    py: Python<'py>,
+    codec: &Codec,
+    base: &str,
+    large: &[String],
+    writes: &[(Bound<'py, PyString>, Bound<'py, PyAny>)],
+) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>)> {
+    let blobs = PyDict::new(py);
+    let mut cutter = Cutter {
+        py,
+        codec,
+        blobs: &blobs,
+        relies: false,
+        homes: Homes::All(BlobHome::of(base)),
+        plans: Plans::new(),
+        classes: Classes::default(),
+    };
+    let mut entries = Vec::with_capacity(writes.len());
+    for (name, value) in writes {
+        let name = name.to_string_lossy();
+        let limit = if large.iter().any(|each| *each == name) {
+            Some(INLINE_RUN)
+        } else {
+            (!large.is_empty()).then_some(INLINE_CONTAINER)
+        };
+        let entry = cutter.cut_write(value, limit);
+        entries.push(entry.map_err(|error| named(py, &name, error))?);
+    }
+    Ok((entries, blobs.unbind()))
+}

@@ -1,0 +1,302 @@
+"""Pending writes to large values share what they hold with the checkpoint that follows."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from swarmstate.errors import CheckpointError
+
+from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.counting import CountingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from swarmstate.base import Batch
+
+
+class DisturbedStore(CountingStore):
+    """Calls `before_write`, once, before the next batch that deletes blobs is written."""
+
+    before_write: Callable[[], None] | None = None
+
+    def _disturb(self, batches: Sequence[Batch]) -> None:
+        deleted = any(key.startswith("blob/") for batch in batches for key in batch.delete)
+        if deleted and self.before_write is not None:
+            call, self.before_write = self.before_write, None
+            call()
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        self._disturb(batches)
+        super().write(batches)
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        self._disturb(batches)
+        await super().awrite(batches)
+
+
+@pytest.fixture
+def store() -> DisturbedStore:
+    return DisturbedStore(swarmstate.Store())
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest, store: DisturbedStore) -> Iterator[Driver]:
+    mode: Mode = request.param
+    driver = Driver(SwarmStateSaver(store), mode)
+    yield driver
+    driver.close()
+
+
+def text(seed: object, size: int = 900) -> str:
+    return "".join(random.Random(str(seed)).choices("abcdefgh ", k=size))
+
+
+def long_log(count: int = 40) -> list[Any]:
+    return [HumanMessage(text(n), id=str(n)) for n in range(count)]
+
+
+def both(driver: Driver, store: DisturbedStore) -> tuple[Driver, Driver]:
+    """Return the driver, and one whose saver remembers nothing."""
+    return driver, driver.over(SwarmStateSaver(store))
+
+
+def written(driver: Driver, config: Any) -> list[tuple[str, Any]]:
+    found = driver.load(config).pending_writes or []
+    return [(channel, value) for _, channel, value in found]
+
+
+def test_what_a_task_wrote_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    writes = {}
+    for n in range(8):
+        said = AIMessage(text(f"said {n}"), id=f"said {n}")
+        driver.put_writes(branch.config, [("log", [said]), ("n", n)], f"task {n}")
+        writes[n] = branch.config, [("log", [said]), ("n", n)]
+        branch.put(log=[*branch.values["log"], said], n=n)
+        holding = [key for key, data in raw.everything(store).items() if said.text.encode() in data]
+        assert len(holding) == 1
+    for reader in both(driver, store):
+        for config, expected in writes.values():
+            assert written(reader, config) == expected
+        listed = {item.config["configurable"]["checkpoint_id"]: item for item in reader.list(at())}
+        for config, expected in writes.values():
+            item = listed[config["configurable"]["checkpoint_id"]]
+            assert [(channel, value) for _, channel, value in item.pending_writes or []] == expected
+
+
+def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    files = {f"/f{n}": text(n, 2000) for n in range(20)}
+    branch.put(files=files)
+    for n in range(5):
+        edit = {f"/f{n}": text(f"edit {n}", 2000)}
+        driver.put_writes(branch.config, [("files", edit)], f"task {n}")
+        assert written(driver, branch.config) == [("files", edit)]
+        files = {**files, **edit}
+        branch.put(files=files)
+        [changed] = edit.values()
+        assert sum(changed.encode() in data for data in raw.everything(store).values()) == 1
+
+
+def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    image = HumanMessage(text("image", 200_000), id="image")
+    branch.put(__start__={"log": [image]})
+    driver.put_writes(branch.config, [("log", [image])], "start")
+    branch.drop("__start__")
+    branch.put(log=[*branch.values["log"], image])
+    data = [data for data in raw.everything(store).values() if len(data) > 100_000]
+    assert len(data) == 1
+    assert driver.load(at()).checkpoint["channel_values"] == branch.values
+
+
+def test_reading_them_costs_no_further_round_trip(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    writes = [("log", [text(n) for n in range(50)]), ("d", text("d", 20_000))]
+    driver.put_writes(branch.config, writes, "task")
+    for reader in both(driver, store):
+        for config in (at(), branch.config):
+            store.reset()
+            assert written(reader, config) == writes
+            assert store.trips == ["read", "read"]
+        store.reset()
+        assert len(reader.list(at(), limit=1)) == 1
+        # The keys, the records, and all that these refer to.
+        assert store.trips == ["read", "read", "read"]
+    parent = branch.config
+    branch.put(log=long_log())
+    for reader in both(driver, store):
+        store.reset()
+        found = reader.delta_history(branch.config, ["log", "d"])
+        assert store.trips == ["read", "read"]
+        assert found["log"]["seed"] == long_log()
+        for channel, value in writes:
+            assert [write[2] for write in found[channel]["writes"]] == [value]
+        assert driver.load(branch.config).parent_config == parent
+
+
+def test_what_is_written_first_stays(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    for n in range(3):
+        driver.put_writes(branch.config, [("log", [text(f"attempt {n}")])], "task")
+    assert written(driver, branch.config) == [("log", [text("attempt 0")])]
+    branch.put(log=[*branch.values["log"], text("attempt 2")])
+    assert driver.load(at()).checkpoint["channel_values"] == branch.values
+    for reader in both(driver, store):
+        config = driver.load(at()).parent_config
+        assert config is not None
+        assert written(reader, config) == [("log", [text("attempt 0")])]
+
+
+def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
+    driver: Driver, store: DisturbedStore
+) -> None:
+    branch = Branch(driver)
+    for n in range(6):
+        branch.put(log=[*branch.values.get("log", long_log()), text(n)])
+        driver.put_writes(branch.config, [("log", [text(f"pending {n}")])], "task")
+    driver.prune(["t"])
+    for reader in both(driver, store):
+        assert written(reader, at()) == [("log", [text("pending 5")])]
+    held = b"".join(raw.everything(store).values())
+    assert [text(f"pending {n}").encode() in held for n in range(6)] == [False] * 5 + [True]
+    # Nobody wrote what the next checkpoint holds: it goes when that goes.
+    branch.put(log=[*branch.values["log"], text("lost")], n=1)
+    kept = branch.config
+    branch.put(log=branch.values["log"][:-1])
+    branch.put(log=branch.values["log"][:3])
+    driver.prune(["t"])
+    held = b"".join(raw.everything(store).values())
+    assert text("lost").encode() not in held
+    assert text("pending 5").encode() not in held
+    assert driver.get_tuple(kept) is None
+    assert driver.load(at()).checkpoint["channel_values"] == branch.values
+
+
+def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: DisturbedStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    driver.put_writes(at("t", "", "not put yet"), [("log", [text("early")])], "task")
+    branch.put(log=[*branch.values["log"], text("more")])
+    driver.prune(["t"])
+    held = b"".join(raw.everything(store).values())
+    assert text("early").encode() in held
+
+
+def test_a_write_during_a_collection_keeps_what_it_shares(
+    driver: Driver, store: DisturbedStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    kept = branch.config
+    branch.put({"run_id": "r"}, log=[*branch.values["log"], text("again")])
+    other = Driver(driver.saver, "sync")
+    # The blob exists, is about to be deleted, and the task writes just what is in it.
+    store.before_write = lambda: other.put_writes(kept, [("log", [text("again")])], "task")
+    driver.delete_for_runs(["r"])
+    assert "again" not in str(driver.get_tuple(branch.config))
+    for reader in both(driver, store):
+        assert [item.config for item in reader.list(at())] == [kept]
+        assert written(reader, kept) == [("log", [text("again")])]
+
+
+def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
+    driver: Driver, store: DisturbedStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    other = driver.over(SwarmStateSaver(store))
+    before = other.load(at())
+    # Another process puts a checkpoint that refers to no blob; a saver that last knew the long
+    # list then stores a write that follows it.
+    branch.put(log=[])
+    other.put_writes(branch.config, [("log", [text("late")])], "task")
+    for reader in both(driver, store):
+        for config in (at(), branch.config):
+            assert written(reader, config) == [("log", [text("late")])]
+        assert [item.checkpoint["id"] for item in reader.list(at())][1] == before.checkpoint["id"]
+
+
+@pytest.mark.parametrize("damage", ["flip", "delete"])
+def test_a_damaged_blob_of_a_write_is_named(
+    driver: Driver, store: DisturbedStore, damage: str
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    intact = branch.config
+    branch.put(n=1)
+    driver.put_writes(branch.config, [("log", [text("pending")])], "the task")
+    [key] = [
+        key
+        for (namespace, key), data in raw.everything(store).items()
+        if key.startswith("blob/") and text("pending").encode() in data
+    ]
+    if damage == "flip":
+        raw.replace(store, "t", key, raw.read(store, "t", key).replace(b"a", b"b", 1))
+    else:
+        raw.delete(store, "t", key)
+    for reader in both(driver, store):
+        with pytest.raises(CheckpointError, match="thread 't'") as caught:
+            reader.get_tuple(branch.config)
+        checkpoint_id = branch.config["configurable"]["checkpoint_id"]
+        for part in (checkpoint_id, "the task", "log", key.removeprefix("blob/")):
+            assert part in str(caught.value)
+        assert len(reader.load(intact).checkpoint["channel_values"]["log"]) == 40
+
+
+def test_small_values_and_their_writes_stay_in_their_records(
+    driver: Driver, store: DisturbedStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=["x" * 500])
+    driver.put_writes(branch.config, [("log", [text("w", 5000)])], "task")
+    assert raw.keys(store, "t", "blob") == []
+    assert written(driver, at()) == [("log", [text("w", 5000)])]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_writes_read_back_beside_puts_prunes_copies_and_forks(seed: int) -> None:
+    rng = random.Random(seed)
+    store = DisturbedStore(swarmstate.Store())
+    driver = Driver(SwarmStateSaver(store), "sync")
+    values: dict[str, Any] = {"log": long_log(20), "files": {}, "n": 0, "page": ""}
+    branch = Branch(driver)
+    expected: dict[str, list[tuple[str, Any]]] = {}
+    states: dict[str, Any] = {}
+    for step in range(60):
+        branch.put(**values)
+        checkpoint_id = branch.config["configurable"]["checkpoint_id"]
+        states[checkpoint_id] = dict(values)
+        said = [
+            AIMessage(text((seed, step, n), rng.choice([5, 70, 900])), id=f"{step}/{n}")
+            for n in range(rng.choice([0, 1, 1, 3, 40]))
+        ]
+        files = {f"/f{rng.randrange(30)}": text(rng.random(), rng.choice([10, 2000, 9000]))}
+        page = text(rng.random(), rng.choice([10, 3000]))
+        writes = [("log", said), ("files", files), ("page", page), ("n", step)]
+        saver = driver if rng.random() < 0.7 else driver.over(SwarmStateSaver(store))
+        saver.put_writes(branch.config, writes, "task")
+        expected[checkpoint_id] = writes
+        log = [*values["log"], *said] if rng.random() < 0.9 else values["log"][-2:]
+        values = {"log": log, "files": {**values["files"], **files}, "n": step, "page": page}
+        if rng.random() < 0.1:
+            driver.prune(["t"], keep_last=rng.choice([1, 3, 10]))
+    for reader in both(driver, store):
+        for thread in ("t", "copy"):
+            for item in reader.list(at(thread)):
+                found = item.checkpoint["id"]
+                assert item.checkpoint["channel_values"] == states[found]
+                assert [tuple(write[1:]) for write in item.pending_writes or []] == expected[found]
+        driver.copy_thread("t", "copy")
