@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 use swarmstate_engine::{BlobHash, BlobHome};
 
@@ -148,7 +148,7 @@ impl<'py> Cutter<'_, 'py> {
         false
     }
 
-    fn cut_container(
+    pub(super) fn cut_container(
         &mut self,
         value: &Bound<'py, PyAny>,
         kind: Kind,
@@ -364,7 +364,7 @@ impl<'py> Cutter<'_, 'py> {
         })
     }
 
-    fn store(&mut self, data: &[u8], alone: bool) -> PyResult<BlobHash> {
+    pub(super) fn store(&mut self, data: &[u8], alone: bool) -> PyResult<BlobHash> {
         let mut hash = BlobHash::of(data);
         match self.homes {
             Homes::Single(home) if alone => hash = hash.at(home),
@@ -378,29 +378,11 @@ impl<'py> Cutter<'_, 'py> {
         Ok(hash)
     }
 
-    /// The entry of a pending write. With a limit, the items of one that is larger lie in blobs, as
-    /// they will in the value that follows.
-    pub(super) fn cut_write(
+    /// The type and the encoding of a value.
+    pub(super) fn encode_whole(
         &mut self,
         value: &Bound<'py, PyAny>,
-        limit: Option<usize>,
-    ) -> PyResult<Py<PyTuple>> {
-        let (tag, data) = self.encode_whole(value)?;
-        let mut pieces = Pieces::default();
-        if limit.is_none_or(|limit| data.len() <= limit) {
-            pieces.inline().extend_from_slice(&data);
-        } else if let Some(kind) = kind_of(value)
-            && let Some(entries) = entries(value, kind)
-        {
-            return Ok(self.cut_container(value, kind, &entries, Vec::new())?.entry);
-        } else {
-            pieces.blob(self.store(&data, true)?);
-        }
-        pieces.entry(self.py, tag)
-    }
-
-    /// The type and the encoding of a value.
-    fn encode_whole(&mut self, value: &Bound<'py, PyAny>) -> PyResult<(&'static str, Vec<u8>)> {
+    ) -> PyResult<(&'static str, Vec<u8>)> {
         if value.is_none() {
             return Ok(("null", Vec::new()));
         }

@@ -6,6 +6,7 @@ use swarmstate_engine::BlobHome;
 
 use super::cut::{Cutter, Homes, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
+use super::parts::{Pieces, entries, kind_of};
 use super::shadow::Classes;
 use crate::codec::{Codec, Plans};
 
@@ -54,4 +55,27 @@ pub(super) fn split<'py>(
         entries.push(entry.map_err(|error| named(py, &name, error))?);
     }
     Ok((entries, blobs.unbind()))
+}
+
+impl<'py> Cutter<'_, 'py> {
+    /// The entry of a pending write. With a limit, the items of one that is larger lie in blobs, as
+    /// they will in the value that follows.
+    fn cut_write(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        limit: Option<usize>,
+    ) -> PyResult<Py<PyTuple>> {
+        let (tag, data) = self.encode_whole(value)?;
+        let mut pieces = Pieces::default();
+        if limit.is_none_or(|limit| data.len() <= limit) {
+            pieces.inline().extend_from_slice(&data);
+        } else if let Some(kind) = kind_of(value)
+            && let Some(entries) = entries(value, kind)
+        {
+            return Ok(self.cut_container(value, kind, &entries, Vec::new())?.entry);
+        } else {
+            pieces.blob(self.store(&data, true)?);
+        }
+        pieces.entry(self.py, tag)
+    }
 }
