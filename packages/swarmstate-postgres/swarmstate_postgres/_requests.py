@@ -159,6 +159,7 @@ def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
         *_columns(deletes, 2),
         *_columns(absents, 3),
         *_columns(puts, 3),
+        max(rounds.values()),
     ]
 
 

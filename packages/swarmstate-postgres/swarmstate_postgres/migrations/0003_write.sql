@@ -18,7 +18,8 @@ CREATE FUNCTION {write}(
     range_batches int[], starts text[], stops text[],
     delete_batches int[], delete_keys text[],
     absent_batches int[], absent_keys text[], absent_values bytea[],
-    put_batches int[], put_keys text[], put_values bytea[]
+    put_batches int[], put_keys text[], put_values bytea[],
+    round_count int
 ) RETURNS TABLE (refused_write int, refused_batch int, found_key text, reason text, server_time float8)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
@@ -29,7 +30,9 @@ SET plan_cache_mode = force_generic_plan
 AS $swarmstate$
 #variable_conflict use_column
 DECLARE
-    signed bigint[] := tokens || ARRAY(SELECT -t FROM unnest(tokens) AS t);
+    signed bigint[] := CASE
+        WHEN cardinality(tokens) = 1 THEN tokens || -tokens[1]
+        ELSE tokens || ARRAY(SELECT -t FROM unnest(tokens) AS t) END;
     ended bool[] := array_fill(false, ARRAY[cardinality(tokens)]);
     applied bool[] := array_fill(false, ARRAY[cardinality(names)]);
     active bool[];
@@ -100,9 +103,14 @@ BEGIN
     END LOOP;
     moment := clock_timestamp();
 
-    FOR this_round IN 1 .. (SELECT max(b) FROM unnest(rounds) AS b) LOOP
-        SELECT array_agg(b.round = this_round AND NOT ended[b.write] ORDER BY b.number) INTO active
-        FROM unnest(rounds, writes) WITH ORDINALITY AS b (round, write, number);
+    FOR this_round IN 1 .. round_count LOOP
+        IF round_count = 1 AND NOT true = ANY (ended) THEN
+            active := array_fill(true, ARRAY[cardinality(names)]);
+        ELSE
+            SELECT array_agg(b.round = this_round AND NOT ended[b.write] ORDER BY b.number)
+            INTO active
+            FROM unnest(rounds, writes) WITH ORDINALITY AS b (round, write, number);
+        END IF;
 
         IF cardinality(expect_batches) + cardinality(value_batches) > 0 THEN
             FOR found IN
@@ -194,8 +202,12 @@ BEGIN
             WHERE active[p.batch]
             ON CONFLICT (namespace, key) DO UPDATE SET value = EXCLUDED.value;
         END IF;
-        SELECT array_agg(b.is_applied OR b.is_active ORDER BY b.number) INTO applied
-        FROM unnest(applied, active) WITH ORDINALITY AS b (is_applied, is_active, number);
+        IF round_count = 1 THEN
+            applied := active;
+        ELSE
+            SELECT array_agg(b.is_applied OR b.is_active ORDER BY b.number) INTO applied
+            FROM unnest(applied, active) WITH ORDINALITY AS b (is_applied, is_active, number);
+        END IF;
     END LOOP;
 
     IF settles THEN
