@@ -73,6 +73,11 @@ BENCHMARKS = {
         "of 200 turns, on PostgreSQL",
         contenders=("zero-cost", "postgres", "ours-postgres"),
     ),
+    "growth-redis": Benchmark(
+        "growth",
+        "of 200 turns, on Redis",
+        contenders=("zero-cost", "peer-redis", "ours-redis"),
+    ),
     "users": Benchmark("users", "100 users at once in one event loop"),
     "growth-1000": Benchmark("growth", "of 1,000 turns", {"turns": 1_000}, _LINEAR),
     "files": Benchmark("growth", "100 files, one edited a turn", {"scenario": "files"}),

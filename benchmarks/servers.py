@@ -1,13 +1,15 @@
 """Savers on servers, each server started for one measurement and stopped after it.
 
-Servers are as they come: PostgreSQL syncs every commit to the disk. Their files lie in
-the measurement's folder, so that a server started there again finds what was stored.
+Servers are as they come: PostgreSQL syncs every commit to the disk, Redis keeps all in
+memory. Their files lie in the measurement's folder, so that a PostgreSQL started there
+again finds what was stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from benchmarks.opened import Opened
 
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
+    from tests.servers.redis import RedisServer
 
 _TABLES = """
 SELECT COALESCE(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
@@ -94,3 +97,53 @@ async def aopen_ours(folder: Path) -> AsyncIterator[Opened]:
     with postgres(folder) as server:
         async with SwarmStateSaver(server.url()) as saver:
             yield Opened(saver, lambda: _size(server))
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[RedisServer]:
+    """Run Redis in a folder, without persistence."""
+    from tests.servers.redis import RedisServer
+
+    server = RedisServer(folder / "redis", password=None)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _memory(server: RedisServer) -> int:
+    """Return the bytes of memory that all data takes, with what Redis needs to keep it."""
+    with server.client() as client:
+        found = client.info("memory")
+    return int(found["used_memory_dataset"] + found["used_memory_overhead"]) - int(
+        found["used_memory_startup"]
+    )
+
+
+@contextmanager
+def open_peer_on_redis(folder: Path) -> Iterator[Opened]:
+    """Open the saver of the PyPI release."""
+    saver_class = import_module("swarmstate.integrations.langgraph").SwarmStateSaver
+    store_class = import_module("swarmstate.backends.redis").RedisStore
+    with redis(folder) as server:
+        yield Opened(saver_class(store_class(server.url())), lambda: _memory(server))
+
+
+@contextmanager
+def open_ours_on_redis(folder: Path) -> Iterator[Opened]:
+    """Open ours."""
+    from langgraph.checkpoint.swarmstate import SwarmStateSaver
+
+    with redis(folder) as server, SwarmStateSaver(server.url()) as saver:
+        yield Opened(saver, lambda: _memory(server))
+
+
+@asynccontextmanager
+async def aopen_ours_on_redis(folder: Path) -> AsyncIterator[Opened]:
+    """Open ours in an event loop."""
+    from langgraph.checkpoint.swarmstate import SwarmStateSaver
+
+    with redis(folder) as server:
+        async with SwarmStateSaver(server.url()) as saver:
+            yield Opened(saver, lambda: _memory(server))

@@ -12,7 +12,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from benchmarks.contenders import CONTENDERS, MEMORY, NOTHING, OURS
+from benchmarks.contenders import CONTENDERS, MEMORY, NOTHING, OURS, REDIS
 from benchmarks.opened import Opened
 from benchmarks.report import Table, megabytes, milliseconds, ratio
 from benchmarks.rounds import Rounds, WrongResultError, at
@@ -59,7 +59,7 @@ def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[
         measured["history_seconds"] = perf_counter() - started
         measured["final"] = final
         measured["history"] = digest([(found.values, found.next) for found in history])
-    if chosen.keeps not in {MEMORY, NOTHING}:
+    if chosen.keeps not in {MEMORY, NOTHING, REDIS}:
         with chosen.open(folder) as opened:
             _check_state(_Run(script, opened, delta=chosen.delta), run.state)
     return measured

@@ -25,6 +25,8 @@ CONTENDER_NAMES = (
     "ours-file",
     "postgres",
     "ours-postgres",
+    "peer-redis",
+    "ours-redis",
 )
 PARAMETERS = {"users": 100, "turns": 10}
 

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -20,6 +21,7 @@ PAGES = sorted(
 # Their blocks run where CrewAI is installed; see `make crewai`.
 OF_CREWAI = {Path("docs/crewai.md"), Path("packages/crewai-swarmstate/README.md")}
 POSTGRES = "postgresql://user:password@localhost/agents"
+REDIS = "redis://localhost:6379/0"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
@@ -44,6 +46,11 @@ def real_addresses(page: Path, request: pytest.FixtureRequest) -> dict[str, str]
     if POSTGRES in sources:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         addresses[POSTGRES] = server.new_database()
+    if REDIS in sources:
+        redis_server: RedisServer = request.getfixturevalue("redis_server")
+        with redis_server.client(db=9) as client:
+            client.flushdb()
+        addresses[REDIS] = redis_server.url(9)
     return addresses
 
 

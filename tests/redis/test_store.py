@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from redis.cluster import RedisCluster
-from swarmstate.base import Batch, Query, Range
+from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.errors import StoreUnavailableError
 from swarmstate_redis import RedisStore
 
@@ -187,3 +188,30 @@ def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Pat
         pytest.raises(StoreUnavailableError, match="permit"),
     ):
         store.set("n", "k", 1)
+
+
+def test_the_documented_permissions_are_enough(redis_server: RedisServer, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "operations.md"
+    found = re.search(r"^ACL SETUSER agents on >password [^`]*", page.read_text(), re.MULTILINE)
+    assert found is not None
+    prefix = prefix_of(tmp_path)
+    redis_server.execute(*found[0].replace("swarmstate", prefix).split())
+    url = f"redis://agents:password@127.0.0.1:{redis_server.port}/0"
+    with RedisStore(url, prefix=prefix) as store:
+        store.set_many("n", {"a": 1, "b": 2}, ttl=60)
+        store.copy("n", "m")
+        assert store.namespaces() == ["m", "n"]
+        ranges = [Range("a"), Range(reverse=True, limit=1)]
+        store.read([Query("n", ["a"], ranges, ttl=math.inf, ask_ttl=True)])
+        put = {"c": store.read([Query("n", ["a"])])[0].values[0] or b""}
+        store.write(
+            [
+                Batch("n", put_if_absent=put, expect=Expect("", "b"), delete=["a"]),
+                Batch("n", put=put, delete_ranges=[("b", "c")], ttl=math.inf, clear=False),
+                Batch("m", clear=True, expect_values={"a": put["c"]}),
+            ]
+        )
+        assert store.items("n") == [("c", 1)]
+        store.restore(store.snapshot())
+        store.clear()
+        assert store.namespaces() == []
