@@ -18,6 +18,7 @@ MODULES = [
     "swarmstate.backends.disk",
     "swarmstate.backends.redis",
     "swarmstate.errors",
+    "swarmstate.graph",
     "swarmstate.integrations.langgraph",
     "swarmstate.layers",
     "swarmstate.loops",
@@ -45,6 +46,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
     modules = {"backends", "base", "batching", "cached", "codec", "disk", "errors"}
     modules |= {
         "cli",
+        "graph",
         "integrations",
         "layers",
         "loops",

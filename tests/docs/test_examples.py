@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("support_triage", "ok: the front desk takes it"),
         ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
     ],
 )

@@ -16,6 +16,7 @@ from swarmstate._core import (
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
 from swarmstate.disk import DiskStore
+from swarmstate.graph import HandoffGraph
 from swarmstate.memory import Store
 from swarmstate.urls import open
 
@@ -25,6 +26,7 @@ __all__ = [
     "Codec",
     "DiskStore",
     "Expect",
+    "HandoffGraph",
     "Query",
     "Range",
     "Result",

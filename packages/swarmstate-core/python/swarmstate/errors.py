@@ -20,6 +20,8 @@
     ├── EmbeddingError          (ValueError)   an embedding that is none, or not finite
     │   └── DimensionError                     of another dimension than those that are stored
     ├── InvalidFilterError      (ValueError)   a filter that cannot be understood
+    ├── ConditionError          (ValueError)   a condition that cannot be parsed or asked
+    ├── GraphError              (ValueError)   a graph that cannot be as it is asked to be
     └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
 
 Messages say what was expected, what was found and what to do. Add-on
@@ -31,12 +33,14 @@ from __future__ import annotations
 __all__ = [
     "CheckpointError",
     "CodecError",
+    "ConditionError",
     "ConflictError",
     "DecodeError",
     "DimensionError",
     "EmbeddingError",
     "EncodeError",
     "EncryptionError",
+    "GraphError",
     "InvalidConfigError",
     "InvalidFilterError",
     "InvalidNameError",
@@ -153,3 +157,11 @@ class DimensionError(EmbeddingError):
 
 class InvalidFilterError(SwarmStateError, ValueError):
     """A filter is no mapping, or has an operator that does not exist."""
+
+
+class ConditionError(SwarmStateError, ValueError):
+    """A condition cannot be parsed, or cannot be asked of a state; the message shows where."""
+
+
+class GraphError(SwarmStateError, ValueError):
+    """A graph has no such node, has it already, or would have a cycle that is not allowed."""

@@ -8,6 +8,7 @@ graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
 from .history import HistoryEntry
 from .messages import REMOVE_ALL_MESSAGES, add_messages
 from .retention import PruneReport
+from .routing import HandoffRouter, routing_node
 from .saver import SwarmStateSaver
 from .serde import SwarmStateSerializer
 from .statistics import ChannelStats, Stats
@@ -15,10 +16,12 @@ from .statistics import ChannelStats, Stats
 __all__ = [
     "REMOVE_ALL_MESSAGES",
     "ChannelStats",
+    "HandoffRouter",
     "HistoryEntry",
     "PruneReport",
     "Stats",
     "SwarmStateSaver",
     "SwarmStateSerializer",
     "add_messages",
+    "routing_node",
 ]

@@ -2,9 +2,11 @@
 
 try:
     from langgraph.checkpoint.swarmstate import (
+        HandoffRouter,
         SwarmStateSaver,
         SwarmStateSerializer,
         add_messages,
+        routing_node,
     )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -13,4 +15,10 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["SwarmStateSaver", "SwarmStateSerializer", "add_messages"]
+__all__ = [
+    "HandoffRouter",
+    "SwarmStateSaver",
+    "SwarmStateSerializer",
+    "add_messages",
+    "routing_node",
+]

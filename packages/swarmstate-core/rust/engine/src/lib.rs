@@ -6,10 +6,15 @@
 
 mod blob;
 mod compression;
+pub mod condition;
+mod condition_expr;
+mod condition_program;
+mod condition_tokens;
 mod disk;
 mod encryption;
 mod error;
 mod ext;
+pub mod graph;
 mod memory;
 mod plane;
 pub mod segments;
@@ -17,6 +22,7 @@ pub mod vectors;
 
 pub use blob::{BlobHash, BlobHome};
 pub use compression::Compression;
+pub use condition_program::{AtPaths, Host, Program};
 pub use disk::{DiskOptions, DiskStore, Durability, Statistics};
 pub use encryption::KeyRing;
 pub use error::{Error, Result};

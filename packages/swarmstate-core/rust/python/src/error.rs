@@ -5,7 +5,9 @@ use swarmstate_engine::Error;
 
 use crate::codec::DecodeError;
 
+import_exception!(swarmstate.errors, ConditionError);
 import_exception!(swarmstate.errors, ConflictError);
+import_exception!(swarmstate.errors, GraphError);
 import_exception!(swarmstate.errors, EncryptionError);
 import_exception!(swarmstate.errors, DimensionError);
 import_exception!(swarmstate.errors, EmbeddingError);

@@ -8,6 +8,8 @@ mod disk;
 mod embedding;
 mod error;
 mod finder;
+mod graph;
+mod graph_host;
 mod layers;
 mod plane;
 mod seal;
@@ -33,6 +35,8 @@ mod _core {
     use super::disk::DiskStore;
     #[pymodule_export]
     use super::finder::InstanceFinder;
+    #[pymodule_export]
+    use super::graph::HandoffGraph;
     #[pymodule_export]
     use super::layers::{Compression, KeyRing};
     #[pymodule_export]

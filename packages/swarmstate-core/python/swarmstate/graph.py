@@ -1,0 +1,280 @@
+"""Routing without a model: who takes over next, decided by conditions.
+
+    graph = HandoffGraph()
+    for node in ("triage", "billing", "human"):
+        graph.add_node(node)
+    graph.add_edge("triage", "billing", when="topic == 'invoice' and amount < 100")
+    graph.add_edge("triage", "human")
+    graph.route("triage", {"topic": "invoice", "amount": 40})  # "billing"
+
+docs/guide.md describes the language of conditions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from swarmstate import _core
+from swarmstate._drawing import mermaid, svg
+from swarmstate.errors import GraphError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Edge", "Explanation", "HandoffGraph", "Node", "Problem", "Question"]
+
+END = "__end__"
+"""What LangGraph calls the node at which a run ends."""
+
+
+class Edge(NamedTuple):
+    """An edge of a `HandoffGraph`.
+
+    Attributes:
+        source: The node it leads from.
+        target: The node it leads to.
+        when: The condition on which it is taken; always if None.
+        priority: Edges with greater ones are tried first.
+    """
+
+    source: str
+    target: str
+    when: str | None = None
+    priority: int = 0
+
+
+class Problem(NamedTuple):
+    """Something about a graph that is probably not meant.
+
+    Attributes:
+        kind: "unreachable": no path leads from the entry to the node; "shadowed": an edge is
+            never taken, because an earlier one always is when it would be;
+            "missing_default": all edges of the node have conditions.
+        node: The node it is about.
+        message: What it is and what to do.
+    """
+
+    kind: Literal["unreachable", "shadowed", "missing_default"]
+    node: str
+    message: str
+
+
+class Question(NamedTuple):
+    """What was asked of a state for one edge.
+
+    Attributes:
+        target: The node that the edge leads to.
+        when: Its condition; None for an edge that is always taken.
+        holds: Whether it holds.
+        values: What the state has at the paths of the condition; a path at which
+            there is nothing is left out.
+    """
+
+    target: str
+    when: str | None
+    holds: bool
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a state was routed as it was.
+
+    Attributes:
+        node: The node it was at.
+        target: The node that takes over; None if no edge is taken.
+        questions: What was asked, in this order, up to the edge that is taken.
+    """
+
+    node: str
+    target: str | None
+    questions: list[Question] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return one line for each question."""
+        lines = [f"{self.node} -> {self.target or 'nobody: no edge is taken'}"]
+        for question in self.questions:
+            values = ", ".join(f"{path} = {value!r:.80}" for path, value in question.values.items())
+            asked = question.when or "always"
+            answer = "yes" if question.holds else "no"
+            lines.append(f"  {question.target}: {asked}: {answer}{values and f' ({values})'}")
+        return "\n".join(lines)
+
+
+class Node(Protocol):
+    """A node of a LangGraph graph."""
+
+    def __call__(self, state: Any) -> Any:
+        """Return where to go."""
+
+
+class HandoffGraph(_core.HandoffGraph):
+    """Nodes, and edges with conditions on a state that say who takes over next.
+
+    States are dicts, other mappings, pydantic models, dataclasses, messages, or any objects with
+    attributes. The first edge whose condition holds is taken: greater priorities first, then in
+    the order in which edges were added. It may be used from several threads while it is changed.
+
+    Args:
+        on_cycle: "error" refuses an edge that closes a cycle, "allow" takes it.
+    """
+
+    on_cycle: Literal["error", "allow"]
+
+    def __new__(cls, *, on_cycle: Literal["error", "allow"] = "error") -> Self:
+        """Return an empty graph."""
+        if on_cycle not in ("error", "allow"):
+            raise ValueError(f'on_cycle must be "error" or "allow", not {on_cycle!r}')
+        made = super().__new__(cls, on_cycle == "allow")
+        made.on_cycle = on_cycle
+        return made
+
+    def __init__(self, *, on_cycle: Literal["error", "allow"] = "error") -> None:
+        """Set up an empty graph."""
+
+    def add_edge(
+        self, source: str, target: str, *, when: str | None = None, priority: int = 0
+    ) -> None:
+        """Add an edge between two nodes.
+
+        Args:
+            source: The node it leads from.
+            target: The node it leads to.
+            when: The condition on which it is taken; always if None.
+            priority: Edges with greater ones are tried first.
+
+        Raises:
+            ConditionError: (a ValueError) `when` is no condition; the message shows where.
+            GraphError: (a ValueError) A node is unknown, or the edge closes a cycle.
+        """
+        self.insert_edge(source, target, when, priority)
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All edges: by the order of their sources, and each node's as they are tried."""
+        return [Edge(*edge) for edge in self.list_edges()]
+
+    def explain(self, node: str, state: object) -> Explanation:
+        """Return what `route` returns, and what decided it."""
+        questions = [Question(*asked) for asked in self.examine(node, state)]
+        taken = questions[-1].target if questions and questions[-1].holds else None
+        return Explanation(node, taken, questions)
+
+    def validate(self, entry: str | None = None) -> list[Problem]:
+        """Return what is probably not meant.
+
+        Args:
+            entry: The node where runs begin; the first one by default.
+        """
+        if not self.nodes:
+            return []
+        edges: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            edges.setdefault(edge.source, []).append(edge)
+        start = entry or self.nodes[0]
+        problems = []
+        for kind, node, place, other in self.problems(start):
+            if kind == "unreachable":
+                message = f"no path leads from {start!r} to {node!r}: add an edge, or leave it out"
+            elif kind == "missing_default":
+                message = (
+                    f"if no condition of {node!r} holds, nobody takes over: add an edge without one"
+                )
+            else:
+                edge, by = edges[node][place], edges[node][other]
+                message = (
+                    f"the edge from {node!r} to {edge.target!r} is never taken: the one to "
+                    f"{by.target!r} ({by.when or 'always'}) comes before it; give it a greater "
+                    "priority, or leave it out"
+                )
+            problems.append(Problem(kind, node, message))
+        return problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the graph as plain data; `from_dict` makes it again."""
+        edges = []
+        for source, target, when, priority in self.edges:
+            edge: dict[str, Any] = {"from": source, "to": target}
+            if when is not None:
+                edge["when"] = when
+            if priority:
+                edge["priority"] = priority
+            edges.append(edge)
+        return {"nodes": self.nodes, "edges": edges, "on_cycle": self.on_cycle}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make a graph of what `to_dict` returned, or of a configuration file.
+
+        Raises:
+            GraphError: (a ValueError) A key is missing or unknown, or as in `add_edge`.
+            ConditionError: (a ValueError) As in `add_edge`.
+        """
+        _check_keys(data, {"nodes", "edges"}, {"on_cycle"}, "a graph")
+        graph = cls(on_cycle=data.get("on_cycle", "error"))
+        for node in data["nodes"]:
+            graph.add_node(node)
+        for edge in data["edges"]:
+            _check_keys(edge, {"from", "to"}, {"when", "priority"}, "an edge")
+            graph.add_edge(
+                edge["from"], edge["to"], when=edge.get("when"), priority=edge.get("priority", 0)
+            )
+        return graph
+
+    def to_mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart."""
+        return mermaid(self.nodes, self.edges)
+
+    def to_svg(self) -> str:
+        """Return a drawing of the graph as SVG."""
+        return svg(self.nodes, self.edges)
+
+    def _repr_html_(self) -> str:
+        """Return the drawing, for notebooks."""
+        return self.to_svg()
+
+    def as_router(self, node: str, *, end: str = END) -> Callable[[Any], str]:
+        """Return a function of a state that routes it from `node`.
+
+        It is what LangGraph's `add_conditional_edges` and CrewAI's `@router` take.
+
+        Args:
+            node: The node to route from.
+            end: What is returned if no edge is taken; LangGraph's `END` by default.
+        """
+        if node not in self.nodes:
+            raise GraphError(f"expected a node of the graph, found {node!r}")
+        route = self.route
+
+        def router(state: Any) -> str:
+            return route(node, state) or end
+
+        return router
+
+    def as_node(self, node: str, *, end: str = END) -> Node:
+        """Return a node of a LangGraph graph that goes on where `node` hands off to.
+
+        It returns `Command(goto=...)`, so it needs no edges. Needs langgraph.
+
+        Args:
+            node: The node to route from.
+            end: Where to go if no edge is taken; LangGraph's `END` by default.
+        """
+        from swarmstate.integrations.langgraph import routing_node
+
+        return routing_node(self, node, end=end)
+
+    def __repr__(self) -> str:
+        return f"<swarmstate.HandoffGraph of {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+def _check_keys(
+    data: Mapping[str, Any], needed: set[str], others: Iterable[str], what: str
+) -> None:
+    if not isinstance(data, Mapping) or not needed <= data.keys() <= needed | set(others):
+        raise GraphError(
+            f"expected {what} with {sorted(needed)} and possibly {sorted(others)}, "
+            f"found {data!r:.200}"
+        )

@@ -1,0 +1,285 @@
+//! Handoff graphs: who takes over next, decided by conditions in a fixed order.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::condition::Condition;
+
+/// A graph may have this many nodes, and a node this many edges.
+pub const MAX_SIZE: usize = 10_000;
+
+/// An edge; `C` is what a caller keeps with its condition.
+#[derive(Debug)]
+pub struct Edge<C> {
+    /// The node it leads to.
+    pub target: usize,
+    /// Edges with greater ones come first.
+    pub priority: i64,
+    /// When it is taken; always if None.
+    pub when: Option<Arc<(Condition, C)>>,
+}
+
+impl<C> Clone for Edge<C> {
+    fn clone(&self) -> Self {
+        Self {
+            target: self.target,
+            priority: self.priority,
+            when: self.when.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Node<C> {
+    name: Arc<str>,
+    /// By falling priority, then in the order in which they were added.
+    edges: Vec<Edge<C>>,
+}
+
+impl<C> Clone for Node<C> {
+    fn clone(&self) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            edges: self.edges.clone(),
+        }
+    }
+}
+
+/// Nodes and the edges between them.
+#[derive(Debug)]
+pub struct Graph<C> {
+    nodes: Vec<Node<C>>,
+    /// Where each name is in `nodes`.
+    index: HashMap<Arc<str>, usize>,
+}
+
+impl<C> Clone for Graph<C> {
+    fn clone(&self) -> Self {
+        Self {
+            nodes: self.nodes.clone(),
+            index: self.index.clone(),
+        }
+    }
+}
+
+impl<C> Default for Graph<C> {
+    fn default() -> Self {
+        Self {
+            nodes: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+}
+
+/// Why a graph cannot be changed, or asked, as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// There is no such node.
+    Unknown(String),
+    /// There is such a node already.
+    Exists(String),
+    /// The edge would close this cycle.
+    Cycle(Vec<Arc<str>>),
+    /// There are [`MAX_SIZE`] of these already.
+    Full(&'static str),
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => {
+                write!(
+                    f,
+                    "expected a node of the graph, found {name:?}; add it by add_node first"
+                )
+            }
+            Self::Exists(name) => write!(f, "expected a new node, found {name:?} in the graph"),
+            Self::Cycle(names) => write!(
+                f,
+                "the edge would close the cycle {}; leave it out, or allow cycles by \
+                 on_cycle=\"allow\"",
+                names.join(" -> ")
+            ),
+            Self::Full(what) => write!(f, "expected at most {MAX_SIZE} {what}"),
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}
+
+/// Something that is probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No path leads from the entry to this node.
+    Unreachable(usize),
+    /// An edge of this node, by its place, is never taken: the one at the other place always is.
+    Shadowed(usize, usize, usize),
+    /// A node whose edges all have conditions: if none holds, there is no route.
+    MissingDefault(usize),
+}
+
+impl<C> Graph<C> {
+    /// Adds a node.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Exists`] or [`GraphError::Full`].
+    pub fn add_node(&mut self, name: &str) -> Result<(), GraphError> {
+        if self.index.contains_key(name) {
+            return Err(GraphError::Exists(name.to_owned()));
+        }
+        if self.nodes.len() == MAX_SIZE {
+            return Err(GraphError::Full("nodes"));
+        }
+        let name: Arc<str> = Arc::from(name);
+        self.index.insert(Arc::clone(&name), self.nodes.len());
+        self.nodes.push(Node {
+            name,
+            edges: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Adds an edge from `source`, behind those of the same or a greater priority.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Full`], or [`GraphError::Cycle`] if cycles are not allowed.
+    pub fn add_edge(
+        &mut self,
+        source: usize,
+        edge: Edge<C>,
+        allow_cycle: bool,
+    ) -> Result<(), GraphError> {
+        if !allow_cycle && let Some(back) = self.path(edge.target, source) {
+            let names = std::iter::once(source).chain(back);
+            return Err(GraphError::Cycle(
+                names
+                    .map(|node| Arc::clone(&self.nodes[node].name))
+                    .collect(),
+            ));
+        }
+        let edges = &mut self.nodes[source].edges;
+        if edges.len() == MAX_SIZE {
+            return Err(GraphError::Full("edges of a node"));
+        }
+        let place = edges.partition_point(|known| known.priority >= edge.priority);
+        edges.insert(place, edge);
+        Ok(())
+    }
+
+    /// The number of a node.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError::Unknown`].
+    pub fn node(&self, name: &str) -> Result<usize, GraphError> {
+        let found = self.index.get(name).copied();
+        found.ok_or_else(|| GraphError::Unknown(name.to_owned()))
+    }
+
+    /// The names of all nodes, in the order of their numbers.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|node| &*node.name)
+    }
+
+    /// The edges of a node in the order in which they are tried.
+    #[must_use]
+    pub fn edges(&self, node: usize) -> &[Edge<C>] {
+        &self.nodes[node].edges
+    }
+
+    /// Whether no path leads from a node back to it.
+    #[must_use]
+    pub fn is_dag(&self) -> bool {
+        let mut entering = vec![0_usize; self.nodes.len()];
+        for edge in self.nodes.iter().flat_map(|node| &node.edges) {
+            entering[edge.target] += 1;
+        }
+        let mut free: Vec<usize> = (0..entering.len())
+            .filter(|&node| entering[node] == 0)
+            .collect();
+        let mut removed = 0;
+        while let Some(node) = free.pop() {
+            removed += 1;
+            for edge in self.edges(node) {
+                entering[edge.target] -= 1;
+                if entering[edge.target] == 0 {
+                    free.push(edge.target);
+                }
+            }
+        }
+        removed == self.nodes.len()
+    }
+
+    /// What is probably not meant, seen from the node where runs begin.
+    #[must_use]
+    pub fn problems(&self, entry: usize) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let (reached, _) = self.search(entry);
+        for node in 0..self.nodes.len() {
+            if !reached.contains(&node) {
+                problems.push(Problem::Unreachable(node));
+            }
+            let edges = self.edges(node);
+            for (place, edge) in edges.iter().enumerate() {
+                let shadow = edges[..place]
+                    .iter()
+                    .position(|earlier| match &earlier.when {
+                        None => true,
+                        Some(when) => {
+                            let same = |mine: &Arc<(Condition, C)>| when.0.is_same(&mine.0);
+                            edge.when.as_ref().is_some_and(same)
+                        }
+                    });
+                if let Some(shadow) = shadow {
+                    problems.push(Problem::Shadowed(node, place, shadow));
+                }
+            }
+            if !edges.is_empty() && edges.iter().all(|edge| edge.when.is_some()) {
+                problems.push(Problem::MissingDefault(node));
+            }
+        }
+        problems
+    }
+
+    /// The nodes of a shortest path, ends included, whatever its conditions.
+    #[must_use]
+    pub fn path(&self, from: usize, to: usize) -> Option<Vec<usize>> {
+        let (reached, from_where) = self.search(from);
+        if !reached.contains(&to) {
+            return None;
+        }
+        let mut path = vec![to];
+        let mut node = to;
+        while node != from {
+            node = from_where[&node];
+            path.push(node);
+        }
+        path.reverse();
+        Some(path)
+    }
+
+    /// All nodes that can be reached, and from where each was reached first.
+    fn search(&self, from: usize) -> (BTreeSet<usize>, HashMap<usize, usize>) {
+        let mut reached = BTreeSet::new();
+        let mut from_where = HashMap::new();
+        if from >= self.nodes.len() {
+            return (reached, from_where);
+        }
+        reached.insert(from);
+        let mut next = std::collections::VecDeque::from([from]);
+        while let Some(node) = next.pop_front() {
+            for edge in self.edges(node) {
+                if reached.insert(edge.target) {
+                    from_where.insert(edge.target, node);
+                    next.push_back(edge.target);
+                }
+            }
+        }
+        (reached, from_where)
+    }
+}

@@ -1,0 +1,277 @@
+//! `HandoffGraph`: routing by conditions.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+use swarmstate_engine::Program;
+use swarmstate_engine::condition::{Condition, SyntaxError};
+use swarmstate_engine::graph::{Edge, Graph, GraphError, Problem};
+
+use crate::error::{ConditionError, GraphError as PyGraphError};
+use crate::graph_host::PythonHost;
+
+type When = Program<Py<PyAny>>;
+
+/// The graph, and each node's name as an object.
+#[derive(Clone, Default)]
+struct State {
+    graph: Graph<When>,
+    names: Vec<Arc<Py<PyString>>>,
+}
+
+/// Native part of `swarmstate.HandoffGraph`.
+#[pyclass(frozen, subclass, module = "swarmstate._core")]
+pub(crate) struct HandoffGraph {
+    allow_cycles: bool,
+    /// Never locked while conditions are asked, which may run Python code: that uses the state
+    /// as it was when it began, and a change makes a new one if need be.
+    state: Mutex<Arc<State>>,
+}
+
+#[pymethods]
+impl HandoffGraph {
+    #[new]
+    fn new(allow_cycles: bool) -> Self {
+        Self {
+            allow_cycles,
+            state: Mutex::default(),
+        }
+    }
+
+    fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
+        self.change(|state| {
+            state.graph.add_node(name.to_str()?).map_err(graph_error)?;
+            state.names.push(Arc::new(name.unbind()));
+            Ok(())
+        })
+    }
+
+    fn insert_edge(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        target: &str,
+        when: Option<&str>,
+        priority: i64,
+    ) -> PyResult<()> {
+        let when = when.map(|text| {
+            let condition = Condition::parse(text).map_err(|error| syntax_error(text, &error))?;
+            let program = Program::new(&PythonHost(py), &condition)?;
+            Ok::<_, PyErr>(Arc::new((condition, program)))
+        });
+        let when = when.transpose()?;
+        self.change(|state| {
+            let source = state.graph.node(source).map_err(graph_error)?;
+            let target = state.graph.node(target).map_err(graph_error)?;
+            let edge = Edge {
+                target,
+                priority,
+                when,
+            };
+            let added = state.graph.add_edge(source, edge, self.allow_cycles);
+            added.map_err(graph_error)
+        })
+    }
+
+    /// Return the node that takes over from `node`; None if no edge is taken.
+    fn route<'py>(
+        &self,
+        node: &Bound<'py, PyString>,
+        state: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyString>>> {
+        let py = node.py();
+        let known = self.state();
+        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let target = next(&known.graph, &PythonHost(py), number, state)?;
+        Ok(target.map(|target| known.names[target].bind(py).clone()))
+    }
+
+    /// Return all nodes whose edges from `node` are taken, in their order, each once.
+    fn route_all<'py>(
+        &self,
+        node: &Bound<'py, PyString>,
+        state: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = node.py();
+        let known = self.state();
+        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let mut targets = Vec::new();
+        for edge in known.graph.edges(number) {
+            if !targets.contains(&edge.target) && is_taken(&PythonHost(py), edge, state)? {
+                targets.push(edge.target);
+            }
+        }
+        PyList::new(
+            py,
+            targets.iter().map(|target| known.names[*target].bind(py)),
+        )
+    }
+
+    /// Return what `route` returns for each of an iterable of states.
+    fn route_many<'py>(
+        &self,
+        node: &Bound<'py, PyString>,
+        states: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = node.py();
+        let known = self.state();
+        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let host = PythonHost(py);
+        let routed = PyList::empty(py);
+        for state in states.try_iter()? {
+            match next(&known.graph, &host, number, &state?)? {
+                Some(target) => routed.append(known.names[target].bind(py))?,
+                None => routed.append(py.None())?,
+            }
+        }
+        Ok(routed)
+    }
+
+    /// Return what was asked on the way to `route`'s answer, edge by edge.
+    ///
+    /// Each is `(target, when, is_taken, {path: value})`; paths at which nothing lies are left out.
+    fn examine<'py>(
+        &self,
+        node: &Bound<'py, PyString>,
+        state: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = node.py();
+        let known = self.state();
+        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let host = PythonHost(py);
+        let asked = PyList::empty(py);
+        for edge in known.graph.edges(number) {
+            let taken = is_taken(&host, edge, state)?;
+            let values = PyDict::new(py);
+            if let Some(when) = &edge.when {
+                for (path, value) in when.1.paths(&host, state)? {
+                    if let Some(value) = value {
+                        values.set_item(path, value)?;
+                    }
+                }
+            }
+            let text = edge.when.as_ref().map(|when| when.0.text());
+            asked.append((known.names[edge.target].bind(py), text, taken, values))?;
+            if taken {
+                break;
+            }
+        }
+        Ok(asked)
+    }
+
+    /// The names of all nodes, in the order in which they were added.
+    #[getter]
+    fn nodes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, self.state().names.iter().map(|name| name.bind(py)))
+    }
+
+    /// Whether no path leads from a node back to it.
+    fn is_dag(&self) -> bool {
+        self.state().graph.is_dag()
+    }
+
+    /// Return `(source, target, when, priority)` of each edge, by source and as they are tried.
+    fn list_edges<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let known = self.state();
+        let edges = PyList::empty(py);
+        for (number, source) in known.names.iter().enumerate() {
+            for edge in known.graph.edges(number) {
+                let target = known.names[edge.target].bind(py);
+                let text = edge.when.as_ref().map(|when| when.0.text());
+                edges.append((source.bind(py), target, text, edge.priority))?;
+            }
+        }
+        Ok(edges)
+    }
+
+    /// Return `(kind, node, place, other place)` of what is probably not meant.
+    fn problems<'py>(&self, py: Python<'py>, entry: &str) -> PyResult<Bound<'py, PyList>> {
+        let known = self.state();
+        let entry = known.graph.node(entry).map_err(graph_error)?;
+        let found = PyList::empty(py);
+        for problem in known.graph.problems(entry) {
+            let (kind, node, place, other) = match problem {
+                Problem::Unreachable(node) => ("unreachable", node, 0, 0),
+                Problem::Shadowed(node, place, by) => ("shadowed", node, place, by),
+                Problem::MissingDefault(node) => ("missing_default", node, 0, 0),
+                other => return Err(PyRuntimeError::new_err(format!("unknown: {other:?}"))),
+            };
+            found.append((kind, known.names[node].bind(py), place, other))?;
+        }
+        Ok(found)
+    }
+
+    /// Return the nodes of a shortest path, ends included, whatever its conditions; or None.
+    fn path<'py>(
+        &self,
+        py: Python<'py>,
+        source: &str,
+        target: &str,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let known = self.state();
+        let source = known.graph.node(source).map_err(graph_error)?;
+        let target = known.graph.node(target).map_err(graph_error)?;
+        let path = known.graph.path(source, target);
+        path.map(|path| PyList::new(py, path.iter().map(|node| known.names[*node].bind(py))))
+            .transpose()
+    }
+}
+
+impl HandoffGraph {
+    fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State) -> PyResult<()>) -> PyResult<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut state))
+    }
+}
+
+/// The target of the first edge that is taken.
+#[inline]
+fn next(
+    graph: &Graph<When>,
+    host: &PythonHost<'_>,
+    node: usize,
+    state: &Bound<'_, PyAny>,
+) -> PyResult<Option<usize>> {
+    for edge in graph.edges(node) {
+        if is_taken(host, edge, state)? {
+            return Ok(Some(edge.target));
+        }
+    }
+    Ok(None)
+}
+
+#[inline]
+fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Some(when) = &edge.when else {
+        return Ok(true);
+    };
+    when.1.holds(host, state).map_err(|cause| {
+        let text = when.0.text();
+        let error = ConditionError::new_err(format!(
+            "the condition {text:?} cannot be asked of this state: {}",
+            cause.value(host.0)
+        ));
+        error.set_cause(host.0, Some(cause));
+        error
+    })
+}
+
+fn graph_error(error: GraphError) -> PyErr {
+    PyGraphError::new_err(error.to_string())
+}
+
+/// Says what is wrong, and shows where.
+fn syntax_error(text: &str, error: &SyntaxError) -> PyErr {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let mark = " ".repeat(error.column - 1);
+    ConditionError::new_err(format!("{error}\n  {line:.1000}\n  {mark:.1000}^"))
+}

@@ -1,0 +1,245 @@
+"""Handoff graphs: order, cycles, explanations, what is probably not meant, drawings."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swarmstate import HandoffGraph
+from swarmstate.errors import ConditionError, GraphError
+from swarmstate.graph import Edge
+
+
+def made(edges: list[tuple[Any, ...]], on_cycle: Any = "error") -> HandoffGraph:
+    graph = HandoffGraph(on_cycle=on_cycle)
+    for name in dict.fromkeys(name for edge in edges for name in edge[:2]):
+        graph.add_node(name)
+    for source, target, *rest in edges:
+        when, priority = (*rest, None, None)[:2]
+        graph.add_edge(source, target, when=when, priority=priority or 0)
+    return graph
+
+
+TRIAGE = [
+    ("triage", "billing", "topic == 'invoice'"),
+    ("triage", "human", "angry", 10),
+    ("triage", "lamps", "matches(topic, 'lamp|bulb')"),
+    ("triage", "front"),
+    ("billing", "human", "amount > 100"),
+]
+
+
+@pytest.mark.parametrize(
+    ("state", "target", "everyone"),
+    [
+        ({"topic": "invoice"}, "billing", ["billing", "front"]),
+        ({"topic": "invoice", "angry": True}, "human", ["human", "billing", "front"]),
+        ({"topic": "bulbs"}, "lamps", ["lamps", "front"]),
+        ({}, "front", ["front"]),
+    ],
+)
+def test_the_first_edge_that_holds_is_taken(
+    state: dict[str, Any], target: str, everyone: list[str]
+) -> None:
+    graph = made(TRIAGE)
+    assert graph.route("triage", state) == target
+    assert graph.route_all("triage", state) == everyone
+    assert graph.route_many("triage", iter([state, {}])) == [target, "front"]
+
+
+def test_no_edge_is_no_route() -> None:
+    graph = made(TRIAGE)
+    assert graph.route("billing", {"amount": 3}) is None
+    assert graph.route_all("human", {}) == []
+    assert graph.route_many("human", [{}, {}]) == [None, None]
+
+
+def test_unknown_and_known_nodes() -> None:
+    graph = made(TRIAGE)
+    with pytest.raises(GraphError, match='found "nobody"'):
+        graph.route("nobody", {})
+    with pytest.raises(GraphError, match='found "nobody"'):
+        graph.add_edge("triage", "nobody")
+    with pytest.raises(GraphError, match='expected a new node, found "triage"'):
+        graph.add_node("triage")
+    with pytest.raises(ValueError, match="on_cycle must be"):
+        HandoffGraph(on_cycle="ignore")  # type: ignore[arg-type] # wrong on purpose
+
+
+def test_cycles() -> None:
+    edges = [("a", "b"), ("b", "c"), ("c", "a", "again")]
+    with pytest.raises(GraphError, match="cycle c -> a -> b -> c"):
+        made(edges)
+    with pytest.raises(GraphError, match="cycle a -> a"):
+        made([("a", "a")])
+    graph = made(edges, on_cycle="allow")
+    assert not graph.is_dag()
+    assert graph.path("b", "a") == ["b", "c", "a"]
+    assert made(edges[:2]).is_dag()
+    assert made(edges[:2]).path("c", "a") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde")), max_size=12))
+def test_edges_are_refused_exactly_if_they_close_a_cycle(pairs: list[tuple[str, str]]) -> None:
+    graph = HandoffGraph()
+    for name in "abcde":
+        graph.add_node(name)
+    reach: dict[str, set[str]] = {name: {name} for name in "abcde"}
+    for source, target in pairs:
+        if source in reach[target]:
+            with pytest.raises(GraphError, match="cycle"):
+                graph.add_edge(source, target)
+            continue
+        graph.add_edge(source, target)
+        for reached in reach.values():
+            if source in reached:
+                reached |= reach[target]
+    assert graph.is_dag()
+    for name in "abcde":
+        for other in "abcde":
+            assert (graph.path(name, other) is not None) == (other in reach[name])
+
+
+def test_explains_what_decided() -> None:
+    explained = made(TRIAGE).explain("triage", {"topic": "bulb", "angry": False, "size": 3})
+    assert explained.target == "lamps"
+    assert [question.holds for question in explained.questions] == [False, False, True]
+    assert explained.questions[1].values == {"topic": "bulb"}
+    assert str(explained) == (
+        "triage -> lamps\n"
+        "  human: angry: no (angry = False)\n"
+        "  billing: topic == 'invoice': no (topic = 'bulb')\n"
+        "  lamps: matches(topic, 'lamp|bulb'): yes (topic = 'bulb')"
+    )
+    nobody = made(TRIAGE).explain("billing", {})
+    assert (nobody.target, nobody.questions[0].values) == (None, {})
+    assert str(nobody).startswith("billing -> nobody")
+
+
+def test_validates() -> None:
+    graph = made(
+        [
+            ("a", "b", "x == 1"),
+            ("a", "c", "( x==1 )"),
+            ("a", "d", None, 5),
+            ("e", "a", "y"),
+        ]
+    )
+    found = [(problem.kind, problem.node) for problem in graph.validate()]
+    assert found == [
+        ("shadowed", "a"),
+        ("shadowed", "a"),
+        ("unreachable", "e"),
+        ("missing_default", "e"),
+    ]
+    assert "to 'd' (always) comes before it" in graph.validate()[0].message
+    assert [problem.kind for problem in graph.validate("e")].count("unreachable") == 0
+    assert made([("a", "b", "x"), ("a", "c", "y"), ("a", "b")]).validate() == []
+    assert HandoffGraph().validate() == []
+    same = made([("a", "b", "x == 1"), ("a", "c", "(x) == 1"), ("a", "d")])
+    assert "to 'b' (x == 1) comes before it" in same.validate()[0].message
+
+
+def test_round_trips_as_plain_data() -> None:
+    graph = made(TRIAGE, on_cycle="allow")
+    data = graph.to_dict()
+    again = HandoffGraph.from_dict(data)
+    assert again.to_dict() == data
+    assert again.edges == graph.edges
+    assert graph.edges[0] == Edge("triage", "human", "angry", 10)
+    assert again.on_cycle == "allow"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"nodes": ["a"], "edges": [], "more": 1},
+        {"nodes": ["a"], "edges": [{"from": "a"}]},
+        {"nodes": ["a"], "edges": [{"from": "a", "to": "b", "if": "x"}]},
+        {"nodes": ["a"], "edges": [{"from": "a", "to": "b"}]},
+    ],
+)
+def test_refuses_what_is_no_graph(data: Any) -> None:
+    with pytest.raises(GraphError):
+        HandoffGraph.from_dict(data)
+
+
+def test_a_refused_edge_changes_nothing() -> None:
+    graph = made(TRIAGE)
+    before = graph.to_dict()
+    with pytest.raises(ConditionError):
+        graph.add_edge("triage", "billing", when="topic ==")
+    assert graph.to_dict() == before
+
+
+NAMES = st.text(min_size=1, max_size=8)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, st.sampled_from([None, "x < 1", "s == '\"<&>]|'"]))))
+def test_drawings_are_sound(edges: list[tuple[str, str, str | None]]) -> None:
+    graph = made(edges, on_cycle="allow")
+    root = ElementTree.fromstring(graph.to_svg())
+    texts = ["".join(each.itertext()) for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert len(texts) == len(graph.nodes) + sum(edge.when is not None for edge in graph.edges)
+    assert graph._repr_html_() == graph.to_svg()
+    lines = graph.to_mermaid().splitlines()
+    assert len(lines) == 1 + len(graph.nodes) + len(graph.edges)
+
+
+def test_a_mermaid_chart() -> None:
+    graph = made([("start here", "b", "x == 'y'"), ("start here", "c")])
+    assert graph.to_mermaid() == (
+        "flowchart TD\n"
+        '    n0["start here"]\n'
+        '    n1["b"]\n'
+        '    n2["c"]\n'
+        "    n0 -->|\"x == 'y'\"| n1\n"
+        "    n0 --> n2\n"
+    )
+
+
+def test_may_be_asked_while_it_changes() -> None:
+    graph = HandoffGraph()
+    for number in range(51):
+        graph.add_node(str(number))
+
+    class Changing:
+        """Adds an edge when it is looked at."""
+
+        number = 0
+
+        @property
+        def topic(self) -> str:
+            self.number += 1
+            graph.add_edge("0", str(self.number), when="False")
+            return "none"
+
+    graph.add_edge("0", "50", when="topic == 'lamp'", priority=1)
+    assert graph.route("0", Changing()) is None
+
+    def ask(_: int) -> None:
+        for _ in range(200):
+            assert graph.route("0", {"topic": "lamp"}) == "50"
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask, number) for number in range(4)]
+        for number in range(2, 50):
+            graph.add_edge("0", str(number), when=f"topic == '{number}'")
+        for each in asked:
+            each.result()
+    assert len(graph.edges) == 50
+
+
+def test_routers() -> None:
+    graph = made(TRIAGE)
+    router = graph.as_router("triage")
+    assert router({"topic": "invoice"}) == "billing"
+    assert graph.as_router("billing")({}) == "__end__"
+    assert graph.as_router("billing", end="stop")({}) == "stop"
+    with pytest.raises(GraphError, match="nobody"):
+        graph.as_router("nobody")

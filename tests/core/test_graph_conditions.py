@@ -1,0 +1,296 @@
+"""Conditions mean what they mean in Python, but for None."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel
+from swarmstate import HandoffGraph
+from swarmstate.errors import ConditionError, SwarmStateError
+
+MISSING = object()
+State: TypeAlias = dict[str, Any]
+# An expression as text, and what it means.
+Expression: TypeAlias = tuple[str, Callable[[State], Any]]
+
+
+def holds(when: str, state: object) -> bool:
+    graph = HandoffGraph()
+    graph.add_node("a")
+    graph.add_node("b")
+    graph.add_edge("a", "b", when=when)
+    return graph.route("a", state) == "b"
+
+
+def at(state: State, *steps: str | int) -> Any:
+    value: Any = state
+    for step in steps:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return MISSING
+    return value
+
+
+def known(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+PATHS: list[tuple[str, tuple[str | int, ...]]] = [
+    ("n", ("n",)),
+    ("m", ("m",)),
+    ("s", ("s",)),
+    ("d.x", ("d", "x")),
+    ("d['x y']", ("d", "x y")),
+    ("l[0]", ("l", 0)),
+    ("l[-1]", ("l", -1)),
+    ("l[1].x", ("l", 1, "x")),
+    ("gone", ("gone",)),
+    ("d.gone.x", ("d", "gone", "x")),
+]
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.floats(-2, 2, allow_nan=False).map(lambda number: round(number, 1)),
+    st.text("aAbß.", max_size=3),
+)
+states = st.fixed_dictionaries(
+    {
+        "n": scalars,
+        "m": scalars,
+        "s": st.text("aAbß.", max_size=3),
+        "d": st.dictionaries(st.sampled_from(["x", "x y", "z"]), scalars),
+        "l": st.lists(st.one_of(scalars, st.fixed_dictionaries({"x": scalars})), max_size=3),
+    }
+)
+
+ORDERED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def compare(op: str, left: Any, right: Any) -> Any:
+    if op == "==":
+        return left == right
+    if op == "!=":
+        return left != right
+    if op == "in":
+        return right is not None and left in right
+    if op == "not in":
+        return right is None or left not in right
+    return left is not None and right is not None and ORDERED[op](left, right)
+
+
+def chained(first: Expression, rest: list[tuple[str, Expression]]) -> Expression:
+    def value(state: State) -> Any:
+        left = first[1](state)
+        for op, (_, evaluate) in rest:
+            right = evaluate(state)
+            if not compare(op, left, right):
+                return False
+            left = right
+        return True
+
+    return " ".join([first[0], *(f"{op} {text}" for op, (text, _) in rest)]), value
+
+
+def text_of(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a str")
+    return value
+
+
+def called(name: str, argument: Expression) -> Expression:
+    functions: dict[str, Callable[[Any], Any]] = {
+        "len": len,
+        "lower": lambda value: text_of(value).lower(),
+        "upper": lambda value: text_of(value).upper(),
+    }
+
+    def value(state: State) -> Any:
+        given_value = argument[1](state)
+        return None if given_value is None else functions[name](given_value)
+
+    return f"{name}({argument[0]})", value
+
+
+def asked(name: str, text: Expression, part: Expression) -> Expression:
+    def value(state: State) -> Any:
+        one, other = text[1](state), part[1](state)
+        if one is None or other is None:
+            return False
+        text_of(other)
+        method = str.startswith if name == "startswith" else str.endswith
+        return method(text_of(one), other)
+
+    return f"{name}({text[0]}, {part[0]})", value
+
+
+def matched(pattern: str, text: Expression) -> Expression:
+    def value(state: State) -> Any:
+        found = text[1](state)
+        return found is not None and re.search(pattern, text_of(found)) is not None
+
+    return f"matches({text[0]}, {pattern!r})", value
+
+
+def literal(value: Any) -> Expression:
+    return repr(value), lambda _: value
+
+
+def path(text: str, steps: tuple[str | int, ...]) -> Expression:
+    return text, lambda state: known(at(state, *steps))
+
+
+def negated(expression: Expression) -> Expression:
+    return f"not ({expression[0]})", lambda state: not expression[1](state)
+
+
+def joined(word: str, parts: list[Expression]) -> Expression:
+    def value(state: State) -> Any:
+        result: Any = None
+        for _, evaluate in parts:
+            result = evaluate(state)
+            if bool(result) == (word == "or"):
+                break
+        return result
+
+    return "(" + f" {word} ".join(text for text, _ in parts) + ")", value
+
+
+paths = st.sampled_from(PATHS).map(lambda pair: path(*pair))
+atoms = st.one_of(
+    paths,
+    paths,
+    scalars.map(literal),
+    st.lists(scalars, max_size=3).map(literal),
+    st.sampled_from(PATHS).map(
+        lambda pair: (f"exists({pair[0]})", lambda state: at(state, *pair[1]) is not MISSING)
+    ),
+)
+
+
+def larger(smaller: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    in_brackets = smaller.map(lambda each: (f"({each[0]})", each[1]))
+    comparisons = st.tuples(st.sampled_from(["==", "!=", "in", "not in", *ORDERED]), in_brackets)
+    return st.one_of(
+        st.builds(chained, in_brackets, st.lists(comparisons, min_size=1, max_size=3)),
+        st.builds(negated, smaller),
+        st.builds(
+            joined, st.sampled_from(["and", "or"]), st.lists(smaller, min_size=2, max_size=3)
+        ),
+        st.builds(called, st.sampled_from(["len", "lower", "upper"]), smaller),
+        st.builds(asked, st.sampled_from(["startswith", "endswith"]), smaller, smaller),
+        st.builds(matched, st.sampled_from(["a", "^b", "[A-Z]+", r"\.$", "a|ß"]), smaller),
+    )
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(st.recursive(atoms, larger, max_leaves=6), states)
+def test_agrees_with_python(expression: Expression, state: State) -> None:
+    text, evaluate = expression
+    try:
+        expected = bool(evaluate(state))
+    except TypeError:
+        with pytest.raises(ConditionError, match="cannot be asked of this state"):
+            holds(text, state)
+        return
+    assert holds(text, state) == expected, text
+
+
+@dataclass
+class Ticket:
+    topic: str
+    tags: list[str]
+
+    def method(self) -> bool:
+        return True
+
+
+class Model(BaseModel):
+    topic: str = "lamp"
+    ticket: dict[str, Any] = {"tags": ["new"]}
+
+
+@pytest.mark.parametrize(
+    ("when", "state", "expected"),
+    [
+        ("topic == 'lamp' and tags[0] == 'new'", Ticket("lamp", ["new"]), True),
+        ("method", Ticket("lamp", []), False),
+        ("exists(method)", Ticket("lamp", []), False),
+        ("topic == 'lamp' and 'new' in ticket.tags", Model(), True),
+        ("messages[-1].content == 'Hi'", {"messages": [AIMessage("Hi")]}, True),
+        ("len(messages[-1].tool_calls) == 0", {"messages": [AIMessage("Hi")]}, True),
+        ("messages[-1].type == 'human'", {"messages": [AIMessage("Hi")]}, False),
+        ("a.b == 1", MappingProxyType({"a": OrderedDict(b=1)}), True),
+        ("a.b == 1", MappingProxyType({"a": {}}), False),
+        ("name.title", {"name": "x"}, False),
+        ("a[1] == 'one'", {"a": {1: "one"}}, True),
+        ("a == 'it\\'s' or a == \"\\u00e9\\n\"", {"a": "é\n"}, True),
+        ("status in ['open', 'new']", {"status": "new"}, True),
+        ("status in ('open',)", {"status": "new"}, False),
+        ("status in ()", {"status": "new"}, False),
+        ("not not status", {"status": "new"}, True),
+        ("-1.5e0 <= x < 2 != y", {"x": -1, "y": 3}, True),
+        ("x == None", {}, True),
+        ("x > 1", {}, False),
+        ("x <= 1", {"x": None}, False),
+        ("not x > 1", {}, True),
+        ("len(x) > 0 or lower(x) == 'a' or matches(x, 'a') or 1 in x", {}, False),
+        ("1 not in x", {}, True),
+    ],
+)
+def test_examples(when: str, state: object, expected: bool) -> None:
+    assert holds(when, state) is expected
+
+
+@pytest.mark.parametrize(
+    ("when", "state", "cause"),
+    [
+        ("x > 1", {"x": "2"}, "'>' not supported"),
+        ("1 in x", {"x": 1}, "argument of type 'int'"),
+        ("lower(x) == 'a'", {"x": 3}, "expected a str, found int"),
+        ("len(x) == 1", {"x": 3}, "has no len"),
+    ],
+)
+def test_what_cannot_be_asked_is_an_error(when: str, state: object, cause: str) -> None:
+    with pytest.raises(ConditionError, match=re.escape(cause)) as caught:
+        holds(when, state)
+    assert when in str(caught.value)
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_errors_of_properties_are_not_swallowed() -> None:
+    class Broken:
+        @property
+        def topic(self) -> str:
+            raise RuntimeError("no database")
+
+    with pytest.raises(ConditionError, match="no database"):
+        holds("topic == 'x'", Broken())
+
+
+def test_syntax_errors_show_where() -> None:
+    with pytest.raises(ConditionError) as caught:
+        holds("topic == 'lamp' und tags", {})
+    assert isinstance(caught.value, (SwarmStateError, ValueError))
+    message, text, mark = str(caught.value).split("\n")
+    assert message.startswith("at column 17: expected 'and', 'or', a comparison or the end")
+    assert text[mark.index("^") :] == "und tags"
+
+
+@pytest.mark.parametrize(
+    "name", ["__class__", "a.__class__", "a._secret", "a.b.__init__.__globals__"]
+)
+def test_nothing_leads_out_of_the_state(name: str) -> None:
+    with pytest.raises(ConditionError, match="without leading '_'"):
+        holds(name, {})

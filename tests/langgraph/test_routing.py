@@ -1,0 +1,114 @@
+"""Handoff graphs inside LangGraph: as edges, as nodes, before a swarm's models."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.swarmstate import HandoffRouter
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command
+from swarmstate import HandoffGraph
+from swarmstate.errors import GraphError
+from typing_extensions import TypedDict
+
+
+class State(TypedDict, total=False):
+    topic: str
+    active_agent: str
+    by: str
+
+
+def rules(on_cycle: Any = "error") -> HandoffGraph:
+    graph = HandoffGraph(on_cycle=on_cycle)
+    for name in ("triage", "billing", "lamps"):
+        graph.add_node(name)
+    graph.add_edge("triage", "billing", when="topic == 'invoice'")
+    graph.add_edge("triage", "lamps", when="startswith(topic, 'lamp')")
+    return graph
+
+
+def built(add: Any) -> Any:
+    builder = StateGraph(State)
+    for name in ("billing", "lamps"):
+        builder.add_node(name, lambda state, name=name: {"by": name})
+    add(builder)
+    return builder.compile()
+
+
+def as_edge(builder: Any) -> None:
+    builder.add_node("triage", lambda state: {})
+    builder.add_edge(START, "triage")
+    builder.add_conditional_edges("triage", rules().as_router("triage"), ["billing", "lamps", END])
+
+
+def as_node(builder: Any) -> None:
+    builder.add_node("triage", rules().as_node("triage"))
+    builder.add_edge(START, "triage")
+
+
+@pytest.mark.parametrize("add", [as_edge, as_node])
+@pytest.mark.parametrize(
+    ("topic", "by"), [("invoice", "billing"), ("lamps", "lamps"), ("none", None)]
+)
+def test_routes_a_run(add: Any, topic: str, by: str | None) -> None:
+    graph = built(add)
+    assert graph.invoke({"topic": topic}).get("by") == by
+    assert asyncio.run(graph.ainvoke({"topic": topic})).get("by") == by
+
+
+def test_rules_come_before_the_model() -> None:
+    asked = []
+
+    def model(state: State) -> Command[Any]:
+        asked.append(state["topic"])
+        return Command(goto="lamps", update={"active_agent": "lamps"})
+
+    router = HandoffRouter(rules(), default="triage", fallback=model)
+
+    def add(builder: Any) -> None:
+        builder.add_node("router", router.node)
+        builder.add_edge(START, "router")
+
+    graph = built(add)
+    assert graph.invoke({"topic": "invoice"}) == {
+        "topic": "invoice",
+        "active_agent": "billing",
+        "by": "billing",
+    }
+    assert graph.invoke({"topic": "odd"})["by"] == "lamps"
+    assert graph.invoke({"topic": "invoice", "active_agent": "lamps"})["by"] == "lamps"
+    assert asked == ["odd", "invoice"]
+    assert (router.by_rule, router.by_fallback) == (1, 2)
+
+
+def test_a_coroutine_as_the_fallback() -> None:
+    async def model(state: State) -> Command[Any]:
+        await asyncio.sleep(0)
+        return Command(goto="lamps")
+
+    router = HandoffRouter(rules(), default="triage", fallback=model)
+
+    def add(builder: Any) -> None:
+        builder.add_node("router", router.node)
+        builder.add_edge(START, "router")
+
+    graph = built(add)
+    assert asyncio.run(graph.ainvoke({"topic": "odd"}))["by"] == "lamps"
+    assert asyncio.run(graph.ainvoke({"topic": "invoice"}))["by"] == "billing"
+    assert (router.by_rule, router.by_fallback) == (1, 1)
+
+
+@pytest.mark.parametrize(("fallback", "goes_to"), [(None, "triage"), ("lamps", "lamps")])
+def test_fallback_to_a_node(fallback: str | None, goes_to: str) -> None:
+    router = HandoffRouter(rules(), default="triage", fallback=fallback)
+    assert router({"topic": "odd"}) == Command(goto=goes_to)
+
+
+def test_an_unknown_agent_is_an_error() -> None:
+    with pytest.raises(GraphError, match="nobody"):
+        HandoffRouter(rules(), default="nobody")
+    router = HandoffRouter(rules(), default="triage")
+    with pytest.raises(GraphError, match="nobody"):
+        router({"active_agent": "nobody"})
