@@ -9,14 +9,14 @@ from benchmarks.contenders import CONTENDERS, OURS
 from benchmarks.rounds import Rounds, at
 
 
-def growth(rounds: Rounds, turns: int, folder: Path) -> list[Path]:
-    """Write time a turn and bytes stored over the turns as SVG; return the files.
+def growth(name: str, rounds: Rounds, turns: int, folder: Path) -> list[Path]:
+    """Write time a turn and bytes stored over the turns of a benchmark as SVG; return the files.
 
     Raises:
         ModuleNotFoundError: matplotlib is missing; the message says how to install it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    time, stored = folder / "growth-time.svg", folder / "growth-size.svg"
+    time, stored = folder / f"{name}-time.svg", folder / f"{name}-size.svg"
     _plot(rounds, turns, "turn_seconds", 1e3, "ms a turn", "linear", time)
     _plot(rounds, turns, "stored_bytes", 1e-6, "MB stored", "log", stored)
     return [time, stored]

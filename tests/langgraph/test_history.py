@@ -23,11 +23,13 @@ class WatchingStore(CountingStore):
     def __init__(self, inner: BaseStore) -> None:
         super().__init__(inner)
         self.kinds: set[str] = set()
+        self.looked_up: list[str] = []
 
     def _note(self, queries: Sequence[Query]) -> None:
         for query in queries:
             names = [*query.keys, *(each.start for each in query.ranges if not each.keys_only)]
             self.kinds.update(name.partition("/")[0] for name in names)
+            self.looked_up += query.keys
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
         self._note(queries)
@@ -94,6 +96,20 @@ def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: WatchingStore)
     assert [entry.step for entry in entries] == list(range(39, 19, -1))
     driver.list(at("t"), limit=1)
     assert store.kinds == {"checkpoint", "blob", "write"}
+
+
+def test_a_listing_reads_each_shared_blob_once(driver: Driver, store: WatchingStore) -> None:
+    branch = Branch(driver)
+    for n in range(30):
+        branch.put(log=[*branch.values.get("log", ()), f"{n} " * 900])
+    store.looked_up.clear()
+    store.reset()
+    items = driver.list(at(), limit=20)
+    assert [len(item.checkpoint["channel_values"]["log"]) for item in items] == [*range(30, 10, -1)]
+    blobs = [key for key in store.looked_up if key.startswith("blob/")]
+    assert len(blobs) == len(set(blobs)) == 30
+    # The keys, the records, what these refer to.
+    assert store.trips == ["read", "read", "read"]
 
 
 def test_it_decodes_no_channel_value(driver: Driver) -> None:

@@ -84,3 +84,11 @@ def test_runs_may_be_named_anything(driver: Driver, store: swarmstate.Store, run
     for thread in ("t", "t/b", "copy"):
         driver.delete_thread(thread)
     assert store.namespaces() == []
+
+
+def test_many_threads_of_one_moment_are_listed_newest_first(driver: Driver) -> None:
+    # More than are opened at once, all under one bucket of the index.
+    branches = [Branch(driver, f"thread {n}") for n in range(70)]
+    put = [branch.put(n=0) for branch in reversed(branches)]
+    put += [branch.put(n=1) for branch in branches]
+    assert _listed(driver) == [thread_of(config)[2] for config in reversed(put)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import swarmstate
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate import Stats, SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver, Mode
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate.errors import CheckpointError
@@ -227,6 +227,28 @@ def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
         for config in (at(), branch.config):
             assert written(reader, config) == [("log", [text("late")])]
         assert [item.checkpoint["id"] for item in reader.list(at())][1] == before.checkpoint["id"]
+
+
+def test_stats_count_what_writes_share(driver: Driver, store: DisturbedStore) -> None:
+    def stats() -> Stats:
+        found: Stats = driver._call(driver.saver, "stats", "t")
+        return found
+
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    alone = stats()
+    driver.put_writes(branch.config, [("log", [text("said")])], "task")
+    written = stats()
+    assert written.writes == 1
+    assert written.blobs == alone.blobs + 1
+    # What it holds is in no checkpoint yet.
+    assert written.saved_bytes == alone.saved_bytes
+    branch.put(log=[*branch.values["log"], text("said")])
+    shared = stats()
+    assert shared.blobs == written.blobs
+    # All but the header of the list, which lies in the record, is shared.
+    newest = shared.channels["log"].newest_bytes
+    assert shared.saved_bytes - written.saved_bytes == newest - 3 > 40 * 900
 
 
 @pytest.mark.parametrize("damage", ["flip", "delete"])

@@ -113,6 +113,17 @@ def test_sharing_saves_nothing_where_nothing_is_shared(driver: Driver) -> None:
     assert stats(driver, "t").saved_bytes == found.channels["page"].newest_bytes
 
 
+def test_what_a_value_holds_twice_is_stored_once(driver: Driver) -> None:
+    branch = Branch(driver)
+    branch.put(log=["x" * 3000] * 5)
+    whole = len(dumps(branch.values["log"]))
+    found = stats(driver, "t")
+    assert found.blobs == 1
+    assert found.channels["log"].newest_bytes == found.channels["log"].unshared_bytes == whole
+    assert found.channels["log"].stored_bytes < whole / 4
+    assert found.saved_bytes == 4 * found.blob_bytes
+
+
 def test_a_dropped_channel_is_not_in_the_newest_checkpoint(driver: Driver) -> None:
     branch = Branch(driver)
     branch.put(gone="x" * 100, n=1)
