@@ -84,6 +84,8 @@ class PostgresStore(BaseStore):
         ValueError: The arguments make no sense; the message shows no password.
     """
 
+    system = "postgresql"
+
     def __init__(
         self,
         url: str | None = None,

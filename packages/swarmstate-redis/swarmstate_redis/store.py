@@ -77,6 +77,8 @@ class RedisStore(BaseStore):
         TypeError: The client is none of redis-py.
     """
 
+    system = "redis"
+
     def __init__(
         self,
         url: str | None = None,

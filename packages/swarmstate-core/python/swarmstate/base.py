@@ -73,7 +73,13 @@ class BaseStore(ABC):
     Args:
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
+
+    Attributes:
+        system: What holds the records, by the name that OpenTelemetry has for it
+            (`db.system.name`), such as "sqlite". A back-end says it of its class.
     """
+
+    system: str = "swarmstate"
 
     def __init__(self, *, allow: Allow = ()) -> None:
         """Set up what the value plane needs; a back-end calls this first."""

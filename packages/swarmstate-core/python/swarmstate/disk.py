@@ -57,6 +57,8 @@ class DiskStore(_core.DiskStore, BaseStore):
             was written by a newer version. It is left as it is.
     """
 
+    system = "sqlite"
+
     def __new__(
         cls,
         path: str | os.PathLike[str],

@@ -51,6 +51,7 @@ class StoreLayer(BaseStore):
     def __init__(self, store: BaseStore) -> None:
         super().__init__()
         self.store = store
+        self.system = store.system
         self._codec = store._codec
 
     def __repr__(self) -> str:

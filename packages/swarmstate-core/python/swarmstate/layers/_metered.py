@@ -31,13 +31,21 @@ class MeteredStore(StoreLayer):
         store: The store below.
         sink: Where the measurements go; None measures nothing.
         label: What the store is called in them.
+        namespaces: Whether they name namespaces, too. These hold the ids of
+            threads and, in many applications, of people.
     """
 
     def __init__(
-        self, store: BaseStore, sink: MetricsSink | None, *, label: str | None = None
+        self,
+        store: BaseStore,
+        sink: MetricsSink | None,
+        *,
+        label: str | None = None,
+        namespaces: bool = False,
     ) -> None:
         super().__init__(store)
         self.sink = sink
+        self._names_namespaces = namespaces
         self.label = type(store).__name__ if label is None else label
         self._sink_failed = False
 
@@ -57,7 +65,8 @@ class MeteredStore(StoreLayer):
 
     def copying(self, source: str, target: str) -> Operation[None]:
         """Copy and measure."""
-        yield from self._measured("copy", super().copying(source, target), None, None)
+        copying = super().copying(source, target)
+        yield from self._measured("copy", copying, None, None, (source, target))
 
     def _measured(
         self,
@@ -65,6 +74,7 @@ class MeteredStore(StoreLayer):
         work: Operation[T],
         requests: Sequence[Query] | Sequence[Batch] | None,
         count: Callable[[T], tuple[int, int]] | None,
+        names: Sequence[str] = (),
     ) -> Operation[T]:
         if self.sink is None:
             return (yield from work)
@@ -78,7 +88,7 @@ class MeteredStore(StoreLayer):
             raise
         finally:
             seconds = perf_counter() - started
-            self._tell(operation, seconds, requests, answer, count, error)
+            self._tell(operation, seconds, requests, answer, count, names, error)
         return answer
 
     def _tell(
@@ -88,6 +98,7 @@ class MeteredStore(StoreLayer):
         requests: Sequence[Query] | Sequence[Batch] | None,
         answer: T | None,
         count: Callable[[T], tuple[int, int]] | None,
+        names: Sequence[str],
         error: BaseException | None,
     ) -> None:
         sink = self.sink
@@ -106,8 +117,22 @@ class MeteredStore(StoreLayer):
                     added = [*request.put.values(), *request.put_if_absent.values()]
                     records += len(added) + len(request.delete)
                     written += sum(map(len, added))
+            about: tuple[str, ...] = ()
+            if self._names_namespaces and sound:
+                about = tuple(dict.fromkeys([*names, *(r.namespace for r in requests or ())]))
             sink.record(
-                Measurement(self.label, operation, seconds, sent, records, read, written, error)
+                Measurement(
+                    self.label,
+                    operation,
+                    seconds,
+                    sent,
+                    records,
+                    read,
+                    written,
+                    error,
+                    self.system,
+                    about,
+                )
             )
         except Exception:
             if not self._sink_failed:

@@ -72,6 +72,8 @@ class ShardedStore(StoreLayer):
             raise ValueError("expected at least one store to spread namespaces over, found none")
         # What a layer runs its own steps on; here every step says where.
         super().__init__(next(iter(self.shards.values())))
+        if len({store.system for store in self.shards.values()}) > 1:
+            self.system = BaseStore.system
 
     def __repr__(self) -> str:
         """Return the class and the stores."""

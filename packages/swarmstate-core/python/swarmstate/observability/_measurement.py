@@ -21,6 +21,9 @@ class Measurement(NamedTuple):
         written_bytes: The size of the values that were to be written.
         error: The exception that it raised, None if it succeeded. A conflict is
             one, too.
+        system: What holds the records, such as "sqlite"; see `BaseStore.system`.
+        namespaces: Those that it was about, each once. They hold the ids of
+            threads, so this is empty unless the `MeteredStore` was asked for them.
     """
 
     store: str
@@ -31,6 +34,8 @@ class Measurement(NamedTuple):
     read_bytes: int = 0
     written_bytes: int = 0
     error: BaseException | None = None
+    system: str = "swarmstate"
+    namespaces: tuple[str, ...] = ()
 
 
 class MetricsSink(Protocol):
