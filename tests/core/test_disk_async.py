@@ -92,7 +92,8 @@ def test_many_writes_at_once_share_commits_and_start_few_threads(tmp_path: Path)
             writes, commits = store.commits()
             assert writes == 200
             assert commits < 100
-            assert thread_count() <= before + 5
+            # Four that read, one that writes, one that tells the event loop.
+            assert thread_count() <= before + 6
 
     asyncio.run(main())
 

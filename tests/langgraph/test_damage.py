@@ -182,6 +182,17 @@ def test_a_damaged_write_is_named_and_the_rest_is_readable(
             assert reader.load(item.config) == item
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "write"])
+def test_a_record_under_the_key_of_another_is_damaged(driver: Driver, kind: str) -> None:
+    fill(driver)
+    store = store_of(driver)
+    *_, source, target = raw.keys(store, "t", kind)
+    raw.replace(store, "t", target, raw.read(store, "t", source))
+    for reader in (driver, fresh(driver)):
+        with pytest.raises(CheckpointError, match=r"thread 't'.*damaged"):
+            reader.get_tuple(at())
+
+
 @pytest.mark.parametrize("kind", ["checkpoint", "write", "blob"])
 def test_every_bit_of_every_record_counts(kind: str) -> None:
     driver = Driver(SwarmStateSaver(), "sync")
@@ -275,14 +286,14 @@ def test_a_record_of_a_newer_format_says_what_to_do(driver: Driver) -> None:
     items = fill(driver)
     store = store_of(driver)
     key = raw.keys(store, "t", "checkpoint")[-1]
-    content = unseal(raw.read(store, "t", key))
-    raw.replace(store, "t", key, seal({"v": 2, "something": "else"}))
+    content = unseal(raw.read(store, "t", key), key)
+    raw.replace(store, "t", key, seal({"v": 2, "something": "else"}, key))
     with pytest.raises(CheckpointError, match=r"format 2.*upgrade") as caught:
         driver.get_tuple(at())
     assert id_of(items[-1]) in str(caught.value)
     assert driver.list(at(), before=items[-1].config) == items[-2::-1]
     parent, body = content["parent"], tuple(content["body"])
-    raw.replace(store, "t", key, encode_checkpoint(parent, body, content["channels"]))
+    raw.replace(store, "t", key, encode_checkpoint(key, parent, body, content["channels"]))
     assert driver.load(at()) == items[-1]
 
 

@@ -7,7 +7,9 @@ import atexit
 import contextlib
 import os
 import sys
+import threading
 import weakref
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -167,23 +169,55 @@ async def _result_of(
     """Wait for what `submit` starts, which calls `done(result, error)` on another thread."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
+    arrivals = _arrivals_of.get(loop)
+    if arrivals is None:
+        arrivals = _arrivals_of.setdefault(loop, _Arrivals())
+    add = arrivals.add
 
     def done(result: T | None, error: Exception | None) -> None:
-        # A loop that was closed meanwhile has nobody waiting any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, future, result, error)
+        if add(future, result, error):
+            # A loop that was closed meanwhile has nobody waiting any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(arrivals.settle)
 
     submit(done)
     return await future
 
 
-def _settle(future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+class _Arrivals:
+    """Results on their way to an event loop, which is woken once for all that have gathered."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[asyncio.Future[Any], object, Exception | None]] = deque()
+        self._lock = threading.Lock()
+        self._is_loop_woken = False
+
+    def add(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> bool:
+        """Add a result; return whether the loop must be woken for it."""
+        with self._lock:
+            self._waiting.append((future, result, error))
+            must_wake = not self._is_loop_woken
+            self._is_loop_woken = True
+            return must_wake
+
+    def settle(self) -> None:
+        """Hand the results to those who wait for them."""
+        with self._lock:
+            arrived = list(self._waiting)
+            self._waiting.clear()
+            self._is_loop_woken = False
+        for future, result, error in arrived:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+
+_arrivals_of: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Arrivals] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 _open_stores: weakref.WeakSet[DiskStore] = weakref.WeakSet()

@@ -233,7 +233,7 @@ class Plan:
         """Return what to write so that only what is kept stays, if `mark` is still there."""
         dropped = set(_places(self._dropped))
         orphans = {
-            key: without_parent(record)
+            key: without_parent(key, record)
             for item, (key, record) in zip(self._checkpoints, self._records, strict=True)
             if item.place not in dropped and item.parent in dropped
         }

@@ -126,6 +126,11 @@ def checkpoints_prefix(checkpoint_ns: str) -> str:
     return f"{CHECKPOINTS}{escape(checkpoint_ns)}/"
 
 
+def checkpoint_key(address: Address) -> str:
+    """Return the key of a checkpoint whose id is known."""
+    return f"{checkpoints_prefix(address.checkpoint_ns)}{address.checkpoint_id}"
+
+
 def parse_checkpoint_key(key: str) -> tuple[str, str]:
     """Return `(checkpoint_id, checkpoint_ns)` of a checkpoint's key."""
     _, checkpoint_ns, checkpoint_id = key.split("/", 2)

@@ -1,6 +1,7 @@
 """What the records of a thread hold: checkpoints and pending writes as bytes.
 
-A record is the msgpack array `[content, check]` (`swarmstate.seal`). The content of
+A record is the msgpack array `[content, check]` (`swarmstate.seal`), where the check
+covers its key as well. The content of
 a checkpoint is a map
 
     v         format of the record, 1
@@ -15,8 +16,8 @@ after another. A blob is stored under the hash of its bytes (`swarmstate.blob_ha
 so equal bytes are stored once however many checkpoints hold them, and damage is
 noticed. What pending writes and the checkpoint after them hold has the home of the
 checkpoint before them (`swarmstate.blob_home`) in front of its hash, so that it can
-be read without knowing the writes. The check of a record is the CRC-32 of its content;
-every format has it.
+be read without knowing the writes. The check of a record is the CRC-32 of its content
+and its key; every format has it.
 
 Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
 a body. They are stored as bytes without their leading zeros, which no version is.
@@ -32,7 +33,7 @@ from langgraph.checkpoint.base import writes_sort_key
 from swarmstate import blob_names, seal, unseal
 from swarmstate.errors import CheckpointError, CodecError, DecodeError
 
-from .layout import Address, parse_write_key
+from .layout import Address, checkpoint_key, parse_write_key
 from .values import Entry, Values, dump
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ def encode_body(
 
 
 def encode_checkpoint(
-    parent: str | None, body: tuple[str, bytes], channels: dict[str, Entry]
+    key: str, parent: str | None, body: tuple[str, bytes], channels: dict[str, Entry]
 ) -> bytes:
-    """Return the record of a checkpoint."""
-    return seal({"v": FORMAT, "parent": parent, "body": body, "channels": channels})
+    """Return the record of a checkpoint that is stored under `key`."""
+    return seal({"v": FORMAT, "parent": parent, "body": body, "channels": channels}, key)
 
 
 def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
@@ -141,7 +142,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
         CheckpointError: The record is damaged or of a newer format.
     """
     try:
-        fields = unseal(record)
+        fields = unseal(record, checkpoint_key(address))
         version = fields["v"]
         if version == FORMAT:
             type_, body = fields["body"]
@@ -154,9 +155,9 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
     )
 
 
-def without_parent(record: bytes) -> bytes:
-    """Return a checkpoint's record with its parent taken out."""
-    return seal({**unseal(record), "parent": None})
+def without_parent(key: str, record: bytes) -> bytes:
+    """Return the record of the checkpoint under `key` with its parent taken out."""
+    return seal({**unseal(record, key), "parent": None}, key)
 
 
 def decode_body(
@@ -189,9 +190,9 @@ def _unpack(versions: dict[str, Any]) -> None:
             versions[channel] = "0" * missing + version.decode()
 
 
-def encode_write(channel: str, task_path: str, entry: Entry) -> bytes:
-    """Return the record of a pending write."""
-    return seal((channel, task_path, *entry))
+def encode_write(key: str, channel: str, task_path: str, entry: Entry) -> bytes:
+    """Return the record of a pending write that is stored under `key`."""
+    return seal((channel, task_path, *entry), key)
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
@@ -204,7 +205,7 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         task_id, idx = parse_write_key(key)
         try:
-            channel, task_path, type_, *pieces = unseal(record)
+            channel, task_path, type_, *pieces = unseal(record, key)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"

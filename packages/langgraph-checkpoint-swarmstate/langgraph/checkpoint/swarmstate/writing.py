@@ -65,6 +65,7 @@ def put(
     body = encode_body(serde, checkpoint, metadata)
     key = address.values_key()
     prefix = checkpoints_prefix(checkpoint_ns)
+    record_key = prefix + checkpoint_id
     run_id = metadata.get("run_id")
     index = _index_batch(thread_id, checkpoint_id, parent, run_id)
 
@@ -74,7 +75,7 @@ def put(
             added[f"{RUNS}{run_id}"] = b""
         thread = Batch(
             thread_namespace(thread_id),
-            put={prefix + checkpoint_id: encode_checkpoint(parent, body, split.entries)},
+            put={record_key: encode_checkpoint(record_key, parent, body, split.entries)},
             put_if_absent=added,
             delete_ranges=_STOP_COLLECTION,
             ttl=ttl,
@@ -142,7 +143,8 @@ def put_writes(
     for position, ((channel, _), entry) in enumerate(zip(writes, entries, strict=True)):
         idx = WRITES_IDX_MAP.get(channel, position)
         target = regular if idx >= 0 else special
-        target[f"{prefix}{idx}"] = encode_write(channel, task_path, entry)
+        key = f"{prefix}{idx}"
+        target[key] = encode_write(key, channel, task_path, entry)
     regular.update((BLOBS + name, data) for name, data in blobs.items())
     batch = Batch(
         thread_namespace(address.thread_id),

@@ -1,10 +1,17 @@
 //! Calls into Python from threads that Python did not start.
 //!
+//! The threads that read and commit do not wait for the GIL, which a busy event loop gives away
+//! every 5 ms only: they leave their results with an `Announcer`, whose thread takes the GIL and
+//! makes all calls that have gathered by then.
+//!
 //! A thread that holds or takes the GIL while the interpreter is torn down aborts the process.
 //! So each call that is still to be made is counted, until its thread let the GIL go, and the
 //! interpreter's end waits for all of them: `swarmstate.disk` calls `end_callbacks` at exit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -40,28 +47,138 @@ impl Drop for Expected {
     }
 }
 
-/// Returns the engine's callback that calls `done(result, error)`, one of the two being None.
-///
-/// # Errors
-/// `StoreClosedError` if the interpreter is ending.
-pub(crate) fn callback<T: 'static>(
-    done: Py<PyAny>,
-    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
-) -> PyResult<impl FnOnce(Result<T>) + Send + 'static> {
-    let expected = Expected::new()?;
-    Ok(move |result: Result<T>| {
-        Python::attach(move |py| {
-            let converted = result.map_err(to_py).and_then(|value| convert(py, value));
-            let called = match converted {
-                Ok(value) => done.call1(py, (value, py.None())),
-                Err(error) => done.call1(py, (py.None(), error)),
-            };
-            if let Err(error) = called {
-                error.write_unraisable(py, Some(done.bind(py)));
+/// A call to be made with the GIL.
+type Call = Box<dyn FnOnce(Python<'_>) + Send>;
+
+/// How long the thread of an announcer waits for more calls before it ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes calls on a thread of its own.
+pub(crate) struct Announcer {
+    shared: Arc<Shared>,
+    /// Where it was made. Its thread does not survive a fork.
+    process: u32,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Notified when there is a call, or when the announcer was dropped.
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<Call>,
+    /// A thread makes the calls, or waits for some.
+    is_running: bool,
+    is_dropped: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        loop {
+            let mut state = self.lock();
+            if state.calls.is_empty() && !state.is_dropped {
+                let waited = self.wake.wait_timeout_while(state, PATIENCE, |state| {
+                    state.calls.is_empty() && !state.is_dropped
+                });
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-        });
-        drop(expected);
-    })
+            let calls = std::mem::take(&mut state.calls);
+            if calls.is_empty() {
+                state.is_running = false;
+                return;
+            }
+            drop(state);
+            // The panic was printed; others wait for their calls.
+            let _ = catch_unwind(AssertUnwindSafe(|| make(calls)));
+        }
+    }
+}
+
+fn make(calls: Vec<Call>) {
+    Python::attach(|py| {
+        for call in calls {
+            call(py);
+        }
+    });
+}
+
+impl Announcer {
+    pub(crate) fn new() -> Self {
+        Self {
+            shared: Arc::default(),
+            process: process::id(),
+        }
+    }
+
+    /// Returns the engine's callback that calls `done(result, error)`, one of the two being None.
+    ///
+    /// # Errors
+    /// `StoreClosedError` if the interpreter is ending.
+    pub(crate) fn callback<T: Send + 'static>(
+        &self,
+        done: Py<PyAny>,
+        convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    ) -> PyResult<impl FnOnce(Result<T>) + Send + 'static> {
+        let expected = Expected::new()?;
+        let shared = Arc::clone(&self.shared);
+        let is_here = self.process == process::id();
+        Ok(move |result: Result<T>| {
+            let call: Call = Box::new(move |py| {
+                let converted = result.map_err(to_py).and_then(|value| convert(py, value));
+                let called = match converted {
+                    Ok(value) => done.call1(py, (value, py.None())),
+                    Err(error) => done.call1(py, (py.None(), error)),
+                };
+                if let Err(error) = called {
+                    error.write_unraisable(py, Some(done.bind(py)));
+                }
+                drop(done);
+                drop(expected);
+            });
+            if is_here {
+                announce(&shared, call);
+            } else {
+                // Whatever thread held the lock at the fork, it is not here to release it.
+                make(vec![call]);
+            }
+        })
+    }
+}
+
+fn announce(shared: &Arc<Shared>, call: Call) {
+    let mut state = shared.lock();
+    state.calls.push(call);
+    if state.is_running {
+        drop(state);
+        shared.wake.notify_one();
+        return;
+    }
+    state.is_running = true;
+    let thread = thread::Builder::new().name("swarmstate-announce".to_owned());
+    let of_thread = Arc::clone(shared);
+    if thread.spawn(move || of_thread.run()).is_err() {
+        state.is_running = false;
+        let calls = std::mem::take(&mut state.calls);
+        drop(state);
+        make(calls);
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        if self.process == process::id() {
+            self.shared.lock().is_dropped = true;
+            self.shared.wake.notify_one();
+        }
+    }
 }
 
 /// Waits for all calls that were promised; whoever wants another one gets an error.

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability};
 
-use crate::callbacks::callback;
+use crate::callbacks::Announcer;
 use crate::clock::Clock;
 use crate::error::to_py;
 use crate::plane;
@@ -22,6 +22,7 @@ use crate::plane;
 pub(crate) struct DiskStore {
     engine: Engine,
     clock: Clock,
+    announcer: Announcer,
 }
 
 #[pymethods]
@@ -40,7 +41,12 @@ impl DiskStore {
         };
         let clock = Clock::new(clock)?;
         let engine = py.detach(|| Engine::open(&path, &options)).map_err(to_py)?;
-        Ok(Self { engine, clock })
+        let announcer = Announcer::new();
+        Ok(Self {
+            engine,
+            clock,
+            announcer,
+        })
     }
 
     #[getter]
@@ -129,10 +135,11 @@ impl DiskStore {
     ) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let queries = plane::queries(queries, now)?;
-        let done = callback(done, move |py, answers| {
+        let done = self.announcer.callback(done, move |py, answers| {
             Ok(plane::results(py, answers, now)?.into_any().unbind())
         })?;
-        py.detach(|| self.engine.submit_read(queries, now, done));
+        // Only queues it: no reason to let the GIL go, and wait for it again.
+        self.engine.submit_read(queries, now, done);
         Ok(())
     }
 
@@ -144,8 +151,8 @@ impl DiskStore {
     ) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let batches = plane::batches(batches, now)?;
-        let done = callback(done, |py, ()| Ok(py.None()))?;
-        py.detach(|| self.engine.submit_write(batches, now, done));
+        let done = self.announcer.callback(done, |py, ()| Ok(py.None()))?;
+        self.engine.submit_write(batches, now, done);
         Ok(())
     }
 
@@ -163,7 +170,7 @@ impl DiskStore {
             limit,
         } = Page::new(Some(prefix), after, limit)?;
         let now = self.clock.now(py)?;
-        let done = callback(done, |py, names: Vec<String>| {
+        let done = self.announcer.callback(done, |py, names: Vec<String>| {
             Ok(PyList::new(py, names)?.into_any().unbind())
         })?;
         py.detach(|| {
@@ -183,7 +190,7 @@ impl DiskStore {
         let source = plane::name(source, "source")?.to_owned();
         let target = plane::name(target, "target")?.to_owned();
         let now = self.clock.now(py)?;
-        let done = callback(done, |py, ()| Ok(py.None()))?;
+        let done = self.announcer.callback(done, |py, ()| Ok(py.None()))?;
         py.detach(|| self.engine.submit_copy(source, target, now, done));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Records that notice when their bytes are not those that were stored.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 
 use crate::codec::{DecodeError, decode_slice, dumps_to_vec};
 
@@ -11,38 +11,59 @@ const CHECK_HEAD: u8 = 0xce;
 
 /// Encode a value together with a check of its bytes: the msgpack array `[value, check]`.
 ///
-/// The check is the CRC-32 (as in zlib) of the encoded value. It notices damage,
-/// not intent: encrypt what others may write.
+/// The check is the CRC-32 (as in zlib) of the encoded value and the UTF-8 of `key`.
+/// It notices damage, and a record that is read under another key than it was
+/// written for, not intent: encrypt what others may write.
+///
+/// Args:
+///     obj: The value.
+///     key: Where the record is stored; a surrogate in it counts as U+FFFD.
 ///
 /// Raises:
 ///     EncodeError: As `dumps`.
 #[pyfunction]
-#[pyo3(signature = (obj, /))]
-pub fn seal<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+#[pyo3(signature = (obj, /, key = None), text_signature = "(obj, /, key='')")]
+pub fn seal<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: Option<&Bound<'py, PyString>>,
+) -> PyResult<Bound<'py, PyBytes>> {
     let mut data = vec![HEAD];
     dumps_to_vec(&mut data, obj)?;
-    let check = crc32fast::hash(&data[1..]);
+    let check = check(&data[1..], key);
     data.push(CHECK_HEAD);
     data.extend_from_slice(&check.to_be_bytes());
     Ok(PyBytes::new(obj.py(), &data))
 }
 
-/// Decode what `seal` returned.
+/// Decode what `seal` returned for the same `key`.
 ///
 /// Raises:
-///     DecodeError: Its bytes have changed.
+///     DecodeError: Its bytes have changed, or it was made for another key.
 #[pyfunction]
-#[pyo3(signature = (data, /))]
-pub fn unseal<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+#[pyo3(signature = (data, /, key = None), text_signature = "(data, /, key='')")]
+pub fn unseal<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    key: Option<&Bound<'py, PyString>>,
+) -> PyResult<Bound<'py, PyAny>> {
     let content = data
         .split_last_chunk()
         .and_then(|(rest, check)| Some((rest.strip_suffix(&[CHECK_HEAD])?, check)))
         .and_then(|(rest, check)| Some((rest.strip_prefix(&[HEAD])?, check)))
-        .filter(|(content, check)| crc32fast::hash(content).to_be_bytes() == **check);
+        .filter(|(content, stored)| check(content, key).to_be_bytes() == **stored);
     match content {
         Some((content, _)) => decode_slice(py, content),
         None => Err(DecodeError::new_err(
-            "its bytes are not those that were stored",
+            "its bytes are not those that were stored here",
         )),
     }
+}
+
+fn check(content: &[u8], key: Option<&Bound<'_, PyString>>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(content);
+    if let Some(key) = key {
+        hasher.update(key.to_string_lossy().as_bytes());
+    }
+    hasher.finalize()
 }

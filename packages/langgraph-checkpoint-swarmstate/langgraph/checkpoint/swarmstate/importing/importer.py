@@ -200,12 +200,11 @@ class _Thread:
 
     def _put_writes(self, identity: Id) -> None:
         prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
-        absent = {
-            f"{prefix}{escape(write.task_id)}/{write.idx}": encode_write(
-                write.channel, write.task_path, self._encoded(identity, write)
-            )
-            for write in self._source.writes(self._thread_id, identity)
-        }
+        absent = {}
+        for write in self._source.writes(self._thread_id, identity):
+            key = f"{prefix}{escape(write.task_id)}/{write.idx}"
+            entry = self._encoded(identity, write)
+            absent[key] = encode_write(key, write.channel, write.task_path, entry)
         self._store.write([Batch(thread_namespace(self._thread_id), put_if_absent=absent)])
 
     def _encoded(self, identity: Id, write: StoredWrite) -> tuple[str, bytes]:

@@ -75,6 +75,8 @@ enum Step {
     Dict(usize),
     /// A pydantic model that is no more than its class, its fields and its extra fields.
     Model(Arc<Plan>),
+    /// One whose fields have the order of its class: their values and its extra fields follow.
+    Record(Arc<Plan>),
 }
 
 impl Shadow {
@@ -152,8 +154,48 @@ fn walk<'py>(
     let (Some(fields), Some(extra)) = (fields, extra) else {
         return Ok(false);
     };
-    steps.push(Step::Model(plan));
-    Ok(walk(classes, steps, &fields, depth + 1)? && walk(classes, steps, &extra, depth + 1)?)
+    let is_complete = match fields.cast_exact::<PyDict>() {
+        Ok(fields) if in_order(&plan, fields) => {
+            steps.push(Step::Record(plan));
+            walk_values(classes, steps, fields, depth + 1)?
+        }
+        _ => {
+            steps.push(Step::Model(plan));
+            walk(classes, steps, &fields, depth + 1)?
+        }
+    };
+    Ok(is_complete && walk(classes, steps, &extra, depth + 1)?)
+}
+
+/// Whether the keys of an instance dict are the names of the fields, each the very object.
+fn in_order(plan: &Plan, fields: &Bound<'_, PyDict>) -> bool {
+    let names = &plan.fields.fields;
+    let mut cursor = DictCursor::new(fields.clone());
+    let mut count = 0;
+    while let Some(is_next) = cursor.with_next(|key, _| {
+        (names.get(count)).is_some_and(|field| field.key.as_ptr() == key.as_ptr())
+    }) {
+        if !is_next {
+            return false;
+        }
+        count += 1;
+    }
+    count == names.len()
+}
+
+fn walk_values<'py>(
+    classes: &mut Classes<'py>,
+    steps: &mut Vec<Step>,
+    fields: &Bound<'py, PyDict>,
+    depth: usize,
+) -> PyResult<bool> {
+    let mut cursor = DictCursor::new(fields.clone());
+    while let Some((_, value)) = cursor.next() {
+        if !walk(classes, steps, &value, depth + 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the next steps are those of a walk over `value` now.
@@ -187,6 +229,19 @@ fn retrace<'py>(
             }
             Err(_) => false,
         },
+        Some(Step::Record(plan)) => {
+            let names = &plan.fields.fields;
+            let name = |index: usize| names.get(index).map(|field| field.key.as_ptr());
+            classes.is_of(value, plan)
+                && instance_dict(value)
+                    .and_then(|fields| fields.cast_into_exact::<PyDict>().ok())
+                    .is_some_and(|fields| {
+                        fields.len() == names.len()
+                            && retrace_entries(classes, steps, &fields, |_, index| name(index))
+                    })
+                && (plan.slots.extra.get(value))
+                    .is_some_and(|extra| retrace(classes, steps, &extra))
+        }
         Some(Step::Model(plan)) => {
             classes.is_of(value, plan)
                 && instance_dict(value).is_some_and(|fields| retrace(classes, steps, &fields))
@@ -203,16 +258,31 @@ fn retrace_dict<'py>(
     steps: &mut Iter<'_, Step>,
     dict: &Bound<'py, PyDict>,
 ) -> bool {
+    retrace_entries(classes, steps, dict, |steps, _| match steps.next() {
+        Some(Step::Leaf(key)) => Some(key.as_ptr()),
+        _ => None,
+    })
+}
+
+/// Whether the values of a dict are those of the next steps, under the keys that `key_of` gives.
+#[inline]
+fn retrace_entries<'py>(
+    classes: &mut Classes<'py>,
+    steps: &mut Iter<'_, Step>,
+    dict: &Bound<'py, PyDict>,
+    key_of: impl Fn(&mut Iter<'_, Step>, usize) -> Option<*mut ffi::PyObject>,
+) -> bool {
     let py = dict.py();
     with_critical_section(dict, || {
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         let mut position = 0;
+        let mut index = 0;
         // SAFETY: `dict` is a dict and alive, and PyDict_Next checks `position` against it.
         while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) } != 0 {
-            match steps.next() {
-                Some(Step::Leaf(known)) if known.as_ptr() == key => {}
-                _ => return false,
+            if key_of(steps, index) != Some(key) {
+                return false;
             }
+            index += 1;
             if let Some(Step::Leaf(known)) = steps.as_slice().first() {
                 if known.as_ptr() != value {
                     return false;
