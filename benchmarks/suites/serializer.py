@@ -17,7 +17,13 @@ CONTENDER_NAMES = ("stock", "ours")
 PARAMETERS = {"messages": 1_000, "repetitions": 20}
 _LABELS = {"stock": "JsonPlusSerializer", "ours": "SwarmStateSerializer"}
 _CASES = {"messages": "messages", "dict": "dict of 4 entries"}
-_OPERATIONS = {"encode": "encode", "again": "encode again", "decode": "decode"}
+_OPERATIONS = {
+    "encode": "encode",
+    "again": "encode again",
+    "unchanged": "put again, unchanged",
+    "decode": "decode",
+    "repeated": "read again",
+}
 
 
 def _serializer(contender: str) -> Any:
@@ -28,6 +34,44 @@ def _serializer(contender: str) -> Any:
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
     return JsonPlusSerializer()
+
+
+class _Values:
+    """Encodes and decodes a value as a saver does that has stored or read it before.
+
+    Of ours that is `swarmstate.Sharing`, which finds out what is unchanged; a stock saver has
+    nothing of the kind and calls its serializer.
+    """
+
+    def __init__(self, contender: str, serializer: Any, value: Any) -> None:
+        self._serializer = serializer
+        self._sharing: Any = None
+        if contender == "ours":
+            from swarmstate import Sharing
+
+            self._sharing = Sharing(budget=1 << 26)
+            self._codec = serializer.plain_codec
+        self._blobs: dict[str, bytes] = {}
+        self._stored: Any = None
+        self.put(value)
+
+    def put(self, value: Any) -> None:
+        """Make the bytes of a value, or as much of them as a saver needs."""
+        if self._sharing is None:
+            self._stored = self._serializer.dumps_typed(value)
+            return
+        base = None if self._stored is None else "base"
+        split = self._sharing.split(self._codec, "thread", base, {"value": value})
+        self._sharing.keep("thread", "base", split)
+        self._blobs.update(split.blobs)
+        self._stored = split.entries
+
+    def read(self) -> Any:
+        """Return a new value, equal to the one that was put last."""
+        if self._sharing is None:
+            return self._serializer.loads_typed(self._stored)
+        read = self._sharing.join(self._codec, "thread", "base", self._stored, self._blobs)
+        return read["value"]
 
 
 def _messages(count: int) -> list[Any]:
@@ -41,16 +85,20 @@ def _messages(count: int) -> list[Any]:
 
 
 def measure(contender: str, folder: Path, *, messages: int, repetitions: int) -> dict[str, Any]:
-    """Return the median seconds of encoding new objects, the same again, and decoding."""
+    """Return the median seconds of encoding new objects, the same again, and decoding.
+
+    And of what a saver does with a value that it has stored before, and with one that it
+    has read before.
+    """
     serializer = _serializer(contender)
     small = {"step": 3, "status": "running", "score": 0.5, "notes": text("small", 40)}
     return {
-        "messages": _measure(serializer, _messages(messages), repetitions),
-        "dict": _measure(serializer, small, repetitions * 100),
+        "messages": _measure(contender, serializer, _messages(messages), repetitions),
+        "dict": _measure(contender, serializer, small, repetitions * 100),
     }
 
 
-def _measure(serializer: Any, value: Any, repetitions: int) -> dict[str, float]:
+def _measure(contender: str, serializer: Any, value: Any, repetitions: int) -> dict[str, float]:
     timings: dict[str, list[float]] = {operation: [] for operation in _OPERATIONS}
     encoded = serializer.dumps_typed(value)
     for _ in range(repetitions):
@@ -68,6 +116,17 @@ def _measure(serializer: Any, value: Any, repetitions: int) -> dict[str, float]:
             raise WrongResultError("expected equal values to have equal bytes")
         if decoded != value:
             raise WrongResultError(f"expected {value!r:.200}, found {decoded!r:.200}")
+    values = _Values(contender, serializer, value)
+    for _ in range(repetitions):
+        started = perf_counter()
+        values.put(value)
+        timings["unchanged"].append(perf_counter() - started)
+    for _ in range(repetitions):
+        started = perf_counter()
+        read = values.read()
+        timings["repeated"].append(perf_counter() - started)
+        if read != value:
+            raise WrongResultError(f"expected {value!r:.200}, found {read!r:.200}")
     return {operation: median(values) for operation, values in timings.items()}
 
 
