@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
         ("support_triage", "ok: the front desk takes it"),
         ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
     ],

@@ -1,0 +1,76 @@
+"""An agent that remembers across threads, and recalls by meaning, not by words.
+
+What users say is kept in LangGraph's long-term memory on one file, embedded by a
+real model that runs offline; another conversation recalls it.
+
+    python examples/semantic_memory.py
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, add_messages
+from langgraph.graph import START, StateGraph
+from langgraph.store.base import BaseStore, IndexConfig
+from langgraph.store.swarmstate import SwarmStateStore
+from minilm import DIMENSIONS, embed
+from typing_extensions import TypedDict
+
+FACTS = [
+    "My sister Ada lives in Lisbon",
+    "I am allergic to peanuts",
+    "Our dog is called Pixel",
+    "I play the cello on Tuesdays",
+    "The car needs new tyres",
+]
+QUESTIONS = {
+    "Which food must I avoid?": "I am allergic to peanuts",
+    "Does my family keep any pets?": "Our dog is called Pixel",
+    "Which musical instrument do I practise?": "I play the cello on Tuesdays",
+}
+
+
+class State(TypedDict):
+    """One conversation."""
+
+    user: str
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def listen(state: State, *, store: BaseStore) -> dict[str, Any]:
+    """Keep what the user states; answer a question with what is nearest to it."""
+    memories = ("memories", state["user"])
+    said = str(state["messages"][-1].content)
+    if not said.endswith("?"):
+        store.put(memories, said, {"text": said})
+        return {"messages": [AIMessage("I will remember that.")]}
+    [best] = store.search(memories, query=said, limit=1)
+    return {"messages": [AIMessage(best.value["text"])]}
+
+
+def main(folder: Path) -> None:
+    """Tell the agent facts in one conversation and ask in another, after a restart."""
+    file = folder / "agents.db"
+    for conversation in ("telling", "asking"):
+        index: IndexConfig = {"dims": DIMENSIONS, "embed": embed, "fields": ["text"]}
+        with SwarmStateSaver(file) as saver, SwarmStateStore(file, index=index) as store:
+            builder = StateGraph(State)
+            builder.add_node(listen)
+            builder.add_edge(START, "listen")
+            graph = builder.compile(checkpointer=saver, store=store)
+            config: Any = {"configurable": {"thread_id": conversation}}
+            for said in FACTS if conversation == "telling" else QUESTIONS:
+                state = graph.invoke({"user": "bo", "messages": [HumanMessage(said)]}, config)
+                answer = state["messages"][-1].content
+                print(f"{said}\n   {answer}")
+                if said in QUESTIONS and answer != QUESTIONS[said]:
+                    raise SystemExit(f"expected the answer {QUESTIONS[said]!r}")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        main(Path(temporary))
