@@ -39,39 +39,38 @@ def _serializer(contender: str) -> Any:
 class _Values:
     """Encodes and decodes a value as a saver does that has stored or read it before.
 
-    Of ours that is `swarmstate.Sharing`, which finds out what is unchanged; a stock saver has
-    nothing of the kind and calls its serializer.
+    Ours finds out what is unchanged; a stock saver has nothing of the kind and calls its
+    serializer.
     """
 
     def __init__(self, contender: str, serializer: Any, value: Any) -> None:
         self._serializer = serializer
-        self._sharing: Any = None
+        self._values: Any = None
         if contender == "ours":
+            from langgraph.checkpoint.swarmstate.values import values_of
             from swarmstate import Sharing
 
-            self._sharing = Sharing(budget=1 << 26)
-            self._codec = serializer.plain_codec
+            self._values = values_of(serializer, Sharing(budget=1 << 26))
         self._blobs: dict[str, bytes] = {}
         self._stored: Any = None
         self.put(value)
 
     def put(self, value: Any) -> None:
         """Make the bytes of a value, or as much of them as a saver needs."""
-        if self._sharing is None:
+        if self._values is None:
             self._stored = self._serializer.dumps_typed(value)
             return
         base = None if self._stored is None else "base"
-        split = self._sharing.split(self._codec, "thread", base, {"value": value})
-        self._sharing.keep("thread", "base", split)
+        split = self._values.split("thread", base, {"value": value}, "base")
+        self._values.keep("thread", "base", split)
         self._blobs.update(split.blobs)
         self._stored = split.entries
 
     def read(self) -> Any:
         """Return a new value, equal to the one that was put last."""
-        if self._sharing is None:
+        if self._values is None:
             return self._serializer.loads_typed(self._stored)
-        read = self._sharing.join(self._codec, "thread", "base", self._stored, self._blobs)
-        return read["value"]
+        return self._values.join("thread", "base", self._stored, self._blobs)["value"]
 
 
 def _messages(count: int) -> list[Any]:
