@@ -9,7 +9,7 @@ import pytest
 from swarmstate import Batch, Expect, Query, Range, Store
 from swarmstate.errors import ConflictError
 from swarmstate.layers import MeteredStore
-from swarmstate.observability import Measurement, Summary
+from swarmstate.observability import Measurement, Sinks, Summary
 
 
 class Recorder:
@@ -81,6 +81,28 @@ def test_a_failing_sink_fails_nothing_and_is_reported_once(
     [record] = caplog.records
     assert "Broken of store main" in record.message
     assert "the collector is gone" in str(record.exc_info)
+
+
+def test_a_failing_sink_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def record(self, measurement: Measurement, /) -> None:
+            raise RuntimeError("the collector is gone")
+
+    class Broken2(Broken):
+        pass
+
+    first, last = Recorder(), Recorder()
+    store = MeteredStore(Store(), Sinks(first, Broken(), Broken2(), last), label="main")
+    with caplog.at_level(logging.ERROR, logger="swarmstate"):
+        store.set("n", "a", 1)
+        store.set("n", "b", 2)
+    assert first.seen == last.seen
+    assert len(first.seen) == 2
+    told = [record.message for record in caplog.records]
+    assert [message.partition(";")[0] for message in told] == [
+        "the metrics sink Broken of store main failed",
+        "the metrics sink Broken2 of store main failed",
+    ]
 
 
 def test_without_a_sink_nothing_is_measured() -> None:

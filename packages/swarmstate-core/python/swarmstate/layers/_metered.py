@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TypeVar
@@ -12,12 +11,11 @@ from swarmstate.base import BaseStore, Batch, Query, Result
 from swarmstate.errors import StoreError
 from swarmstate.layers._base import StoreLayer
 from swarmstate.observability import Measurement, MetricsSink
+from swarmstate.observability._sinks import log_failure
 
 __all__ = ["MeteredStore"]
 
 T = TypeVar("T")
-
-_log = logging.getLogger("swarmstate")
 
 
 class MeteredStore(StoreLayer):
@@ -137,11 +135,7 @@ class MeteredStore(StoreLayer):
         except Exception:
             if not self._sink_failed:
                 self._sink_failed = True
-                _log.exception(
-                    "the metrics sink %s of store %s failed; later failures are not reported",
-                    type(sink).__name__,
-                    self.label,
-                )
+                log_failure(sink, self.label)
 
 
 def _of_results(results: list[Result]) -> tuple[int, int]:

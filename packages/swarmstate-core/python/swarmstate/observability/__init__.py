@@ -2,7 +2,8 @@
 
 A sink is anything with a `record` method (`MetricsSink`). `MeteredStore` in
 `swarmstate.layers` calls it once per round trip. `Summary` is a sink in memory,
-`OpenTelemetrySink` reports metrics and spans, `PrometheusSink` is fetched.
+`OpenTelemetrySink` reports metrics and spans, `PrometheusSink` is fetched, `Sinks`
+are several at once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from swarmstate.observability._measurement import Measurement, MetricsSink
 from swarmstate.observability._opentelemetry import OpenTelemetrySink
 from swarmstate.observability._prometheus import PrometheusSink
+from swarmstate.observability._sinks import Sinks
 from swarmstate.observability._summary import OperationStats, Summary
 
 __all__ = [
@@ -18,5 +20,6 @@ __all__ = [
     "OpenTelemetrySink",
     "OperationStats",
     "PrometheusSink",
+    "Sinks",
     "Summary",
 ]
