@@ -8,7 +8,7 @@ import logging
 import pytest
 from swarmstate import Batch, Expect, Query, Range, Store
 from swarmstate.errors import ConflictError
-from swarmstate.layers import MeteredStore
+from swarmstate.layers import MeteredStore, metered
 from swarmstate.observability import Measurement, Sinks, Summary
 
 
@@ -105,10 +105,20 @@ def test_a_failing_sink_keeps_nothing_from_the_others(caplog: pytest.LogCaptureF
     ]
 
 
-def test_without_a_sink_nothing_is_measured() -> None:
-    store = MeteredStore(Store(), None)
-    store.set("n", "a", 1)
-    assert store.get("n", "a") == 1
+def test_without_a_sink_the_store_is_what_it_was() -> None:
+    store = Store()
+    assert metered(store, None, label="main") is store
+
+
+def test_with_a_sink_the_store_is_metered_as_asked() -> None:
+    told: list[Measurement] = []
+
+    class Full:
+        def record(self, measurement: Measurement, /) -> None:
+            told.append(measurement)
+
+    metered(Store(), Full(), label="main", namespaces=True).read([Query("n", keys=["a"])])
+    assert [(each.store, each.namespaces) for each in told] == [("main", ("n",))]
 
 
 def test_a_summary_adds_up() -> None:

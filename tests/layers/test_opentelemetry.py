@@ -23,7 +23,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from swarmstate import Batch, DiskStore, Expect, Query, Range, Store
 from swarmstate.errors import ConflictError
 from swarmstate.layers import CompressedStore, MeteredStore, ShardedStore
-from swarmstate.observability import Measurement, OpenTelemetrySink
+from swarmstate.observability import Measurement, OpenTelemetrySink, Summary
 from swarmstate_postgres import PostgresStore
 from swarmstate_redis import RedisStore
 
@@ -166,7 +166,7 @@ def test_namespaces_are_told_to_spans_alone_and_only_if_asked_for(collector: Col
 
 def test_the_system_is_that_of_the_store_below(tmp_path: Path) -> None:
     disk = DiskStore(tmp_path / "agents.db")
-    metered = MeteredStore(CompressedStore(disk), None)
+    metered = MeteredStore(CompressedStore(disk), Summary())
     assert metered.system == "sqlite"
     assert ShardedStore({"a": disk, "b": metered}).system == "sqlite"
     assert ShardedStore({"a": disk, "b": Store()}).system == "swarmstate"

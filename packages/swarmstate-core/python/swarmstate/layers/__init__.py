@@ -13,7 +13,7 @@ from swarmstate.layers._base import StoreLayer, ValueLayer
 from swarmstate.layers._compressed import CompressedStore, train_dictionary
 from swarmstate.layers._encrypted import EncryptedStore, Rotation
 from swarmstate.layers._keys import KeyRing, new_key
-from swarmstate.layers._metered import MeteredStore
+from swarmstate.layers._metered import MeteredStore, metered
 from swarmstate.layers._sharded import ShardedStore
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "StoreLayer",
     "ValueLayer",
     "Write",
+    "metered",
     "new_key",
     "train_dictionary",
 ]

@@ -13,9 +13,28 @@ from swarmstate.layers._base import StoreLayer
 from swarmstate.observability import Measurement, MetricsSink
 from swarmstate.observability._sinks import log_failure
 
-__all__ = ["MeteredStore"]
+__all__ = ["MeteredStore", "metered"]
 
+S = TypeVar("S", bound=BaseStore)
 T = TypeVar("T")
+
+
+def metered(
+    store: S, sink: MetricsSink | None, *, label: str | None = None, namespaces: bool = False
+) -> S | MeteredStore:
+    """Return `store` with its round trips measured; without a sink, `store` itself.
+
+    So where metrics are a matter of configuration, those who turn them off pay nothing.
+
+    Args:
+        store: The store.
+        sink: As of `MeteredStore`; None measures nothing.
+        label: As of `MeteredStore`.
+        namespaces: As of `MeteredStore`.
+    """
+    if sink is None:
+        return store
+    return MeteredStore(store, sink, label=label, namespaces=namespaces)
 
 
 class MeteredStore(StoreLayer):
@@ -27,7 +46,7 @@ class MeteredStore(StoreLayer):
 
     Args:
         store: The store below.
-        sink: Where the measurements go; None measures nothing.
+        sink: Where the measurements go; see `metered` for one that may be None.
         label: What the store is called in them.
         namespaces: Whether they name namespaces, too. These hold the ids of
             threads and, in many applications, of people.
@@ -36,7 +55,7 @@ class MeteredStore(StoreLayer):
     def __init__(
         self,
         store: BaseStore,
-        sink: MetricsSink | None,
+        sink: MetricsSink,
         *,
         label: str | None = None,
         namespaces: bool = False,
@@ -74,8 +93,6 @@ class MeteredStore(StoreLayer):
         count: Callable[[T], tuple[int, int]] | None,
         names: Sequence[str] = (),
     ) -> Operation[T]:
-        if self.sink is None:
-            return (yield from work)
         started = perf_counter()
         answer: T | None = None
         error: BaseException | None = None
@@ -99,9 +116,6 @@ class MeteredStore(StoreLayer):
         names: Sequence[str],
         error: BaseException | None,
     ) -> None:
-        sink = self.sink
-        if sink is None:
-            return
         records = read = written = sent = 0
         # Other errors say that the request is none, so it cannot be counted.
         sound = error is None or isinstance(error, StoreError)
@@ -118,7 +132,7 @@ class MeteredStore(StoreLayer):
             about: tuple[str, ...] = ()
             if self._names_namespaces and sound:
                 about = tuple(dict.fromkeys([*names, *(r.namespace for r in requests or ())]))
-            sink.record(
+            self.sink.record(
                 Measurement(
                     self.label,
                     operation,
@@ -135,7 +149,7 @@ class MeteredStore(StoreLayer):
         except Exception:
             if not self._sink_failed:
                 self._sink_failed = True
-                log_failure(sink, self.label)
+                log_failure(self.sink, self.label)
 
 
 def _of_results(results: list[Result]) -> tuple[int, int]:
