@@ -67,6 +67,7 @@ BENCHMARKS = {
         rounds=1,
     ),
     "cached": Benchmark("cached", "calls of a function whose results are remembered", rounds=5),
+    "metering": Benchmark("metering", "what sinks of metrics cost a read", rounds=5),
     "routing": Benchmark("routing", "handing off by conditions"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "growth-postgres": Benchmark(

@@ -29,6 +29,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "messages": {"lengths": [8], "appended": 3},
     "vectors": {"records": 300, "dimensions": 8, "searches": 20},
     "cached": {"calls": 20, "size": 10},
+    "metering": {"reads": 20},
     "routing": {"states": 20, "routes": 20},
     "growth": {"turns": 3},
     "users": {"users": 3, "turns": 2},
