@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -63,7 +63,7 @@ pub(crate) struct Announcer {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when there is a call, or when the announcer was dropped.
+    /// Notified when there is a call, or when the announcer was closed.
     wake: Condvar,
 }
 
@@ -72,7 +72,10 @@ struct State {
     calls: Vec<Call>,
     /// A thread makes the calls, or waits for some.
     is_running: bool,
-    is_dropped: bool,
+    /// The thread that was started last; taken by who waits for its end.
+    thread: Option<JoinHandle<()>>,
+    /// Threads end when there is no call, instead of waiting for one.
+    is_closed: bool,
 }
 
 impl Shared {
@@ -84,9 +87,9 @@ impl Shared {
     fn run(&self) {
         loop {
             let mut state = self.lock();
-            if state.calls.is_empty() && !state.is_dropped {
+            if state.calls.is_empty() && !state.is_closed {
                 let waited = self.wake.wait_timeout_while(state, PATIENCE, |state| {
-                    state.calls.is_empty() && !state.is_dropped
+                    state.calls.is_empty() && !state.is_closed
                 });
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -115,6 +118,27 @@ impl Announcer {
         Self {
             shared: Arc::default(),
             process: process::id(),
+        }
+    }
+
+    /// Makes what calls there are and ends the thread; to be called without the GIL, which the
+    /// thread may need. Calls that come later are made all the same.
+    pub(crate) fn close(&self) {
+        if self.process != process::id() {
+            return;
+        }
+        let thread = {
+            let mut state = self.shared.lock();
+            state.is_closed = true;
+            state.thread.take()
+        };
+        self.shared.wake.notify_one();
+        if let Some(thread) = thread
+            // A call may close the store that announces it.
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic in it was caught and printed.
+            let _ = thread.join();
         }
     }
 
@@ -164,18 +188,22 @@ fn announce(shared: &Arc<Shared>, call: Call) {
     state.is_running = true;
     let thread = thread::Builder::new().name("swarmstate-announce".to_owned());
     let of_thread = Arc::clone(shared);
-    if thread.spawn(move || of_thread.run()).is_err() {
-        state.is_running = false;
-        let calls = std::mem::take(&mut state.calls);
-        drop(state);
-        make(calls);
+    match thread.spawn(move || of_thread.run()) {
+        Ok(thread) => state.thread = Some(thread),
+        Err(_) => {
+            state.is_running = false;
+            let calls = std::mem::take(&mut state.calls);
+            drop(state);
+            make(calls);
+        }
     }
 }
 
 impl Drop for Announcer {
     fn drop(&mut self) {
+        // Without waiting for the thread: this may hold the GIL, which that needs.
         if self.process == process::id() {
-            self.shared.lock().is_dropped = true;
+            self.shared.lock().is_closed = true;
             self.shared.wake.notify_one();
         }
     }

@@ -120,7 +120,12 @@ impl DiskStore {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.engine.close()).map_err(to_py)
+        py.detach(|| {
+            let closed = self.engine.close();
+            self.announcer.close();
+            closed
+        })
+        .map_err(to_py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
