@@ -272,6 +272,33 @@ def test_a_fresh_saver_goes_on_without_storing_the_history_again() -> None:
     thread.check(SwarmStateSaver(store))
 
 
+@pytest.mark.parametrize("rebuilt", ["messages", "files"])
+def test_equal_values_in_new_objects_are_stored_once(rebuilt: str) -> None:
+    store = Store()
+    thread = Thread(SwarmStateSaver(store))
+    serde = SwarmStateSerializer()
+    values: dict[str, Any] = {
+        "messages": [
+            HumanMessage(f"{index}: {'word ' * 60}", id=str(index)) for index in range(40)
+        ],
+        "files": {f"{index}.py": f"# {index}\n" * 200 for index in range(40)},
+    }
+    values = {rebuilt: values[rebuilt]}
+    thread.put(values)
+    first = len(store)
+    for index in range(10):
+        # Nothing of what comes is the object that was put before.
+        values = serde.loads_typed(serde.dumps_typed(values))
+        if rebuilt == "messages":
+            values["messages"].append(HumanMessage(f"new {index}: {'word ' * 60}", id=f"n{index}"))
+        else:
+            values["files"][f"{index}.py"] = f"# changed {index}\n" * 200
+        thread.put(values)
+    # A checkpoint and what is new in it.
+    assert len(store) - first <= 10 * 3
+    thread.check(SwarmStateSaver(store))
+
+
 def test_a_parent_deleted_meanwhile_is_stored_in_full() -> None:
     store = Store()
     saver = SwarmStateSaver(store)

@@ -55,6 +55,13 @@ impl BlobHash {
         self
     }
 
+    /// Returns the hash of the same bytes without a home.
+    #[must_use]
+    pub fn homeless(mut self) -> Self {
+        self.0[..BlobHome::BYTES].fill(0);
+        self
+    }
+
     /// Tells whether this is the hash of some bytes, in whatever home.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         self.is_same(&Self::of(bytes))
@@ -62,7 +69,7 @@ impl BlobHash {
 
     /// Tells whether another is the hash of the same bytes, in whatever home.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.0[BlobHome::BYTES..] == other.0[BlobHome::BYTES..]
+        self.homeless() == other.homeless()
     }
 
     /// Returns the hashes that stand one after another, or None if one is cut short.

@@ -8,15 +8,16 @@ use std::ops::Range;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
+use swarmstate_engine::BlobHash;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
-use swarmstate_engine::{BlobHash, BlobHome};
 
 use super::parts::{
-    Body, Container, Cut, Entry, Item, Items, Kind, Part, Pieces, Seen, Stored, Whole, entries,
-    kind_of,
+    Before, Body, Container, Cut, Entry, Item, Items, Kind, Part, Pieces, Seen, Stored, Whole,
+    entries, kind_of,
 };
 use super::prior::Prior;
 use super::shadow::{Classes, Shadow};
+use super::writes::Homes;
 use crate::codec::{Codec, Plans};
 
 /// Up to these sizes values, and runs of items, are kept in the record itself. Small lists and
@@ -46,15 +47,6 @@ enum Source {
     },
 }
 
-/// Which blobs belong to what the value follows: those that its pending writes may hold as well.
-#[derive(Clone, Copy)]
-pub(super) enum Homes {
-    None,
-    /// Values and items that stand alone.
-    Single(BlobHome),
-    All(BlobHome),
-}
-
 pub(super) struct Cutter<'a, 'py> {
     pub(super) py: Python<'py>,
     pub(super) codec: &'a Codec,
@@ -63,6 +55,8 @@ pub(super) struct Cutter<'a, 'py> {
     /// Whether blobs are referred to that were stored before.
     pub(super) relies: bool,
     pub(super) homes: Homes,
+    /// The blobs of the value before: what is equal but cannot be recognized is there, too.
+    pub(super) before: Before,
     pub(super) plans: Plans<'py>,
     pub(super) classes: Classes<'py>,
 }
@@ -70,6 +64,7 @@ pub(super) struct Cutter<'a, 'py> {
 impl<'py> Cutter<'_, 'py> {
     /// Cut a value, given how it was cut before.
     pub(super) fn cut(&mut self, value: &Bound<'py, PyAny>, prior: Option<Cut>) -> PyResult<Cut> {
+        self.before = prior.as_ref().map(Before::of).unwrap_or_default();
         match prior.map(|prior| (prior.entry, prior.body)) {
             Some((entry, Body::Whole(whole)))
                 if (whole.seen.shadow.as_ref())
@@ -367,7 +362,13 @@ impl<'py> Cutter<'_, 'py> {
     pub(super) fn store(&mut self, data: &[u8], alone: bool) -> PyResult<BlobHash> {
         let mut hash = BlobHash::of(data);
         match self.homes {
-            Homes::Single(home) if alone => hash = hash.at(home),
+            Homes::Single(home) if alone => {
+                if let Some(known) = self.before.find(&hash) {
+                    self.relies = true;
+                    return Ok(known);
+                }
+                hash = hash.at(home);
+            }
             Homes::All(home) => hash = hash.at(home),
             _ => {}
         }

@@ -21,10 +21,11 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::{BlobHash, BlobHome};
 
 use crate::codec::{Codec, Plans};
-use cut::{Cutter, Homes};
+use cut::Cutter;
 use join::Joiner;
-use parts::{Cut, Held};
+use parts::{Before, Cut, Held};
 use shadow::Classes;
+use writes::Homes;
 
 /// Values by name, as they were stored last under one base.
 struct Known {
@@ -133,6 +134,7 @@ impl Sharing {
             blobs: &blobs,
             relies: false,
             homes,
+            before: Before::default(),
             plans: Plans::new(),
             classes: Classes::default(),
         };

@@ -131,6 +131,37 @@ impl Cut {
     }
 }
 
+/// The blobs that a value lay in, in whatever home, to be found by what they hold.
+#[derive(Default)]
+pub(super) struct Before {
+    blobs: Vec<BlobHash>,
+    /// Made when it is first needed: mostly everything is recognized, or new.
+    by_hash: Option<HashMap<BlobHash, BlobHash>>,
+}
+
+impl Before {
+    pub(super) fn of(cut: &Cut) -> Self {
+        let mut blobs = Vec::new();
+        match &cut.body {
+            Body::Whole(whole) => blobs.extend(whole.blob.map(|(_, blob)| blob)),
+            Body::Container(container) => container.list_blobs(&mut blobs),
+        }
+        Self {
+            blobs,
+            by_hash: None,
+        }
+    }
+
+    /// Returns the blob with the bytes of this one.
+    pub(super) fn find(&mut self, hash: &BlobHash) -> Option<BlobHash> {
+        let blobs = &self.blobs;
+        let by_hash = self
+            .by_hash
+            .get_or_insert_with(|| blobs.iter().map(|blob| (blob.homeless(), *blob)).collect());
+        by_hash.get(&hash.homeless()).copied()
+    }
+}
+
 /// What a byte of an encoding takes in memory: the objects have headers.
 const LEAF_BYTES: usize = 2;
 
@@ -179,6 +210,16 @@ impl Items {
 }
 
 impl Container {
+    fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
+        for part in &self.parts {
+            match &part.stored {
+                Stored::Inline(_) => {}
+                Stored::Blob(blob) => blobs.push(*blob),
+                Stored::Nested(_, container) => container.list_blobs(blobs),
+            }
+        }
+    }
+
     fn bytes(&self) -> usize {
         let part = |part: &Part| -> usize {
             let nested = match &part.stored {

@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::BlobHome;
 
-use super::cut::{Cutter, Homes, INLINE_CONTAINER, INLINE_RUN};
+use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
-use super::parts::{Pieces, entries, kind_of};
+use super::parts::{Before, Pieces, entries, kind_of};
 use super::shadow::Classes;
 use crate::codec::{Codec, Plans};
 
@@ -21,6 +21,15 @@ pub(super) fn large<'a>(
     };
     let large = entries.filter(|(_, entry)| in_blobs(entry));
     large.map(|(name, _)| name).collect()
+}
+
+/// Which blobs belong to what the value follows: those that its pending writes may hold as well.
+#[derive(Clone, Copy)]
+pub(super) enum Homes {
+    None,
+    /// Values and items that stand alone.
+    Single(BlobHome),
+    All(BlobHome),
 }
 
 /// Split writes that follow a base, of which these values lie in blobs.
@@ -40,6 +49,7 @@ pub(super) fn split<'py>(
         blobs: &blobs,
         relies: false,
         homes: Homes::All(BlobHome::of(base)),
+        before: Before::default(),
         plans: Plans::new(),
         classes: Classes::default(),
     };
