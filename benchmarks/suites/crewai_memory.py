@@ -5,7 +5,6 @@ Both run in the environment of the CrewAI adapter; see `make crewai`.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -43,7 +42,7 @@ def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> d
 
     vectors, queries = _vectors(records + _QUERIES, dimensions, records)
     storage = _open(contender, folder)
-    before = _peak_bytes()
+    before = _forget_peak()
     started = perf_counter()
     for batch in _batches(vectors):
         storage.save(batch)
@@ -90,7 +89,7 @@ def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> d
         "list": listing,
         "delete": deleting,
         "disk": size,
-        "memory": _peak_bytes() - before,
+        "memory": _status("VmHWM") - before,
     }
 
 
@@ -174,8 +173,19 @@ def _check(
             raise WrongResultError("expected the nearest records, best first")
 
 
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _forget_peak() -> int:
+    """Let the peak of this process's memory begin anew; return what it takes now, in bytes.
+
+    Linux only; see proc_pid_clear_refs(5).
+    """
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) * 1024
 
 
 _ROWS: tuple[tuple[str, Figure], ...] = (

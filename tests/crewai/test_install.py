@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crewai import Agent
 from crewai.flow.flow import Flow, start
 from crewai.flow.persistence import factory as flow_factory
 from crewai.flow.persistence import persist
 from crewai.flow.persistence.sqlite import SQLiteFlowPersistence
 from crewai.knowledge.knowledge import Knowledge
+from crewai.memory import unified_memory
 from crewai.memory.storage.lancedb_storage import LanceDBStorage
 from crewai.memory.unified_memory import Memory
 from crewai_core import lock_store
@@ -26,7 +28,7 @@ from crewai_swarmstate import (
 )
 from swarmstate.errors import UnknownSchemeError
 
-from tests.crewai.helpers.offline import embed
+from tests.crewai.helpers.offline import ScriptedLLM, embed
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -141,3 +143,19 @@ def test_the_core_leads_to_the_adapter() -> None:
     assert alias.install is install
     assert alias.SwarmStateStorage is SwarmStateStorage
     assert all(hasattr(alias, name) for name in alias.__all__)
+
+
+def test_agents_and_flows_remember_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
+    install(tmp_path / "a.db")
+    agent = Agent(role="r", goal="g", backstory="b", llm=ScriptedLLM(model="scripted"), memory=True)
+
+    class Work(Flow[dict[str, Any]]):
+        @start()
+        def first(self) -> None:
+            pass
+
+    for memory in (agent.memory, Work().memory):
+        storage = getattr(memory, "_storage", None)
+        assert isinstance(storage, SwarmStateStorage)
+        assert storage.uri == f"disk://{tmp_path}/a.db"
