@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
+from pkgutil import walk_packages
 
 import swarmstate
 
 for name in (
     "swarmstate-core",
+    "crewai-swarmstate",
     "langgraph-checkpoint-swarmstate",
     "swarmstate-postgres",
     "swarmstate-redis",
@@ -18,6 +21,24 @@ for name in (
 assert "site-packages" in Path(swarmstate.__file__).parts, swarmstate.__file__
 for entry_point in entry_points(group="swarmstate.stores"):
     assert callable(entry_point.load()), entry_point
+
+# Every module imports on every Python, but for those that need what is installed on demand.
+OPTIONAL = (
+    "swarmstate.cli",
+    "swarmstate.integrations.crewai",
+    "swarmstate.observability._opentelemetry",
+)
+for package in (
+    "swarmstate",
+    "swarmstate_redis",
+    "swarmstate_postgres",
+    "langgraph.cache.swarmstate",
+    "langgraph.checkpoint.swarmstate",
+    "langgraph.store.swarmstate",
+):
+    for module in walk_packages(import_module(package).__path__, f"{package}."):
+        if not module.name.startswith(OPTIONAL) and ".testing" not in module.name:
+            import_module(module.name)
 
 # The adapter shares the package `langgraph.checkpoint` with LangGraph's own distribution.
 from langgraph.checkpoint.base import empty_checkpoint  # noqa: E402

@@ -15,7 +15,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 __all__ = ["Batcher"]
 
@@ -23,7 +24,8 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-class _Waiting(NamedTuple, Generic[Q, A]):
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Q, A]):
     request: Q
     weight: int
     future: asyncio.Future[A]

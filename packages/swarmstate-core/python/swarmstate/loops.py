@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Lock
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 __all__ = ["PerLoop"]
@@ -14,7 +15,8 @@ __all__ = ["PerLoop"]
 T = TypeVar("T")
 
 
-class _Kept(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[T]):
     resource: T
     # Holds the resource while it is suspended; closing the generator closes it.
     holder: AsyncGenerator[None, None]
