@@ -28,7 +28,7 @@ __all__ = ["from_memory", "path_of", "segments", "selection", "time_text", "to_m
 
 def segments(scope: str | None) -> tuple[str, ...]:
     """Return the segments of a scope; None, "" and "/" have none."""
-    return tuple(each for each in (scope or "").split("/") if each)
+    return tuple([each for each in scope.split("/") if each]) if scope else ()
 
 
 def path_of(scope: Sequence[str]) -> str:
@@ -48,12 +48,13 @@ def from_memory(memory: MemoryRecord) -> Record:
         "private": memory.private,
     }
     embeddings = [memory.embedding] if memory.embedding else []
+    scope, categories = segments(memory.scope), memory.categories
     # The scope is kept as it was written, too: a record shows it to its reader.
-    if path_of(segments(memory.scope)) != memory.scope:
+    if path_of(scope) != memory.scope:
         value["scope"] = memory.scope
-    if sorted(set(memory.categories)) != memory.categories:
-        value["categories"] = memory.categories
-    return Record(memory.id, value, embeddings, segments(memory.scope), memory.categories)
+    if len(categories) > 1 and sorted(set(categories)) != categories:
+        value["categories"] = categories
+    return Record(memory.id, value, embeddings, scope, categories)
 
 
 def to_memory(record: Record) -> MemoryRecord:
