@@ -190,6 +190,7 @@ extra_hashable = (
     st.integers(2**64, 2**300)
     | st.integers(-(2**300), -(2**63) - 1)
     | st.fractions()
+    | st.just(...)
     | st.complex_numbers()
     | st.builds(range, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 3))
     | pure_paths

@@ -133,11 +133,11 @@ def test_a_record_that_is_read_and_written_at_once_is_read_again() -> None:
     collection.upsert([Record("a", {"v": 1})])
     assert collection.count() == 1
     # Two writers of one lane would notice each other.
-    collection._shared.lane, other._shared.lane = 0, 1
+    collection._methods.shared.lane, other._methods.shared.lane = 0, 1
     other.upsert([Record("a", {"v": 2})])
-    writing = collection._upsert([Record("a", {"v": 3})])
+    writing = collection._methods.upsert([Record("a", {"v": 3})])
     write = next(writing)
-    reading = refresh(collection._shared)
+    reading = refresh(collection._methods.shared)
     changed = reading.send(next(reading).run(store))
     old = changed.run(store)
     write.run(store)

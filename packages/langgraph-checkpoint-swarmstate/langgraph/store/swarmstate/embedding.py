@@ -6,7 +6,7 @@ by a token, which each put draws anew:
 
     id        the labels, joined by periods, "\\x01", the key, "\\x01", the token
     scope     the labels
-    value     {"key": key, "token": token}
+    value     {"key": key, "token": token, "value": what the index knows of the item's value}
 
 So the embeddings of an item that was put again, or deleted, are never taken for its
 own, although items and embeddings are written one after the other. A record whose
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
 
-from swarmstate.vectors import Collection, Match, Record
+from swarmstate.vectors import Collection, Match, Record, Where
 
 from .layout import Labels
 
@@ -72,25 +72,29 @@ class EmbedQueries(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """Answered with matches: the records below a scope, the nearest to a vector first."""
+    """Answered with matches: records below a scope that pass, the nearest to a vector first."""
 
     collection: Collection
     vector: list[float]
     scope: Labels
+    filter: Mapping[str, Any] | None
     offset: int
     limit: int
 
     def run(self, store: BaseStore) -> list[Match]:
         """Search the collection."""
         return self.collection.search(
-            self.vector, scope=self.scope, offset=self.offset, limit=self.limit
+            self.vector, limit=self.limit, offset=self.offset, **self._where()
         )
 
     async def arun(self, store: BaseStore) -> list[Match]:
         """Search the collection."""
         return await self.collection.asearch(
-            self.vector, scope=self.scope, offset=self.offset, limit=self.limit
+            self.vector, limit=self.limit, offset=self.offset, **self._where()
         )
+
+    def _where(self) -> Where:
+        return {"scope": self.scope, "filter": {"value": self.filter} if self.filter else None}
 
 
 class Keep(NamedTuple):
@@ -186,9 +190,9 @@ def record_id(labels: Labels, key: str, token: str) -> str:
     return _SEPARATOR.join((".".join(labels), key, token))
 
 
-def record_of(labels: Labels, key: str, token: str, vectors: Sequence[Any]) -> Record:
-    """Return the record that holds the embeddings of an item."""
-    value = {"key": key, "token": token}
+def record_of(labels: Labels, key: str, token: str, known: Any, vectors: Sequence[Any]) -> Record:
+    """Return the record that holds the embeddings of an item; `known` of its value is said."""
+    value = {"key": key, "token": token, "value": known}
     return Record(record_id(labels, key, token), value, vectors, labels)
 
 

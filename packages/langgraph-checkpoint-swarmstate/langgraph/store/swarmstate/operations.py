@@ -111,7 +111,7 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
         embedded = dict(zip(texts, index.checked(vectors, texts), strict=True))
     yield Write(batches_of(puts, now))
     records = [
-        record_of(put.labels, put.key, put.token, [embedded[text] for text in put.texts])
+        record_of(put.labels, put.key, put.token, put.known, [embedded[text] for text in put.texts])
         for put in puts
         if put.token is not None
     ]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.store.base import PutOp
 
 from swarmstate import Batch, Range, seal
+from swarmstate.vectors import UNKNOWN
 
 from .embedding import Index, new_token
 from .layout import Labels, created_key, expiry_prefix, item_key, namespace_of
+from .prefilter import is_public, known_part
 from .records import Expiry, encode_item, microseconds
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Put(NamedTuple):
         expiry: When it expires, if it does.
         texts: What of it is to be embedded.
         token: What names its embeddings; None if there is nothing to embed.
+        known: What the index may know of its value.
     """
 
     labels: Labels
@@ -36,6 +39,7 @@ class Put(NamedTuple):
     expiry: Expiry | None = None
     texts: Sequence[str] = ()
     token: str | None = None
+    known: Any = UNKNOWN
 
     @classmethod
     def of(cls, serde: SerializerProtocol, index: Index | None, op: PutOp, now: float) -> Put:
@@ -51,7 +55,8 @@ class Put(NamedTuple):
         texts = index.texts_of(op.value, op.index) if index else []
         token = new_token() if texts else None
         record = encode_item(serde, labels, op.key, op.value, microseconds(now), token)
-        return cls(labels, op.key, record, Expiry.starting(now, op.ttl), texts, token)
+        known = known_part(op.value) if texts and is_public(serde) else UNKNOWN
+        return cls(labels, op.key, record, Expiry.starting(now, op.ttl), texts, token, known)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from swarmstate.vectors import Match
 
 from .embedding import Forget, Index, Rank
 from .filters import matches
+from .prefilter import prefilter
 from .records import StoredItem, item_of
 from .searching import Found, item_query
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 # Matches that are looked at first, beyond those that were asked for.
 _SPARE = 8
-# If these do not pass the filter, the next step looks at so many times as many.
+# If too few of these are left, because they expired or what the index does not know of them does
+# not pass the filter, the next step looks at so many times as many.
 _GROWTH = 4
 
 
@@ -44,9 +46,12 @@ class Ranking:
     def rank(self, vector: list[float], now: float) -> Operation[None]:
         """Find as many as the search asks for, as far as there are so many."""
         offset, limit = 0, self.op.offset + self.op.limit + _SPARE
+        passing = prefilter(self.op.filter)
         while not self.is_full:
             scope = tuple(self.op.namespace_prefix)
-            found: list[Match] = yield Rank(self.index.collection, vector, scope, offset, limit)
+            found: list[Match] = yield Rank(
+                self.index.collection, vector, scope, passing, offset, limit
+            )
             if found:
                 yield from self._add(found, now)
             if len(found) < limit:

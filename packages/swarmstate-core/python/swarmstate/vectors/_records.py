@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["Embedding", "Match", "Metric", "Record", "SupportsArray"]
+__all__ = ["UNKNOWN", "Embedding", "Match", "Metric", "Record", "SupportsArray"]
+
+UNKNOWN: Final = ...
+"""Stands, in a value or in a filter, for what is too large or too secret to be there.
+
+It is Python's `...`. Whatever a filter compares with it holds, `$ne` included, and so
+does any condition on a field below it. So a filter selects at least the records that
+it would select if everything were known, and whoever uses this looks at what was left
+out of those that are found.
+"""
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 

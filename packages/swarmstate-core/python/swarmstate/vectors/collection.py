@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from swarmstate import _core
 from swarmstate._core import check_name
-from swarmstate._plane import Batch, Query
-from swarmstate._steps import Compute, Operation, Read, Write, adrive, drive
-from swarmstate.codec import Codec, dumps
-from swarmstate.vectors import _layout as layout
-from swarmstate.vectors import _operations as operations
+from swarmstate._steps import adrive, drive
+from swarmstate.codec import Codec
+from swarmstate.vectors._methods import Methods, Page, Selection
+from swarmstate.vectors._operations import Shared
 from swarmstate.vectors._records import Embedding, Match, Metric, Record
 
 if TYPE_CHECKING:
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from swarmstate.base import Allow, BaseStore
 
 __all__ = ["Collection", "Where"]
-
-_Found: TypeAlias = tuple[str, float, bytes, tuple[str, ...], tuple[str, ...], list[bytes]]
-_Selection: TypeAlias = tuple[Sequence[str], Sequence[str], bytes | None]
 
 
 class Where(TypedDict, total=False):
@@ -39,7 +34,8 @@ class Where(TypedDict, total=False):
             hold. A plain value means equal, a nested mapping compares fields of
             a mapping, a list item by item. An absent field is None. Numbers,
             bools and texts of numbers are ordered as numbers, other texts by
-            their code points, and what cannot be compared does not match.
+            their code points, and what cannot be compared does not match. What
+            is `UNKNOWN`, in a record or in the filter, matches in any case.
     """
 
     scope: Sequence[str]
@@ -97,8 +93,7 @@ class Collection:
         self.store = store
         self.namespace = namespace
         self.metric: Metric = metric
-        self._codec = Codec(allow=allow)
-        self._shared = operations.Shared(namespace, new_index)
+        self._methods = Methods(Shared(namespace, new_index), Codec(allow=allow))
 
     def __repr__(self) -> str:
         """Return the class, the store and the namespace."""
@@ -116,16 +111,11 @@ class Collection:
             EmbeddingError: An embedding is none, or holds NaN or an infinity.
             EncodeError: The codec does not take a value.
         """
-        drive(self.store, self._upsert(records))
+        drive(self.store, self._methods.upsert(records))
 
     async def aupsert(self, records: Iterable[Record]) -> None:
         """Store records as `upsert` does."""
-        await adrive(self.store, self._upsert(records))
-
-    def _upsert(self, records: Iterable[Record]) -> Operation[None]:
-        put, dimensions = _core.encode_records(self._codec, records, None)
-        if put:
-            yield from operations.commit(self._shared, put, (), dimensions)
+        await adrive(self.store, self._methods.upsert(records))
 
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
         """Replace records by what `change` makes of them, atomically; return how many.
@@ -145,92 +135,43 @@ class Collection:
             EmbeddingError: It returned an embedding that is none.
             EncodeError: The codec does not take the new value.
         """
-        return drive(self.store, self._modify(ids, change))
+        return drive(self.store, self._methods.modify(ids, change))
 
     async def amodify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
         """Replace records as `modify` does."""
-        return await adrive(self.store, self._modify(ids, change))
-
-    def _modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> Operation[int]:
-        names = list(dict.fromkeys(ids))
-        keys = [_key(each) for each in names]
-        while True:
-            [result] = yield Read([Query(self.namespace, keys=keys)])
-            found = {
-                name: data
-                for name, data in zip(names, result.values, strict=True)
-                if data is not None
-            }
-            changed = [change(self._decode(name, data)) for name, data in found.items()]
-            for name, record in zip(found, changed, strict=True):
-                if record.id != name:
-                    raise ValueError(f"expected a record with the id {name!r}, found {record.id!r}")
-            if not found:
-                return 0
-            put, dimensions = _core.encode_records(self._codec, changed, None)
-            expected = {_key(name): data for name, data in found.items()}
-            if (yield from operations.commit(self._shared, put, (), dimensions, expected)):
-                return len(found)
+        return await adrive(self.store, self._methods.modify(ids, change))
 
     def get(self, ids: Iterable[str]) -> list[Record | None]:
         """Return records with their embeddings, in the order of `ids`; None where there is none."""
-        return drive(self.store, self._get(ids))
+        return drive(self.store, self._methods.get(ids))
 
     async def aget(self, ids: Iterable[str]) -> list[Record | None]:
         """Return records as `get` does."""
-        return await adrive(self.store, self._get(ids))
-
-    def _get(self, ids: Iterable[str]) -> Operation[list[Record | None]]:
-        ids = list(ids)
-        [result] = yield Read([Query(self.namespace, keys=[_key(each) for each in ids])])
-        return [
-            None if data is None else self._decode(each, data)
-            for each, data in zip(ids, result.values, strict=True)
-        ]
+        return await adrive(self.store, self._methods.get(ids))
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete records, atomically; return how many of them were there."""
-        return drive(self.store, self._delete(ids))
+        return drive(self.store, self._methods.delete(ids))
 
     async def adelete(self, ids: Iterable[str]) -> int:
         """Delete records as `delete` does."""
-        return await adrive(self.store, self._delete(ids))
-
-    def _delete(self, ids: Iterable[str]) -> Operation[int]:
-        keys = list(dict.fromkeys(_key(each) for each in ids))
-        [result] = yield Read([Query(self.namespace, keys=keys)])
-        present = [key for key, data in zip(keys, result.values, strict=True) if data is not None]
-        if present:
-            yield from operations.commit(self._shared, {}, present, None)
-        return len(present)
+        return await adrive(self.store, self._methods.delete(ids))
 
     def delete_where(self, **where: Unpack[Where]) -> int:
         """Delete the records that are selected, atomically; return how many there were."""
-        return drive(self.store, self._delete_where(_selection(**where)))
+        return drive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     async def adelete_where(self, **where: Unpack[Where]) -> int:
         """Delete records as `delete_where` does."""
-        return await adrive(self.store, self._delete_where(_selection(**where)))
-
-    def _delete_where(self, selection: _Selection) -> Operation[int]:
-        view = yield from operations.refresh(self._shared)
-        ids: list[str] = yield Compute(lambda: view.index.ids(*selection), view.size)
-        if ids:
-            keys = [_key(each) for each in ids]
-            yield from operations.commit(self._shared, {}, keys, None)
-        return len(ids)
+        return await adrive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     def clear(self) -> None:
         """Delete all records and forget their dimension."""
-        drive(self.store, self._clear())
+        drive(self.store, self._methods.clear())
 
     async def aclear(self) -> None:
         """Delete all records as `clear` does."""
-        await adrive(self.store, self._clear())
-
-    def _clear(self) -> Operation[None]:
-        yield Write([Batch(self.namespace, clear=True)])
-        self._shared.forget()
+        await adrive(self.store, self._methods.clear())
 
     def search(
         self,
@@ -261,10 +202,9 @@ class Collection:
             DimensionError: The stored embeddings have another dimension.
             EmbeddingError: `embedding` is none, or holds NaN or an infinity.
         """
-        selection = _selection(**where)
-        return drive(
-            self.store, self._search(embedding, selection, limit, offset, embeddings, exact)
-        )
+        page = Page(limit, offset, embeddings)
+        operation = self._methods.search(embedding, Selection.of(**where), page, exact)
+        return drive(self.store, operation)
 
     async def asearch(
         self,
@@ -277,27 +217,9 @@ class Collection:
         **where: Unpack[Where],
     ) -> list[Match]:
         """Return the nearest records as `search` does."""
-        selection = _selection(**where)
-        operation = self._search(embedding, selection, limit, offset, embeddings, exact)
+        page = Page(limit, offset, embeddings)
+        operation = self._methods.search(embedding, Selection.of(**where), page, exact)
         return await adrive(self.store, operation)
-
-    def _search(
-        self,
-        embedding: Embedding,
-        selection: _Selection,
-        limit: int,
-        offset: int,
-        embeddings: bool,
-        exact: bool,
-    ) -> Operation[list[Match]]:
-        _check_page(limit, offset)
-        view = yield from operations.refresh(self._shared)
-
-        def search() -> list[_Found]:
-            return view.index.search(embedding, *selection, limit, offset, embeddings, exact)
-
-        found: list[_Found] = yield Compute(search, view.size)
-        return [Match(self._record(each), each[1]) for each in found]
 
     def optimize(self) -> None:
         """Read what others wrote, make the clusters of approximate searches, and wait for it.
@@ -305,15 +227,11 @@ class Collection:
         Does nothing else with `approximate_above` vectors or fewer. Searches need
         not wait for this; it makes the first ones fast, for example before serving.
         """
-        drive(self.store, self._optimize())
+        drive(self.store, self._methods.optimize())
 
     async def aoptimize(self) -> None:
         """Make clusters as `optimize` does."""
-        await adrive(self.store, self._optimize())
-
-    def _optimize(self) -> Operation[None]:
-        view = yield from operations.refresh(self._shared)
-        yield Compute(view.index.optimise, view.size)
+        await adrive(self.store, self._methods.optimize())
 
     def select(
         self,
@@ -336,8 +254,8 @@ class Collection:
             embeddings: Return the records with their embeddings.
             where: Selects records; see `Where`.
         """
-        selection = _selection(**where)
-        operation = self._select(selection, order_by, descending, limit, offset, embeddings)
+        page = Page(limit, offset, embeddings)
+        operation = self._methods.select(Selection.of(**where), order_by, descending, page)
         return drive(self.store, operation)
 
     async def aselect(
@@ -351,98 +269,33 @@ class Collection:
         **where: Unpack[Where],
     ) -> list[Record]:
         """Return records as `select` does."""
-        selection = _selection(**where)
-        operation = self._select(selection, order_by, descending, limit, offset, embeddings)
+        page = Page(limit, offset, embeddings)
+        operation = self._methods.select(Selection.of(**where), order_by, descending, page)
         return await adrive(self.store, operation)
-
-    def _select(
-        self,
-        selection: _Selection,
-        order_by: str | None,
-        descending: bool,
-        limit: int | None,
-        offset: int,
-        embeddings: bool,
-    ) -> Operation[list[Record]]:
-        _check_page(limit, offset)
-        view = yield from operations.refresh(self._shared)
-
-        def select() -> list[_Found]:
-            return view.index.select(*selection, order_by, descending, limit, offset, embeddings)
-
-        found: list[_Found] = yield Compute(select, view.size)
-        return [self._record(each) for each in found]
 
     def count(self, **where: Unpack[Where]) -> int:
         """Return how many records are selected."""
-        return drive(self.store, self._count(_selection(**where)))
+        return drive(self.store, self._methods.count(Selection.of(**where)))
 
     async def acount(self, **where: Unpack[Where]) -> int:
         """Return how many records are selected."""
-        return await adrive(self.store, self._count(_selection(**where)))
-
-    def _count(self, selection: _Selection) -> Operation[int]:
-        view = yield from operations.refresh(self._shared)
-        count: int = yield Compute(lambda: view.index.count(*selection), view.size)
-        return count
+        return await adrive(self.store, self._methods.count(Selection.of(**where)))
 
     def scopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
         """Return the scopes of the records that are selected, and how many have each.
 
         A scope above them that has no record of its own is not among them.
         """
-        return drive(self.store, self._scopes(_selection(**where)))
+        return drive(self.store, self._methods.scopes(Selection.of(**where)))
 
     async def ascopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
         """Return scopes as `scopes` does."""
-        return await adrive(self.store, self._scopes(_selection(**where)))
-
-    def _scopes(self, selection: _Selection) -> Operation[dict[tuple[str, ...], int]]:
-        view = yield from operations.refresh(self._shared)
-        scopes = yield Compute(lambda: view.index.scopes(*selection), view.size)
-        return dict(sorted(scopes))
+        return await adrive(self.store, self._methods.scopes(Selection.of(**where)))
 
     def categories(self, **where: Unpack[Where]) -> dict[str, int]:
         """Return the categories of the records that are selected, and how many have each."""
-        return drive(self.store, self._categories(_selection(**where)))
+        return drive(self.store, self._methods.categories(Selection.of(**where)))
 
     async def acategories(self, **where: Unpack[Where]) -> dict[str, int]:
         """Return categories as `categories` does."""
-        return await adrive(self.store, self._categories(_selection(**where)))
-
-    def _categories(self, selection: _Selection) -> Operation[dict[str, int]]:
-        view = yield from operations.refresh(self._shared)
-        categories = yield Compute(lambda: view.index.categories(*selection), view.size)
-        return dict(sorted(categories))
-
-    def _record(self, found: _Found) -> Record:
-        name, _, value, scope, categories, vectors = found
-        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
-
-    def _decode(self, name: str, data: bytes) -> Record:
-        value, vectors, scope, categories = _core.decode_record(data)
-        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
-
-
-def _key(name: str) -> str:
-    check_name(name, "id")
-    return f"{layout.ITEM}{name}"
-
-
-def _arrays(vectors: Sequence[bytes]) -> tuple[array[float], ...]:
-    return tuple(array("f", each) for each in vectors)
-
-
-def _selection(
-    *,
-    scope: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    filter: Mapping[str, Any] | None = None,
-) -> _Selection:
-    return scope, categories, dumps(dict(filter)) if filter else None
-
-
-def _check_page(limit: int | None, offset: int) -> None:
-    for name, value in (("limit", limit), ("offset", offset)):
-        if value is not None and value < 0:
-            raise ValueError(f"{name} must be 0 or more, not {value}")
+        return await adrive(self.store, self._methods.categories(Selection.of(**where)))

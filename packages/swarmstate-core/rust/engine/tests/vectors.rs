@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rmpv::Value;
-use swarmstate_engine::vectors::{Filter, Index, Metric, Page, Record, Selection};
+use swarmstate_engine::vectors::{Filter, Index, Metric, Page, Record, Selection, UNKNOWN};
 
 const PAGE: Page = Page {
     limit: 10,
@@ -118,6 +118,93 @@ proptest! {
         prop_assert!(!equals(&a, &b) || matches(b.clone(), &a));
         if !format!("{b:?}").contains("Map") {
             prop_assert_eq!(equals(&a, &b), matches(b.clone(), &a));
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_is_never_left_out(a in plain(), b in plain(), place in 0..4) {
+        let unknown = Value::Ext(UNKNOWN, vec![0xc0]);
+        let (value, operand) = match place {
+            0 => (unknown, b),
+            1 => (a, unknown),
+            2 => (Value::Array(vec![a, unknown]), Value::Array(vec![b.clone(), b])),
+            _ => (map(vec![("x", unknown), ("y", a.clone())]), map(vec![("x", b), ("y", a)])),
+        };
+        for operator in ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"] {
+            if place < 2 || operator == "$eq" || operator == "$ne" {
+                let filter = map(vec![(operator, operand.clone())]);
+                if place < 2 || operator == "$ne" {
+                    prop_assert!(matches(filter.clone(), &value));
+                    prop_assert!(selects(filter, &value));
+                }
+            }
+        }
+        if place == 0 {
+            prop_assert!(matches(operand.clone(), &value));
+            prop_assert!(selects(operand, &value));
+        }
+    }
+
+    #[test]
+    fn fields_within_fields_are_compared_as_if_they_were_at_the_top(a in plain(), b in plain()) {
+        let nested = |value: &Value| map(vec![("deep", map(vec![("er", value.clone())]))]);
+        for operator in ["$eq", "$ne", "$gte", "$lt"] {
+            let filter = map(vec![(operator, b.clone())]);
+            prop_assert_eq!(selects(nested(&filter), &nested(&a)), selects(filter.clone(), &a));
+            // Above the field there must be a map, whatever the condition is.
+            prop_assert!(!selects(nested(&filter), &map(vec![("deep", Value::from(1))])));
+        }
+        prop_assert!(selects(map(vec![]), &nested(&a)));
+        prop_assert!(!selects(map(vec![]), &Value::Nil));
+    }
+
+    #[test]
+    fn a_selection_is_the_same_whichever_way_it_is_found(
+        values in prop::collection::vec((plain(), 0_u8..4, 0_u8..4), 300..500),
+        condition in plain(),
+        operator in prop::sample::select(vec!["", "$ne", "$gt", "$lte"]),
+        deleted in 0_usize..300,
+    ) {
+        let index = Index::new(Metric::Dot, usize::MAX);
+        let (ticket, _) = index.begin();
+        let vector = |number: usize| vec![(number % 97) as f32, 1.0];
+        let changes = values.iter().enumerate().map(|(number, (value, scope, category))| {
+            let record = Record {
+                scope: vec![scope.to_string()],
+                categories: vec![category.to_string()],
+                value: encode(&map(vec![("f", value.clone())])),
+                embeddings: vec![vector(number)],
+            };
+            (Arc::from(format!("{number:04}")), Some(record))
+        }).collect();
+        index.apply(ticket, changes).unwrap();
+        index.end(ticket);
+        let (ticket, _) = index.begin();
+        let gone = (0..deleted).map(|number| (Arc::from(format!("{number:04}")), None));
+        index.apply(ticket, gone.collect()).unwrap();
+        index.end(ticket);
+        let filter = if operator.is_empty() { condition } else { map(vec![(operator, condition)]) };
+        let filter = Filter::parse(&encode(&map(vec![("f", filter)]))).unwrap();
+        for (scope, categories) in [(None, vec![]), (Some("1"), vec![]), (None, vec!["0", "2", "3"])] {
+            let selection = Selection {
+                scope: scope.iter().map(ToString::to_string).collect(),
+                categories: categories.iter().map(ToString::to_string).collect(),
+                filter: Some(filter.clone()),
+            };
+            let mut expected: Vec<(f64, String)> = values.iter().enumerate().skip(deleted)
+                .filter(|(_, (value, own, category))| {
+                    filter.matches(&encode(&map(vec![("f", value.clone())])))
+                        && scope.is_none_or(|scope| scope == own.to_string())
+                        && (categories.is_empty() || categories.contains(&category.to_string().as_str()))
+                })
+                .map(|(number, _)| (-f64::from(vector(number)[0]) * 3.0 + 1.0, format!("{number:04}")))
+                .collect();
+            prop_assert_eq!(index.count(&selection), expected.len());
+            expected.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            let hits = index.search(&[3.0, -1.0], &selection, PAGE, false).unwrap();
+            let found: Vec<(f64, String)> =
+                hits.iter().map(|hit| (-hit.score, hit.id.to_string())).collect();
+            prop_assert_eq!(&found[..], &expected[..expected.len().min(10)]);
         }
     }
 

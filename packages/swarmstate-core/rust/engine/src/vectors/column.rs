@@ -1,32 +1,32 @@
 //! One attribute of all records: each distinct value once, and a code per record.
 //!
-//! A condition looks at each distinct value once and then only at codes, so it
-//! costs little beside a scan of vectors, however it was put.
+//! A condition looks at each distinct value once and then only at codes, or only at
+//! the values of the few records that it is asked about.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::filter::float;
+use rmpv::Value;
 
-/// The code of records that do not exist.
+use super::filter::{Interval, UNKNOWN, float};
+
+/// The code of records that do not exist, or have no value here.
 const NONE: u32 = u32::MAX;
+
+/// What an unknown value holds; any other payload is not written.
+const NIL: u8 = 0xc0;
 
 #[derive(Default)]
 pub(super) struct Column {
     codes: Vec<u32>,
     known: HashMap<Arc<[u8]>, u32>,
-    values: Vec<Distinct>,
+    /// By code, the values, encoded; they mean what the column means.
+    values: Vec<Arc<[u8]>>,
+    /// By code, what values are as numbers, if they are some in msgpack; otherwise NaN.
+    numbers: Vec<f64>,
+    /// By code, how many records have the value; 0 if the code is free.
+    counts: Vec<u32>,
     free: Vec<u32>,
-}
-
-/// A distinct value.
-pub(super) struct Distinct {
-    /// The value, encoded; it means what the column means.
-    pub bytes: Arc<[u8]>,
-    /// What it is as a number, if it is one in msgpack; otherwise NaN.
-    pub number: f64,
-    /// How many records have it; 0 if the code is free.
-    pub count: usize,
 }
 
 impl Column {
@@ -35,7 +35,7 @@ impl Column {
             Some(code) => *code,
             None => self.add(value),
         };
-        self.values[code as usize].count += 1;
+        self.counts[code as usize] += 1;
         self.unset(record);
         let record = record as usize;
         if record >= self.codes.len() {
@@ -52,32 +52,77 @@ impl Column {
         if code == NONE {
             return;
         }
-        let value = &mut self.values[code as usize];
-        value.count -= 1;
-        if value.count == 0 {
-            self.known.remove(&value.bytes);
+        self.counts[code as usize] -= 1;
+        if self.counts[code as usize] == 0 {
+            self.known.remove(&self.values[code as usize]);
             self.free.push(code);
         }
     }
 
-    /// Returns the value of a record.
-    pub fn get(&self, record: u32) -> Option<&Distinct> {
-        let code = *self.codes.get(record as usize)?;
-        self.values.get(code as usize)
+    /// Returns the code of a record's value.
+    #[inline]
+    pub fn code(&self, record: u32) -> Option<u32> {
+        self.codes
+            .get(record as usize)
+            .copied()
+            .filter(|code| *code != NONE)
     }
 
-    /// Calls `visit` with each distinct value that some record has.
-    pub fn distinct(&self) -> impl Iterator<Item = &Distinct> {
-        self.values.iter().filter(|value| value.count > 0)
+    /// Returns a value, and what it is as a number.
+    #[inline]
+    pub fn value(&self, code: u32) -> (&[u8], f64) {
+        (&self.values[code as usize], self.numbers[code as usize])
     }
 
-    /// Keeps in `allowed`, one entry per record, those whose value meets the condition.
-    pub fn keep(&self, allowed: &mut [bool], meets: impl Fn(&Distinct) -> bool) {
-        let verdicts: Vec<bool> = self
-            .values
+    /// Returns each distinct value that some record has, and how many have it.
+    pub fn distinct(&self) -> impl Iterator<Item = (&[u8], usize)> {
+        self.values
             .iter()
-            .map(|value| value.count > 0 && meets(value))
-            .collect();
+            .zip(&self.counts)
+            .filter(|(_, count)| **count > 0)
+            .map(|(value, count)| (&**value, *count as usize))
+    }
+
+    /// Returns how many codes there are, those that are free included.
+    pub fn codes(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Returns by code whether the value is what is meant.
+    pub fn verdicts(&self, interval: Option<Interval>, meets: impl Fn(&[u8]) -> bool) -> Vec<bool> {
+        let mut verdicts: Vec<bool> = match interval {
+            Some(interval) => self.numbers.iter().map(|n| interval.holds(*n)).collect(),
+            None => vec![false; self.values.len()],
+        };
+        for (code, verdict) in verdicts.iter_mut().enumerate() {
+            if self.counts[code] == 0 {
+                *verdict = false;
+            } else if interval.is_none() || self.numbers[code].is_nan() {
+                *verdict = meets(&self.values[code]);
+            }
+        }
+        verdicts
+    }
+
+    /// Returns by code whether the value is this text, or could be.
+    pub fn equal(&self, text: &Value) -> Vec<bool> {
+        let mut verdicts = vec![false; self.values.len()];
+        // Values are encoded anew for a column, so equal texts have equal bytes.
+        for value in [text, &Value::Ext(UNKNOWN, vec![NIL])] {
+            let mut bytes = Vec::new();
+            // Writing to memory cannot fail.
+            let _ = rmpv::encode::write_value(&mut bytes, value);
+            if let Some(code) = self.known.get(&*bytes) {
+                verdicts[*code as usize] = true;
+            }
+        }
+        verdicts
+    }
+
+    /// Keeps in `allowed`, one entry per record, those whose value has a good verdict.
+    pub fn keep(&self, allowed: &mut [bool], verdicts: &[bool]) {
+        let known = self.codes.len().min(allowed.len());
+        allowed[known..].fill(false);
         for (allowed, code) in allowed.iter_mut().zip(&self.codes) {
             *allowed &= verdicts.get(*code as usize).copied().unwrap_or(false);
         }
@@ -91,18 +136,16 @@ impl Column {
             }
             _ => f64::NAN,
         };
-        let value = Distinct {
-            bytes: Arc::clone(&bytes),
-            number,
-            count: 0,
-        };
         let code = match self.free.pop() {
             Some(code) => {
-                self.values[code as usize] = value;
+                self.values[code as usize] = Arc::clone(&bytes);
+                self.numbers[code as usize] = number;
                 code
             }
             None => {
-                self.values.push(value);
+                self.values.push(Arc::clone(&bytes));
+                self.numbers.push(number);
+                self.counts.push(0);
                 (self.values.len() - 1) as u32
             }
         };

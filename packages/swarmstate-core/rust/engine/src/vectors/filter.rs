@@ -4,6 +4,10 @@
 //! meet what stands beside it: a plain value (it is equal), a map of operators
 //! (`$eq $ne $gt $gte $lt $lte`, all hold), a map of other keys (a map whose
 //! fields meet theirs), or a list (a list of equal length, item by item).
+//!
+//! Whoever makes a record or a filter can leave out what it must not, or cannot,
+//! hold, by writing [`UNKNOWN`] in its place: what is compared with that holds, so
+//! that nothing is missing from what is selected.
 
 use std::cmp::Ordering;
 
@@ -11,10 +15,21 @@ use rmpv::{Value, ValueRef};
 
 use crate::error::{Error, Result};
 
-/// A compiled filter: all fields must meet their conditions.
+/// The ext code of a value that could be anything; Python's `...`.
+pub const UNKNOWN: i8 = 46;
+
+/// A compiled filter: all of its terms must hold.
 #[derive(Clone, Debug)]
 pub struct Filter {
-    pub(super) fields: Vec<(String, Condition)>,
+    pub(super) terms: Vec<Term>,
+}
+
+/// What one field must meet; every field above it must be a map.
+#[derive(Clone, Debug)]
+pub(super) struct Term {
+    /// Names of fields, one within the other; at least one.
+    pub path: Vec<String>,
+    pub condition: Condition,
 }
 
 /// What a value must meet.
@@ -50,28 +65,57 @@ impl Filter {
                 "a filter must be a mapping of field names to conditions".to_owned(),
             ));
         };
-        Ok(Self {
-            fields: fields(entries)?,
-        })
+        let mut terms = Vec::new();
+        for (key, value) in entries {
+            add_terms(vec![name(key)?], Condition::parse(value)?, &mut terms);
+        }
+        Ok(Self { terms })
     }
 
     /// Tells whether the value, encoded as msgpack, meets the filter.
     #[must_use]
     pub fn matches(&self, value: &[u8]) -> bool {
-        let Ok(ValueRef::Map(entries)) = rmpv::decode::read_value_ref(&mut &*value) else {
-            return self.fields.is_empty();
-        };
-        self.fields
-            .iter()
-            .all(|(name, condition)| condition.holds(field(&entries, name)))
+        let value = rmpv::decode::read_value_ref(&mut &*value).unwrap_or(ValueRef::Nil);
+        self.terms.iter().all(|term| {
+            field_at(&value, &term.path).is_some_and(|found| term.condition.holds(found))
+        })
     }
 }
 
-fn fields(entries: Vec<(Value, Value)>) -> Result<Vec<(String, Condition)>> {
-    entries
-        .into_iter()
-        .map(|(key, value)| Ok((name(key)?, Condition::parse(value)?)))
-        .collect()
+/// Adds the terms that a condition on a field consists of.
+fn add_terms(path: Vec<String>, condition: Condition, terms: &mut Vec<Term>) {
+    match condition {
+        Condition::Fields(fields) if !fields.is_empty() => {
+            for (name, condition) in fields {
+                let mut path = path.clone();
+                path.push(name);
+                add_terms(path, condition, terms);
+            }
+        }
+        condition => terms.push(Term { path, condition }),
+    }
+}
+
+/// Returns the field at the end of a path, `None` if one above it is no map.
+pub(super) fn field_at<'a>(value: &'a ValueRef<'a>, path: &[String]) -> Option<&'a ValueRef<'a>> {
+    path.iter().try_fold(value, |value, name| match value {
+        ValueRef::Map(entries) => Some(field(entries, name)),
+        value if is_unknown(value) => Some(value),
+        _ => None,
+    })
+}
+
+fn is_unknown(value: &ValueRef<'_>) -> bool {
+    matches!(value, ValueRef::Ext(UNKNOWN, [0xc0]))
+}
+
+/// Tells whether a value is unknown, or a part of it.
+fn has_unknown(value: &ValueRef<'_>) -> bool {
+    match value {
+        ValueRef::Array(items) => items.iter().any(has_unknown),
+        ValueRef::Map(entries) => entries.iter().any(|(_, value)| has_unknown(value)),
+        value => is_unknown(value),
+    }
 }
 
 fn name(key: Value) -> Result<String> {
@@ -86,10 +130,7 @@ fn name(key: Value) -> Result<String> {
 }
 
 /// Returns the field of a map; what is absent is nil.
-pub(super) fn field<'a>(
-    entries: &'a [(ValueRef<'a>, ValueRef<'a>)],
-    name: &str,
-) -> &'a ValueRef<'a> {
+fn field<'a>(entries: &'a [(ValueRef<'a>, ValueRef<'a>)], name: &str) -> &'a ValueRef<'a> {
     entries
         .iter()
         // As in a dict, the last of equal keys counts.
@@ -127,6 +168,9 @@ impl Condition {
     }
 
     pub(super) fn holds(&self, value: &ValueRef<'_>) -> bool {
+        if is_unknown(value) {
+            return true;
+        }
         match self {
             Self::Operators(operators) => operators
                 .iter()
@@ -144,29 +188,73 @@ impl Condition {
                 }
                 _ => false,
             },
-            Self::Equal(expected) => equal(value, &expected.as_ref()),
+            Self::Equal(expected) => {
+                let expected = expected.as_ref();
+                is_unknown(&expected) || equal(value, &expected)
+            }
         }
     }
 
-    /// Tells whether a number meets this; `None` if only `holds` can tell.
-    #[inline]
-    pub(super) fn holds_number(&self, number: f64) -> Option<bool> {
+    /// Returns the text that a value must be equal to, if that is all.
+    pub(super) fn text(&self) -> Option<&Value> {
+        match self {
+            Self::Equal(text @ Value::String(_)) => Some(text),
+            Self::Operators(operators) => match &operators[..] {
+                [(Operator::Eq, text @ Value::String(_))] => Some(text),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Returns the numbers that meet this, if they are those between two bounds.
+    pub(super) fn interval(&self) -> Option<Interval> {
         let Self::Operators(operators) = self else {
             return None;
         };
-        let mut all = true;
+        let mut interval = Interval {
+            least: f64::NEG_INFINITY,
+            greatest: f64::INFINITY,
+        };
         for (operator, operand) in operators {
-            if matches!(operator, Operator::Eq | Operator::Ne) {
-                return None;
-            }
             let operand = match operand {
                 Value::F64(operand) => *operand,
                 Value::Integer(operand) => operand.as_f64()?,
                 _ => return None,
             };
-            all &= operator.holds_order(number.partial_cmp(&operand));
+            // Nothing is beyond an infinity, and nothing is more or less than NaN.
+            match operator {
+                Operator::Eq | Operator::Ne => return None,
+                _ if operand.is_nan() => return Some(Interval::EMPTY),
+                Operator::Gt if operand == f64::INFINITY => return Some(Interval::EMPTY),
+                Operator::Lt if operand == f64::NEG_INFINITY => return Some(Interval::EMPTY),
+                Operator::Gt => interval.least = interval.least.max(operand.next_up()),
+                Operator::Gte => interval.least = interval.least.max(operand),
+                Operator::Lt => interval.greatest = interval.greatest.min(operand.next_down()),
+                Operator::Lte => interval.greatest = interval.greatest.min(operand),
+            }
         }
-        Some(all)
+        Some(interval)
+    }
+}
+
+/// The numbers from `least` to `greatest`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interval {
+    pub least: f64,
+    pub greatest: f64,
+}
+
+impl Interval {
+    const EMPTY: Self = Self {
+        least: f64::INFINITY,
+        greatest: f64::NEG_INFINITY,
+    };
+
+    /// Tells whether a number is within; NaN is not.
+    #[inline(always)]
+    pub fn holds(self, number: f64) -> bool {
+        self.least <= number && number <= self.greatest
     }
 }
 
@@ -191,6 +279,7 @@ impl Operator {
     fn holds(self, value: &ValueRef<'_>, operand: &Value) -> bool {
         let operand = operand.as_ref();
         match self {
+            _ if has_unknown(value) || has_unknown(&operand) => true,
             Self::Eq => equal(value, &operand),
             Self::Ne => !equal(value, &operand),
             _ => self.holds_order(order(value, &operand)),

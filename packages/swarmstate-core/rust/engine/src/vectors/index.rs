@@ -1,6 +1,6 @@
 //! The index: what others call, and the lock that keeps its parts together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::clusters::Clusters;
@@ -13,6 +13,10 @@ use super::state::State;
 use super::table::Selection;
 use super::training;
 use crate::error::{Error, Result};
+
+/// Where at least this share of the records is selected, all are scanned, and only those that
+/// may be among the best are asked about.
+const MANY: f64 = 0.5;
 
 /// A record that was found.
 #[derive(Clone, Debug)]
@@ -200,8 +204,9 @@ impl Index {
         let query = matrix.query(vector);
         let most = wanted.min(state.table.len());
         let mut candidates = Candidates::new(most.saturating_mul(state.vectors_per_record).max(1));
+        let live = state.live();
         if selection.is_everything() {
-            match self.clusters(&state, state.live(), exact) {
+            match self.clusters(&state, live, exact) {
                 Some(clusters) => {
                     let rows: Vec<u32> = clusters.rows(self.inner.metric, vector, 1).collect();
                     scan_rows(matrix, &query, &rows, &mut candidates);
@@ -209,16 +214,23 @@ impl Index {
                 None => scan_all(matrix, &query, |row| state.is_live(row), &mut candidates),
             }
         } else {
-            let mut rows = state.rows(selection);
-            if let Some(clusters) = self.clusters(&state, rows.len(), exact) {
-                let allowed: HashSet<u32> = rows.into_iter().collect();
-                // What is selected may lie farther away than the rest.
-                rows = clusters
-                    .rows(self.inner.metric, vector, 2)
-                    .filter(|row| allowed.contains(row))
-                    .collect();
+            let predicate = state.table.predicate(selection);
+            let may_approximate = !exact && live > self.inner.approximate_above;
+            if !may_approximate && predicate.share() >= MANY {
+                let allowed = |row| state.is_live(row) && predicate.allows(state.owners[row]);
+                scan_all(matrix, &query, allowed, &mut candidates);
+            } else {
+                let allowed = predicate.mask();
+                let mut rows = state.rows(&allowed);
+                if let Some(clusters) = self.clusters(&state, rows.len(), exact) {
+                    // What is selected may lie farther away than the rest.
+                    rows = clusters
+                        .rows(self.inner.metric, vector, 2)
+                        .filter(|row| allowed[state.owners[*row as usize] as usize])
+                        .collect();
+                }
+                scan_rows(matrix, &query, &rows, &mut candidates);
             }
-            scan_rows(matrix, &query, &rows, &mut candidates);
         }
         let mut best: HashMap<u32, f64> = HashMap::new();
         for row in candidates.into_rows() {

@@ -11,6 +11,7 @@ mod index;
 mod matrix;
 mod metric;
 mod order;
+mod predicate;
 mod record;
 mod scan;
 mod scope;
@@ -18,7 +19,7 @@ mod state;
 mod table;
 mod training;
 
-pub use filter::Filter;
+pub use filter::{Filter, UNKNOWN};
 pub use index::{Hit, Index, Page};
 pub use metric::Metric;
 pub use record::{MAX_DIMENSIONS, Record};

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use pulp::{Arch, NullaryFnOnce};
 
-use super::matrix::{CHUNK, Matrix, Query};
+use super::matrix::{CHUNK, Estimate, Matrix, Query};
 
 /// Rows whose products are computed before they are compared; divides `CHUNK`.
 const BLOCK: usize = CHUNK / 4;
@@ -51,11 +51,12 @@ impl Candidates {
         }
     }
 
+    /// Offers a row; `allowed` is asked only about those that may be among the best.
     #[inline(always)]
-    fn offer(&mut self, row: u32, score: f64, error: f64) {
-        let ceiling = score + error;
-        if ceiling >= self.threshold {
-            self.take(row, ceiling, score - error);
+    fn offer(&mut self, row: u32, estimate: Estimate, allowed: impl FnOnce(usize) -> bool) {
+        let ceiling = estimate.score + estimate.error;
+        if ceiling >= self.threshold && allowed(row as usize) {
+            self.take(row, ceiling, estimate.score - estimate.error);
         }
     }
 
@@ -85,11 +86,11 @@ impl Candidates {
     }
 }
 
-/// Offers the rows for which `live` says so.
+/// Offers the rows that are allowed.
 pub(super) fn scan_all(
     matrix: &Matrix,
     query: &Query<'_>,
-    live: impl Fn(usize) -> bool,
+    allowed: impl Fn(usize) -> bool,
     candidates: &mut Candidates,
 ) {
     let arch = Arch::new();
@@ -102,10 +103,8 @@ pub(super) fn scan_all(
             products: &mut products,
         });
         for (product, row) in products.iter().zip(start..stop) {
-            if live(row) {
-                let estimate = matrix.estimate(query, row, *product);
-                candidates.offer(row as u32, estimate.score, estimate.error);
-            }
+            let estimate = matrix.estimate(query, row, *product);
+            candidates.offer(row as u32, estimate, &allowed);
         }
     }
 }
@@ -128,7 +127,7 @@ pub(super) fn scan_rows(
         });
         for (product, row) in products.iter().zip(block) {
             let estimate = matrix.estimate(query, *row as usize, *product);
-            candidates.offer(*row, estimate.score, estimate.error);
+            candidates.offer(*row, estimate, |_| true);
         }
     }
 }

@@ -101,15 +101,14 @@ impl State {
     }
 
     pub fn selected(&self, selection: &Selection) -> impl Iterator<Item = (u32, &Entry)> {
-        let allowed = self.table.select(selection);
+        let allowed = self.table.predicate(selection).mask();
         self.table
             .entries()
             .filter(move |(record, _)| allowed[*record as usize])
     }
 
-    /// Returns the rows of the selected records.
-    pub fn rows(&self, selection: &Selection) -> Vec<u32> {
-        let allowed = self.table.select(selection);
+    /// Returns the rows of the records that `allowed` says, by record number.
+    pub fn rows(&self, allowed: &[bool]) -> Vec<u32> {
         self.owners
             .iter()
             .enumerate()

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rmpv::ValueRef;
 
 use super::column::Column;
-use super::filter::{Filter, field};
+use super::filter::{Filter, field_at};
+use super::predicate::Predicate;
 use super::scope;
 
 /// Which records are meant; the default is all of them.
@@ -27,7 +28,7 @@ impl Selection {
             && self
                 .filter
                 .as_ref()
-                .is_none_or(|filter| filter.fields.is_empty())
+                .is_none_or(|filter| filter.terms.is_empty())
     }
 }
 
@@ -44,10 +45,10 @@ pub(super) struct Table {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_id: HashMap<Arc<str>, u32>,
-    scopes: Column,
-    categories: Column,
-    /// By the name of a field; made when a filter first asks for it.
-    fields: HashMap<String, Column>,
+    pub scopes: Column,
+    pub categories: Column,
+    /// By the path of a field; made when a filter first asks for it.
+    pub fields: HashMap<Vec<String>, Column>,
 }
 
 impl Table {
@@ -67,15 +68,11 @@ impl Table {
     }
 
     pub fn scope(&self, record: u32) -> Vec<String> {
-        self.scopes
-            .get(record)
-            .map_or_else(Vec::new, |value| scope::decode(&value.bytes))
+        texts(&self.scopes, record)
     }
 
     pub fn categories(&self, record: u32) -> Vec<String> {
-        self.categories
-            .get(record)
-            .map_or_else(Vec::new, |value| scope::decode(&value.bytes))
+        texts(&self.categories, record)
     }
 
     /// Adds a record under an id that is not there; returns its number.
@@ -88,8 +85,8 @@ impl Table {
         self.categories.set(record, &scope::encode(categories));
         if !self.fields.is_empty() {
             let value = parse(&entry.value);
-            for (name, column) in &mut self.fields {
-                column.set(record, &field_bytes(&value, name));
+            for (path, column) in &mut self.fields {
+                set_field(column, record, &value, path);
             }
         }
         self.by_id.insert(Arc::clone(&entry.id), record);
@@ -110,91 +107,78 @@ impl Table {
 
     /// Tells whether the columns that a selection needs are there.
     pub fn is_ready(&self, selection: &Selection, order: Option<&str>) -> bool {
-        names(selection, order).all(|name| self.fields.contains_key(name))
+        paths(selection, order).all(|path| self.fields.contains_key(&path))
     }
 
     /// Makes the columns that a selection needs.
     pub fn prepare(&mut self, selection: &Selection, order: Option<&str>) {
-        for name in names(selection, order) {
-            if self.fields.contains_key(name) {
+        for path in paths(selection, order) {
+            if self.fields.contains_key(&path) {
                 continue;
             }
             let mut column = Column::default();
             for (record, entry) in self.entries() {
-                column.set(record, &field_bytes(&parse(&entry.value), name));
+                set_field(&mut column, record, &parse(&entry.value), &path);
             }
-            self.fields.insert(name.to_owned(), column);
+            self.fields.insert(path, column);
         }
     }
 
-    /// Tells by record number which records are selected; the columns must be there.
-    pub fn select(&self, selection: &Selection) -> Vec<bool> {
-        let mut allowed: Vec<bool> = self.entries.iter().map(Option::is_some).collect();
-        if !selection.scope.is_empty() {
-            let prefix = scope::encode(&selection.scope);
-            self.scopes
-                .keep(&mut allowed, |value| value.bytes.starts_with(&prefix));
-        }
-        if !selection.categories.is_empty() {
-            self.categories.keep(&mut allowed, |value| {
-                scope::decode(&value.bytes)
-                    .iter()
-                    .any(|category| selection.categories.contains(category))
-            });
-        }
-        for (name, condition) in selection.filter.iter().flat_map(|filter| &filter.fields) {
-            let Some(column) = self.fields.get(name) else {
-                continue;
-            };
-            column.keep(&mut allowed, |value| {
-                // NaN is a number to no condition, and no number is NaN to `float`.
-                let quick = (!value.number.is_nan())
-                    .then(|| condition.holds_number(value.number))
-                    .flatten();
-                quick.unwrap_or_else(|| condition.holds(&parse(&value.bytes)))
-            });
-        }
-        allowed
+    /// Returns what tells which records are selected; the columns must be there.
+    pub fn predicate<'a>(&'a self, selection: &'a Selection) -> Predicate<'a> {
+        Predicate::new(self, selection)
+    }
+
+    /// Tells by record number whether there is a record.
+    pub fn exists(&self) -> impl Iterator<Item = bool> {
+        self.entries.iter().map(Option::is_some)
+    }
+
+    /// Returns how many record numbers there are, those that are free included.
+    pub fn numbers(&self) -> usize {
+        self.entries.len()
     }
 
     /// Returns the field of a record as encoded, and as a number; its column must be there.
     pub fn field(&self, record: u32, name: &str) -> Option<(&[u8], f64)> {
-        let value = self.fields.get(name)?.get(record)?;
-        Some((&value.bytes, value.number))
+        let column = self.fields.get(std::slice::from_ref(&name.to_owned()))?;
+        Some(column.value(column.code(record)?))
     }
 
     /// Returns the distinct scopes, and how many records have each.
     pub fn count_scopes(&self) -> impl Iterator<Item = (Vec<String>, usize)> {
         self.scopes
             .distinct()
-            .map(|value| (scope::decode(&value.bytes), value.count))
+            .map(|(value, count)| (scope::decode(value), count))
     }
 }
 
-fn names<'a>(
-    selection: &'a Selection,
-    order: Option<&'a str>,
-) -> impl Iterator<Item = &'a str> + use<'a> {
+fn texts(column: &Column, record: u32) -> Vec<String> {
+    column
+        .code(record)
+        .map_or_else(Vec::new, |code| scope::decode(column.value(code).0))
+}
+
+fn paths(selection: &Selection, order: Option<&str>) -> impl Iterator<Item = Vec<String>> {
     selection
         .filter
         .iter()
-        .flat_map(|filter| &filter.fields)
-        .map(|(name, _)| name.as_str())
-        .chain(order)
+        .flat_map(|filter| &filter.terms)
+        .map(|term| term.path.clone())
+        .chain(order.map(|name| vec![name.to_owned()]))
 }
 
-fn parse(bytes: &[u8]) -> ValueRef<'_> {
+pub(super) fn parse(bytes: &[u8]) -> ValueRef<'_> {
     // What is no msgpack was refused when it came; a value too deep to look at matches nothing.
     rmpv::decode::read_value_ref(&mut &*bytes).unwrap_or(ValueRef::Nil)
 }
 
-fn field_bytes(value: &ValueRef<'_>, name: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let found = match value {
-        ValueRef::Map(entries) => field(entries, name),
-        _ => &ValueRef::Nil,
-    };
-    // Writing to memory cannot fail.
-    let _ = rmpv::encode::write_value_ref(&mut bytes, found);
-    bytes
+/// Sets the field at the end of a path; without a map above it the record has no value there.
+fn set_field(column: &mut Column, record: u32, value: &ValueRef<'_>, path: &[String]) {
+    if let Some(found) = field_at(value, path) {
+        let mut bytes = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = rmpv::encode::write_value_ref(&mut bytes, found);
+        column.set(record, &bytes);
+    }
 }

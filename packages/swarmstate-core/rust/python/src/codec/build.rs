@@ -313,6 +313,7 @@ pub fn build_bare<'py>(
             standard.deque.bind(py).call1((items, maxlen))?
         }
         ext::PAIRS => kwargs(payload)?.clone().into_any(),
+        ext::ELLIPSIS => py.Ellipsis().into_bound(py),
         _ => {
             let (text, zone, fold) =
                 tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>, u8)>()?;

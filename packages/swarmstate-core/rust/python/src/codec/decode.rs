@@ -277,7 +277,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         self.reader.limit = self.reader.pos + len;
         let (head, depth) = match code {
             ext::CONSTRUCT_ONE..=ext::PYDANTIC_V2 => (Some(Head::read(&mut self.reader, code)?), 1),
-            ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::STRUCTURED_ARRAY => (None, 0),
+            ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::ELLIPSIS => (None, 0),
             _ => {
                 return Err(damaged(
                     start,

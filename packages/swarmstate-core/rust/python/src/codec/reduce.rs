@@ -47,6 +47,10 @@ pub fn reduce<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     let standard = Standard::get(py)?;
     match standard.by_type(&obj.get_type()) {
         Some(known) => reduce_known(obj, known),
+        None if obj.is(py.Ellipsis()) => Ok(Reduced::Bare {
+            code: ext::ELLIPSIS,
+            payload: py.None().into_bound(py),
+        }),
         None => reduce_foreign(obj, standard),
     }
 }

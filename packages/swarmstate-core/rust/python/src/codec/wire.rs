@@ -26,6 +26,7 @@ pub mod ext {
     pub const PAIRS: i8 = 43;
     pub const DATETIME: i8 = 44;
     pub const STRUCTURED_ARRAY: i8 = 45;
+    pub const ELLIPSIS: i8 = swarmstate_engine::vectors::UNKNOWN;
 }
 
 /// Containers open inside one another within one payload (the whole message, or
