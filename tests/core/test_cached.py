@@ -6,6 +6,9 @@ import asyncio
 import gc
 import inspect
 import math
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from collections import Counter, OrderedDict, defaultdict
@@ -51,6 +54,10 @@ class Color(Enum):
     RED = 1
 
 
+class Text(str):
+    __slots__ = ()
+
+
 class Level(IntEnum):
     ONE = 1
 
@@ -81,6 +88,13 @@ SAME = [
     ("long" * 1000, "".join(["long"] * 1000)),
     (1 << 100, 1 << 100),
     ("\ud800", "\ud800"),
+    ("\ud800" * 50, "\ud800" * 25 + "\ud800" * 25),
+    (b"long" * 1000, b"".join([b"long"] * 1000)),
+    (("é" * 50, (b"x" * 50, 1)), ("é" * 25 + "é" * 25, (b"x" * 25 + b"x" * 25, 1))),
+    (Text("long" * 1000), "long" * 1000),
+    (Text("short"), "short"),
+    (Text("\ud800" * 50), "\ud800" * 50),
+    ({"long" * 10: "long" * 20, "x": 1}, {"x": 1, "long" * 10: "".join(["long"] * 20)}),
     (math.nan, float("nan")),
     (memoryview(b"x"), memoryview(b"x")),
 ]
@@ -92,6 +106,8 @@ DIFFERENT = [
     *[Point(1), Point(2), Cat(name="Tom"), Dog(name="Tom")],
     *[House(pet=Cat(name="Tom")), House(pet=Dog(name="Tom"))],
     *[np.zeros(2), np.zeros((1, 2)), np.zeros(2, np.float32), np.zeros(3), np.array(0.0)],
+    *["x" * 50, "x" * 49 + "y", b"x" * 50, ("x" * 50,), ["x" * 50], "é" * 50, "\ud800" * 50],
+    *[("x" * 50, "y" * 50), ("y" * 50, "x" * 50), (("x" * 50,), "y" * 50), ("x" * 50, b"y" * 50)],
     *[OrderedDict(a=1, b=2), OrderedDict(b=2, a=1), {"a": 1, "b": 2}, {"a": {"b": 2}}],
 ]
 
@@ -114,7 +130,10 @@ _trees = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False)
     | st.text()
-    | st.binary(),
+    | st.binary()
+    # Around the length from which texts are held as objects.
+    | st.text("aé", min_size=30, max_size=34)
+    | st.binary(min_size=31, max_size=33),
     lambda inner: (
         st.lists(inner)
         | st.tuples(inner, inner)
@@ -162,6 +181,18 @@ def test_it_does_not_matter_how_arguments_are_passed() -> None:
         function()  # type: ignore[call-arg]  # what is tested
     with pytest.raises(TypeError, match="multiple values"):
         function(1, a=1)  # type: ignore[misc]  # what is tested
+
+
+def test_a_long_default_is_as_good_as_passing_it() -> None:
+    calls = []
+
+    @cached
+    def function(a: int, text: str = "x" * 100) -> int:
+        calls.append(text)
+        return len(calls)
+
+    assert function(1) == function(1, "x" * 50 + "x" * 50) == function(1, text="x" * 100) == 1
+    assert function(1, "y" * 100) == 2
 
 
 def test_names_of_positional_parameters_are_free_for_others() -> None:
@@ -499,6 +530,33 @@ def test_results_in_a_file_are_shared_and_copies(tmp_path: Path) -> None:
         assert calls == ["x", "x"]
         again("x")
         assert calls == ["x", "x", "x"]
+
+
+IN_A_PROCESS = """
+import sys, swarmstate
+from swarmstate.cached import cached
+
+with swarmstate.DiskStore(sys.argv[1]) as store:
+    @cached(store=store, name="f")
+    def function(value, other="default " * 10):
+        return sys.argv[2]
+
+    print(function(("prompt " * 10, 1, b"data" * 10), {"role": "user " * 10, "n": 1}))
+    print(function({1, "x" * 50, "y"}))
+"""
+
+
+def test_processes_find_the_results_of_others(tmp_path: Path) -> None:
+    # Python hashes texts differently in each.
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_PROCESS, str(tmp_path / "cache.db"), seed],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == ["1", "1"]
 
 
 def test_results_in_a_store_expire_there() -> None:

@@ -1,4 +1,4 @@
-"""Where `swarmstate.cached` keeps results in a store, by the bytes that stand for a call.
+"""Where `swarmstate.cached` keeps results in a store, by what stands for a call.
 
 Each result is a namespace of its own, `cache:{name}/{hash}`, with one record, so that
 stores expire results by themselves, each at its time.
@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from swarmstate._core import blob_hash, seal, unseal
+from swarmstate._core import CallKey, blob_hash, seal, unseal
 from swarmstate.base import BaseStore, Batch, Query
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError
@@ -43,16 +43,16 @@ class StoredEntries:
         self._ttl = math.inf if ttl is None else ttl
         self._codec = Codec(allow=allow)
 
-    def get(self, key: bytes, default: Any) -> Any:
+    def get(self, key: CallKey, default: Any) -> Any:
         """Return a result, or `default`."""
         return self._found(self.store.read([self._query(key)])[0].values[0], default)
 
-    async def aget(self, key: bytes, default: Any) -> Any:
+    async def aget(self, key: CallKey, default: Any) -> Any:
         """Return a result, or `default`."""
         results = await self.store.aread([self._query(key)])
         return self._found(results[0].values[0], default)
 
-    def put(self, key: bytes, value: Any) -> None:
+    def put(self, key: CallKey, value: Any) -> None:
         """Store a result.
 
         Raises:
@@ -60,7 +60,7 @@ class StoredEntries:
         """
         self.store.write([self._batch(key, value)])
 
-    async def aput(self, key: bytes, value: Any) -> None:
+    async def aput(self, key: CallKey, value: Any) -> None:
         """Store a result as `put` does."""
         await self.store.awrite([self._batch(key, value)])
 
@@ -72,13 +72,13 @@ class StoredEntries:
         """Delete all results."""
         await self.store.awrite(_cleared(await self.store.anamespaces(self._prefix)))
 
-    def _namespace(self, key: bytes) -> str:
-        return f"{self._prefix}{blob_hash(key).hex()}"
+    def _namespace(self, key: CallKey) -> str:
+        return f"{self._prefix}{blob_hash(key.encoded()).hex()}"
 
-    def _query(self, key: bytes) -> Query:
+    def _query(self, key: CallKey) -> Query:
         return Query(self._namespace(key), keys=[_KEY])
 
-    def _batch(self, key: bytes, value: Any) -> Batch:
+    def _batch(self, key: CallKey, value: Any) -> Batch:
         record = seal(self._codec.dumps(value))
         return Batch(self._namespace(key), put={_KEY: record}, ttl=self._ttl)
 

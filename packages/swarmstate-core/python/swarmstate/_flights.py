@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -27,9 +27,9 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[bytes, tuple[Future[T], int]] = {}
+        self._under_way: dict[Hashable, tuple[Future[T], int]] = {}
 
-    def result(self, key: bytes, compute: Callable[[], T]) -> T:
+    def result(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` returns, or what another thread's does at this moment.
 
         A call from within the flight of the same key computes for itself.
@@ -52,7 +52,7 @@ class Flights(Generic[T]):
             except _BrokenOffError:
                 continue
 
-    def _lead(self, key: bytes, flight: Future[T], compute: Callable[[], T]) -> T:
+    def _lead(self, key: Hashable, flight: Future[T], compute: Callable[[], T]) -> T:
         try:
             value = compute()
         except BaseException as error:
@@ -64,7 +64,7 @@ class Flights(Generic[T]):
         flight.set_result(value)
         return value
 
-    def _end(self, key: bytes) -> None:
+    def _end(self, key: Hashable) -> None:
         with self._lock:
             del self._under_way[key]
 
@@ -84,9 +84,9 @@ class AsyncFlights(Generic[T]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[bytes, _AsyncFlight[T]] = {}
+        self._under_way: dict[Hashable, _AsyncFlight[T]] = {}
 
-    async def result(self, key: bytes, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def result(self, key: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what awaiting `compute()` returns, or what another caller's does.
 
         The computation is a task of its own: who cancels a call stops waiting, and
@@ -111,7 +111,7 @@ class AsyncFlights(Generic[T]):
 
     async def _fly(
         self,
-        key: bytes,
+        key: Hashable,
         flight: _AsyncFlight[T],
         compute: Callable[[], Coroutine[Any, Any, T]],
     ) -> None:
@@ -127,7 +127,7 @@ class AsyncFlights(Generic[T]):
             self._end(key, flight)
             flight.future.set_result(value)
 
-    def _leave(self, key: bytes, flight: _AsyncFlight[T]) -> None:
+    def _leave(self, key: Hashable, flight: _AsyncFlight[T]) -> None:
         with self._lock:
             flight.waiting -= 1
             is_abandoned = flight.waiting == 0 and not flight.future.done()
@@ -136,7 +136,7 @@ class AsyncFlights(Generic[T]):
         if is_abandoned and flight.task is not None and not flight.loop.is_closed():
             flight.loop.call_soon_threadsafe(flight.task.cancel)
 
-    def _end(self, key: bytes, flight: _AsyncFlight[T]) -> None:
+    def _end(self, key: Hashable, flight: _AsyncFlight[T]) -> None:
         with self._lock:
             # An abandoned flight has made room for another one already.
             if self._under_way.get(key) is flight:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 from swarmstate._cache_entries import StoredEntries
-from swarmstate._core import CallCache
+from swarmstate._core import CallCache, CallKey
 from swarmstate._flights import AsyncFlights, Flights
 from swarmstate.base import BaseStore
 
@@ -111,10 +111,10 @@ class CachedFunction(CallCache, Generic[P, R]):
             self._options.entries.clear()
         self.clear()
 
-    def _miss(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    def _miss(self, key: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
         return self._flights.result(key, lambda: self._compute(key, args, kwargs or {}))
 
-    def _compute(self, key: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _compute(self, key: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # A flight that has just landed has left its result.
         found = self.peek(key)
         if found is _MISSING:
@@ -282,7 +282,7 @@ def _cached_coroutine(
     flights = AsyncFlights[tuple[bool, Any]]()
     entries = options.entries
 
-    async def compute(key: bytes, args: Any, kwargs: Any) -> tuple[bool, Any]:
+    async def compute(key: CallKey, args: Any, kwargs: Any) -> tuple[bool, Any]:
         found = cache.peek(key) if entries is None else await entries.aget(key, _MISSING)
         if found is not _MISSING:
             return True, found
@@ -351,7 +351,7 @@ def _arguments(function: Callable[..., Any], options: _Options) -> dict[str, Any
     }
 
 
-def _key_of(cache: CallCache, options: _Options, args: Any, kwargs: Any) -> bytes:
+def _key_of(cache: CallCache, options: _Options, args: Any, kwargs: Any) -> CallKey:
     if options.key is None:
         return cache.key(args, kwargs)
     return cache.key((options.key(*args, **kwargs),), None)

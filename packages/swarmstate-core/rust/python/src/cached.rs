@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lru::LruCache;
-use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::codec::{EncodeError, MARK, class_name, write_key};
+use crate::call_key::CallKey;
+use crate::codec::MARK;
 
 /// After `MARK`: a parameter that was not given and whose default is no key.
 const ABSENT: u8 = 0;
@@ -27,7 +27,7 @@ struct Parameter {
     /// What it may be given by, unless by position only.
     name: Option<Py<PyString>>,
     /// The key of its default.
-    default: Option<Vec<u8>>,
+    default: Option<CallKey>,
 }
 
 struct Entry {
@@ -38,7 +38,7 @@ struct Entry {
 
 struct Entries {
     /// None remembers nothing.
-    map: Option<LruCache<Box<[u8]>, Entry>>,
+    map: Option<LruCache<CallKey, Entry>>,
     hits: u64,
     misses: u64,
     evictions: u64,
@@ -70,34 +70,12 @@ pub struct CallCache {
 }
 
 thread_local! {
-    /// The buffer that the last key on this thread was made in.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What the last key on this thread was made in; it is empty.
+    static BUFFER: Cell<CallKey> = Cell::default();
 }
 
-/// Longer buffers are not kept.
+/// So many bytes of it are kept.
 const MAX_KEPT: usize = 1 << 16;
-
-/// Write the key of an argument.
-#[inline]
-fn argument(key: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    write_key(key, value).map_err(|error| no_key(value, error))
-}
-
-#[cold]
-fn no_key(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
-    let py = value.py();
-    if !error.is_instance_of::<PyException>(py) || error.is_instance_of::<PyMemoryError>(py) {
-        return error;
-    }
-    let class = class_name(value.get_type().as_any());
-    let reason = error.value(py).to_string();
-    let refused = EncodeError::new_err(format!(
-        "calls cannot be told apart by an argument of type {class}: {reason}; \
-         pass key= to say what stands for the arguments"
-    ));
-    refused.set_cause(py, Some(error));
-    refused
-}
 
 #[pymethods]
 impl CallCache {
@@ -116,10 +94,10 @@ impl CallCache {
             .map(|(name, default)| Parameter {
                 name,
                 default: default.and_then(|default| {
-                    let mut key = Vec::new();
+                    let mut key = CallKey::default();
                     let value = default.get_item(0).ok()?;
                     // What is no key stands for itself alone.
-                    write_key(&mut key, &value).ok().map(|()| key)
+                    key.push(&value).ok().map(|()| key)
                 }),
             })
             .collect();
@@ -152,7 +130,7 @@ impl CallCache {
         let this = slf.get();
         let missed = this.with_key(args, kwargs, |key| match this.find(py, key, true)? {
             Some(found) => Ok(Ok(found)),
-            None => Ok(Err(PyBytes::new(py, key))),
+            None => Ok(Err(key.clone_ref(py))),
         })?;
         match missed {
             Ok(found) => Ok(found.into_bound(py)),
@@ -177,18 +155,18 @@ impl CallCache {
         py: Python<'py>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        self.with_key(args, kwargs, |key| Ok(PyBytes::new(py, key)))
+    ) -> PyResult<CallKey> {
+        self.with_key(args, kwargs, |key| Ok(key.clone_ref(py)))
     }
 
     /// Return what is remembered under a key, or `missing`; counts as nothing.
-    fn peek(&self, py: Python<'_>, key: &[u8]) -> PyResult<Py<PyAny>> {
+    fn peek(&self, py: Python<'_>, key: &CallKey) -> PyResult<Py<PyAny>> {
         let found = self.find(py, key, false)?;
         Ok(found.unwrap_or_else(|| self.missing.clone_ref(py)))
     }
 
     /// Remember a result.
-    fn put(&self, py: Python<'_>, key: &[u8], value: Py<PyAny>) -> PyResult<()> {
+    fn put(&self, py: Python<'_>, key: &CallKey, value: Py<PyAny>) -> PyResult<()> {
         let expires = match self.ttl {
             Some(ttl) => Some(self.now(py)? + ttl),
             None => None,
@@ -197,9 +175,9 @@ impl CallCache {
         let Entries { map, evictions, .. } = &mut *entries;
         let replaced = map
             .as_mut()
-            .and_then(|map| map.push(key.into(), Entry { value, expires }));
+            .and_then(|map| map.push(key.clone_ref(py), Entry { value, expires }));
         if let Some((old, _)) = &replaced
-            && **old != *key
+            && old != key
         {
             *evictions += 1;
         }
@@ -255,7 +233,7 @@ impl CallCache {
     }
 
     /// Take all entries out, to be dropped where nothing is locked.
-    fn emptied(&self) -> Option<LruCache<Box<[u8]>, Entry>> {
+    fn emptied(&self) -> Option<LruCache<CallKey, Entry>> {
         let mut entries = self.lock();
         entries.hits = 0;
         entries.misses = 0;
@@ -277,7 +255,7 @@ impl CallCache {
         }
     }
 
-    fn find(&self, py: Python<'_>, key: &[u8], counted: bool) -> PyResult<Option<Py<PyAny>>> {
+    fn find(&self, py: Python<'_>, key: &CallKey, counted: bool) -> PyResult<Option<Py<PyAny>>> {
         let now = match self.ttl {
             Some(_) => self.now(py)?,
             None => 0.0,
@@ -290,7 +268,7 @@ impl CallCache {
         let found = map.as_mut().and_then(|map| {
             let entry = map.get(key)?;
             if entry.expires.is_some_and(|expires| expires <= now) {
-                expired = map.pop(key);
+                expired = map.pop_entry(key);
                 return None;
             }
             Some(entry.value.clone_ref(py))
@@ -308,27 +286,26 @@ impl CallCache {
         &self,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        used: impl FnOnce(&[u8]) -> PyResult<T>,
+        used: impl FnOnce(&CallKey) -> PyResult<T>,
     ) -> PyResult<T> {
         let mut key = BUFFER.take();
-        key.clear();
         let result = self.write(&mut key, args, kwargs).and_then(|()| used(&key));
-        if key.capacity() <= MAX_KEPT {
-            BUFFER.set(key);
-        }
+        key.clear(MAX_KEPT);
+        BUFFER.set(key);
         result
     }
 
     /// Write one key for each parameter, in their order, then those of further arguments.
     fn write<'py>(
         &self,
-        key: &mut Vec<u8>,
+        key: &mut CallKey,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<()> {
         let given = args.len().min(self.positional);
         for index in 0..given {
-            argument(key, &args.get_borrowed_item(index)?.to_owned())?;
+            let value = args.get_borrowed_item(index)?;
+            key.push(&value)?;
         }
         let mut named = 0;
         for parameter in self.parameters.get(given..).unwrap_or_default() {
@@ -339,14 +316,14 @@ impl CallCache {
             match (value, &parameter.default) {
                 (Some(value), _) => {
                     named += 1;
-                    argument(key, &value)?;
+                    key.push(&value)?;
                 }
-                (None, Some(default)) => key.extend_from_slice(default),
-                (None, None) => key.extend_from_slice(&[MARK, ABSENT]),
+                (None, Some(default)) => key.extend(args.py(), default),
+                (None, None) => key.push_bytes(&[MARK, ABSENT]),
             }
         }
         for index in given..args.len() {
-            argument(key, &args.get_item(index)?)?;
+            key.push(&args.get_item(index)?)?;
         }
         match kwargs {
             Some(kwargs) if kwargs.len() > named => self.write_unknown(key, kwargs),
@@ -355,7 +332,7 @@ impl CallCache {
     }
 
     /// Write the arguments whose names are no parameters.
-    fn write_unknown(&self, key: &mut Vec<u8>, kwargs: &Bound<'_, PyDict>) -> PyResult<()> {
+    fn write_unknown(&self, key: &mut CallKey, kwargs: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = kwargs.py();
         let unknown = kwargs.copy()?;
         for parameter in &self.parameters {
@@ -365,7 +342,7 @@ impl CallCache {
                 unknown.del_item(name)?;
             }
         }
-        key.extend_from_slice(&[MARK, NAMED]);
-        argument(key, unknown.as_any())
+        key.push_bytes(&[MARK, NAMED]);
+        key.push(unknown.as_any())
     }
 }

@@ -26,9 +26,19 @@ pub(crate) struct InstanceFinder {
     lists: Mutex<VecDeque<Known>>,
 }
 
-/// The strs that the items of one list held, in order, and their hashes.
+/// What was seen of the items of one list, in order.
 #[derive(Default)]
-struct Known(Vec<(Py<PyString>, ffi::Py_hash_t)>);
+struct Known(Vec<Seen>);
+
+struct Seen {
+    str: Py<PyString>,
+    hash: ffi::Py_hash_t,
+    /// Where the item's dict was, which may be gone. Not to be read, only to be fetched early.
+    dict: usize,
+}
+
+/// So many items ahead their dicts are fetched from memory, which otherwise each would wait for.
+const AHEAD: usize = 10;
 
 #[pymethods]
 impl InstanceFinder {
@@ -96,6 +106,9 @@ impl InstanceFinder {
         let mut last_class = null_mut();
         let mut attribute = Attribute::new(&self.name);
         for index in 0..items.len() {
+            if let Some(ahead) = known.0.get(index + AHEAD) {
+                fetch(ahead.dict);
+            }
             // SAFETY: a wrong index is an error, not undefined. The list keeps its item alive.
             let item = unsafe { ffi::PyList_GetItem(items.as_ptr(), index.cast_signed()) };
             if item.is_null() {
@@ -123,7 +136,7 @@ impl InstanceFinder {
                 *known = self.take_known(value);
             }
             let hash = match known.0.get(index) {
-                Some((str, hash)) if str.as_ptr() == value => *hash,
+                Some(seen) if seen.str.as_ptr() == value => seen.hash,
                 _ => {
                     // SAFETY: a live object, lent by its dict; a reference is taken before other
                     // code can run.
@@ -131,11 +144,11 @@ impl InstanceFinder {
                     let Ok(value) = value.cast_into_exact::<PyString>() else {
                         return Ok(None);
                     };
-                    known.learn(index, value)?
+                    known.learn(index, value, attribute.last_dict)?
                 }
             };
             if wanted.may_hold(hash) {
-                let value = known.0[index].0.bind(py);
+                let value = known.0[index].str.bind(py);
                 if wanted.strs.contains(value)? {
                     add(&found, value, index)?;
                 }
@@ -161,7 +174,7 @@ impl InstanceFinder {
                 known
                     .0
                     .first()
-                    .is_some_and(|(str, _)| str.as_ptr() == first)
+                    .is_some_and(|seen| seen.str.as_ptr() == first)
             })
             .and_then(|position| lists.remove(position))
             .unwrap_or_default()
@@ -171,15 +184,34 @@ impl InstanceFinder {
 impl Known {
     /// Remembers the str of an item; those before it are known. Returns its hash.
     #[cold]
-    fn learn(&mut self, index: usize, str: Bound<'_, PyString>) -> PyResult<ffi::Py_hash_t> {
+    fn learn(
+        &mut self,
+        index: usize,
+        str: Bound<'_, PyString>,
+        dict: usize,
+    ) -> PyResult<ffi::Py_hash_t> {
         let hash = str.hash()?;
-        let entry = (str.unbind(), hash);
+        let str = str.unbind();
+        let seen = Seen { str, hash, dict };
         match self.0.get_mut(index) {
-            Some(known) => *known = entry,
-            None => self.0.push(entry),
+            Some(known) => *known = seen,
+            None => self.0.push(seen),
         }
         Ok(hash)
     }
+}
+
+/// Has the processor fetch what is at an address, if there is anything.
+#[inline]
+fn fetch(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: this reads nothing and faults at no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::without_provenance(address));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 fn add(found: &Bound<'_, PyDict>, value: &Bound<'_, PyAny>, index: usize) -> PyResult<()> {
@@ -196,6 +228,8 @@ fn add(found: &Bound<'_, PyDict>, value: &Bound<'_, PyAny>, index: usize) -> PyR
 struct Attribute {
     name: *mut ffi::PyObject,
     usual_place: ffi::Py_ssize_t,
+    /// Where the dict of the last instance was.
+    last_dict: usize,
 }
 
 impl Attribute {
@@ -203,6 +237,7 @@ impl Attribute {
         Self {
             name: name.as_ptr(),
             usual_place: 0,
+            last_dict: 0,
         }
     }
 
@@ -222,6 +257,7 @@ impl Attribute {
                 ffi::PyErr_Clear();
                 return null_mut();
             }
+            self.last_dict = dict.addr();
             ffi::Py_DECREF(dict);
             let (mut name, mut value) = (null_mut(), null_mut());
             let mut position = self.usual_place;
@@ -262,7 +298,7 @@ struct Wanted<'py> {
 
 impl<'py> Wanted<'py> {
     fn new(strs: &Bound<'py, PyDict>) -> PyResult<Self> {
-        let words = (strs.len() / 4).next_power_of_two();
+        let words = (4 * strs.len()).next_power_of_two().max(16);
         let mut wanted = Self {
             strs: strs.clone(),
             filter: vec![0; words],

@@ -1,6 +1,7 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
 mod cached;
+mod call_key;
 mod callbacks;
 mod clock;
 pub mod codec;
@@ -27,6 +28,8 @@ mod _core {
 
     #[pymodule_export]
     use super::cached::CallCache;
+    #[pymodule_export]
+    use super::call_key::CallKey;
     #[pymodule_export]
     use super::callbacks::{end_callbacks, forget_callbacks};
     #[pymodule_export]

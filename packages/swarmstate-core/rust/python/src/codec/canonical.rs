@@ -18,8 +18,25 @@ use super::wire::{self, ext};
 /// Not used by msgpack.
 pub const MARK: u8 = 0xc1;
 
-/// Containers and objects inside one another; written by recursion.
-const MAX_LEVELS: usize = 200;
+/// How many containers and objects may be inside one another; they are written by recursion.
+#[derive(Clone, Copy)]
+pub struct Levels(usize);
+
+impl Levels {
+    pub const ALL: Self = Self(200);
+
+    /// # Errors
+    /// `EncodeError` if there is no level left.
+    pub fn deeper(self) -> PyResult<Self> {
+        match self.0.checked_sub(1) {
+            Some(levels) => Ok(Self(levels)),
+            None => Err(EncodeError::new_err(format!(
+                "it is nested more than {} levels deep; is it cyclic?",
+                Self::ALL.0
+            ))),
+        }
+    }
+}
 
 mod tag {
     pub const TUPLE: u8 = 1;
@@ -31,6 +48,8 @@ mod tag {
     pub const OBJECT: u8 = 7;
     pub const PAIRS: u8 = 8;
     pub const FROZENSET: u8 = 9;
+    pub const HELD_STR: u8 = 10;
+    pub const HELD_BYTES: u8 = 11;
 }
 
 /// Append the key of `value`.
@@ -38,29 +57,45 @@ mod tag {
 /// # Errors
 /// `EncodeError` if the codec has no rule for the value, or none that tells it from others.
 #[inline]
-pub fn write_key(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn write_key(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     if scalar(out, value)? {
         return Ok(());
     }
-    compound(out, value, MAX_LEVELS)
+    compound(out, value, levels.deeper()?)
 }
 
-fn item(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
-    if scalar(out, value)? {
-        return Ok(());
-    }
-    match levels.checked_sub(1) {
-        Some(levels) => compound(out, value, levels),
-        None => Err(EncodeError::new_err(format!(
-            "it is nested more than {MAX_LEVELS} levels deep; is it cyclic?"
-        ))),
-    }
+/// Append what stands before the keys of a tuple's items.
+pub fn write_tuple(out: &mut Vec<u8>, len: usize) {
+    begin(out, tag::TUPLE, len);
 }
 
-fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+/// Append what stands for an exact str, or else bytes, whose content is elsewhere.
+pub fn write_held(out: &mut Vec<u8>, text: &Bound<'_, PyAny>) {
+    let is_str = text.is_exact_instance_of::<PyString>();
+    let kind = if is_str {
+        tag::HELD_STR
+    } else {
+        tag::HELD_BYTES
+    };
+    out.extend_from_slice(&[MARK, kind]);
+}
+
+/// The exact str that a str of a subclass has the key of, if it has one.
+pub fn plain_str<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
+    if !value.is_instance_of::<PyString>() || !matches!(plain_base(value)?, Some(Base::Str)) {
+        return Ok(None);
+    }
+    let exact = value.py().get_type::<PyString>();
+    let plain = exact.call_method1(intern!(value.py(), "__str__"), (value,))?;
+    Ok(Some(plain.cast_into::<PyString>()?))
+}
+
+fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     if let Ok(tuple) = value.cast_exact::<PyTuple>() {
         begin(out, tag::TUPLE, tuple.len());
-        return tuple.iter().try_for_each(|each| item(out, &each, levels));
+        return tuple
+            .iter()
+            .try_for_each(|each| write_key(out, &each, levels));
     }
     if let Ok(text) = value.cast_exact::<PyString>() {
         return surrogates(out, text);
@@ -77,13 +112,10 @@ fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyRes
     match plain_base(value)? {
         Some(Base::List) => list(out, value.cast::<PyList>()?, levels),
         Some(Base::Dict) => dict(out, value.cast::<PyDict>()?, levels),
-        Some(Base::Str) => {
-            let text = value.cast::<PyString>()?;
-            match text.to_str() {
-                Ok(text) => written(wire::write_str(out, text)),
-                Err(_) => surrogates(out, text),
-            }
-        }
+        Some(Base::Str) => match value.cast::<PyString>()?.to_str() {
+            Ok(text) => written(wire::write_str(out, text)),
+            Err(_) => surrogates(out, value.cast::<PyString>()?),
+        },
         Some(Base::Int) => {
             let number = value.cast::<PyInt>()?;
             if int(out, number)? {
@@ -127,36 +159,36 @@ fn big_int(out: &mut Vec<u8>, number: &Bound<'_, PyInt>) -> PyResult<()> {
     written(wire::write_str(out, text.cast::<PyString>()?.to_str()?))
 }
 
-fn list(out: &mut Vec<u8>, list: &Bound<'_, PyList>, levels: usize) -> PyResult<()> {
+fn list(out: &mut Vec<u8>, list: &Bound<'_, PyList>, levels: Levels) -> PyResult<()> {
     let start = out.len();
     begin(out, tag::LIST, 0);
     let mut len = 0u64;
     // Not by a length taken before: hooks of the items may change the list.
     for each in list.iter() {
-        item(out, &each, levels)?;
+        write_key(out, &each, levels)?;
         len += 1;
     }
     out[start + 2..start + 10].copy_from_slice(&len.to_be_bytes());
     Ok(())
 }
 
-fn dict(out: &mut Vec<u8>, dict: &Bound<'_, PyDict>, levels: usize) -> PyResult<()> {
+fn dict(out: &mut Vec<u8>, dict: &Bound<'_, PyDict>, levels: Levels) -> PyResult<()> {
     let mut entries = Vec::with_capacity(dict.len());
     for (name, value) in pairs(dict)? {
         let mut entry = Vec::new();
-        item(&mut entry, &name, levels)?;
-        item(&mut entry, &value, levels)?;
+        write_key(&mut entry, &name, levels)?;
+        write_key(&mut entry, &value, levels)?;
         entries.push(entry);
     }
     sorted(out, tag::DICT, entries);
     Ok(())
 }
 
-fn set(out: &mut Vec<u8>, tag: u8, set: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+fn set(out: &mut Vec<u8>, tag: u8, set: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     let mut entries = Vec::with_capacity(set.len()?);
     for each in set.try_iter()?.collect::<PyResult<Vec<_>>>()? {
         let mut entry = Vec::new();
-        item(&mut entry, &each, levels)?;
+        write_key(&mut entry, &each, levels)?;
         entries.push(entry);
     }
     sorted(out, tag, entries);
@@ -180,7 +212,7 @@ fn pairs<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(Bound<'py, PyAny>, Bou
 }
 
 /// Write an object: its class, and what is compared when two of that class are.
-fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     let py = value.py();
     if value.is_instance_of::<pyo3::exceptions::PyBaseException>() {
         return Err(EncodeError::new_err(
@@ -203,8 +235,8 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResul
             return Err(EncodeError::new_err("it holds references"));
         }
         let data = value.call_method0(intern!(py, "tobytes"))?;
-        item(out, &dtype.getattr(intern!(py, "str"))?, levels)?;
-        return item(out, &data, levels);
+        write_key(out, &dtype.getattr(intern!(py, "str"))?, levels)?;
+        return write_key(out, &data, levels);
     }
     if value.is_instance_of::<PySet>() || value.is_instance_of::<PyFrozenSet>() {
         return set(out, tag::SET, value, levels);
@@ -225,7 +257,7 @@ fn model(
     out: &mut Vec<u8>,
     value: &Bound<'_, PyAny>,
     fields: &Bound<'_, PyAny>,
-    levels: usize,
+    levels: Levels,
 ) -> PyResult<()> {
     let py = value.py();
     let state = value.getattr(intern!(py, "__dict__"))?;
@@ -235,8 +267,8 @@ fn model(
         // A model made by `model_construct` may lack fields.
         if let Some(field) = state.get_item(&name)? {
             let mut entry = Vec::new();
-            item(&mut entry, &name, levels)?;
-            item(&mut entry, &field, levels)?;
+            write_key(&mut entry, &name, levels)?;
+            write_key(&mut entry, &field, levels)?;
             entries.push(entry);
         }
     }
@@ -246,7 +278,7 @@ fn model(
         intern!(py, "__pydantic_private__"),
     ] {
         match value.getattr_opt(name)? {
-            Some(part) => item(out, &part, levels)?,
+            Some(part) => write_key(out, &part, levels)?,
             None => wire::write_nil(out),
         }
     }
@@ -254,18 +286,18 @@ fn model(
 }
 
 /// Write what the codec writes for an object.
-fn reduced(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: usize) -> PyResult<()> {
+fn reduced(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     match reduce(value)? {
-        Reduced::Bare { payload, .. } => item(out, &payload, levels),
-        Reduced::Class(class) => item(out, &class.payload, levels),
+        Reduced::Bare { payload, .. } => write_key(out, &payload, levels),
+        Reduced::Class(class) => write_key(out, &class.payload, levels),
         Reduced::Bin(data) => written(wire::write_bin(out, &data)),
-        Reduced::Value(value) => item(out, &value, levels),
+        Reduced::Value(value) => write_key(out, &value, levels),
         // Two of these are equal only if their items are in the same order.
         Reduced::Dict { code, items } if code == ext::ORDERED_DICT => {
             begin(out, tag::PAIRS, items.len());
             for (name, value) in pairs(&items)? {
-                item(out, &name, levels)?;
-                item(out, &value, levels)?;
+                write_key(out, &name, levels)?;
+                write_key(out, &value, levels)?;
             }
             Ok(())
         }
