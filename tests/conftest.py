@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.servers.postgres import PostgresServer, running_postgres
 from tests.servers.redis import RedisServer, running_cluster, running_redis
+from tests.servers.stores import KINDS, Stores
 
 # Tests share the machine with each other, so time says nothing about an example.
 settings.register_profile("swarmstate", deadline=None, print_blob=True)
@@ -34,3 +36,16 @@ def redis_cluster() -> Iterator[list[RedisServer]]:
     """The three nodes of a Redis cluster, one per test process."""
     with running_cluster() as nodes:
         yield nodes
+
+
+@pytest.fixture(params=KINDS)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
+    """Stores of one kind after the other; a server runs only if its kind is asked for."""
+
+    def server_url(kind: str) -> str:
+        server: PostgresServer | RedisServer = request.getfixturevalue(f"{kind}_server")
+        return server.url()
+
+    opened = Stores(request.param, tmp_path, server_url)
+    yield opened
+    opened.close()

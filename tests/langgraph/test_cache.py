@@ -82,7 +82,7 @@ def test_what_a_node_returned_expires() -> None:
 
 _parts = st.sampled_from(["a", "b", "a/b", "%", "é"])
 _names = st.tuples(st.lists(_parts, max_size=2).map(tuple), _parts)
-_operations = st.one_of(
+CACHE_OPERATIONS = st.one_of(
     st.tuples(st.just("set"), st.dictionaries(_names, st.tuples(st.integers(0, 9), st.none()))),
     st.tuples(st.just("get"), st.lists(_names)),
     st.tuples(
@@ -93,7 +93,7 @@ _operations = st.one_of(
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_generated_operations_do_what_they_do_in_memory(mode: str) -> None:
-    @given(st.lists(_operations, max_size=12))
+    @given(st.lists(CACHE_OPERATIONS, max_size=12))
     def compare(operations: list[tuple[str, Any]]) -> None:
         ours, theirs = SwarmStateCache[int](), InMemoryCache[int]()
         for name, argument in operations:

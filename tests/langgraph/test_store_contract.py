@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pytest
 import swarmstate
 from langgraph.store.swarmstate.testing import MemoryContract
+from swarmstate_postgres import PostgresStore
+from swarmstate_redis import RedisStore
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 
 class TestMemory(MemoryContract):
@@ -27,3 +30,48 @@ class TestFile(MemoryContract):
 
     def open_store(self, folder: Path) -> swarmstate.BaseStore:
         return swarmstate.DiskStore(folder / "memories.db", durability="normal")
+
+
+class TestRedis(MemoryContract):
+    """On a Redis server."""
+
+    examples = 25
+
+    @pytest.fixture(autouse=True)
+    def _on_server(self, redis_server: RedisServer) -> None:
+        self.url = redis_server.url()
+
+    def open_store(self, folder: Path) -> swarmstate.BaseStore:
+        store = RedisStore(self.url, prefix="memories")
+        store.clear()
+        return store
+
+
+class TestRedisCluster(MemoryContract):
+    """On a cluster of three, where a batch may span several nodes."""
+
+    examples = 10
+
+    @pytest.fixture(autouse=True)
+    def _on_cluster(self, redis_cluster: list[RedisServer]) -> None:
+        self.url = f"{redis_cluster[0].url()}?cluster=true"
+
+    def open_store(self, folder: Path) -> swarmstate.BaseStore:
+        store = RedisStore(self.url, prefix="memories")
+        store.clear()
+        return store
+
+
+class TestPostgreSQL(MemoryContract):
+    """On a PostgreSQL server."""
+
+    examples = 15
+
+    @pytest.fixture(autouse=True)
+    def _on_server(self, postgres_server: PostgresServer) -> None:
+        self.url = postgres_server.url()
+
+    def open_store(self, folder: Path) -> swarmstate.BaseStore:
+        store = PostgresStore(self.url, schema="memories")
+        store.clear()
+        return store

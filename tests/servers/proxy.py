@@ -1,4 +1,4 @@
-"""A TCP proxy that loses replies and connections when it is told to."""
+"""A TCP proxy that counts round trips, and loses replies and connections when it is told to."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Proxy:
         port: Where clients connect.
         lost: How many replies were lost.
         refused: How many clients were sent away.
+        trips: How often a client that had nothing sent, or been answered, sent something.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -23,6 +24,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.lost = 0
         self.refused = 0
+        self.trips = 0
+        self._waiting: set[socket.socket] = set()
         self._refuses = False
         self._lose = 0
         self._lock = Lock()
@@ -82,6 +85,9 @@ class Proxy:
         replies.start()
         with suppress(OSError):
             while data := client.recv(65536):
+                with self._lock:
+                    self.trips += client not in self._waiting
+                    self._waiting.add(client)
                 server.sendall(data)
         # A server that is busy with a request does not notice, and goes on with it.
         with suppress(OSError):
@@ -89,6 +95,7 @@ class Proxy:
         replies.join()
         with self._lock:
             self._sockets.discard(client)
+            self._waiting.discard(client)
         client.close()
         server.close()
 
@@ -99,6 +106,7 @@ class Proxy:
                     loses = self._lose > 0
                     self._lose -= loses
                     self.lost += loses
+                    self._waiting.discard(client)
                 if loses:
                     break
                 client.sendall(data)

@@ -45,10 +45,12 @@ class Memory:
         return self._loop.run_until_complete(getattr(self.store, f"a{name}")(*args, **kwargs))
 
     def close(self) -> None:
-        """Close the event loop and the store beneath."""
-        self.store.store.close()
-        if self._loop is not None:
-            self._loop.close()
+        """Close the store beneath, in the event loop that used it, and then that."""
+        if self._loop is None:
+            self.store.store.close()
+            return
+        self._loop.run_until_complete(self.store.store.aclose())
+        self._loop.close()
 
 
 class MemoryContract:
