@@ -58,7 +58,7 @@ class Database:
         self.renew_sql = names.fill_in(
             f"SELECT r.* FROM {{renew}}($11, $12), {{read}}({_parameters(10)}) AS r"
         )
-        self.write_sql = names.fill_in(f"SELECT * FROM {{write}}({_parameters(28)})")
+        self.write_sql = names.fill_in(f"SELECT * FROM {{write}}({_parameters(26)})")
 
     async def connect(self, timeout: float) -> _Connection:
         """Open a connection."""

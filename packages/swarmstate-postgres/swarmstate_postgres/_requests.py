@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from secrets import randbits
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from swarmstate.base import Batch, Query, Result, prefix_end
 from swarmstate.errors import ConflictError
@@ -19,6 +19,8 @@ __all__ = [
     "results_of",
     "write_arguments",
 ]
+
+T = TypeVar("T")
 
 # About 300 years: timestamps of PostgreSQL end somewhere.
 _LONGEST_TTL = 1e10
@@ -113,54 +115,90 @@ def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
         since: A time of the server's before these writes were sent first; None if that is now.
         writes: At least one of them has a change.
     """
-    batches: list[tuple[int, str, int, bool, bool]] = []
+    locks: set[tuple[str, int]] = set()
+    writers: list[int] = []
+    names: list[str] = []
+    clears: list[bool] = []
     ttls: list[float | None] = []
     sources: list[str | None] = []
-    expects: list[tuple[int, str, str | None, str | None]] = []
-    values: list[tuple[int, str, bytes | None]] = []
-    ranges: list[tuple[int, str, str | None]] = []
-    deletes: list[tuple[int, str]] = []
-    absents: list[tuple[int, str, bytes]] = []
-    puts: list[tuple[int, str, bytes]] = []
-    rounds: dict[str, int] = {}
-    number = 0
+    prefixes: list[str | None] = []
+    prefix_ends: list[str | None] = []
+    last_keys: list[str | None] = []
+    range_counts: list[int] = []
+    starts: list[str] = []
+    stops: list[str | None] = []
+    delete_counts: list[int] = []
+    deletes: list[str] = []
+    values, absents, puts = _Records(), _Records(), _Records()
     for writer, write in enumerate(writes, 1):
-        this_round = 1
         for change in write.changes:
-            number += 1
             name = change.namespace
-            this_round = rounds[name] = max(this_round, rounds.get(name, 0) + 1)
+            locks.add((name, writer))
+            writers.append(writer)
+            names.append(name)
             if isinstance(change, CopyOf):
-                batches.append((writer, name, this_round, True, False))
-                ttls.append(None)
-                sources.append(change.source)
-                continue
-            fills = bool(change.put or change.put_if_absent)
-            batches.append((writer, name, this_round, change.clear, fills))
+                source, change = change.source, Batch(name, clear=True)
+            else:
+                source = None
+            sources.append(source)
+            clears.append(change.clear)
             ttls.append(_capped(change.ttl))
-            sources.append(None)
-            if change.expect is not None:
-                prefix, last_key = change.expect
-                expects.append((number, prefix, prefix_end(prefix), last_key))
-            values += [(number, *item) for item in change.expect_values.items()]
-            ranges += [(number, *bounds) for bounds in change.delete_ranges]
-            deletes += [(number, key) for key in change.delete]
-            absents += [(number, *item) for item in change.put_if_absent.items()]
-            puts += [(number, *item) for item in change.put.items()]
+            expect = change.expect
+            prefixes.append(None if expect is None else expect.prefix)
+            prefix_ends.append(None if expect is None else prefix_end(expect.prefix))
+            last_keys.append(None if expect is None else expect.last_key)
+            values.add(change.expect_values)
+            range_counts.append(len(change.delete_ranges))
+            for start, stop in change.delete_ranges:
+                starts.append(start)
+                stops.append(stop)
+            delete_counts.append(len(change.delete))
+            deletes += change.delete
+            absents.add(change.put_if_absent)
+            puts.add(change.put)
+    # The order of strings is that of their UTF-8 bytes.
+    ordered = sorted(locks)
     return [
         since,
-        [write.token for write in writes],
-        *_columns(batches, 5),
-        [] if ttls.count(None) == len(ttls) else ttls,
-        [] if sources.count(None) == len(sources) else sources,
-        *_columns(expects, 4),
-        *_columns(values, 3),
-        *_columns(ranges, 3),
-        *_columns(deletes, 2),
-        *_columns(absents, 3),
-        *_columns(puts, 3),
-        max(rounds.values()),
+        [name for name, _ in ordered],
+        [writer for _, writer in ordered],
+        [writes[writer - 1].token for _, writer in ordered],
+        writers,
+        names,
+        clears if True in clears else None,
+        _unless_empty(ttls),
+        _unless_empty(sources),
+        *([prefixes, prefix_ends, last_keys] if _unless_empty(prefixes) else _NOTHING),
+        *values.columns(),
+        *([range_counts, starts, stops] if starts else _NOTHING),
+        *([delete_counts, deletes] if deletes else _NOTHING[:2]),
+        *absents.columns(),
+        *puts.columns(),
     ]
+
+
+_NOTHING = (None, None, None)
+
+
+class _Records:
+    """Records of batches, one after another, and how many each batch has."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []
+        self._keys: list[str] = []
+        self._values: list[bytes | None] = []
+
+    def add(self, records: Mapping[str, bytes | None]) -> None:
+        self._counts.append(len(records))
+        self._keys += records
+        self._values += records.values()
+
+    def columns(self) -> Sequence[Sequence[Any] | None]:
+        return [self._counts, self._keys, self._values] if self._keys else _NOTHING
+
+
+def _unless_empty(entries: list[T | None]) -> list[T | None] | None:
+    return None if entries.count(None) == len(entries) else entries
 
 
 def conflict_of(writes: Sequence[Write], refused: Sequence[Any]) -> tuple[int, ConflictError]:

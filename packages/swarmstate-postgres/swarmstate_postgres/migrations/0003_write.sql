@@ -7,19 +7,19 @@
 -- A write that is repeated comes with a server's time before it was sent first. If a namespace has
 -- forgotten writes that came later, nobody knows whether this one was applied: error SW001.
 --
--- Batches of a round are of different namespaces and applied together; a later round sees what
--- those before it did.
+-- Each batch has an entry in the arrays from writes to last_keys and in those of counts, which say
+-- how many entries of the arrays after them are its; arrays that no batch needs are NULL. Statements
+-- are of one namespace each: one index scan, whatever is known of the tables. What one batch alone
+-- has is taken at once and otherwise entry by entry, since a slice of an array copies all of it.
 CREATE FUNCTION {write}(
-    since float8, tokens bigint[],
-    writes int[], names text[], rounds int[],
-    clears bool[], fills bool[], ttls float8[], sources text[],
-    expect_batches int[], prefixes text[], prefix_ends text[], last_keys text[],
-    value_batches int[], value_keys text[], expected_values bytea[],
-    range_batches int[], starts text[], stops text[],
-    delete_batches int[], delete_keys text[],
-    absent_batches int[], absent_keys text[], absent_values bytea[],
-    put_batches int[], put_keys text[], put_values bytea[],
-    round_count int
+    since float8, lock_names text[], lock_writes int[], tokens bigint[],
+    writes int[], names text[], clears bool[], ttls float8[], sources text[],
+    prefixes text[], prefix_ends text[], last_keys text[],
+    value_counts int[], value_keys text[], expected_values bytea[],
+    range_counts int[], starts text[], stops text[],
+    delete_counts int[], delete_keys text[],
+    absent_counts int[], absent_keys text[], absent_values bytea[],
+    put_counts int[], put_keys text[], put_values bytea[]
 ) RETURNS TABLE (refused_write int, refused_batch int, found_key text, reason text, server_time float8)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
@@ -30,210 +30,213 @@ SET plan_cache_mode = force_generic_plan
 AS $swarmstate$
 #variable_conflict use_column
 DECLARE
-    signed bigint[] := CASE
-        WHEN cardinality(tokens) = 1 THEN tokens || -tokens[1]
-        ELSE tokens || ARRAY(SELECT -t FROM unnest(tokens) AS t) END;
-    ended bool[] := array_fill(false, ARRAY[cardinality(tokens)]);
-    applied bool[] := array_fill(false, ARRAY[cardinality(names)]);
-    active bool[];
-    -- Whether a namespace may come into being, end or get another expiry.
-    settles bool := false = ANY (fills) OR true = ANY (clears) OR cardinality(ttls) > 0;
     moment timestamptz;
     locked record;
-    found record;
+    this_name text;
+    this_token bigint;
+    signed bigint[];
+    known bigint[];
+    -- Writes of which no further batch is applied.
+    ended int[] := '{}';
+    -- Namespaces that held no record at some time in this write.
+    hollow text[] := '{}';
+    found_value bytea;
+    fills bool;
+    sets bool;
+    lives bool;
+    ends_at timestamptz;
+    value_end int := 0;
+    range_end int := 0;
+    delete_end int := 0;
+    absent_end int := 0;
+    put_end int := 0;
+    value_count int;
+    range_count int;
+    delete_count int;
+    absent_count int;
+    put_count int;
 BEGIN
-    -- The row is the lock of its namespace until the end of the transaction. Rows are locked in
+    -- The row is the lock of its namespace until the end of the transaction. The caller lists them in
     -- the order of their names, so that no two writers wait for each other.
-    FOR locked IN
-        INSERT INTO {namespaces} AS n (name, writes)
-        SELECT b.name, array_agg(DISTINCT tokens[b.write])
-        FROM unnest(names, writes) AS b (name, write)
-        GROUP BY b.name ORDER BY b.name COLLATE "C"
-        ON CONFLICT (name) DO UPDATE SET
-            writes = CASE
-                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
-                THEN n.writes || EXCLUDED.writes ELSE EXCLUDED.writes END,
-            writes_since = CASE
-                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
-                THEN n.writes_since ELSE clock_timestamp() END,
-            older_writes = CASE
-                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
-                THEN n.older_writes ELSE n.writes END,
-            older_writes_since = CASE
-                WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
-                THEN n.older_writes_since ELSE n.writes_since END
-        RETURNING n.name, n.expires_at, n.emptied_at, n.older_writes || n.writes AS known,
-            n.older_writes_since AS known_since
-    LOOP
+    FOR i IN 1 .. cardinality(lock_names) LOOP
+        this_name := lock_names[i];
+        signed := ARRAY[tokens[i], -tokens[i]];
+        LOOP
+            UPDATE {namespaces} AS n SET
+                writes = CASE
+                    WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
+                    THEN n.writes || signed[1] ELSE signed[1:1] END,
+                writes_since = CASE
+                    WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
+                    THEN n.writes_since ELSE clock_timestamp() END,
+                older_writes = CASE
+                    WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
+                    THEN n.older_writes ELSE n.writes END,
+                older_writes_since = CASE
+                    WHEN cardinality(n.writes) < 16 OR n.older_writes && signed
+                    THEN n.older_writes_since ELSE n.writes_since END
+            WHERE n.name = this_name
+            RETURNING n.expires_at, n.emptied_at, n.writes, n.older_writes, n.older_writes_since
+            INTO locked;
+            EXIT WHEN FOUND;
+            -- If somebody else makes it at this moment, this waits for them.
+            INSERT INTO {namespaces} (name, writes) VALUES (this_name, '{}')
+            ON CONFLICT (name) DO NOTHING;
+        END LOOP;
+        moment := clock_timestamp();
         IF locked.emptied_at IS NOT NULL THEN
-            settles := true;
-        ELSIF locked.expires_at <= clock_timestamp() THEN
-            settles := true;
-            DELETE FROM {records} AS r WHERE r.namespace = locked.name;
-            UPDATE {namespaces} AS n SET expires_at = NULL, emptied_at = clock_timestamp()
-            WHERE n.name = locked.name;
+            hollow := hollow || this_name;
+        ELSIF locked.expires_at <= moment THEN
+            hollow := hollow || this_name;
+            DELETE FROM {records} AS r WHERE r.namespace = this_name;
+            UPDATE {namespaces} AS n SET expires_at = NULL, emptied_at = moment
+            WHERE n.name = this_name;
         END IF;
-        IF cardinality(tokens) > 1
-            OR cardinality(array_positions(locked.known, tokens[1])) > 1
-            OR -tokens[1] = ANY (locked.known)
-        THEN
-            -- Each token was added just now; one that was there before is there twice.
-            FOR found IN
-                SELECT array_position(tokens, abs(k)) AS write, bool_or(k < 0) AS is_refused
-                FROM unnest(locked.known) AS k
-                WHERE k = ANY (signed)
-                GROUP BY abs(k) HAVING count(*) > 1
-            LOOP
-                ended[found.write] := true;
-                IF found.is_refused THEN
-                    refused_write := found.write;
-                    refused_batch := array_position(writes, found.write);
-                    reason := 'repeated';
-                    RETURN NEXT;
-                END IF;
-            END LOOP;
-        END IF;
+        CONTINUE WHEN since IS NULL;
+        known := locked.older_writes || locked.writes;
+        IF signed[2] = ANY (known) THEN
+            ended := ended || lock_writes[i];
+            refused_write := lock_writes[i];
+            refused_batch := array_position(writes, refused_write);
+            reason := 'repeated';
+            RETURN NEXT;
+        -- It was added just now; one that was there before is there twice.
+        ELSIF cardinality(array_positions(known, signed[1])) > 1 THEN
+            ended := ended || lock_writes[i];
         -- The rows of empty namespaces are kept for longer than this.
-        IF false = ANY (ended) AND (
-            locked.known_since > to_timestamp(since)
-            OR clock_timestamp() - to_timestamp(since) > interval '5 minutes'
-        ) THEN
+        ELSIF locked.older_writes_since > to_timestamp(since)
+            OR moment - to_timestamp(since) > interval '5 minutes'
+        THEN
             RAISE EXCEPTION 'swarmstate: too much was written since' USING ERRCODE = 'SW001';
         END IF;
     END LOOP;
-    moment := clock_timestamp();
 
-    FOR this_round IN 1 .. round_count LOOP
-        IF round_count = 1 AND NOT true = ANY (ended) THEN
-            active := array_fill(true, ARRAY[cardinality(names)]);
-        ELSE
-            SELECT array_agg(b.round = this_round AND NOT ended[b.write] ORDER BY b.number)
-            INTO active
-            FROM unnest(rounds, writes) WITH ORDINALITY AS b (round, write, number);
+    FOR i IN 1 .. cardinality(names) LOOP
+        this_name := names[i];
+        value_count := COALESCE(value_counts[i], 0);
+        range_count := COALESCE(range_counts[i], 0);
+        delete_count := COALESCE(delete_counts[i], 0);
+        absent_count := COALESCE(absent_counts[i], 0);
+        put_count := COALESCE(put_counts[i], 0);
+        value_end := value_end + value_count;
+        range_end := range_end + range_count;
+        delete_end := delete_end + delete_count;
+        absent_end := absent_end + absent_count;
+        put_end := put_end + put_count;
+        CONTINUE WHEN writes[i] = ANY (ended);
+
+        reason := NULL;
+        IF prefixes[i] IS NOT NULL THEN
+            IF prefix_ends[i] IS NULL THEN
+                SELECT r.key INTO found_key FROM {records} AS r
+                WHERE r.namespace = this_name AND r.key >= prefixes[i]
+                ORDER BY r.key DESC LIMIT 1;
+            ELSE
+                SELECT r.key INTO found_key FROM {records} AS r
+                WHERE r.namespace = this_name AND r.key >= prefixes[i] AND r.key < prefix_ends[i]
+                ORDER BY r.key DESC LIMIT 1;
+            END IF;
+            IF found_key IS DISTINCT FROM last_keys[i] THEN
+                reason := 'last key';
+            END IF;
+        END IF;
+        FOR j IN value_end - value_count + 1 .. value_end LOOP
+            EXIT WHEN reason IS NOT NULL;
+            SELECT r.value INTO found_value FROM {records} AS r
+            WHERE r.namespace = this_name AND r.key = value_keys[j];
+            IF found_value IS DISTINCT FROM expected_values[j] THEN
+                reason := 'value';
+                found_key := value_keys[j];
+            END IF;
+        END LOOP;
+        IF reason IS NOT NULL THEN
+            ended := ended || writes[i];
+            refused_write := writes[i];
+            refused_batch := i;
+            RETURN NEXT;
+            this_token := tokens[array_position(lock_writes, refused_write)];
+            UPDATE {namespaces} AS n
+            SET writes = array_replace(n.writes, this_token, -this_token)
+            WHERE n.name = this_name;
+            CONTINUE;
         END IF;
 
-        IF cardinality(expect_batches) + cardinality(value_batches) > 0 THEN
-            FOR found IN
-                SELECT c.batch, c.last_key, 'last key' AS reason FROM (
-                    SELECT e.batch, e.last_key AS expected, CASE
-                        WHEN e.prefix_end IS NULL THEN (
-                            SELECT r.key FROM {records} AS r
-                            WHERE r.namespace = names[e.batch] AND r.key >= e.prefix
-                            ORDER BY r.key DESC LIMIT 1
-                        ) ELSE (
-                            SELECT r.key FROM {records} AS r
-                            WHERE r.namespace = names[e.batch] AND r.key >= e.prefix
-                                AND r.key < e.prefix_end
-                            ORDER BY r.key DESC LIMIT 1
-                        ) END AS last_key
-                    FROM unnest(expect_batches, prefixes, prefix_ends, last_keys)
-                        AS e (batch, prefix, prefix_end, last_key)
-                    WHERE active[e.batch]
-                ) AS c WHERE c.last_key IS DISTINCT FROM c.expected
-                UNION ALL
-                SELECT e.batch, e.key, 'value'
-                FROM unnest(value_batches, value_keys, expected_values) AS e (batch, key, value)
-                LEFT JOIN {records} AS r ON r.namespace = names[e.batch] AND r.key = e.key
-                WHERE active[e.batch] AND r.value IS DISTINCT FROM e.value
-                ORDER BY batch
-            LOOP
-                CONTINUE WHEN ended[writes[found.batch]];
-                refused_write := writes[found.batch];
-                refused_batch := found.batch;
-                found_key := found.last_key;
-                reason := found.reason;
-                RETURN NEXT;
-                ended[refused_write] := true;
-                settles := true;
-                -- What comes after it in its write is not applied.
-                SELECT array_agg(
-                    b.is_active AND NOT (b.write = refused_write AND b.number >= refused_batch)
-                    ORDER BY b.number
-                ) INTO active
-                FROM unnest(active, writes) WITH ORDINALITY AS b (is_active, write, number);
-                UPDATE {namespaces} AS n
-                SET writes = array_replace(n.writes, tokens[refused_write], -tokens[refused_write])
-                WHERE n.name = names[refused_batch];
+        IF clears[i] THEN
+            DELETE FROM {records} AS r WHERE r.namespace = this_name;
+        END IF;
+        IF sources[i] IS NOT NULL THEN
+            INSERT INTO {records} (namespace, key, value)
+            SELECT this_name, r.key, r.value FROM {records} AS r
+            WHERE r.namespace = sources[i] AND EXISTS (
+                SELECT FROM {namespaces} AS n
+                WHERE n.name = sources[i] AND n.emptied_at IS NULL
+                    AND (n.expires_at IS NULL OR n.expires_at > moment)
+            );
+        END IF;
+        FOR j IN range_end - range_count + 1 .. range_end LOOP
+            IF stops[j] IS NULL THEN
+                DELETE FROM {records} AS r WHERE r.namespace = this_name AND r.key >= starts[j];
+            ELSE
+                DELETE FROM {records} AS r
+                WHERE r.namespace = this_name AND r.key >= starts[j] AND r.key < stops[j];
+            END IF;
+        END LOOP;
+        IF delete_count > 1 AND delete_count = cardinality(delete_keys) THEN
+            DELETE FROM {records} AS r
+            WHERE r.namespace = this_name AND r.key = ANY (delete_keys);
+        ELSE
+            FOR j IN delete_end - delete_count + 1 .. delete_end LOOP
+                DELETE FROM {records} AS r
+                WHERE r.namespace = this_name AND r.key = delete_keys[j];
+            END LOOP;
+        END IF;
+        IF absent_count > 1 AND absent_count = cardinality(absent_keys) THEN
+            INSERT INTO {records} (namespace, key, value)
+            SELECT this_name, p.key, p.value FROM unnest(absent_keys, absent_values) AS p (key, value)
+            ON CONFLICT (namespace, key) DO NOTHING;
+        ELSE
+            FOR j IN absent_end - absent_count + 1 .. absent_end LOOP
+                INSERT INTO {records} (namespace, key, value)
+                VALUES (this_name, absent_keys[j], absent_values[j])
+                ON CONFLICT (namespace, key) DO NOTHING;
+            END LOOP;
+        END IF;
+        IF put_count > 1 AND put_count = cardinality(put_keys) THEN
+            INSERT INTO {records} (namespace, key, value)
+            SELECT this_name, p.key, p.value FROM unnest(put_keys, put_values) AS p (key, value)
+            ON CONFLICT (namespace, key) DO UPDATE SET value = EXCLUDED.value;
+        ELSE
+            FOR j IN put_end - put_count + 1 .. put_end LOOP
+                INSERT INTO {records} (namespace, key, value)
+                VALUES (this_name, put_keys[j], put_values[j])
+                ON CONFLICT (namespace, key) DO UPDATE SET value = EXCLUDED.value;
             END LOOP;
         END IF;
 
-        IF true = ANY (clears) THEN
-            DELETE FROM {records} AS r
-            USING unnest(names, clears, active) AS b (name, clears, is_active)
-            WHERE b.clears AND b.is_active AND r.namespace = b.name;
-        END IF;
-        IF cardinality(sources) > 0 THEN
-            INSERT INTO {records} (namespace, key, value)
-            SELECT b.name, r.key, r.value
-            FROM unnest(names, sources, active) AS b (name, source, is_active)
-            JOIN {namespaces} AS n ON n.name = b.source AND n.emptied_at IS NULL
-                AND (n.expires_at IS NULL OR n.expires_at > moment)
-            JOIN {records} AS r ON r.namespace = b.source
-            WHERE b.is_active;
-        END IF;
-        IF cardinality(range_batches) > 0 THEN
-            DELETE FROM {records} AS r
-            USING unnest(range_batches, starts, stops) AS d (batch, start, stop)
-            WHERE active[d.batch] AND r.namespace = names[d.batch]
-                AND r.key >= d.start AND r.key < d.stop;
-            IF array_position(stops, NULL) IS NOT NULL THEN
-                DELETE FROM {records} AS r
-                USING unnest(range_batches, starts, stops) AS d (batch, start, stop)
-                WHERE active[d.batch] AND d.stop IS NULL
-                    AND r.namespace = names[d.batch] AND r.key >= d.start;
+        -- The namespace may have come into being, ended or got another expiry.
+        fills := absent_count + put_count > 0;
+        sets := COALESCE(clears[i], false) OR ttls[i] IS NOT NULL;
+        IF sets OR NOT fills OR this_name = ANY (hollow) THEN
+            lives := fills OR EXISTS (SELECT FROM {records} AS r WHERE r.namespace = this_name);
+            IF NOT lives THEN
+                hollow := hollow || this_name;
             END IF;
-        END IF;
-        IF cardinality(delete_batches) > 0 THEN
-            DELETE FROM {records} AS r
-            USING unnest(delete_batches, delete_keys) AS d (batch, key)
-            WHERE active[d.batch] AND r.namespace = names[d.batch] AND r.key = d.key;
-        END IF;
-        IF cardinality(absent_batches) > 0 THEN
-            INSERT INTO {records} (namespace, key, value)
-            SELECT names[p.batch], p.key, p.value
-            FROM unnest(absent_batches, absent_keys, absent_values) AS p (batch, key, value)
-            WHERE active[p.batch]
-            ON CONFLICT (namespace, key) DO NOTHING;
-        END IF;
-        IF cardinality(put_batches) > 0 THEN
-            INSERT INTO {records} (namespace, key, value)
-            SELECT names[p.batch], p.key, p.value
-            FROM unnest(put_batches, put_keys, put_values) AS p (batch, key, value)
-            WHERE active[p.batch]
-            ON CONFLICT (namespace, key) DO UPDATE SET value = EXCLUDED.value;
-        END IF;
-        IF round_count = 1 THEN
-            applied := active;
-        ELSE
-            SELECT array_agg(b.is_applied OR b.is_active ORDER BY b.number) INTO applied
-            FROM unnest(applied, active) WITH ORDINALITY AS b (is_applied, is_active, number);
+            ends_at := NULL;
+            IF sources[i] IS NOT NULL THEN
+                SELECT n.expires_at INTO ends_at FROM {namespaces} AS n WHERE n.name = sources[i];
+            ELSIF ttls[i] < 'infinity' THEN
+                ends_at := moment + make_interval(secs => ttls[i]);
+            END IF;
+            UPDATE {namespaces} AS n SET
+                emptied_at = CASE WHEN lives THEN NULL ELSE COALESCE(n.emptied_at, moment) END,
+                expires_at = CASE
+                    WHEN NOT lives THEN NULL
+                    WHEN sets THEN ends_at
+                    ELSE n.expires_at END
+            WHERE n.name = this_name;
         END IF;
     END LOOP;
 
-    IF settles THEN
-        UPDATE {namespaces} AS n SET
-            emptied_at = CASE WHEN c.lives THEN NULL ELSE COALESCE(n.emptied_at, moment) END,
-            expires_at = CASE
-                WHEN NOT c.lives THEN NULL
-                WHEN c.sets THEN c.expires_at
-                ELSE n.expires_at END
-        FROM (
-            SELECT DISTINCT ON (b.name) b.name, b.sets,
-                EXISTS (SELECT FROM {records} AS r WHERE r.namespace = b.name) AS lives,
-                CASE
-                    WHEN b.source IS NOT NULL
-                    THEN (SELECT s.expires_at FROM {namespaces} AS s WHERE s.name = b.source)
-                    WHEN b.ttl < 'infinity' THEN moment + make_interval(secs => b.ttl)
-                END AS expires_at
-            FROM (
-                SELECT u.*, applied[u.number] AND (u.clears OR u.ttl IS NOT NULL) AS sets
-                FROM unnest(names, clears, ttls, sources)
-                    WITH ORDINALITY AS u (name, clears, ttl, source, number)
-            ) AS b
-            ORDER BY b.name, b.sets DESC, b.number DESC
-        ) AS c
-        WHERE n.name = c.name;
-    END IF;
     IF true = ANY (clears) THEN
         -- Whoever deletes tidies up a little. Rows in use are skipped, so this waits for nobody.
         DELETE FROM {namespaces} AS n WHERE n.name = ANY (ARRAY(
