@@ -151,7 +151,16 @@ class Sharing:
         base: str,
         entries: dict[str, Sequence[Any]],
         blobs: dict[str, bytes | None],
+        recalled: Recalled | None = None,
     ) -> dict[str, Any]: ...
+    def recall(self, codec: Codec, key: str, entries: dict[str, Sequence[Any]]) -> Recalled: ...
+
+@final
+class Recalled:
+    @property
+    def blobs(self) -> list[str]: ...
+    @property
+    def refers(self) -> bool: ...
 
 @final
 class Split:

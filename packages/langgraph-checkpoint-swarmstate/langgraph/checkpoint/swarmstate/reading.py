@@ -28,7 +28,7 @@ from .records import (
     describe,
 )
 from .requests import Operation, Read
-from .values import Entry, Values
+from .values import Entry, Recalled, Values
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -94,7 +94,9 @@ class Reader:
         stored, writes = yield from self._find(namespace, address)
         if stored is None:
             return None
-        opened = _Opened(self._serde, stored, writes)
+        key = stored.address.values_key()
+        recalled = recall(self._values, key, stored)
+        opened = _Opened(self._serde, stored, writes, recalled)
         answer = Result([], [])
         if opened.blobs or opened.ranges:
             keys = [BLOBS + name for name in opened.blobs]
@@ -102,7 +104,7 @@ class Reader:
         blobs = dict(zip(opened.blobs, answer.values, strict=True))
         opened.take(iter(answer.ranges), blobs)
         yield from _fill(namespace, [opened], blobs)
-        return self._close(opened, blobs, stored.address.values_key())
+        return self._close(opened, blobs, key, recalled)
 
     def _find(
         self, namespace: str, address: Address
@@ -148,7 +150,7 @@ class Reader:
 
         A blob that several checkpoints of a thread share is read once.
         """
-        items = [_Opened(self._serde, stored, None) for stored in records]
+        items = [_Opened(self._serde, stored, None, None) for stored in records]
         blobs: dict[str, dict[str, bytes | None]] = {}
         ranges: dict[str, list[Range]] = {}
         for opened in items:
@@ -167,10 +169,14 @@ class Reader:
             for opened in belonging:
                 opened.take(read, names)
             yield from _fill(namespace, belonging, names)
-        return [self._close(opened, blobs[opened.namespace], None) for opened in items]
+        return [self._close(opened, blobs[opened.namespace], None, None) for opened in items]
 
     def _close(
-        self, opened: _Opened, blobs: dict[str, bytes | None], key: str | None
+        self,
+        opened: _Opened,
+        blobs: dict[str, bytes | None],
+        key: str | None,
+        recalled: Recalled | None,
     ) -> CheckpointTuple:
         """Return a checkpoint, given what was read for it.
 
@@ -178,10 +184,11 @@ class Reader:
             opened: The checkpoint, with its writes.
             blobs: Its blobs, and perhaps more.
             key: What its values are remembered under, if others are likely to follow.
+            recalled: What was recalled of it; the other blobs are in `blobs`.
         """
         serde, stored, checkpoint = self._serde, opened.stored, opened.body
         checkpoint["channel_values"] = values = decode_values(
-            self._values, key, stored, stored.channels, blobs
+            self._values, key, stored, stored.channels, blobs, recalled
         )
         if opened.parent is not None:
             sends = [
@@ -216,7 +223,9 @@ class _Opened:
         metadata: Its metadata.
         parent: The parent, if that holds sends of the checkpoint as writes.
         sends: These writes.
-        blobs: Names of the blobs to read: those it refers to, and those of `writes`.
+        blobs: Names of the blobs to read: those it refers to, unless they were recalled,
+            and those of `writes`.
+        refers: Whether it refers to any blobs.
         ranges: Ranges to read: of `writes` and the blobs that these may refer to if
             that is None, and of the parent's writes.
     """
@@ -228,6 +237,7 @@ class _Opened:
         "namespace",
         "parent",
         "ranges",
+        "refers",
         "sends",
         "stored",
         "writes",
@@ -238,6 +248,7 @@ class _Opened:
         serde: SerializerProtocol,
         stored: StoredCheckpoint,
         writes: list[StoredWrite] | None,
+        recalled: Recalled | None,
     ) -> None:
         self.stored = stored
         self.namespace = thread_namespace(stored.address.thread_id)
@@ -245,11 +256,12 @@ class _Opened:
         self.sends: list[StoredWrite] = []
         self.body, self.metadata = decode_body(serde, stored)
         self.parent: Address | None = None
-        self.blobs = stored.blobs()
+        self.blobs = stored.blobs() if recalled is None else [*recalled.blobs]
+        self.refers = bool(self.blobs) if recalled is None else recalled.refers
         self.ranges: list[Range] = []
         if writes is None:
             self.ranges.append(writes_of(stored.address))
-            if self.blobs:
+            if self.refers:
                 self.ranges.append(blobs_at(str(stored.address.checkpoint_id)))
         else:
             self.blobs += [name for write in writes for name in write.blobs()]
@@ -264,7 +276,7 @@ class _Opened:
         """Take the answers to `ranges`, which come next, and put the blobs in them into `blobs`."""
         if self.writes is None:
             self.writes = decode_writes(self.stored.address, next(answers))
-            if self.blobs:
+            if self.refers:
                 blobs.update((key[len(BLOBS) :], data) for key, data in next(answers))
         if self.parent is not None:
             writes = decode_writes(self.parent, next(answers))
@@ -291,12 +303,26 @@ def _fill(
         blobs.update(zip(missing, answer.values, strict=True))
 
 
+def recall(values: Values, key: str, stored: StoredCheckpoint) -> Recalled:
+    """Return what is remembered of a checkpoint; see `Values.recall`.
+
+    Raises:
+        CheckpointError: Its record is damaged; the message names the checkpoint.
+    """
+    try:
+        recalled: Recalled = values.recall(key, stored.channels)
+    except CheckpointError as error:
+        raise CheckpointError(f"{describe(stored.address)} cannot be read: {error}") from error
+    return recalled
+
+
 def decode_values(
     values: Values,
     key: str | None,
     stored: StoredCheckpoint,
     entries: dict[str, Entry],
     blobs: dict[str, bytes | None],
+    recalled: Recalled | None = None,
 ) -> dict[str, Any]:
     """Return values of a checkpoint; see `Values.join`.
 
@@ -304,7 +330,7 @@ def decode_values(
         CheckpointError: A blob is missing or damaged; the message names the checkpoint.
     """
     try:
-        return values.join(key, str(stored.address.checkpoint_id), entries, blobs)
+        return values.join(key, str(stored.address.checkpoint_id), entries, blobs, recalled)
     except (CheckpointError, DecodeError) as error:
         raise CheckpointError(f"{describe(stored.address)} cannot be read: {error}") from error
 

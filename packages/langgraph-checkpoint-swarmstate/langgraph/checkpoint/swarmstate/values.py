@@ -50,6 +50,18 @@ class Split(Protocol):
         """Whether the entries also refer to blobs of the base."""
 
 
+class Recalled(Protocol):
+    """What is remembered of the values of a checkpoint that is about to be read."""
+
+    @property
+    def blobs(self) -> list[str]:
+        """The names of the blobs that have to be read for it."""
+
+    @property
+    def refers(self) -> bool:
+        """Whether its entries refer to any blobs."""
+
+
 class Values(Protocol):
     """Splits and joins the channel values of checkpoints."""
 
@@ -75,12 +87,20 @@ class Values(Protocol):
     def keep(self, key: str, base: str, split: Any) -> None:
         """Take note that split values were stored as the checkpoint `base`."""
 
+    def recall(self, key: str, entries: dict[str, Entry]) -> Any:
+        """Return the `Recalled` of a checkpoint's entries; `key` is that of `split`.
+
+        Raises:
+            CheckpointError: An entry is damaged.
+        """
+
     def join(
         self,
         key: str | None,
         base: str,
         entries: dict[str, Entry],
         blobs: dict[str, bytes | None],
+        recalled: Any = None,
     ) -> dict[str, Any]:
         """Return the values of the checkpoint `base`.
 
@@ -89,9 +109,11 @@ class Values(Protocol):
             base: The checkpoint's id.
             entries: Its entries.
             blobs: The blobs that they refer to; None where the store has none.
+            recalled: What `recall` returned for the entries; None if nothing was asked.
 
         Raises:
             CheckpointError: A blob is missing or damaged; the message names the channel.
+                Or what was recalled is no longer right: reading everything again helps.
         """
 
 
@@ -124,21 +146,34 @@ class SharedValues:
         """Remember the values, to recognize them next time."""
         self._sharing.keep(key, base, split)
 
+    def recall(self, key: str, entries: dict[str, Entry]) -> Any:
+        """Return what need not be read again: blobs that copies can be made of."""
+        return self._sharing.recall(self._codec, key, entries)
+
     def join(
         self,
         key: str | None,
         base: str,
         entries: dict[str, Entry],
         blobs: dict[str, bytes | None],
+        recalled: Any = None,
     ) -> dict[str, Any]:
         """Return values, and remember them if more are to follow."""
-        return self._sharing.join(self._codec, key, base, entries, blobs)
+        return self._sharing.join(self._codec, key, base, entries, blobs, recalled)
 
 
 class _WholeSplit(NamedTuple):
     entries: dict[str, Entry]
     blobs: dict[str, bytes]
     relies_on_base: bool = False
+
+
+class _AllBlobs(NamedTuple):
+    blobs: list[str]
+
+    @property
+    def refers(self) -> bool:
+        return bool(self.blobs)
 
 
 class WholeValues:
@@ -175,12 +210,17 @@ class WholeValues:
     def keep(self, key: str, base: str, split: Any) -> None:
         """Do nothing: serialized values are compared by their bytes."""
 
+    def recall(self, key: str, entries: dict[str, Entry]) -> _AllBlobs:
+        """Return all blobs."""
+        return _AllBlobs([name for entry in entries.values() for name in blob_names(entry)])
+
     def join(
         self,
         key: str | None,
         base: str,
         entries: dict[str, Entry],
         blobs: dict[str, bytes | None],
+        recalled: Any = None,
     ) -> dict[str, Any]:
         """Return the values."""
         return {

@@ -47,7 +47,7 @@ mod _core {
     #[pymodule_export]
     use super::seal::{seal, unseal};
     #[pymodule_export]
-    use super::sharing::{Sharing, Split, blob_hash, blob_home, blob_names};
+    use super::sharing::{Recalled, Sharing, Split, blob_hash, blob_home, blob_names};
     #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]

@@ -9,11 +9,20 @@ use crate::codec::{Item as Read, ItemReader, end_of};
 
 /// A piece of an encoding.
 pub(super) struct Piece<'py> {
-    pub(super) data: Bound<'py, PyBytes>,
+    /// None if it was not read, since all of it is copied.
+    pub(super) data: Option<Bound<'py, PyBytes>>,
+    pub(super) size: usize,
     pub(super) blob: Option<BlobHash>,
     /// Where it stands in the buffer of those that are decoded, at least in part; None if all of it
     /// is copied.
     pub(super) start: Option<usize>,
+}
+
+impl Piece<'_> {
+    /// Its bytes; none if it was not read.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.data.as_ref().map_or(&[], |data| data.as_bytes())
+    }
 }
 
 /// The list or dict that items go to.
@@ -80,8 +89,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
             self.pos = 0;
             let piece = &self.pieces[self.next - 1];
             if let Some(start) = piece.start {
-                self.reader
-                    .go_to(start, start + piece.data.as_bytes().len());
+                self.reader.go_to(start, start + piece.size);
             }
         }
         self.pieces.get(self.next - 1)
@@ -89,11 +97,16 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
 
     fn current(&self) -> &[u8] {
         let piece = self.next.checked_sub(1).map(|index| &self.pieces[index]);
-        piece.map_or(&[], |piece| piece.data.as_bytes())
+        piece.map_or(&[], Piece::as_bytes)
+    }
+
+    fn current_size(&self) -> usize {
+        let piece = self.next.checked_sub(1).map(|index| &self.pieces[index]);
+        piece.map_or(0, |piece| piece.size)
     }
 
     pub(super) fn is_at_piece_end(&self) -> bool {
-        self.pos == self.current().len()
+        self.pos == self.current_size()
     }
 
     pub(super) fn is_at_end(&self) -> bool {
@@ -101,15 +114,12 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
     }
 
     pub(super) fn leave_piece(&mut self) {
-        self.pos = self.current().len();
+        self.pos = self.current_size();
     }
 
     /// The size of all pieces; no container has more items.
     pub(super) fn size(&self) -> usize {
-        self.pieces
-            .iter()
-            .map(|piece| piece.data.as_bytes().len())
-            .sum()
+        self.pieces.iter().map(|piece| piece.size).sum()
     }
 
     pub(super) fn since(&self, start: usize) -> &[u8] {

@@ -27,6 +27,8 @@ pub(super) struct Joiner<'a, 'py> {
     pub(super) classes: Classes<'py>,
     /// Whether it is to be said how the values are cut.
     pub(super) remembers: bool,
+    /// Whether something that was to be copied cannot be, and was not read.
+    pub(super) lacks: bool,
 }
 
 impl<'py> Joiner<'_, 'py> {
@@ -46,7 +48,7 @@ impl<'py> Joiner<'_, 'py> {
             return Ok((self.decode(name, tag, data.as_bytes())?, None));
         }
         let mut pieces = self.pieces(name, &entry, held)?;
-        let size = pieces.iter().map(|piece| piece.data.as_bytes().len()).sum();
+        let size = pieces.iter().map(|piece| piece.size).sum();
         let _pause = CollectorPause::for_size(self.py, size);
         if tag == "msgpack"
             && pieces.len() > 1
@@ -55,46 +57,39 @@ impl<'py> Joiner<'_, 'py> {
             let cut = (self.remembers).then(|| Cut::of_container(entry.unbind(), container));
             return Ok((value, cut));
         }
-        let whole;
-        let data = match &*pieces {
-            [piece] => piece.data.as_bytes(),
-            _ => {
-                whole = pieces
-                    .iter()
-                    .flat_map(|piece| piece.data.as_bytes())
-                    .copied()
-                    .collect::<Vec<_>>();
-                &whole
-            }
+        let single = match &*pieces {
+            [piece] => piece.blob,
+            _ => None,
         };
-        let [
-            Piece {
-                blob: Some(blob), ..
-            },
-        ] = &*pieces
-        else {
-            return Ok((self.decode(name, tag, data)?, None));
-        };
-        let before = held.whole.as_ref().filter(|(known, _)| known == blob);
-        if let Some((
-            _,
-            Seen {
-                template: Some(template),
-                ..
-            },
-        )) = before
+        let before = (held.whole.as_ref()).filter(|(known, ..)| Some(*known) == single);
+        if let Some((blob, seen, size)) = before
+            && let Some(template) = &seen.template
             && let Some(value) = template.copy(self.py, &mut self.classes)?
         {
-            let cut = before.map(|(_, seen)| (seen.clone(), data.len(), *blob));
-            let cut = cut.filter(|_| self.remembers).map(|(seen, size, blob)| {
-                let blob = Some((size, blob));
+            let cut = (self.remembers).then(|| {
+                let seen = seen.clone();
+                let blob = Some((*size, *blob));
                 Cut::of_whole(entry.unbind(), Whole { seen, blob })
             });
             return Ok((value, cut));
         }
-        if tag != "msgpack" {
-            return Ok((self.decode(name, tag, data)?, None));
+        if pieces.iter().any(|piece| piece.data.is_none()) {
+            self.lacks = true;
+            return Err(CheckpointError::new_err(format!(
+                "channel {name:?} has to be read again: a class that its values have was changed"
+            )));
         }
+        let whole;
+        let data = match &*pieces {
+            [piece] => piece.as_bytes(),
+            _ => {
+                whole = (pieces.iter().flat_map(Piece::as_bytes).copied()).collect::<Vec<_>>();
+                &whole
+            }
+        };
+        let Some(blob) = single.filter(|_| tag == "msgpack") else {
+            return Ok((self.decode(name, tag, data)?, None));
+        };
         let mut reader = self.codec.item_reader(self.py, data)?;
         let read = reader.value(None, 0)?;
         reader.finish()?;
@@ -104,7 +99,7 @@ impl<'py> Joiner<'_, 'py> {
         }
         let whole = Whole {
             seen: self.seen(&read, is_known)?,
-            blob: Some((data.len(), *blob)),
+            blob: Some((data.len(), blob)),
         };
         Ok((read.value, Some(Cut::of_whole(entry.unbind(), whole))))
     }
@@ -120,20 +115,27 @@ impl<'py> Joiner<'_, 'py> {
         for piece in entry.iter_borrowed().skip(1) {
             if let Ok(data) = piece.cast::<PyBytes>() {
                 pieces.push(Piece {
-                    data: data.to_owned(),
+                    data: Some(data.to_owned()),
+                    size: data.as_bytes().len(),
                     blob: None,
                     start: Some(0),
                 });
                 continue;
             }
             for hash in hashes(&piece)? {
-                let is_copied = (held.parts.get(&hash)).is_some_and(|known| {
-                    known.items.iter().all(|item| item.seen.template.is_some())
-                });
+                let (data, size, start) = match held.size_of_copied(&hash) {
+                    Some(size) => (None, size, None),
+                    None => {
+                        let data = find(name, hash, self.blobs)?;
+                        let size = data.as_bytes().len();
+                        (Some(data), size, Some(0))
+                    }
+                };
                 pieces.push(Piece {
-                    data: find(name, hash, self.blobs)?,
+                    data,
+                    size,
                     blob: Some(hash),
-                    start: (!is_copied).then_some(0),
+                    start,
                 });
             }
         }
@@ -150,7 +152,7 @@ impl<'py> Joiner<'_, 'py> {
         for piece in &mut *pieces {
             if piece.start.is_some() {
                 piece.start = Some(buffer.len());
-                buffer.extend_from_slice(piece.data.as_bytes());
+                buffer.extend_from_slice(piece.as_bytes());
             }
         }
         let mut feed = Feed::new(self.codec.item_reader(self.py, &buffer)?, pieces);
@@ -189,8 +191,8 @@ impl<'py> Joiner<'_, 'py> {
             };
             let part = match piece.blob {
                 Some(blob) => {
-                    let bytes = piece.data.as_bytes().len();
-                    let known = held.parts.get(&blob);
+                    let bytes = piece.size;
+                    let known = held.parts.get(&blob).map(|run| &run.items);
                     let items = match (known, piece.start) {
                         (Some(known), None) => self.copies(known, kind, &mut target)?,
                         (known, Some(_)) => {

@@ -64,6 +64,18 @@ pub struct Sharing {
     state: Mutex<State>,
 }
 
+/// What is remembered of values that are to be joined.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub struct Recalled {
+    /// The names of the blobs that have to be read: of all others copies can be made.
+    #[pyo3(get)]
+    blobs: Vec<String>,
+    /// Whether the entries refer to any blobs.
+    #[pyo3(get)]
+    refers: bool,
+    held: Mutex<HashMap<String, Held>>,
+}
+
 /// Values that were split: what to store.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Split {
@@ -204,6 +216,38 @@ impl Sharing {
         writes::split(py, codec, base, &large, &writes)
     }
 
+    /// Recall what entries refer to, before it is read.
+    ///
+    /// Args:
+    ///     codec: Will decode them.
+    ///     key: What they belong to.
+    ///     entries: As for `join`.
+    ///
+    /// Raises:
+    ///     CheckpointError: An entry is damaged.
+    #[pyo3(signature = (codec, key, entries))]
+    fn recall(&self, codec: &Codec, key: &str, entries: &Bound<'_, PyDict>) -> PyResult<Recalled> {
+        let held = self.held(key, codec);
+        let mut names = Vec::new();
+        let mut refers = false;
+        for (name, entry) in entries.iter() {
+            let blobs = join::blobs_of(&entry)?;
+            refers |= !blobs.is_empty();
+            let held = match blobs.is_empty() {
+                true => None,
+                false => held.get(name.cast::<PyString>()?.to_str()?),
+            };
+            let is_read =
+                |blob: &&BlobHash| held.is_none_or(|held| held.size_of_copied(blob).is_none());
+            names.extend(blobs.iter().filter(is_read).map(BlobHash::name));
+        }
+        Ok(Recalled {
+            blobs: names,
+            refers,
+            held: Mutex::new(held),
+        })
+    }
+
     /// Join entries to the values that they were split from, and remember those.
     ///
     /// Args:
@@ -213,12 +257,16 @@ impl Sharing {
     ///     entries: Entries by name, of the type "msgpack", "bytes", "bytearray"
     ///         or "null".
     ///     blobs: The blobs that they refer to, by name; None if one is missing.
+    ///     recalled: What `recall` returned for them: then only its blobs are needed. It
+    ///         serves once.
     ///
     /// Raises:
-    ///     CheckpointError: A blob is missing or damaged; the message begins
-    ///         with the name of its value.
+    ///     CheckpointError: A blob is missing or damaged, or something was recalled that
+    ///         is no longer right, and is then forgotten; the message begins with the
+    ///         name of its value.
     ///     DecodeError: The pieces are not an encoding.
-    #[pyo3(signature = (codec, key, base, entries, blobs))]
+    #[pyo3(signature = (codec, key, base, entries, blobs, recalled=None))]
+    #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
     fn join<'py>(
         &self,
         py: Python<'py>,
@@ -227,24 +275,29 @@ impl Sharing {
         base: &str,
         entries: &Bound<'py, PyDict>,
         blobs: &Bound<'py, PyDict>,
+        recalled: Option<&Recalled>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let values = PyDict::new(py);
         let mut cuts = HashMap::new();
-        let mut held = match key {
-            Some(key) => self.held(key, codec),
-            None => HashMap::new(),
-        };
+        let mut held = recalled.map(Recalled::take).unwrap_or_default();
         let mut joiner = Joiner {
             py,
             codec,
             blobs,
             classes: Classes::default(),
             remembers: key.is_some(),
+            lacks: false,
         };
         for (name, entry) in entries.iter() {
             let text: String = name.extract()?;
             let held = held.remove(&text).unwrap_or_default();
-            let (value, cut) = joiner.join(&text, &entry, &held)?;
+            let (value, cut) = joiner.join(&text, &entry, &held).inspect_err(|_| {
+                if joiner.lacks
+                    && let Some(key) = key
+                {
+                    self.forget(key);
+                }
+            })?;
             values.set_item(name, value)?;
             if let Some(cut) = cut {
                 cuts.insert(text, cut);
@@ -284,6 +337,17 @@ impl Sharing {
                 .collect(),
             _ => HashMap::new(),
         }
+    }
+
+    fn forget(&self, key: &str) {
+        let forgotten = {
+            let mut state = self.lock();
+            let forgotten = state.known.remove(key);
+            state.bytes -= forgotten.as_ref().map_or(0, |known| known.bytes);
+            forgotten
+        };
+        // After the lock is released: dropping may run any Python code.
+        drop(forgotten);
     }
 
     fn remember(
@@ -337,6 +401,12 @@ impl Sharing {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         // Every change of the state is complete before anything can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recalled {
+    fn take(&self) -> HashMap<String, Held> {
+        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

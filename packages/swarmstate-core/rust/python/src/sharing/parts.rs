@@ -92,8 +92,29 @@ pub(super) struct Entry<'py> {
 /// What copies of values can be made from, by the blob that the values lie in.
 #[derive(Default)]
 pub(super) struct Held {
-    pub(super) parts: HashMap<BlobHash, Items>,
-    pub(super) whole: Option<(BlobHash, Seen)>,
+    pub(super) parts: HashMap<BlobHash, Run>,
+    pub(super) whole: Option<(BlobHash, Seen, usize)>,
+}
+
+/// The items that lie in one blob, and its size.
+pub(super) struct Run {
+    pub(super) items: Items,
+    pub(super) bytes: usize,
+}
+
+impl Held {
+    /// The size of a blob of which nothing has to be decoded, because copies can be made of all
+    /// that lies in it.
+    pub(super) fn size_of_copied(&self, blob: &BlobHash) -> Option<usize> {
+        if let Some(run) = self.parts.get(blob) {
+            let items = &run.items.items;
+            return (items.iter().all(|item| item.seen.template.is_some())).then_some(run.bytes);
+        }
+        match &self.whole {
+            Some((known, seen, bytes)) if known == blob && seen.template.is_some() => Some(*bytes),
+            _ => None,
+        }
+    }
 }
 
 impl Cut {
@@ -123,7 +144,7 @@ impl Cut {
         let mut held = Held::default();
         match &self.body {
             Body::Whole(whole) => {
-                held.whole = whole.blob.map(|(_, blob)| (blob, whole.seen.clone()));
+                held.whole = (whole.blob).map(|(bytes, blob)| (blob, whole.seen.clone(), bytes));
             }
             Body::Container(container) => container.hold(&mut held),
         }
@@ -236,7 +257,9 @@ impl Container {
             match &part.stored {
                 Stored::Inline(_) => {}
                 Stored::Blob(blob) => {
-                    held.parts.insert(*blob, part.items.seen_again(0));
+                    let items = part.items.seen_again(0);
+                    let bytes = part.bytes;
+                    held.parts.insert(*blob, Run { items, bytes });
                 }
                 Stored::Nested(_, container) => container.hold(held),
             }
