@@ -239,7 +239,9 @@ fn delete(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::R
         ))?;
         doomed.add_all(delete.query(params![namespace, start, stop])?)?;
     }
-    if !batch.delete.is_empty() {
+    if batch.delete.len() > RECLAIMED_RECORDS {
+        set_aside(connection, namespace, &batch.delete)?;
+    } else if !batch.delete.is_empty() {
         let mut delete = connection.prepare_cached(
             "DELETE FROM record WHERE namespace_id = ?1 AND key = ?2 RETURNING value",
         )?;
@@ -248,6 +250,23 @@ fn delete(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::R
         }
     }
     doomed.delete(connection)
+}
+
+/// Moves records into a deleted namespace; `reclaim` deletes them.
+///
+/// Values lie in the order in which they were written. To delete many whose keys have little to
+/// do with that order is to rewrite a page for each, while their keys share few pages.
+fn set_aside(connection: &Connection, namespace: i64, keys: &[String]) -> rusqlite::Result<()> {
+    let deleted = connection
+        .prepare_cached("INSERT INTO namespace (name, expires_at) VALUES (NULL, 0)")?
+        .insert([])?;
+    let mut update = connection.prepare_cached(
+        "UPDATE record SET namespace_id = ?1 WHERE namespace_id = ?2 AND key = ?3",
+    )?;
+    for key in keys {
+        update.execute(params![deleted, namespace, key])?;
+    }
+    Ok(())
 }
 
 /// The ids of large values whose records were deleted.

@@ -200,6 +200,39 @@ fn expired_records_are_invisible_at_once_and_reclaimed_in_steps() {
 }
 
 #[test]
+fn many_deleted_records_are_invisible_at_once_and_reclaimed_in_steps() {
+    let place = Place::new();
+    let store = place.store();
+    let keys: Vec<String> = (0..1000).map(|index| format!("{index:04}")).collect();
+    let records = keys.iter().map(|key| (key.clone(), vec![7; 1000].into()));
+    let all = Batch {
+        namespace: "n".into(),
+        put: records.collect(),
+        ..Batch::default()
+    };
+    store.write(vec![all], 0).unwrap();
+    let deletion = Batch {
+        delete: keys[1..].to_vec(),
+        ..put("n", "0500", b"new")
+    };
+    store.write(vec![deletion], 0).unwrap();
+    assert_eq!(get(&store, "n", "0001", 0), None);
+    assert_eq!(get(&store, "n", "0500", 0), Some(b"new"[..].into()));
+    assert_eq!(store.namespaces("", None, None, 0).unwrap(), ["n"]);
+    let left = place.number("SELECT count(*) FROM large_value");
+    assert!(
+        left > 500,
+        "one write deleted nearly everything: {left} values left"
+    );
+    for _ in 0..3 {
+        store.write(vec![put("n", "0500", b"new")], 0).unwrap();
+    }
+    assert_eq!(place.number("SELECT count(*) FROM large_value"), 1);
+    assert_eq!(place.number("SELECT count(*) FROM record"), 2);
+    assert_eq!(place.number("SELECT count(*) FROM namespace"), 1);
+}
+
+#[test]
 fn a_namespace_without_records_is_gone_with_its_expiry() {
     let place = Place::new();
     let store = place.store();
