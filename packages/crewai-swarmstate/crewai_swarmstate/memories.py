@@ -11,7 +11,10 @@ Times are ISO 8601 in UTC with microseconds, so that their order is that of the 
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from swarmstate.vectors import Record, Where
@@ -47,7 +50,7 @@ def from_memory(memory: MemoryRecord) -> Record:
         "source": memory.source,
         "private": memory.private,
     }
-    embeddings = [memory.embedding] if memory.embedding else []
+    embeddings = [_packed(memory.embedding)] if memory.embedding else []
     scope, categories = segments(memory.scope), memory.categories
     # The scope is kept as it was written, too: a record shows it to its reader.
     if path_of(scope) != memory.scope:
@@ -77,6 +80,20 @@ def to_memory(record: Record) -> MemoryRecord:
     )
 
 
+def _packed(embedding: Sequence[float]) -> Embedding:
+    # Faster than to let the collection take one number after another.
+    try:
+        return _packer(len(embedding))(*embedding)
+    except (struct.error, OverflowError):
+        # The collection says what is wrong with it.
+        return embedding
+
+
+@lru_cache
+def _packer(dimensions: int) -> Callable[..., bytes]:
+    return struct.Struct(f"<{dimensions}f").pack
+
+
 def _numbers(embeddings: Sequence[Embedding]) -> list[float] | None:
     # What is read from a collection are arrays, whatever was written.
     return cast("array[float]", embeddings[0]).tolist() if embeddings else None
@@ -86,7 +103,8 @@ def time_text(time: datetime) -> str:
     """Return a time as it is stored; one without a zone is taken for UTC, as CrewAI means it."""
     if time.tzinfo is not None:
         time = time.astimezone(timezone.utc).replace(tzinfo=None)
-    return time.isoformat(timespec="microseconds")
+    text = time.isoformat()
+    return text if time.microsecond else f"{text}.000000"
 
 
 def selection(

@@ -1,0 +1,69 @@
+"""What CrewAI's memories are in the store, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai.memory.types import MemoryRecord
+from crewai_swarmstate import SwarmStateStorage, shared_store
+from swarmstate.errors import EmbeddingError
+from swarmstate.vectors import Collection
+
+
+def test_a_memory_is_a_record_of_a_collection(tmp_path: Path) -> None:
+    created = datetime(2026, 1, 2, 3, 4, 5)
+    memory = MemoryRecord(
+        id="id",
+        content="text",
+        scope="/a/b",
+        categories=["x"],
+        created_at=created,
+        last_accessed=created.replace(microsecond=600),
+        embedding=[0.5, -2],
+    )
+    SwarmStateStorage(tmp_path / "memory.db").save([memory])
+    [record] = Collection(shared_store(tmp_path / "memory.db"), "crewai-memory").get(["id"])
+    assert record is not None
+    assert record.value == {
+        "content": "text",
+        "metadata": {},
+        "importance": 0.5,
+        "created_at": "2026-01-02T03:04:05.000000",
+        "last_accessed": "2026-01-02T03:04:05.000600",
+        "source": None,
+        "private": False,
+    }
+    assert (record.scope, record.categories) == (("a", "b"), ("x",))
+    assert record.embeddings == (array("f", [0.5, -2.0]),)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "reason"),
+    [
+        ([1.0, math.nan], "NaN at position 1"),
+        ([1e300, 1.0], "inf at position 0"),
+        (["a", "b"], "holds a str"),
+    ],
+)
+def test_what_is_no_embedding_is_refused(embedding: list[Any], reason: str) -> None:
+    storage = SwarmStateStorage("memory://")
+    good = MemoryRecord(id="good", content="text", embedding=[1.0, 2.0])
+    bad = MemoryRecord.model_construct(**{**good.model_dump(), "id": "bad", "embedding": embedding})
+    with pytest.raises(EmbeddingError, match=reason):
+        storage.save([good, bad])
+    assert storage.count() == 0
+
+
+def test_scores_are_cosines_if_asked_for() -> None:
+    storage = SwarmStateStorage("memory://", scoring="cosine")
+    storage.save([MemoryRecord(id="id", content="text", embedding=[2.0, 0.0])])
+    [(_, score)] = storage.search([1.0, 1.0])
+    assert score == pytest.approx(math.sqrt(0.5))
+    assert storage.search([1.0, 1.0], min_score=0.8) == []
+    with pytest.raises(ValueError, match="'cosine'"):
+        SwarmStateStorage("memory://", scoring="dot")  # type: ignore[arg-type]
