@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from crewai.flow.persistence import SQLiteFlowPersistence
 from crewai.flow.persistence.base import FlowPersistence
 from crewai_swarmstate import SwarmStateFlowPersistence
 from crewai_swarmstate.testing import FlowPersistenceContract
+from swarmstate.errors import StoreUnavailableError
 
 
 class TestFile(FlowPersistenceContract):
+    init_error = StoreUnavailableError
+
     def make_persistence(self, path: Path) -> FlowPersistence:
         return SwarmStateFlowPersistence(path / "flows.db")
 
@@ -21,5 +25,7 @@ class TestMemory(FlowPersistenceContract):
 
 
 class TestCrewAISQLite(FlowPersistenceContract):
+    init_error = sqlite3.OperationalError
+
     def make_persistence(self, path: Path) -> FlowPersistence:
         return SQLiteFlowPersistence(str(path / "flows.db"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def test_history_keeps_every_save(tmp_path: Path) -> None:
     assert [step.method for step in history[:2]] == ["method14", "method13"]
     assert before <= history[-1].saved_at <= history[0].saved_at <= datetime.now(timezone.utc)
     assert persistence.history("flow", limit=3) == history[:3]
+
+
+def test_threads_lose_no_step_of_a_flow(tmp_path: Path) -> None:
+    persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
+
+    def save(thread: int) -> None:
+        for count in range(10):
+            persistence.save_state("flow", f"{thread}-{count}", {"id": "flow"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(save, range(8)))
+    history = persistence.history("flow")
+    assert len(history) == 80
+    assert len({step.method for step in history}) == 80
 
 
 def test_deleting_a_flow_leaves_nothing_of_it(tmp_path: Path) -> None:

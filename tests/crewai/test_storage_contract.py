@@ -23,6 +23,7 @@ class TestCrewAILanceDB(StorageBackendContract):
             "test_delete_by_scope",
             "test_delete_combines_its_criteria",
             "test_other_handles_are_seen",
+            "test_times_are_naive_utc",
         }
     )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +16,10 @@ from pydantic import BaseModel
 __all__ = ["FlowPersistenceContract"]
 
 
+class _Colour(Enum):
+    GREEN = "green"
+
+
 class _Address(BaseModel):
     street: str
 
@@ -22,6 +28,11 @@ class _State(BaseModel):
     id: str
     count: int = 0
     address: _Address = _Address(street="first")
+    colour: _Colour = _Colour.GREEN
+    day: date = date(2026, 1, 2)
+
+
+_JSON = {"address": {"street": "first"}, "colour": "green", "day": "2026-01-02"}
 
 
 def _context(flow_uuid: str, method: str = "ask") -> PendingFeedbackContext:
@@ -40,9 +51,12 @@ class FlowPersistenceContract:
 
     Attributes:
         reads_shared: A second instance for the same path sees what the first wrote.
+        init_error: What is raised, when it is made or by `init_db`, where nothing can
+            be kept; None if that cannot be.
     """
 
     reads_shared: ClassVar[bool] = True
+    init_error: ClassVar[type[Exception] | None] = None
 
     def make_persistence(self, path: Path) -> FlowPersistence:
         """Return a persistence that keeps its data under the directory `path`."""
@@ -72,11 +86,11 @@ class FlowPersistenceContract:
         assert [persistence.load_state(name) for name in names] == [{"id": name} for name in names]
 
     def test_a_model_is_loaded_as_a_dict(self, persistence: FlowPersistence) -> None:
-        """A structured state comes back as what its model takes."""
+        """A structured state comes back as what its model takes, in the form JSON has for it."""
         state = _State(id="flow", count=3)
         persistence.save_state("flow", "step", state)
         loaded = persistence.load_state("flow")
-        assert loaded == {"id": "flow", "count": 3, "address": {"street": "first"}}
+        assert loaded == {"id": "flow", "count": 3, **_JSON}
         assert _State(**loaded) == state
 
     def test_nested_values_come_back(self, persistence: FlowPersistence) -> None:
@@ -113,6 +127,15 @@ class FlowPersistenceContract:
         persistence.init_db()
         assert persistence.load_state("flow") == {"id": "flow"}
 
+    def test_a_place_that_cannot_be_used_is_reported_at_once(self, tmp_path: Path) -> None:
+        """Setting up fails, and not a flow in the middle of its work."""
+        if self.init_error is None:
+            pytest.skip("declared: it needs no place")
+        file = tmp_path / "file"
+        file.touch()
+        with pytest.raises(self.init_error):
+            self.make_persistence(file).init_db()
+
     def test_another_instance_sees_the_state(self, tmp_path: Path) -> None:
         """Instances for the same place share their data."""
         if not self.reads_shared:
@@ -126,7 +149,7 @@ class FlowPersistenceContract:
         pending = persistence.load_pending_feedback("flow")
         assert pending is not None
         state, context = pending
-        assert state == {"id": "flow", "count": 1, "address": {"street": "first"}}
+        assert state == {"id": "flow", "count": 1, **_JSON}
         assert context.to_dict() == _context("flow").to_dict() | {
             "requested_at": context.to_dict().get("requested_at")
         }

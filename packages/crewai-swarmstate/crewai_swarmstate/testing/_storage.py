@@ -2,82 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, ClassVar
+from datetime import timedelta, timezone
 
 import pytest
 from crewai.memory.storage.backend import EmbeddingDimensionMismatchError, StorageBackend
-from crewai.memory.types import MemoryRecord
+
+from crewai_swarmstate.testing._records import EPOCH, ids, record
+from crewai_swarmstate.testing._shared import SharedStorageContract
 
 __all__ = ["StorageBackendContract"]
 
-_EPOCH = datetime(2026, 1, 1)
 
-
-def record(
-    identity: str, embedding: list[float] | None = None, *, age: int = 0, **fields: Any
-) -> MemoryRecord:
-    """Return a record that is `age` minutes old, with a plain embedding if none is given."""
-    created = _EPOCH - timedelta(minutes=age)
-    return MemoryRecord(
-        **{
-            "id": identity,
-            "content": f"content of {identity}",
-            "embedding": [1.0, 0.0, 0.0] if embedding is None else embedding,
-            "created_at": created,
-            "last_accessed": created,
-            **fields,
-        }
-    )
-
-
-def ids(found: list[MemoryRecord] | list[tuple[MemoryRecord, float]]) -> list[str]:
-    """Return the ids of records or matches, in their order."""
-    return [each[0].id if isinstance(each, tuple) else each.id for each in found]
-
-
-class StorageBackendContract:
+class StorageBackendContract(SharedStorageContract):
     """What every `StorageBackend` must do.
 
     Attributes:
         defects: Names of the tests that this storage is known to fail. They run,
             and one that passes all the same fails the suite.
     """
-
-    defects: ClassVar[frozenset[str]] = frozenset()
-
-    def make_storage(self, path: Path) -> StorageBackend:
-        """Return a storage that keeps its data under the directory `path`."""
-        raise NotImplementedError(f"{type(self).__name__} must override make_storage()")
-
-    @pytest.fixture(autouse=True)
-    def _declared(self, request: pytest.FixtureRequest) -> None:
-        if request.function.__name__ in self.defects:
-            request.applymarker(pytest.mark.xfail(strict=True, reason="a declared defect"))
-
-    @pytest.fixture
-    def storage(self, tmp_path: Path) -> StorageBackend:
-        """An empty storage."""
-        return self.make_storage(tmp_path)
-
-    @pytest.fixture
-    def scoped(self, storage: StorageBackend) -> StorageBackend:
-        """A storage with records in several scopes."""
-        storage.save(
-            [
-                record("root", [1.0, 0.0, 0.0], age=6),
-                record("crew", [0.9, 0.1, 0.0], age=5, scope="/crew", categories=["x"]),
-                record("a1", [0.8, 0.2, 0.0], age=4, scope="/crew/a", categories=["x", "y"]),
-                record("a2", [0.7, 0.3, 0.0], age=3, scope="/crew/a/deep", categories=["y"]),
-                record("b", [0.6, 0.4, 0.0], age=2, scope="/crew/b"),
-                record("other", [0.5, 0.5, 0.0], age=1, scope="/other", categories=["z"]),
-            ]
-        )
-        return storage
 
     def test_it_is_a_storage_backend(self, storage: StorageBackend) -> None:
         """CrewAI's runtime check accepts it."""
@@ -103,7 +46,7 @@ class StorageBackendContract:
             "id",
             [0.25, -0.5, 2.0],
             scope="/crew/a",
-            categories=["x", "ü"],
+            categories=["z", "ü", "a"],
             metadata={"n": 1, "nested": {"list": [1, "a", None]}},
             importance=0.75,
             source="user",
@@ -116,11 +59,29 @@ class StorageBackendContract:
         assert found.embedding == saved.embedding
         assert found.created_at.tzinfo is None
 
+    def test_times_are_naive_utc(self, storage: StorageBackend) -> None:
+        """Times with a zone are converted: CrewAI compares them with its own, which have none."""
+        east = timezone(timedelta(hours=2))
+        there = (EPOCH + timedelta(hours=2, microseconds=1)).replace(tzinfo=east)
+        storage.save([record("id", created_at=there, last_accessed=there)])
+        found = storage.get_record("id")
+        assert found is not None
+        assert found.created_at == found.last_accessed == EPOCH + timedelta(microseconds=1)
+        assert found.created_at.tzinfo is None
+        assert storage.delete(older_than=EPOCH) == 0
+        assert storage.delete(older_than=EPOCH + timedelta(microseconds=2)) == 1
+
+    def test_a_scope_comes_back_as_it_was_written(self, storage: StorageBackend) -> None:
+        """How it is compared does not change how it is shown."""
+        storage.save([record("id", scope="/crew/a/")])
+        assert [each.scope for each in storage.list_records("/crew/a")] == ["/crew/a/"]
+
     def test_search_returns_embeddings(self, storage: StorageBackend) -> None:
-        """What search returns can be written back by update."""
+        """What search and list return can be written back by update."""
         storage.save([record("id", [0.5, 0.5, 0.0])])
         [(found, _)] = storage.search([1.0, 0.0, 0.0])
         assert found.embedding == [0.5, 0.5, 0.0]
+        assert [each.embedding for each in storage.list_records()] == [[0.5, 0.5, 0.0]]
 
     def test_ids_and_content_may_hold_anything(self, storage: StorageBackend) -> None:
         """Quotes, wildcards and line breaks are data."""
@@ -195,18 +156,21 @@ class StorageBackendContract:
         assert ids(found) == ["a1"]
 
     def test_all_of_the_metadata_must_match(self, storage: StorageBackend) -> None:
-        """Each key of the filter must have its value; types count."""
+        """Each key of the filter must have its value, a mapping exactly; types count."""
         storage.save(
             [
                 record("both", metadata={"k": "v", "n": 1}),
                 record("one", metadata={"k": "v", "n": 2}),
                 record("none", metadata={}),
+                record("nested", metadata={"m": {"a": 1, "b": 2}}),
             ]
         )
         query = [1.0, 0.0, 0.0]
         assert ids(storage.search(query, metadata_filter={"k": "v", "n": 1})) == ["both"]
         assert sorted(ids(storage.search(query, metadata_filter={"k": "v"}))) == ["both", "one"]
         assert storage.search(query, metadata_filter={"unknown": 1}) == []
+        assert storage.search(query, metadata_filter={"m": {"a": 1}}) == []
+        assert ids(storage.search(query, metadata_filter={"m": {"a": 1, "b": 2}})) == ["nested"]
 
     def test_filters_come_before_the_limit(self, storage: StorageBackend) -> None:
         """The best matching records are found behind any number of better ones that don't match."""
@@ -251,16 +215,27 @@ class StorageBackendContract:
         assert scoped.list_scopes("/crew/a/") == ["/crew/a/deep"]
         assert scoped.list_scopes("/unknown") == []
 
+    def test_a_scope_needs_no_record_of_its_own(self, storage: StorageBackend) -> None:
+        """What lies between the root and a record's scope is listed, whatever its name is."""
+        storage.save([record("id", scope="/x/y/_/ü b")])
+        scopes = ["/x", "/x/y", "/x/y/_", "/x/y/_/ü b"]
+        for parent, child in zip(["/", *scopes], scopes, strict=False):
+            assert storage.list_scopes(parent) == [child]
+            assert storage.count(child) == 1
+        assert storage.list_scopes(scopes[-1]) == []
+
     def test_scope_info_sums_up(self, scoped: StorageBackend) -> None:
         """Count, categories, dates and children of a scope and all below it."""
         info = scoped.get_scope_info("/crew")
         assert info.path == "/crew"
         assert info.record_count == 4
         assert sorted(info.categories) == ["x", "y"]
-        assert info.oldest_record == _EPOCH - timedelta(minutes=5)
-        assert info.newest_record == _EPOCH - timedelta(minutes=2)
+        assert info.oldest_record == EPOCH - timedelta(minutes=5)
+        assert info.newest_record == EPOCH - timedelta(minutes=2)
         assert info.child_scopes == ["/crew/a", "/crew/b"]
         assert scoped.get_scope_info("/unknown").record_count == 0
+        assert scoped.get_scope_info("/crew/") == info
+        assert scoped.get_scope_info("/").record_count == 6
 
     def test_categories_are_counted(self, scoped: StorageBackend) -> None:
         """Each category with the number of its records in the scope."""
@@ -282,12 +257,12 @@ class StorageBackendContract:
         """A record is deleted if it meets all criteria that were given."""
         assert scoped.delete(record_ids=["a1", "other"], scope_prefix="/crew") == 1
         assert scoped.delete(categories=["x"], scope_prefix="/other") == 0
-        assert scoped.delete(categories=["y"], older_than=_EPOCH - timedelta(minutes=3)) == 0
+        assert scoped.delete(categories=["y"], older_than=EPOCH - timedelta(minutes=3)) == 0
         assert sorted(ids(scoped.list_records())) == ["a2", "b", "crew", "other", "root"]
 
     def test_delete_by_age_is_strict(self, scoped: StorageBackend) -> None:
         """A record of exactly that time stays."""
-        assert scoped.delete(older_than=_EPOCH - timedelta(minutes=3)) == 3
+        assert scoped.delete(older_than=EPOCH - timedelta(minutes=3)) == 3
         assert sorted(ids(scoped.list_records())) == ["a2", "b", "other"]
 
     def test_delete_by_metadata(self, storage: StorageBackend) -> None:
@@ -349,46 +324,3 @@ class StorageBackendContract:
         assert after.last_accessed > before.last_accessed
         assert after.model_copy(update={"last_accessed": before.last_accessed}) == before
         assert scoped.count() == 6
-
-    def test_the_async_methods_do_the_same(self, storage: StorageBackend) -> None:
-        """asave, asearch and adelete take what their twins take."""
-
-        async def use() -> None:
-            await storage.asave([record("a", categories=["x"]), record("b", scope="/s")])
-            found = await storage.asearch([1.0, 0.0, 0.0], categories=["x"], limit=5)
-            assert ids(found) == ["a"]
-            assert await storage.adelete(record_ids=["a"]) == 1
-
-        asyncio.run(use())
-        assert ids(storage.list_records()) == ["b"]
-
-    def test_threads_lose_nothing(self, storage: StorageBackend) -> None:
-        """Eight threads save and search at once."""
-        failures: list[BaseException] = []
-
-        def work(thread: int) -> None:
-            try:
-                for index in range(5):
-                    storage.save([record(f"{thread}-{index}", scope=f"/thread{thread}")])
-                    assert storage.search([1.0, 0.0, 0.0], limit=3)
-            except BaseException as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failures
-        assert storage.count() == 40
-        assert len(ids(storage.search([1.0, 0.0, 0.0], limit=100))) == 40
-
-    def test_other_handles_are_seen(self, tmp_path: Path) -> None:
-        """A handle that was open before sees what another one writes."""
-        first, second = self.make_storage(tmp_path), self.make_storage(tmp_path)
-        assert first.count() == 0
-        second.save([record("one"), record("two", [0.0, 1.0, 0.0])])
-        assert first.count() == 2
-        assert ids(first.search([0.0, 1.0, 0.0], limit=1)) == ["two"]
-        second.delete(record_ids=["two"])
-        assert ids(first.search([0.0, 1.0, 0.0])) == ["one"]
