@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .handles import close_stores, shared_store
 from .installing import install, uninstall
 from .locks import LockTimeoutError, lock_backend
+from .routing import handoff_router
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointInfo, SwarmStateCheckpointProvider
@@ -30,6 +31,7 @@ __all__ = [
     "SwarmStateKnowledgeStorage",
     "SwarmStateStorage",
     "close_stores",
+    "handoff_router",
     "install",
     "lock_backend",
     "shared_store",

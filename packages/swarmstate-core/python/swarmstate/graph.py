@@ -238,7 +238,8 @@ class HandoffGraph(_core.HandoffGraph):
     def as_router(self, node: str, *, end: str = END) -> Callable[[Any], str]:
         """Return a function of a state that routes it from `node`.
 
-        It is what LangGraph's `add_conditional_edges` and CrewAI's `@router` take.
+        It is what LangGraph's `add_conditional_edges` takes; in a flow of CrewAI,
+        `crewai_swarmstate.handoff_router` is a `@router`.
 
         Args:
             node: The node to route from.

@@ -7,6 +7,7 @@ try:
         SwarmStateFlowPersistence,
         SwarmStateKnowledgeStorage,
         SwarmStateStorage,
+        handoff_router,
         install,
         uninstall,
     )
@@ -23,6 +24,7 @@ __all__ = [
     "SwarmStateFlowPersistence",
     "SwarmStateKnowledgeStorage",
     "SwarmStateStorage",
+    "handoff_router",
     "install",
     "uninstall",
 ]
