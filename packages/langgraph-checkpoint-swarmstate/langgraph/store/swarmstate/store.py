@@ -38,10 +38,11 @@ class SwarmStateStore(StoreHolder, BaseStore):
     number of threads and event loops. Objects and processes that share a store see
     each other's items at once.
 
-    Behaves as LangGraph's `InMemoryStore` does, and where that differs from its
-    stores on databases as follows: without a query, a search yields the item first
-    that was put last; a namespace whose items are all gone is not listed, and
-    reading creates none; putting an item again keeps its `created_at`.
+    Behaves as LangGraph's `InMemoryStore` and `PostgresStore` do. Of what these do
+    differently, most notably: without a query, a search yields the item first that was
+    put last; a namespace whose items are all gone is not listed, and reading creates
+    none; putting an item again keeps its `created_at`; filters compare numbers as
+    numbers. The guide has the whole list.
 
     With `index`, a search may have a query, and then yields what means the most
     similar first, with its cosine as score; an item counts with the best of its
