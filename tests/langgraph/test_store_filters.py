@@ -13,9 +13,8 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.store.base import IndexConfig
 from langgraph.store.swarmstate import SwarmStateStore
 from langgraph.store.swarmstate.filters import matches
-from langgraph.store.swarmstate.prefilter import known_part, prefilter
 from swarmstate.base import Query, Range, Result
-from swarmstate.vectors import Collection, Record
+from swarmstate.vectors import Collection, Record, known_filter, known_part
 
 ITEMS = 400
 
@@ -63,7 +62,7 @@ def selected(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Tell whether the index lets a value through."""
     collection = Collection(swarmstate.Store(), "c")
     collection.upsert([Record("id", {"value": known_part(value)})])
-    passing = prefilter(wanted)
+    passing = known_filter(wanted)
     return collection.count(filter={"value": passing} if passing else None) == 1
 
 

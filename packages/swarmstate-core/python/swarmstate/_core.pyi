@@ -222,13 +222,28 @@ class VectorIndex:
     def begin(self) -> tuple[int, list[str]]: ...
     def end(self, ticket: int) -> None: ...
     def apply(self, ticket: int, changes: Iterable[tuple[str, bytes | None]]) -> bool: ...
+    @staticmethod
+    def load(
+        metric: str, approximate_above: int | None, path: str | os.PathLike[str], namespace: str
+    ) -> tuple[tuple[VectorIndex, list[str]] | None, str | None]: ...
+    def save(
+        self, path: str | os.PathLike[str], namespace: str, cursors: Sequence[str], wait: bool
+    ) -> bool: ...
+    @property
+    def saved(self) -> tuple[int | None, str | None]: ...
+    @property
+    def unsaved(self) -> int: ...
+    @property
+    def vectors(self) -> int: ...
+    @property
+    def clusters(self) -> int | None: ...
     def search(
         self,
         embedding: object,
         scope: Iterable[str],
         categories: Iterable[str],
         filter: bytes | None,
-        limit: int,
+        limit: int | None,
         offset: int,
         embeddings: bool,
         exact: bool,

@@ -21,12 +21,14 @@ from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.codec import Codec
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
     from swarmstate._core import Snapshot
     from swarmstate.merge import Mergeable
+    from swarmstate.serving import VectorSearch
 
     M = TypeVar("M", bound=Mergeable)
     # Classes, `(module, name)` pairs, or True for all.
@@ -85,6 +87,24 @@ class BaseStore(ABC):
         """Set up what the value plane needs; a back-end calls this first."""
         self._codec = Codec(allow=allow)
         self._snapshot_ids = itertools.count(1)
+
+    @property
+    def derived_folder(self) -> Path | None:
+        """The folder for files that are made of records, and may be lost; None if there is none.
+
+        What lies there is as readable as what the store holds. So it is None for a
+        store on a server, and for a layer that hides what is stored.
+        """
+        return None
+
+    @property
+    def vector_search(self) -> VectorSearch | None:
+        """What searches embeddings where the records are; None if each process does that itself.
+
+        It reads and answers records as this store's `read` does. So it is None for
+        a layer that changes values.
+        """
+        return None
 
     @abstractmethod
     def read(self, queries: Sequence[Query]) -> list[Result]:

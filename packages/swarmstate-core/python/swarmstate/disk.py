@@ -90,6 +90,11 @@ class DiskStore(_core.DiskStore, BaseStore):
         """Return the class and the path."""
         return f"{type(self).__name__}({os.fspath(self.path)!r})"
 
+    @property
+    def derived_folder(self) -> Path:
+        """The folder beside the file for what is made of records, and may be lost."""
+        return Path(f"{os.fspath(self.path)}-derived")
+
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` as `read` does."""
         return await _result_of(lambda done: self.submit_read(queries, done))

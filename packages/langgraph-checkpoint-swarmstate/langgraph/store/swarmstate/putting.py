@@ -13,7 +13,7 @@ from swarmstate.vectors import UNKNOWN
 
 from .embedding import Index, new_token
 from .layout import Labels, created_key, expiry_prefix, item_key, namespace_of
-from .prefilter import is_public, known_part
+from .prefilter import known_of
 from .records import Expiry, encode_item, microseconds
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Put(NamedTuple):
         texts = index.texts_of(op.value, op.index) if index else []
         token = new_token() if texts else None
         record = encode_item(serde, labels, op.key, op.value, microseconds(now), token)
-        known = known_part(op.value) if texts and is_public(serde) else UNKNOWN
+        known = known_of(serde, op.value) if texts else UNKNOWN
         return cls(labels, op.key, record, Expiry.starting(now, op.ttl), texts, token, known)
 
 

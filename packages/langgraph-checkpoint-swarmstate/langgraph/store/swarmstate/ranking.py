@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 from langgraph.checkpoint.swarmstate.requests import Operation, Read
 from langgraph.store.base import SearchItem
 
-from swarmstate.vectors import Match
+from swarmstate.vectors import Match, known_filter
 
 from .embedding import Forget, Index, Rank
 from .filters import matches
-from .prefilter import prefilter
 from .records import StoredItem, item_of
 from .searching import Found, item_query
 
@@ -46,7 +45,7 @@ class Ranking:
     def rank(self, vector: list[float], now: float) -> Operation[None]:
         """Find as many as the search asks for, as far as there are so many."""
         offset, limit = 0, self.op.offset + self.op.limit + _SPARE
-        passing = prefilter(self.op.filter)
+        passing = known_filter(self.op.filter)
         while not self.is_full:
             scope = tuple(self.op.namespace_prefix)
             found: list[Match] = yield Rank(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from swarmstate._core import Compression
@@ -60,6 +61,11 @@ class CompressedStore(ValueLayer):
                 f"expected 0 <= min_size <= max_size, found {min_size!r} and {max_size!r}"
             )
         self._compression = Compression(level, min_size, max_size, list(dictionaries))
+
+    @property
+    def derived_folder(self) -> Path | None:
+        """The folder of the store below: this layer hides nothing."""
+        return self.store.derived_folder
 
     def encode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
         """Compress values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from swarmstate.errors import StoreError
 from swarmstate.layers._base import StoreLayer
 from swarmstate.observability import Measurement, MetricsSink
 from swarmstate.observability._sinks import log_failure
+from swarmstate.serving import VectorSearch
 
 __all__ = ["MeteredStore", "metered"]
 
@@ -65,6 +67,16 @@ class MeteredStore(StoreLayer):
         self._names_namespaces = namespaces
         self.label = type(store).__name__ if label is None else label
         self._sink_failed = False
+
+    @property
+    def derived_folder(self) -> Path | None:
+        """The folder of the store below: this layer hides nothing."""
+        return self.store.derived_folder
+
+    @property
+    def vector_search(self) -> VectorSearch | None:
+        """What searches embeddings in the store below; its round trips are not measured."""
+        return self.store.vector_search
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Read and measure."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from swarmstate.vectors._records import UNKNOWN, Embedding, Match, Metric, Record
+from swarmstate.vectors._facts import UNKNOWN, known_filter, known_part
+from swarmstate.vectors._records import Embedding, Match, Metric, Record, Stats
 from swarmstate.vectors.collection import Collection, Where
 
-__all__ = ["UNKNOWN", "Collection", "Embedding", "Match", "Metric", "Record", "Where"]
+__all__ = [
+    "UNKNOWN",
+    "Collection",
+    "Embedding",
+    "Match",
+    "Metric",
+    "Record",
+    "Stats",
+    "Where",
+    "known_filter",
+    "known_part",
+]

@@ -27,8 +27,10 @@ DIMENSIONS = "dimensions/"
 
 # Entries of a lane that are kept for readers who are behind; one that is further
 # behind reads all records again. Trimmed every so many entries.
-KEPT = 512
+KEPT = 2048
 TRIMMED = 64
+# Entries after which an index is saved, so that whoever loads it is not behind.
+SAVED = KEPT // 4
 
 
 def lane_prefix(lane: int) -> str:

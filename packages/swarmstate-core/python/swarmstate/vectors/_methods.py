@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -10,11 +9,19 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from swarmstate import _core
 from swarmstate._core import check_name
 from swarmstate._plane import Batch, Query
-from swarmstate._steps import Compute, Operation, Read, Write
-from swarmstate.codec import Codec, dumps
+from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read, Write
+from swarmstate.codec import Codec, dumps, loads
+from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors import _operations as operations
-from swarmstate.vectors._records import Embedding, Match, Record
+from swarmstate.vectors._facts import known_filter
+from swarmstate.vectors._records import Embedding, Match, Record, Stats
+from swarmstate.vectors._served import Served
+
+# What is asked of a store beyond what is wanted, since it rounds and orders in its own way.
+_SPARE = 8
+# If too little of it is selected, the next step asks for so many times as much.
+_GROWTH = 4
 
 _Found: TypeAlias = tuple[str, float, bytes, tuple[str, ...], tuple[str, ...], list[bytes]]
 
@@ -36,6 +43,16 @@ class Selection(NamedTuple):
     ) -> Selection:
         """Return what keyword arguments, those of `Where`, select."""
         return cls(scope, categories, dumps(dict(filter)) if filter else None)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether all records are selected."""
+        return not (self.scope or self.categories or self.filter)
+
+    def where(self) -> VectorWhere:
+        """Return what a store is told about it."""
+        wanted = None if self.filter is None else known_filter(loads(self.filter))
+        return VectorWhere(self.scope, self.categories, wanted)
 
 
 class Page(NamedTuple):
@@ -63,10 +80,14 @@ class Methods:
     Args:
         shared: What the threads that use the collection share.
         codec: What values are encoded with.
+        served: What the store keeps for the collection, if it does.
     """
 
-    def __init__(self, shared: operations.Shared, codec: Codec) -> None:
+    def __init__(
+        self, shared: operations.Shared, codec: Codec, served: Served | None = None
+    ) -> None:
         self.shared: Final = shared
+        self._served: Final = served
         self._namespace: Final = shared.namespace
         self._codec: Final = codec
 
@@ -113,8 +134,8 @@ class Methods:
         return len(present)
 
     def delete_where(self, selection: Selection) -> Operation[int]:
-        view = yield from operations.refresh(self.shared)
-        ids: list[str] = yield Compute(lambda: view.index.ids(*selection), view.size)
+        index, size = yield from self._index(selection)
+        ids: list[str] = yield Compute(lambda: index.ids(*selection), size)
         if ids:
             keys = [_key(each) for each in ids]
             yield from operations.commit(self.shared, {}, keys, None)
@@ -123,52 +144,127 @@ class Methods:
     def clear(self) -> Operation[None]:
         yield Write([Batch(self._namespace, clear=True)])
         self.shared.forget()
+        if self.shared.snapshot is not None:
+            self.shared.snapshot.remove()
 
     def search(
         self, embedding: Embedding, selection: Selection, page: Page, exact: bool
     ) -> Operation[list[Match]]:
         page.check()
-        view = yield from operations.refresh(self.shared)
-
-        def search() -> list[_Found]:
-            limit = sys.maxsize if page.limit is None else page.limit
-            return view.index.search(
-                embedding, *selection, limit, page.offset, page.embeddings, exact
+        found = None
+        if self._served is not None:
+            found = yield from self._search_served(embedding, selection, page, exact)
+        if found is None:
+            view = yield from operations.refresh(self.shared)
+            index = view.index
+            found = yield Compute(
+                lambda: index.search(embedding, *selection, *page, exact), view.size
             )
-
-        found: list[_Found] = yield Compute(search, view.size)
         return [Match(self._record(each), each[1]) for each in found]
 
+    def _search_served(
+        self, embedding: Embedding, selection: Selection, page: Page, exact: bool
+    ) -> Operation[list[_Found] | None]:
+        """Search where the records are; None if that cannot be done."""
+        assert self._served is not None
+        vector = self._vector(embedding, selection)
+        wanted = page.offset + (page.limit or 0)
+        asked = wanted + _SPARE
+        while True:
+            records = yield from self._served.find(selection.where(), vector, asked, exact=exact)
+            if records is None:
+                return None
+            index = yield from self._served.index_of(records)
+            # The store may answer more than the filter selects, and then not enough of it.
+            if len(records) < asked or index.count(*selection) >= wanted:
+                return index.search(embedding, *selection, *page, True)
+            asked *= _GROWTH
+
+    def _vector(self, embedding: Embedding, selection: Selection) -> array[float]:
+        """Return an embedding as an array, after checking it and the filter."""
+        self.shared.new_index().search(embedding, *selection, 0, 0, False, True)
+        put, _ = _core.encode_records(self._codec, [Record("_", {}, [embedding])], None)
+        [data] = put.values()
+        return array("f", _core.decode_record(data)[1][0])
+
     def optimize(self) -> Operation[None]:
+        if self._served is not None and (yield from self._served.count()) is not None:
+            return
         view = yield from operations.refresh(self.shared)
-        yield Compute(view.index.optimise, view.size)
+
+        def optimize() -> None:
+            view.index.optimise()
+            self.shared.save(view, wait=True)
+
+        yield Compute(optimize, OFFLOADED_BYTES)
+
+    def stats(self) -> Operation[Stats]:
+        problem = None
+        if self._served is not None:
+            counts = yield from self._served.count()
+            if counts is not None:
+                records, vectors, dimensions = counts
+                return Stats(self._served.name, records, vectors, dimensions)
+            problem = self._served.problem
+        view = yield from operations.refresh(self.shared)
+        index, snapshot = view.index, self.shared.snapshot
+        size, failure = index.saved
+        if problem is None:
+            # What was wrong with the file before it was written is no longer.
+            unusable = None if snapshot is None or size is not None else snapshot.problem
+            problem = failure or unusable
+        return Stats(
+            "index",
+            records=len(index),
+            vectors=index.vectors,
+            dimensions=index.dimensions,
+            clusters=index.clusters,
+            made_of="snapshot" if view.is_saved else "records",
+            snapshot=None if snapshot is None else snapshot.path,
+            snapshot_bytes=size,
+            problem=problem,
+        )
 
     def select(
         self, selection: Selection, order_by: str | None, descending: bool, page: Page
     ) -> Operation[list[Record]]:
         page.check()
-        view = yield from operations.refresh(self.shared)
-
-        def select() -> list[_Found]:
-            return view.index.select(*selection, order_by, descending, *page)
-
-        found: list[_Found] = yield Compute(select, view.size)
+        index, size = yield from self._index(selection, page.embeddings)
+        found: list[_Found] = yield Compute(
+            lambda: index.select(*selection, order_by, descending, *page), size
+        )
         return [self._record(each) for each in found]
 
     def count(self, selection: Selection) -> Operation[int]:
-        view = yield from operations.refresh(self.shared)
-        count: int = yield Compute(lambda: view.index.count(*selection), view.size)
+        if self._served is not None and selection.is_everything:
+            counts = yield from self._served.count()
+            if counts is not None:
+                return counts[0]
+        index, size = yield from self._index(selection)
+        count: int = yield Compute(lambda: index.count(*selection), size)
         return count
 
     def scopes(self, selection: Selection) -> Operation[dict[tuple[str, ...], int]]:
-        view = yield from operations.refresh(self.shared)
-        scopes = yield Compute(lambda: view.index.scopes(*selection), view.size)
+        index, size = yield from self._index(selection)
+        scopes = yield Compute(lambda: index.scopes(*selection), size)
         return dict(sorted(scopes))
 
     def categories(self, selection: Selection) -> Operation[dict[str, int]]:
-        view = yield from operations.refresh(self.shared)
-        categories = yield Compute(lambda: view.index.categories(*selection), view.size)
+        index, size = yield from self._index(selection)
+        categories = yield Compute(lambda: index.categories(*selection), size)
         return dict(sorted(categories))
+
+    def _index(
+        self, selection: Selection, embeddings: bool = False
+    ) -> Operation[tuple[_core.VectorIndex, int]]:
+        """Return an index of at least the selected records, and how many bytes it looks at."""
+        if self._served is not None:
+            found = yield from self._served.find(selection.where(), whole=embeddings)
+            if found is not None:
+                index = yield from self._served.index_of(found)
+                return index, operations.View(index, {}).size
+        view = yield from operations.refresh(self.shared)
+        return view.index, view.size
 
     def _record(self, found: _Found) -> Record:
         name, _, value, scope, categories, vectors = found

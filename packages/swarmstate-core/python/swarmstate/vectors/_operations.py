@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 from swarmstate import _core
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
-from swarmstate._steps import Operation, Read, Write
+from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.codec import dumps, loads
 from swarmstate.errors import ConflictError, DimensionError, StoreFormatError
 from swarmstate.vectors import _layout as layout
+from swarmstate.vectors._snapshots import WORTHWHILE, SnapshotFile
 
 # Records per step where many are read.
 PAGE = 2000
@@ -32,13 +33,20 @@ class Head(NamedTuple):
 class View:
     """An index and how far it has read each lane of the log."""
 
-    def __init__(self, index: _core.VectorIndex, cursors: dict[int, str]) -> None:
+    def __init__(
+        self, index: _core.VectorIndex, cursors: dict[int, str], *, is_saved: bool = False
+    ) -> None:
         self.index: Final = index
+        # Whether it was made of a file, which may know less than was written meanwhile.
+        self.is_saved: Final = is_saved
+        # Entries that were read since the index was last saved.
+        self.unsaved = 0
         # By lane, the last entry that the index knows; none if there was no collection.
         # Only ever moves ahead: entries are in the order of their keys.
         self.cursors = cursors
 
-    def advance(self, lane: int, key: str) -> None:
+    def advance(self, lane: int, key: str, entries: int = 1) -> None:
+        self.unsaved += entries
         # Two threads may both advance, and the lesser key may win. Then entries are
         # read again, which does no harm.
         self.cursors[lane] = max(self.cursors[lane], key)
@@ -52,9 +60,17 @@ class View:
 class Shared:
     """What the threads that use one `Collection` share."""
 
-    def __init__(self, namespace: str, new_index: Callable[[], _core.VectorIndex]) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        new_index: Callable[[], _core.VectorIndex],
+        snapshot: SnapshotFile | None,
+    ) -> None:
         self.namespace: Final = namespace
         self.new_index: Final = new_index
+        self.snapshot: Final = snapshot
+        # Whether the file is worth loading.
+        self.trusts_snapshot = True
         # What was last known, None if nothing is; replaced, never changed, but for the tails.
         self.head: Head | None = None
         self.view: View | None = None
@@ -65,6 +81,19 @@ class Shared:
     def forget(self) -> None:
         self.head = None
         self.view = None
+
+    def save(self, view: View, *, wait: bool = False) -> None:
+        """Save an index, unless there is no file for it or nothing in it."""
+        if self.snapshot is not None and view.cursors:
+            view.unsaved = 0
+            # What is read while it is saved is read again by whoever loads it.
+            cursors = [view.cursors[lane] for lane in layout.LANES]
+            self.snapshot.save(view.index, cursors, wait=wait)
+
+    def save_if_due(self, view: View) -> None:
+        """Save an index in the background before the log forgets what it would have to read."""
+        if view.unsaved >= layout.SAVED:
+            self.save(view)
 
 
 def read_head(shared: Shared) -> Operation[Head | None]:
@@ -156,6 +185,7 @@ def commit(
                 view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
                 if view.cursors.get(lane) == last:
                     view.advance(lane, key)
+                    shared.save_if_due(view)
             return True
         except ConflictError:
             # Somebody else writes to this lane: leave it, and unless another thread of this
@@ -185,7 +215,8 @@ def refresh(shared: Shared) -> Operation[View]:
         if view is None:
             view = yield from load(shared)
             shared.view = view
-            return view
+            if not view.is_saved:
+                return view
         ticket, doubtful = view.index.begin()
         try:
             cursors = dict(view.cursors)
@@ -196,6 +227,9 @@ def refresh(shared: Shared) -> Operation[View]:
                 # Another collection lies there now, or this one is too far ahead to catch up.
                 if shared.view is view:
                     shared.view = None
+                if view.is_saved and shared.snapshot is not None:
+                    shared.trusts_snapshot = False
+                    shared.snapshot.remove()
                 continue
             certain = True
             if doubtful:
@@ -204,9 +238,10 @@ def refresh(shared: Shared) -> Operation[View]:
                 [items] = yield Read([Query(shared.namespace, keys=keys)])
                 certain &= view.index.apply(ticket, zip(keys, items.values, strict=True))
             for lane, entries in zip(layout.LANES, result.ranges, strict=True):
-                if cursors and entries:
-                    view.advance(lane, entries[-1][0])
+                if cursors and len(entries) > 1:
+                    view.advance(lane, entries[-1][0], len(entries) - 1)
             if certain:
+                shared.save_if_due(view)
                 return view
         finally:
             view.index.end(ticket)
@@ -237,6 +272,21 @@ def changes(shared: Shared, cursors: Mapping[int, str], result: Result) -> set[s
 
 
 def load(shared: Shared) -> Operation[View]:
+    """Make an index of the file, or else of all records."""
+    snapshot = shared.snapshot
+    if snapshot is not None and shared.trusts_snapshot:
+        loaded = yield Compute(snapshot.load, OFFLOADED_BYTES)
+        if loaded is not None:
+            index, cursors = loaded
+            return View(index, dict(zip(layout.LANES, cursors, strict=True)), is_saved=True)
+    view = yield from read_all(shared)
+    shared.trusts_snapshot = True
+    if len(view.index) >= WORTHWHILE:
+        shared.save(view)
+    return view
+
+
+def read_all(shared: Shared) -> Operation[View]:
     """Make an index of all records."""
     head = yield from read_head(shared)
     view = View(shared.new_index(), dict(head.tails) if head else {})
@@ -260,6 +310,6 @@ def load(shared: Shared) -> Operation[View]:
         view.index.end(ticket)
 
 
-def pages(keys: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(keys), PAGE):
-        yield keys[start : start + PAGE]
+def pages(keys: Sequence[str], size: int = PAGE) -> Iterable[Sequence[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["UNKNOWN", "Embedding", "Match", "Metric", "Record", "SupportsArray"]
-
-UNKNOWN: Final = ...
-"""Stands, in a value or in a filter, for what is too large or too secret to be there.
-
-It is Python's `...`. Whatever a filter compares with it holds, `$ne` included, and so
-does any condition on a field below it. So a filter selects at least the records that
-it would select if everything were known, and whoever uses this looks at what was left
-out of those that are found.
-"""
+__all__ = ["Embedding", "Match", "Metric", "Record", "Stats", "SupportsArray"]
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 
@@ -67,3 +59,35 @@ class Match(NamedTuple):
 
     record: Record
     score: float
+
+
+class Stats(NamedTuple):
+    """What a collection has, and what its searches use.
+
+    Attributes:
+        searched_by: "index", or what the store calls what searches in it, such as
+            "pgvector".
+        records: How many records there are.
+        vectors: How many embeddings they have.
+        dimensions: Of the embeddings; None before there is one.
+        clusters: How many clusters approximate searches choose from; None while
+            all searches are exact.
+        made_of: What the index was made of when it was first needed; None if the
+            store searches.
+        snapshot: The file that the index is saved to, if it is.
+        snapshot_bytes: Its size when it was last read or written here; None if
+            it was not yet.
+        problem: Why the store cannot search although it offers to, or why the file
+            could not be used or written the last time, if so. Searches find the
+            same in any case.
+    """
+
+    searched_by: str
+    records: int
+    vectors: int
+    dimensions: int | None
+    clusters: int | None = None
+    made_of: Literal["records", "snapshot"] | None = None
+    snapshot: Path | None = None
+    snapshot_bytes: int | None = None
+    problem: str | None = None

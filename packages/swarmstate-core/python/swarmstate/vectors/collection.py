@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from swarmstate import _core
@@ -12,7 +14,9 @@ from swarmstate._steps import adrive, drive
 from swarmstate.codec import Codec
 from swarmstate.vectors._methods import Methods, Page, Selection
 from swarmstate.vectors._operations import Shared
-from swarmstate.vectors._records import Embedding, Match, Metric, Record
+from swarmstate.vectors._records import Embedding, Match, Metric, Record, Stats
+from swarmstate.vectors._served import Served
+from swarmstate.vectors._snapshots import SnapshotFile, file_in
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,8 +52,13 @@ class Collection:
 
     The records are what is stored. Searches use an index that this object makes
     of them and keeps in memory; before it answers, it takes over what any other
-    thread or process has written. Making it reads all records once, at the first
-    search, list or count. Objects that only write need no index.
+    thread or process has written. Making it reads all records, at the first
+    search, list or count, or the file that the index was saved to and what was
+    written since. Objects that only write need no index.
+
+    A store may search by itself (`BaseStore.vector_search`), such as PostgreSQL with
+    pgvector. Then nothing is kept in memory, and the same records are found; `stats`
+    tells what searches.
 
     All methods may be called from any thread and any event loop, also at once.
     The async twins, named with a leading `a`, do what their sync methods do. A
@@ -70,6 +79,12 @@ class Collection:
             of what is nearest in a trial. Clusters are made by a thread in the
             background; searches are exact until they are there, and if looking
             at a few of them would not be enough. None: always exact.
+        snapshots: Where the index is saved, by a thread in the background, for
+            the next process: True for a file in the store's `derived_folder`,
+            such as that beside the file of a `DiskStore`, if it has one; a
+            folder; or False for nowhere. The file holds what the records hold,
+            embeddings and values, and is readable by its owner only. It is never
+            trusted: whatever is wrong with it, the index is made of the records.
         allow: Classes that may be constructed when values are read; see
             `swarmstate.codec.Codec`.
     """
@@ -81,6 +96,7 @@ class Collection:
         *,
         metric: Metric = "cosine",
         approximate_above: int | None = 250_000,
+        snapshots: bool | str | os.PathLike[str] = True,
         allow: Allow = (),
     ) -> None:
         """Set up a collection; nothing is read or written yet."""
@@ -93,7 +109,15 @@ class Collection:
         self.store = store
         self.namespace = namespace
         self.metric: Metric = metric
-        self._methods = Methods(Shared(namespace, new_index), Codec(allow=allow))
+        folder = store.derived_folder if snapshots is True else snapshots or None
+        snapshot = None
+        if folder is not None:
+            path = file_in(Path(folder), namespace)
+            snapshot = SnapshotFile(path, namespace, metric, approximate_above)
+        shared, codec = Shared(namespace, new_index, snapshot), Codec(allow=allow)
+        search = store.vector_search
+        served = None if search is None else Served(search, shared, codec, metric)
+        self._methods = Methods(shared, codec, served)
 
     def __repr__(self) -> str:
         """Return the class, the store and the namespace."""
@@ -224,14 +248,26 @@ class Collection:
     def optimize(self) -> None:
         """Read what others wrote, make the clusters of approximate searches, and wait for it.
 
-        Does nothing else with `approximate_above` vectors or fewer. Searches need
-        not wait for this; it makes the first ones fast, for example before serving.
+        With `approximate_above` vectors or fewer there are no clusters. The index is
+        saved, too, if there is a file for it. Searches need not wait for this; it
+        makes the first ones fast, for example before serving.
+
+        Raises:
+            OSError: The file of the index cannot be written.
         """
         drive(self.store, self._methods.optimize())
 
     async def aoptimize(self) -> None:
         """Make clusters as `optimize` does."""
         await adrive(self.store, self._methods.optimize())
+
+    def stats(self) -> Stats:
+        """Read what others wrote, and return what the collection has and what searches use."""
+        return drive(self.store, self._methods.stats())
+
+    async def astats(self) -> Stats:
+        """Return numbers as `stats` does."""
+        return await adrive(self.store, self._methods.stats())
 
     def select(
         self,

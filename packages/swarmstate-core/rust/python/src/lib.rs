@@ -17,6 +17,7 @@ mod seal;
 mod sharing;
 mod snapshot;
 mod store;
+mod vector_records;
 mod vectors;
 
 use pyo3::prelude::*;
@@ -53,7 +54,9 @@ mod _core {
     #[pymodule_export]
     use super::store::Store;
     #[pymodule_export]
-    use super::vectors::{VectorIndex, decode_record, encode_records};
+    use super::vector_records::{decode_record, encode_records};
+    #[pymodule_export]
+    use super::vectors::VectorIndex;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,20 +2,24 @@
 //!
 //! No lock of the engine is waited for, and nothing is searched, with the GIL held.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use swarmstate_engine::vectors::snapshot::{self, Position};
 use swarmstate_engine::vectors::{Filter, Hit, Index, Metric, Page, Record, Selection};
 
-use crate::codec::Codec;
 use crate::embedding;
 use crate::error::{record_error, to_py};
-use crate::plane;
 
 /// What the keys of records begin with, before their ids.
-const PREFIX: &str = "item/";
+pub(crate) const PREFIX: &str = "item/";
+
+/// Records that are decoded before they are applied.
+const DECODED_AT_ONCE: usize = 128;
 
 /// What `search` and `select` answer for one record; see `_core.pyi`.
 type Found<'py> = (
@@ -27,83 +31,6 @@ type Found<'py> = (
     Vec<Bound<'py, PyBytes>>,
 );
 
-/// Encode records of a collection.
-///
-/// `records` holds tuples `(id, value, embeddings, scope, categories)`. Returns
-/// `{key: bytes}` and the dimension of the embeddings, None if there are none.
-#[pyfunction]
-pub(crate) fn encode_records<'py>(
-    codec: &Bound<'py, Codec>,
-    records: &Bound<'py, PyAny>,
-    dimensions: Option<usize>,
-) -> PyResult<(Bound<'py, PyDict>, Option<usize>)> {
-    let py = codec.py();
-    let put = PyDict::new(py);
-    let mut dimensions = dimensions;
-    for item in records.try_iter()? {
-        let item = item?;
-        let fields = plane::fields(&item, "Record", 5)?;
-        let id_object = fields.get_item(0)?;
-        let id = plane::name(&id_object, "id")?;
-        let value = fields.get_item(1)?;
-        if !value.is_instance_of::<PyDict>() {
-            return Err(PyTypeError::new_err(format!(
-                "the value of record {id:?} must be a dict, not {}",
-                value.get_type().name()?
-            )));
-        }
-        let mut embeddings = Vec::new();
-        for (position, vector) in fields.get_item(2)?.try_iter()?.enumerate() {
-            let vector =
-                embedding::extract(&vector?).map_err(|reason| reason.of_record(id, position))?;
-            match dimensions {
-                None => dimensions = Some(vector.len()),
-                Some(stored) if stored != vector.len() => {
-                    return Err(dimension_error(stored, vector.len()));
-                }
-                Some(_) => {}
-            }
-            embeddings.push(vector);
-        }
-        let mut categories = texts(&fields.get_item(4)?, "categories")?;
-        categories.sort_unstable();
-        categories.dedup();
-        let record = Record {
-            scope: texts(&fields.get_item(3)?, "scope")?,
-            categories,
-            value: codec.get().encode(&value)?,
-            embeddings,
-        };
-        put.set_item(format!("{PREFIX}{id}"), PyBytes::new(py, &record.encode()))?;
-    }
-    Ok((put, dimensions))
-}
-
-/// Decode a stored record to `(value, embeddings, scope, categories)`, all but texts as bytes.
-#[pyfunction]
-#[allow(clippy::type_complexity, reason = "a tuple of what _core.pyi names")]
-pub(crate) fn decode_record<'py>(
-    py: Python<'py>,
-    data: &[u8],
-) -> PyResult<(
-    Bound<'py, PyBytes>,
-    Vec<Bound<'py, PyBytes>>,
-    Bound<'py, PyTuple>,
-    Bound<'py, PyTuple>,
-)> {
-    let record = Record::decode(data).map_err(to_py)?;
-    Ok((
-        PyBytes::new(py, &record.value),
-        record
-            .embeddings
-            .iter()
-            .map(|vector| embedding::to_bytes(py, vector))
-            .collect(),
-        PyTuple::new(py, &record.scope)?,
-        PyTuple::new(py, &record.categories)?,
-    ))
-}
-
 /// An index over records, in memory; see `swarmstate.vectors.Collection`.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub(crate) struct VectorIndex(Index);
@@ -112,18 +39,8 @@ pub(crate) struct VectorIndex(Index);
 impl VectorIndex {
     #[new]
     fn new(metric: &str, approximate_above: Option<usize>) -> PyResult<Self> {
-        let metric = match metric {
-            "cosine" => Metric::Cosine,
-            "dot" => Metric::Dot,
-            "l2" => Metric::L2,
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "metric must be 'cosine', 'dot' or 'l2', not {metric:?}"
-                )));
-            }
-        };
         Ok(Self(Index::new(
-            metric,
+            metric_of(metric)?,
             approximate_above.unwrap_or(usize::MAX),
         )))
     }
@@ -165,18 +82,82 @@ impl VectorIndex {
             })
             .collect::<PyResult<Vec<_>>>()?;
         py.detach(|| {
-            let changes = changes
-                .into_iter()
-                .map(|(id, data)| {
-                    let record = data.map(Record::decode).transpose();
-                    let record = record.map_err(|error| (id, error))?;
-                    Ok((Arc::from(id), record))
-                })
-                .collect::<Result<Vec<_>, (&str, swarmstate_engine::Error)>>();
-            changes.map(|changes| self.0.apply(ticket, changes))
+            let mut certain = true;
+            // A few at a time, so that not all embeddings are there twice.
+            for changes in changes.chunks(DECODED_AT_ONCE) {
+                let changes = changes
+                    .iter()
+                    .map(|(id, data)| {
+                        let record = data.map(Record::decode).transpose();
+                        let record = record.map_err(|error| Failure::Record(id, error))?;
+                        Ok((Arc::from(*id), record))
+                    })
+                    .collect::<Result<Vec<_>, Failure<'_>>>()?;
+                certain &= self.0.apply(ticket, changes).map_err(Failure::Index)?;
+            }
+            Ok(certain)
         })
-        .map_err(|(id, error)| record_error(id, &error))?
-        .map_err(to_py)
+        .map_err(|failure| match failure {
+            Failure::Record(id, error) => record_error(id, &error),
+            Failure::Index(error) => to_py(error),
+        })
+    }
+
+    /// Read an index from a file; see `_core.pyi`.
+    #[staticmethod]
+    #[allow(clippy::type_complexity, reason = "a tuple of what _core.pyi names")]
+    fn load(
+        py: Python<'_>,
+        metric: &str,
+        approximate_above: Option<usize>,
+        path: PathBuf,
+        namespace: &str,
+    ) -> PyResult<(Option<(Self, Vec<String>)>, Option<String>)> {
+        let metric = metric_of(metric)?;
+        let above = approximate_above.unwrap_or(usize::MAX);
+        let loaded = py.detach(|| snapshot::load(&path, namespace, metric, above));
+        Ok(match loaded {
+            Ok((index, position)) => (Some((Self(index), position.cursors)), None),
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
+            Err(error) => (None, Some(error.to_string())),
+        })
+    }
+
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        namespace: String,
+        cursors: Vec<String>,
+        wait: bool,
+    ) -> PyResult<bool> {
+        let position = Position { namespace, cursors };
+        if wait {
+            return Ok(py.detach(|| snapshot::save(&self.0, &path, &position))?);
+        }
+        py.detach(|| snapshot::save_soon(&self.0, &path, position));
+        Ok(true)
+    }
+
+    #[getter]
+    fn saved(&self) -> (Option<u64>, Option<String>) {
+        let outcome = snapshot::outcome(&self.0);
+        (outcome.bytes, outcome.error)
+    }
+
+    #[getter]
+    fn unsaved(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.unsaved())
+    }
+
+    #[getter]
+    fn vectors(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.0.vectors())
+    }
+
+    #[getter]
+    fn clusters(&self, py: Python<'_>) -> Option<usize> {
+        py.detach(|| self.0.cluster_count())
     }
 
     #[pyo3(signature = (embedding, scope, categories, filter, limit, offset, embeddings, exact))]
@@ -188,7 +169,7 @@ impl VectorIndex {
         scope: &Bound<'py, PyAny>,
         categories: &Bound<'py, PyAny>,
         filter: Option<&[u8]>,
-        limit: usize,
+        limit: Option<usize>,
         offset: usize,
         embeddings: bool,
         exact: bool,
@@ -196,7 +177,7 @@ impl VectorIndex {
         let vector = embedding::extract(embedding).map_err(embedding::Reason::of_query)?;
         let selection = selection(scope, categories, filter)?;
         let page = Page {
-            limit,
+            limit: limit.unwrap_or(usize::MAX),
             offset,
             embeddings,
         };
@@ -281,6 +262,25 @@ impl VectorIndex {
     }
 }
 
+/// Why changes could not be applied.
+enum Failure<'a> {
+    Record(&'a str, swarmstate_engine::Error),
+    Index(swarmstate_engine::Error),
+}
+
+fn metric_of(name: &str) -> PyResult<Metric> {
+    Ok(match name {
+        "cosine" => Metric::Cosine,
+        "dot" => Metric::Dot,
+        "l2" => Metric::L2,
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "metric must be 'cosine', 'dot' or 'l2', not {name:?}"
+            )));
+        }
+    })
+}
+
 fn selection(
     scope: &Bound<'_, PyAny>,
     categories: &Bound<'_, PyAny>,
@@ -294,7 +294,7 @@ fn selection(
 }
 
 /// Extracts a sequence of texts.
-fn texts(items: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<String>> {
+pub(crate) fn texts(items: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<String>> {
     let wrong = |found: &Bound<'_, PyAny>| match found.get_type().name() {
         Ok(name) => PyTypeError::new_err(format!("{what} must be a sequence of str, not {name}")),
         Err(error) => error,
@@ -339,8 +339,4 @@ fn found(py: Python<'_>, hits: Vec<Hit>) -> PyResult<Vec<Found<'_>>> {
             ))
         })
         .collect()
-}
-
-fn dimension_error(stored: usize, given: usize) -> PyErr {
-    to_py(swarmstate_engine::Error::Dimensions { stored, given })
 }

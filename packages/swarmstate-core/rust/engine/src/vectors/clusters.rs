@@ -5,12 +5,14 @@
 //! a fraction of the time, needs four bytes per vector, and rows come and go at no
 //! cost; what a search must skip is skipped before it is ranked.
 
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::thread;
 
 use super::matrix::Matrix;
 use super::metric::Metric;
 use super::scan::{Candidates, nearest, scan_all};
+use super::snapshot::segment::{Input, invalid, put_numbers};
 
 /// Vectors per cluster that the centres are computed from.
 const SAMPLE: usize = 32;
@@ -37,6 +39,8 @@ pub(super) struct Clusters {
     places: Vec<(u32, u32)>,
     /// How many rows there were when the centres were computed.
     pub trained: usize,
+    /// Random: tells these clusters from all others.
+    pub generation: u64,
     probes: usize,
 }
 
@@ -49,7 +53,60 @@ impl Clusters {
             centres,
             places: Vec::new(),
             trained,
+            generation: getrandom::u64().unwrap_or_default(),
         }
+    }
+
+    /// Returns how many clusters there are.
+    pub fn len(&self) -> usize {
+        self.centres.len()
+    }
+
+    /// Returns the cluster that a row is in.
+    pub fn home(&self, row: u32) -> Option<u32> {
+        let (cluster, _) = *self.places.get(row as usize)?;
+        (cluster != NOWHERE.0).then_some(cluster)
+    }
+
+    /// Writes the clusters without their members.
+    pub fn write(&self, buffer: &mut Vec<u8>) {
+        buffer.extend((self.centres.len() as u32).to_le_bytes());
+        buffer.push(self.centres.metric().code());
+        buffer.extend((self.trained as u64).to_le_bytes());
+        buffer.extend((self.probes as u64).to_le_bytes());
+        for cluster in 0..self.centres.len() {
+            put_numbers(buffer, self.centres.vector(cluster));
+        }
+    }
+
+    /// Reads clusters that `write` wrote; `None` if there are none for this metric.
+    pub fn read<R: Read>(
+        input: &mut Input<R>,
+        generation: u64,
+        dimensions: usize,
+        metric: Metric,
+    ) -> io::Result<Option<Self>> {
+        let count = input.u32()?;
+        if count == 0 {
+            return Ok(None);
+        }
+        if dimensions == 0 {
+            return Err(invalid("its clusters have no dimensions"));
+        }
+        let code = input.byte()?;
+        let (trained, probes) = (input.u64()? as usize, input.u64()? as usize);
+        let mut centres = Matrix::new(clustering(metric), dimensions);
+        let mut centre = Vec::new();
+        for cluster in 0..count as usize {
+            input.numbers(dimensions, &mut centre)?;
+            centres.put(cluster, &centre);
+        }
+        let clusters = Self {
+            generation,
+            probes,
+            ..Self::new(centres, trained)
+        };
+        Ok((code == clustering(metric).code()).then_some(clusters))
     }
 
     pub fn add(&mut self, row: u32, vector: &[f32]) {

@@ -1,6 +1,6 @@
 //! The index: what others call, and the lock that keeps its parts together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::clusters::Clusters;
@@ -9,6 +9,7 @@ use super::metric::Metric;
 use super::order::SortKey;
 use super::record::Record;
 use super::scan::{Candidates, scan_all, scan_rows};
+use super::snapshot::Saving;
 use super::state::State;
 use super::table::Selection;
 use super::training;
@@ -61,6 +62,7 @@ pub(super) struct Inner {
     state: RwLock<State>,
     /// Held while clusters are made.
     pub training: Mutex<()>,
+    pub saving: Saving,
 }
 
 impl Inner {
@@ -88,8 +90,17 @@ impl Index {
                 approximate_above,
                 state: RwLock::default(),
                 training: Mutex::default(),
+                saving: Saving::default(),
             }),
         }
+    }
+
+    pub(super) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -165,6 +176,24 @@ impl Index {
     #[must_use]
     pub fn len(&self) -> usize {
         self.read().table.len()
+    }
+
+    /// Returns how many records changed since the index was saved or loaded; 0 if it never was.
+    #[must_use]
+    pub fn unsaved(&self) -> usize {
+        self.read().unsaved.as_ref().map_or(0, HashSet::len)
+    }
+
+    /// Returns the number of clusters of approximate searches, once there are some.
+    #[must_use]
+    pub fn cluster_count(&self) -> Option<usize> {
+        self.read().clusters.as_ref().map(Clusters::len)
+    }
+
+    /// Returns how many vectors there are.
+    #[must_use]
+    pub fn vectors(&self) -> usize {
+        self.read().live()
     }
 
     /// Tells whether there are no records.

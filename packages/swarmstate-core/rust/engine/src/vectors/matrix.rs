@@ -71,6 +71,10 @@ impl Matrix {
         }
     }
 
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
     pub fn dimensions(&self) -> usize {
         self.dimensions
     }
@@ -83,8 +87,14 @@ impl Matrix {
     pub fn put(&mut self, row: usize, vector: &[f32]) {
         let (chunk, start) = (row / CHUNK, row % CHUNK * self.dimensions);
         if chunk == self.vectors.len() {
-            self.vectors.push(Vec::new());
-            self.codes.push(Vec::new());
+            // The first may stay small; those after it are filled, and need not grow.
+            let room = if chunk == 0 {
+                0
+            } else {
+                CHUNK * self.dimensions
+            };
+            self.vectors.push(Vec::with_capacity(room));
+            self.codes.push(Vec::with_capacity(room));
         }
         let end = start + self.dimensions;
         if row == self.rows.len() {

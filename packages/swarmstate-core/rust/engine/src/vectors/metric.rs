@@ -12,6 +12,15 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// Returns what stands for the metric in a file.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Cosine => 0,
+            Self::Dot => 1,
+            Self::L2 => 2,
+        }
+    }
+
     /// Returns the score of `row`, computed in double precision.
     ///
     /// The norms are those of `norm`; only the cosine looks at them.

@@ -8,11 +8,23 @@ use super::index::Hit;
 use super::matrix::Matrix;
 use super::metric::Metric;
 use super::record::Record;
+use super::scope;
 use super::table::{Entry, Selection, Table};
 use crate::error::{Error, Result};
 
 /// A row that holds no vector.
 const UNUSED: u32 = u32::MAX;
+
+/// A record, as it is kept.
+pub(super) struct Parts<'a> {
+    pub id: &'a Arc<str>,
+    /// As `scope::encode` writes them.
+    pub scope: &'a [u8],
+    pub categories: &'a [u8],
+    pub value: Box<[u8]>,
+    /// Rows of the matrix that hold its vectors and belong to no record.
+    pub rows: Vec<u32>,
+}
 
 #[derive(Default)]
 pub(super) struct State {
@@ -34,6 +46,8 @@ pub(super) struct State {
     /// When each id was last changed; forgotten when no ticket is older.
     pub changed: HashMap<Arc<str>, u64>,
     pub doubtful: HashSet<Arc<str>>,
+    /// Ids that changed since the index was saved or loaded; `None` if it never was.
+    pub unsaved: Option<HashSet<Arc<str>>>,
 }
 
 impl State {
@@ -47,47 +61,85 @@ impl State {
                 given: vector.len(),
             });
         }
-        if let Some(entry) = self.table.remove(id) {
-            for row in entry.rows {
-                self.owners[row as usize] = UNUSED;
-                self.free_rows.push(row);
-                if let Some(clusters) = &mut self.clusters {
-                    clusters.remove(row);
-                }
-                self.moved.iter_mut().for_each(|moved| moved.push(row));
-            }
+        self.remove(id);
+        if let Some(unsaved) = &mut self.unsaved {
+            unsaved.insert(Arc::clone(id));
         }
         let Some(record) = record else {
             return Ok(());
         };
-        let mut rows = Vec::with_capacity(record.embeddings.len());
-        for vector in &record.embeddings {
-            let matrix = self
-                .matrix
-                .get_or_insert_with(|| Matrix::new(metric, vector.len()));
-            let row = self.free_rows.pop().unwrap_or(matrix.len() as u32);
-            matrix.put(row as usize, vector);
+        let rows = record
+            .embeddings
+            .iter()
+            .filter_map(|vector| self.put_vector(metric, vector, None))
+            .collect();
+        self.put_entry(Parts {
+            id,
+            scope: &scope::encode(&record.scope),
+            categories: &scope::encode(&record.categories),
+            value: record.value.into_boxed_slice(),
+            rows,
+        });
+        Ok(())
+    }
+
+    /// Removes a record if it is there.
+    pub fn remove(&mut self, id: &str) {
+        let Some(entry) = self.table.remove(id) else {
+            return;
+        };
+        for row in entry.rows {
+            self.owners[row as usize] = UNUSED;
+            self.free_rows.push(row);
             if let Some(clusters) = &mut self.clusters {
-                clusters.add(row, vector);
+                clusters.remove(row);
             }
             self.moved.iter_mut().for_each(|moved| moved.push(row));
-            rows.push(row);
         }
-        self.vectors_per_record = self.vectors_per_record.max(rows.len());
-        let entry = Entry {
-            id: Arc::clone(id),
-            value: record.value.into_boxed_slice(),
-            rows: rows.clone(),
-        };
-        let number = self.table.insert(entry, &record.scope, &record.categories);
-        for row in rows {
-            if row as usize == self.owners.len() {
-                self.owners.push(number);
-            } else {
-                self.owners[row as usize] = number;
+    }
+
+    /// Adds a vector; returns its row, `None` if its dimension is another one.
+    ///
+    /// `home` is its cluster, if that is known.
+    pub fn put_vector(&mut self, metric: Metric, vector: &[f32], home: Option<u32>) -> Option<u32> {
+        let matrix = self
+            .matrix
+            .get_or_insert_with(|| Matrix::new(metric, vector.len()));
+        if matrix.dimensions() != vector.len() || vector.is_empty() {
+            return None;
+        }
+        let row = self.free_rows.pop().unwrap_or(matrix.len() as u32);
+        matrix.put(row as usize, vector);
+        if row as usize == self.owners.len() {
+            self.owners.push(UNUSED);
+        }
+        if let Some(clusters) = &mut self.clusters {
+            match home.filter(|home| (*home as usize) < clusters.len()) {
+                Some(home) => clusters.put(row, home),
+                None => clusters.add(row, vector),
             }
         }
-        Ok(())
+        self.moved.iter_mut().for_each(|moved| moved.push(row));
+        Some(row)
+    }
+
+    /// Adds a record whose vectors are there, under an id that is not.
+    pub fn put_entry(&mut self, parts: Parts<'_>) {
+        self.vectors_per_record = self.vectors_per_record.max(parts.rows.len());
+        let entry = Entry {
+            id: Arc::clone(parts.id),
+            value: parts.value,
+            rows: parts.rows.clone(),
+        };
+        let number = self.table.insert(entry, parts.scope, parts.categories);
+        for row in parts.rows {
+            self.owners[row as usize] = number;
+        }
+    }
+
+    /// Returns what tells the clusters from all others, if there are some.
+    pub fn generation(&self) -> Option<u64> {
+        self.clusters.as_ref().map(|clusters| clusters.generation)
     }
 
     /// Tells whether a row holds a vector.

@@ -68,21 +68,37 @@ impl Table {
     }
 
     pub fn scope(&self, record: u32) -> Vec<String> {
-        texts(&self.scopes, record)
+        scope::decode(encoded(&self.scopes, record))
     }
 
     pub fn categories(&self, record: u32) -> Vec<String> {
-        texts(&self.categories, record)
+        scope::decode(encoded(&self.categories, record))
+    }
+
+    /// Returns a record and its number.
+    pub fn find(&self, id: &str) -> Option<(u32, &Entry)> {
+        let record = *self.by_id.get(id)?;
+        Some((record, self.entry(record)?))
+    }
+
+    /// Returns the scope and the categories of a record, as `scope::encode` writes them.
+    pub fn labels(&self, record: u32) -> (&[u8], &[u8]) {
+        (
+            encoded(&self.scopes, record),
+            encoded(&self.categories, record),
+        )
     }
 
     /// Adds a record under an id that is not there; returns its number.
-    pub fn insert(&mut self, entry: Entry, scope: &[String], categories: &[String]) -> u32 {
+    ///
+    /// Scope and categories are what `scope::encode` writes.
+    pub fn insert(&mut self, entry: Entry, scope: &[u8], categories: &[u8]) -> u32 {
         let record = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             (self.entries.len() - 1) as u32
         });
-        self.scopes.set(record, &scope::encode(scope));
-        self.categories.set(record, &scope::encode(categories));
+        self.scopes.set(record, scope);
+        self.categories.set(record, categories);
         if !self.fields.is_empty() {
             let value = parse(&entry.value);
             for (path, column) in &mut self.fields {
@@ -153,10 +169,8 @@ impl Table {
     }
 }
 
-fn texts(column: &Column, record: u32) -> Vec<String> {
-    column
-        .code(record)
-        .map_or_else(Vec::new, |code| scope::decode(column.value(code).0))
+fn encoded(column: &Column, record: u32) -> &[u8] {
+    column.code(record).map_or(&[], |code| column.value(code).0)
 }
 
 fn paths(selection: &Selection, order: Option<&str>) -> impl Iterator<Item = Vec<String>> {

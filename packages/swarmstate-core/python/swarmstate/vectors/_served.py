@@ -1,0 +1,274 @@
+"""Searching in the store, where it can do that; see `swarmstate.serving`.
+
+What the store keeps is derived from the records as an index in memory is, and catches
+up with the log in the same way, but all processes share it. Whoever finds it behind
+brings it up to date: changes apply only to the state that they were made for, so of
+several who do so one succeeds, and the others look again.
+
+The store answers which records may be meant. An index of these alone then does what
+is left: the filter exactly, scores in double precision, and the order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from math import hypot
+from typing import Final, NamedTuple, TypeAlias
+
+from swarmstate import _core
+from swarmstate._plane import Query, Range, prefix_end
+from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read
+from swarmstate.base import BaseStore
+from swarmstate.codec import Codec, dumps
+from swarmstate.errors import DimensionError, SwarmStateError
+from swarmstate.serving import (
+    Answer,
+    ApplyVectors,
+    CountVectors,
+    FindVectors,
+    OpenVectors,
+    Request,
+    VectorRow,
+    VectorSearch,
+    VectorState,
+    VectorWhere,
+)
+from swarmstate.vectors import _layout as layout
+from swarmstate.vectors import _operations as operations
+from swarmstate.vectors._facts import UNKNOWN, known_part
+from swarmstate.vectors._records import Metric
+
+# Records per step where many are read.
+_PAGE = 500
+# Stands before the cursors while not all records were read yet.
+_BUILDING = "building"
+# Norms between which float32 neither overflows nor underflows where it squares.
+_LEAST_NORM, _GREATEST_NORM = 1e-15, 1e15
+# Records after which work on them is given to a thread.
+_OFFLOADED = 50
+_MAP_OF_THREE = b"\x83"
+
+_Found: TypeAlias = list[tuple[str, bytes]]
+
+
+class Ask(NamedTuple):
+    """A step that is answered with what the store answers to a request."""
+
+    search: VectorSearch
+    request: Request
+
+    def run(self, store: BaseStore) -> Answer:
+        """Ask."""
+        return self.search.ask(self.request)
+
+    async def arun(self, store: BaseStore) -> Answer:
+        """Ask."""
+        return await self.search.aask(self.request)
+
+
+class Served:
+    """What the store keeps for a collection.
+
+    Args:
+        search: What the store offers.
+        shared: What the threads that use the collection share.
+        codec: What values are decoded with.
+        metric: How near is measured.
+
+    Attributes:
+        name: What searches.
+        problem: Why the store cannot, once that is known.
+    """
+
+    def __init__(
+        self, search: VectorSearch, shared: operations.Shared, codec: Codec, metric: Metric
+    ) -> None:
+        self.name: Final = search.name
+        self.problem: str | None = None
+        self._search = search
+        self._shared = shared
+        self._metric: Metric = metric
+        # What was last known; replaced, never changed.
+        self._state: VectorState | None = None
+        self._codec = codec
+
+    def find(
+        self,
+        where: VectorWhere,
+        embedding: array[float] | None = None,
+        limit: int | None = None,
+        *,
+        whole: bool = True,
+        exact: bool = False,
+    ) -> Operation[_Found | None]:
+        """Return the records that may be meant; None if the store cannot tell.
+
+        Raises:
+            DimensionError: The embeddings have another dimension.
+        """
+        while self.problem is None:
+            state = yield from self._refresh()
+            if state is None:
+                return [] if self.problem is None else None
+            if embedding is not None and state.dimensions not in (None, len(embedding)):
+                raise DimensionError(state.dimensions or 0, len(embedding))
+            request = FindVectors(
+                self._shared.namespace, where, embedding, self._metric, limit, whole, exact
+            )
+            found: _Found | None = yield Ask(self._search, request)
+            if found is not None:
+                return found
+            self._state = None
+        return None
+
+    def count(self) -> Operation[tuple[int, int, int | None] | None]:
+        """Return how many records and embeddings there are, and their dimension."""
+        while self.problem is None:
+            state = yield from self._refresh()
+            if state is None:
+                return (0, 0, None) if self.problem is None else None
+            counts = yield Ask(self._search, CountVectors(self._shared.namespace))
+            if counts is not None:
+                return (*counts, state.dimensions)
+            self._state = None
+        return None
+
+    def index_of(self, found: _Found) -> Operation[_core.VectorIndex]:
+        """Return an index of records."""
+        index = self._shared.new_index()
+
+        def fill() -> None:
+            ticket, _ = index.begin()
+            index.apply(ticket, found)
+            index.end(ticket)
+
+        yield Compute(fill, sum(len(record) for _, record in found))
+        return index
+
+    def _refresh(self) -> Operation[VectorState | None]:
+        """Bring what is kept up to date; None if there is no collection, or with a problem."""
+        namespace = self._shared.namespace
+        while True:
+            state = self._state
+            if state is None:
+                state = yield from self._open()
+                if state is None:
+                    return None
+            cursors = state.cursors or ()
+            known = dict(zip(layout.LANES, cursors, strict=True))
+            [result] = yield Read([operations.tail_query(namespace, known, ())])
+            changed = operations.changes(self._shared, known, result)
+            if changed is None:
+                # Another collection lies there now, or none, or this is too far behind.
+                self._state = None
+                head = yield from operations.read_head(self._shared)
+                if head is None:
+                    return None
+                building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
+                if (yield Ask(self._search, ApplyVectors(namespace, None, building))):
+                    yield from self._build(building)
+                continue
+            after = [entries[-1][0] for entries in result.ranges]
+            if after == list(cursors):
+                return state
+            self._state = None
+            applied = yield from self._apply(cursors, after, sorted(changed))
+            if applied and state.dimensions is not None:
+                self._state = state._replace(cursors=after)
+
+    def _open(self) -> Operation[VectorState | None]:
+        """Return the state of what is kept, after making it if need be."""
+        namespace = self._shared.namespace
+        while True:
+            state: VectorState = yield Ask(self._search, OpenVectors(namespace))
+            self.problem = state.problem
+            if state.problem is not None:
+                return None
+            if state.cursors is None:
+                head = yield from operations.read_head(self._shared)
+                if head is None:
+                    return None
+                building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
+                if (yield Ask(self._search, ApplyVectors(namespace, None, building))):
+                    yield from self._build(building)
+            elif state.cursors[0] == _BUILDING:
+                # Others are about it, or ended while they were: it does no harm to do it, too.
+                yield from self._build(state.cursors)
+            else:
+                self._state = state
+                return state
+
+    def _build(self, building: Sequence[str]) -> Operation[None]:
+        """Derive what is kept from all records, unless others have done so meanwhile."""
+        namespace = self._shared.namespace
+        start, stop = layout.ITEM, prefix_end(layout.ITEM)
+        while True:
+            [result] = yield Read([Query(namespace, ranges=[Range(start, stop, limit=_PAGE)])])
+            [records] = result.ranges
+            is_last = len(records) < _PAGE
+            # Whatever was written since these cursors is in the log behind them.
+            after = building[1:] if is_last else building
+            applied = yield from self._change(building, after, records, ())
+            if is_last or not applied or self.problem is not None:
+                return
+            # Read again with the next page, which does no harm.
+            start = records[-1][0]
+
+    def _apply(
+        self, before: Sequence[str], after: Sequence[str], keys: Sequence[str]
+    ) -> Operation[bool]:
+        """Derive what is kept from what changed; tell whether nobody else did meanwhile."""
+        pages = [*operations.pages(keys, _PAGE)] or [()]
+        for number, page in enumerate(pages, 1):
+            [result] = yield Read([Query(self._shared.namespace, keys=page)])
+            found = [*zip(page, result.values, strict=True)]
+            records = [(key, data) for key, data in found if data is not None]
+            gone = [key for key, data in found if data is None]
+            reached = after if number == len(pages) else before
+            if not (yield from self._change(before, reached, records, gone)):
+                return False
+        return True
+
+    def _change(
+        self,
+        before: Sequence[str],
+        after: Sequence[str],
+        records: Sequence[tuple[str, bytes]],
+        gone: Sequence[str],
+    ) -> Operation[bool]:
+        rows: list[VectorRow] = yield Compute(
+            lambda: [self._row(*record) for record in records],
+            OFFLOADED_BYTES if len(records) > _OFFLOADED else 0,
+        )
+        problem = _problem_of(rows)
+        if problem is not None:
+            self.problem, rows = problem, []
+        request = ApplyVectors(self._shared.namespace, before, after, rows, gone, problem)
+        applied: bool = yield Ask(self._search, request)
+        return applied
+
+    def _row(self, key: str, data: bytes) -> VectorRow:
+        value, vectors, scope, categories = _core.decode_record(data)
+        try:
+            facts = known_part(self._codec.loads(value))
+        except SwarmStateError:
+            # It holds what this process may not make; whoever may looks at the record itself.
+            facts = UNKNOWN
+        parts = (dumps("scope"), dumps(list(scope)), dumps("categories"), dumps(list(categories)))
+        rest = b"".join((_MAP_OF_THREE, *parts, dumps("value"), value))
+        embeddings = [array("f", vector) for vector in vectors]
+        return VectorRow(key, embeddings, scope, categories, facts, rest)
+
+
+def _problem_of(rows: Sequence[VectorRow]) -> str | None:
+    """Return why embeddings cannot be compared in single precision, if so."""
+    for row in rows:
+        for embedding in row.embeddings:
+            norm = hypot(*embedding)
+            if norm and not _LEAST_NORM < norm < _GREATEST_NORM:
+                return (
+                    f"record {row.key.removeprefix(layout.ITEM)!r} has an embedding with the norm "
+                    f"{norm:g}, which cannot be squared in single precision"
+                )
+    return None

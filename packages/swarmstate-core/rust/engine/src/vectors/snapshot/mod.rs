@@ -1,0 +1,164 @@
+//! An index in a file, so that it need not be made again of all records.
+//!
+//! A file is a *base*, all of an index, and *deltas* after it, each with what changed
+//! since. Every segment says up to which position the index had read the log of its
+//! collection when the segment was begun. What changed later may be in the segment or
+//! not: whoever loads the file reads that again, because the log names it.
+//!
+//! The file is derived and never needed. A reader that finds anything wrong with it
+//! ignores it. `docs/formats.md` describes it.
+
+mod file;
+mod read;
+pub(super) mod segment;
+mod write;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+
+use super::index::{Index, Inner};
+use super::metric::Metric;
+
+/// What an index is of, and how far it has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The namespace of the collection.
+    pub namespace: String,
+    /// The last entry that was read of each lane of the log; entries of a lane are in order.
+    pub cursors: Vec<String>,
+}
+
+impl Position {
+    /// Tells whether this is not behind the other one in any lane.
+    fn is_at_least(&self, other: &Self) -> bool {
+        self.namespace == other.namespace
+            && self.cursors.len() == other.cursors.len()
+            && self.cursors.iter().zip(&other.cursors).all(|(a, b)| a >= b)
+    }
+}
+
+/// What an index knows of its file.
+#[derive(Default)]
+pub(super) struct Saving {
+    /// Held while the file is written.
+    turn: Mutex<Option<Known>>,
+    outcome: Mutex<Outcome>,
+}
+
+/// What was last written or read of the file.
+#[derive(Clone, Debug)]
+struct Known {
+    lineage: segment::Lineage,
+    position: Position,
+    /// The generation of the clusters in it, if there are some.
+    clusters: Option<u64>,
+}
+
+/// What became of the last attempt to write the file.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The bytes of the file, if it was written or read.
+    pub bytes: Option<u64>,
+    /// Why it could not be written.
+    pub error: Option<String>,
+}
+
+/// Reads an index from a file; returns it with its position.
+///
+/// # Errors
+///
+/// There is no file, it cannot be read, it is damaged, it is of another format or namespace.
+pub fn load(
+    path: &Path,
+    namespace: &str,
+    metric: Metric,
+    approximate_above: usize,
+) -> io::Result<(Index, Position)> {
+    let loaded = read::load(path, namespace, metric)?;
+    let index = Index::new(metric, approximate_above);
+    let inner = index.inner();
+    let clusters = loaded.state.generation();
+    *inner.write() = loaded.state;
+    *turn_of(inner) = Some(Known {
+        lineage: loaded.lineage,
+        position: loaded.position.clone(),
+        clusters,
+    });
+    note(inner, Ok(loaded.bytes));
+    Ok((index, loaded.position))
+}
+
+/// Writes what changed since the index was last saved or loaded, or all of it, to a file.
+///
+/// `position` is one that the index had reached before this is called. Returns false, and
+/// writes nothing, if another process is writing the file, or has written more than this
+/// could.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn save(index: &Index, path: &Path, position: &Position) -> io::Result<bool> {
+    let inner = index.inner();
+    let mut turn = turn_of(inner);
+    let written = file::save(inner, path, position, &mut turn);
+    let outcome = match &written {
+        Ok(Some(bytes)) => Ok(*bytes),
+        Ok(None) => return Ok(false),
+        Err(error) => Err(error.to_string()),
+    };
+    note(inner, outcome);
+    written.map(|_| true)
+}
+
+/// Saves in the background as `save` does, unless that is under way.
+pub fn save_soon(index: &Index, path: &Path, position: Position) {
+    let inner = Arc::clone(index.inner());
+    if matches!(inner.saving.turn.try_lock(), Err(TryLockError::WouldBlock)) {
+        return;
+    }
+    let path = path.to_owned();
+    // Without a thread to be had, it is tried again later.
+    let _ = thread::Builder::new()
+        .name("swarmstate-snapshot".to_owned())
+        .spawn(move || {
+            // What goes wrong is in the outcome.
+            let _ = save(&Index::of(inner), &path, &position);
+        });
+}
+
+/// Returns what became of the last attempt to write the file.
+#[must_use]
+pub fn outcome(index: &Index) -> Outcome {
+    let outcome = &index.inner().saving.outcome;
+    outcome
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+fn turn_of(inner: &Inner) -> std::sync::MutexGuard<'_, Option<Known>> {
+    inner
+        .saving
+        .turn
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn note(inner: &Inner, result: Result<u64, String>) {
+    let mut outcome = inner
+        .saving
+        .outcome
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    match result {
+        Ok(bytes) => {
+            *outcome = Outcome {
+                bytes: Some(bytes),
+                error: None,
+            };
+        }
+        Err(error) => outcome.error = Some(error),
+    }
+}
