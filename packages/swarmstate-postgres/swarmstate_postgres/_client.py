@@ -71,6 +71,10 @@ class Client:
         """Let go of the connections without their loop."""
         self._source.abandon()
 
+    def next_transport(self) -> asyncio.Transport | None:
+        """Return the simple transport that the next request goes over; None if it may not."""
+        return self._source.next_transport()
+
     async def read_shared(self, queries: Sequence[Query]) -> list[Result]:
         """Answer queries, together with what other tasks ask at this moment."""
         return await self._reads.ask(queries, len(queries))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncpg
 
 from ._clock import ServerClock
+from ._hand import is_simple
 from ._schema import Names
 from ._setup import ensure_setup
 
@@ -86,11 +87,12 @@ class Database:
 class _Connection(asyncpg.Connection):
     """A connection that can be dropped where its event loop does not run."""
 
-    __slots__ = ("_swarmstate_transport",)
+    __slots__ = ("_swarmstate_transport", "simple_transport")
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *others: Any) -> None:
         super().__init__(protocol, transport, *others)
         self._swarmstate_transport = transport
+        self.simple_transport = transport if is_simple(transport) else None
 
     def drop(self) -> None:
         """End the connection without its event loop, and without waiting."""
@@ -114,6 +116,9 @@ class Source(Protocol):
 
     def abandon(self) -> None:
         """Let go of connections without their loop."""
+
+    def next_transport(self) -> asyncio.Transport | None:
+        """Return the transport of the connection that is lent next, if it is simple and alive."""
 
 
 class OwnConnections:
@@ -143,6 +148,15 @@ class OwnConnections:
                 connection.terminate()
                 raise
             self._give_back(connection)
+
+    def next_transport(self) -> asyncio.Transport | None:
+        """Return the transport of the connection that is lent next, if it is simple and alive."""
+        if not self._idle:
+            return None
+        connection, since = self._idle[-1]
+        if monotonic() - since > _IDLE_SECONDS or connection.is_closed():
+            return None
+        return connection.simple_transport
 
     async def _take(self, timeout: float) -> _Connection:
         while self._idle:
@@ -207,6 +221,10 @@ class PoolConnections:
 
     def abandon(self) -> None:
         """Leave the pool open: it belongs to whoever handed it in."""
+
+    def next_transport(self) -> asyncio.Transport | None:
+        """Return None: which one the pool will lend is its own business."""
+        return None
 
 
 def _parameters(count: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 from swarmstate.errors import StoreClosedError, StoreUnavailableError
 
 from ._client import Client
+from ._hand import HandLoop
 
 __all__ = ["Lanes"]
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class _Lane(NamedTuple):
-    loop: asyncio.AbstractEventLoop
+    loop: HandLoop
     client: Client
 
 
@@ -65,7 +66,7 @@ class Lanes:
     def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         lane = self._take()
         try:
-            result = lane.loop.run_until_complete(ask(lane.client))
+            result = lane.loop.finish(ask(lane.client), lane.client.next_transport())
         except Exception:
             self._give_back(lane)
             raise
@@ -93,7 +94,7 @@ class Lanes:
             else:
                 # The last one used: its server process is the warmest.
                 return self._idle.pop()
-        return _Lane(asyncio.new_event_loop(), self._make())
+        return _Lane(HandLoop(), self._make())
 
     def _give_back(self, lane: _Lane) -> None:
         with self._changed:

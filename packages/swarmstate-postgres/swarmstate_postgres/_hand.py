@@ -1,0 +1,157 @@
+"""An event loop that need not turn to send one request and take its answer.
+
+A turn of an event loop asks the system for events, and a request takes four turns, which
+is more work than all else that a sync call does. The loop of a sync call has one connection
+and nothing else to do; so the coroutine that uses it is run by hand up to the answer, and
+the loop waits for the connection's socket alone. Whatever is not that simple (no answer
+soon, a lost connection, a second request) is left to the loop to go on with as usual.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from asyncio.events import _set_running_loop
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Ts = TypeVarTuple("Ts")
+
+__all__ = ["HandLoop", "is_simple"]
+
+T = TypeVar("T")
+
+# After so long the loop waits, which also watches the time.
+_PATIENCE_MS = 50
+_READ_BYTES = 65_536
+
+
+def is_simple(transport: asyncio.Transport) -> bool:
+    """Tell whether a transport of a `HandLoop` passes on to a protocol what its socket receives."""
+    return (
+        hasattr(select, "poll")
+        and not transport.is_closing()
+        and transport.get_extra_info("sslcontext") is None
+        and transport.get_extra_info("socket") is not None
+    )
+
+
+class HandLoop(asyncio.SelectorEventLoop):
+    """An event loop that can run the first request of a coroutine by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # What is to be called, while a coroutine is run by hand; None otherwise.
+        self._soon: list[tuple[asyncio.Handle, Callable[[], object]]] | None = None
+        self._later: list[tuple[asyncio.TimerHandle, Callable[[], object]]] = []
+
+    def finish(self, coroutine: Coroutine[Any, Any, T], transport: asyncio.Transport | None) -> T:
+        """Run a coroutine to its end and return what it returns.
+
+        Args:
+            coroutine: The coroutine.
+            transport: A simple one, of the connection over which its first request goes;
+                None leaves all to the loop.
+        """
+        if transport is None:
+            return self.run_until_complete(coroutine)
+        self._soon = []
+        _set_running_loop(self)
+        try:
+            waiting = coroutine.send(None)
+            if waiting is not None and transport.get_write_buffer_size() == 0:
+                _feed(transport, waiting)
+            self._catch_up()
+            if waiting is not None and waiting.done():
+                waiting = coroutine.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            self._catch_up()
+            _set_running_loop(None)
+        return self.run_until_complete(_Rest(coroutine, waiting))
+
+    def _catch_up(self) -> None:
+        """Call what was to be called soon, and let the loop call what was to be called later."""
+        soon, self._soon = self._soon, None
+        for handle, call in soon or ():
+            if not handle.cancelled():
+                call()
+        later, self._later = self._later, []
+        for timer, call in later:
+            if not timer.cancelled():
+                self.call_at(timer.when(), call)
+
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """Call a function in the next turn, or once the answer came that is waited for."""
+        if self._soon is None:
+            return super().call_soon(callback, *args, context=context)
+        handle = asyncio.Handle(callback, args, self, context)
+        self._soon.append((handle, partial(callback, *args)))
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call a function at a time of the loop's clock, unless that is cancelled before."""
+        if self._soon is None:
+            return super().call_at(when, callback, *args, context=context)
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._later.append((timer, partial(callback, *args)))
+        return timer
+
+
+def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any]) -> None:
+    """Give a protocol what its socket receives until somebody has the answer, or for a while."""
+    descriptor: int = transport.get_extra_info("socket").fileno()
+    protocol: Any = transport.get_protocol()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while not waiting.done() and poll.poll(_PATIENCE_MS):
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except OSError:
+            return
+        if not data:
+            # The loop will read the end once more, and knows what to do then.
+            return
+        protocol.data_received(data)
+
+
+class _Rest(Awaitable[T]):
+    """What is left of a coroutine that was begun by hand and waits for something."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], waiting: Any) -> None:
+        self._coroutine = coroutine
+        self._waiting = waiting
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waiting = self._waiting
+        while True:
+            try:
+                try:
+                    yield waiting
+                except (Exception, asyncio.CancelledError) as error:
+                    waiting = self._coroutine.throw(error)
+                else:
+                    waiting = self._coroutine.send(None)
+            except StopIteration as done:
+                result: T = done.value
+                return result

@@ -1,0 +1,94 @@
+"""Sync calls whose request is sent and answered without a turn of an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from swarmstate.base import Batch, Expect
+from swarmstate.errors import ConflictError, StoreUnavailableError
+from swarmstate_postgres import PostgresStore
+from swarmstate_postgres._hand import HandLoop
+
+from tests.servers.postgres import PostgresServer
+
+_LOCK = "SELECT FROM swarmstate_namespace WHERE name = 'locked' FOR UPDATE"
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresStore]:
+    with PostgresStore(url, timeout=20) as store:
+        store.set("locked", "key", 0)
+        yield store
+
+
+@pytest.fixture
+def turned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What event loops of sync calls were left to finish."""
+    awaited: list[object] = []
+    run = HandLoop.run_until_complete
+
+    def note(loop: HandLoop, rest: Any) -> Any:
+        awaited.append(rest)
+        return run(loop, rest)
+
+    monkeypatch.setattr(HandLoop, "run_until_complete", note)
+    return awaited
+
+
+def test_a_repeated_call_needs_no_turn(store: PostgresStore, turned: list[object]) -> None:
+    large = "x" * 300_000
+    # The first time connects and prepares statements.
+    for expected in (True, False):
+        turned.clear()
+        store.set_many("a", {"key": "value", "large": large})
+        assert store.get_many("a", ["key", "large"]) == {"key": "value", "large": large}
+        assert store.namespaces() == ["a", "locked"]
+        with pytest.raises(ConflictError):
+            store.write([Batch("a", put={"other": b"\xc0"}, expect=Expect("", "none"))])
+        assert store.keys("a") == ["key", "large"]
+        assert bool(turned) == expected
+
+
+def test_what_does_not_fit_into_the_socket_is_sent_by_the_loop(store: PostgresStore) -> None:
+    large = bytes(30_000_000)
+    store.set("a", "large", large)
+    assert store.get("a", "large") == large
+
+
+def test_a_late_answer_is_waited_for(store: PostgresStore, url: str) -> None:
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute(_LOCK)
+        writing = pool.submit(store.set, "locked", "key", 1)
+        _wait_until_waiting(url)
+        assert not writing.done()
+        other.commit()
+        writing.result()
+    assert store.get("locked", "key") == 1
+
+
+def test_an_answer_that_does_not_come_is_given_up(url: str) -> None:
+    with PostgresStore(url, timeout=0.5) as store, psycopg.connect(url) as other:
+        store.set("locked", "key", 0)
+        store.get("locked", "key")
+        other.execute(_LOCK)
+        with pytest.raises(StoreUnavailableError, match="did not answer in time"):
+            store.set("locked", "key", 1)
+        other.rollback()
+        store.set("locked", "key", 2)
+        assert store.get("locked", "key") == 2
+
+
+def _wait_until_waiting(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as watching:
+        while watching.execute(_WAITING).fetchall() == [(0,)]:
+            pass
