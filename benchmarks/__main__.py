@@ -68,6 +68,7 @@ BENCHMARKS = {
     ),
     "cached": Benchmark("cached", "calls of a function whose results are remembered", rounds=5),
     "metering": Benchmark("metering", "what sinks of metrics cost a read", rounds=5),
+    "profiling": Benchmark("profiling", "what profiling a run costs"),
     "routing": Benchmark("routing", "handing off by conditions"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "growth-postgres": Benchmark(

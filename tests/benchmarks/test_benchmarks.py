@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vectors": {"records": 300, "dimensions": 8, "searches": 20},
     "cached": {"calls": 20, "size": 10},
     "metering": {"reads": 20},
+    "profiling": {"turns": 3},
     "routing": {"states": 20, "routes": 20},
     "growth": {"turns": 3},
     "users": {"users": 3, "turns": 2},

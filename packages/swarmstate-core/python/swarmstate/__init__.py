@@ -18,6 +18,7 @@ from swarmstate.codec import Codec, dumps, loads
 from swarmstate.disk import DiskStore
 from swarmstate.graph import HandoffGraph
 from swarmstate.memory import Store
+from swarmstate.observability import profile
 from swarmstate.urls import open
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "dumps",
     "loads",
     "open",
+    "profile",
     "seal",
     "unseal",
 ]

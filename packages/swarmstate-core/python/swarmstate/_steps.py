@@ -125,7 +125,7 @@ def drive(store: BaseStore, operation: Operation[T]) -> T:
         while True:
             try:
                 answer = step.run(store)
-            except Exception as error:
+            except BaseException as error:  # of an interrupt, too, an operation is told at once
                 step = operation.throw(error)
             else:
                 step = operation.send(answer)
@@ -141,7 +141,7 @@ async def adrive(store: BaseStore, operation: Operation[T]) -> T:
         while True:
             try:
                 answer = await step.arun(store)
-            except Exception as error:
+            except BaseException as error:  # of its cancellation, too, and in its own context
                 step = operation.throw(error)
             else:
                 step = operation.send(answer)

@@ -7,6 +7,7 @@ graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
 
 from .history import HistoryEntry
 from .messages import REMOVE_ALL_MESSAGES, add_messages
+from .profiles import profiling
 from .retention import PruneReport
 from .routing import HandoffRouter, routing_node
 from .saver import SwarmStateSaver
@@ -23,5 +24,6 @@ __all__ = [
     "SwarmStateSaver",
     "SwarmStateSerializer",
     "add_messages",
+    "profiling",
     "routing_node",
 ]

@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from swarmstate import Sharing
 
 from .holding import StoreHolder
+from .metering import meter
 from .reading import Reader
 from .serde import SwarmStateSerializer
 from .values import Values, values_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from swarmstate import BaseStore
+    from swarmstate.observability import GuardedSink, MetricsSink
 
 # What a saver may spend on remembering the values of threads that are in use.
 _REMEMBERED_BYTES = 64 * 1024 * 1024
@@ -34,7 +36,10 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         serde: See `SwarmStateSaver`.
         ttl: See `SwarmStateSaver`.
         refresh_on_read: See `SwarmStateSaver`.
+        metrics: See `SwarmStateSaver`.
     """
+
+    _metrics: GuardedSink  # Of a measured one alone.
 
     def __init__(
         self,
@@ -43,11 +48,14 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         serde: SerializerProtocol | None = None,
         ttl: float | None = None,
         refresh_on_read: bool = False,
+        metrics: MetricsSink | None = None,
     ) -> None:
         super().__init__(serde=serde or SwarmStateSerializer())
         if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
             raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
         self._hold(store)
+        if metrics is not None:
+            meter(self, metrics)
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
         self._sharing = Sharing(budget=_REMEMBERED_BYTES)

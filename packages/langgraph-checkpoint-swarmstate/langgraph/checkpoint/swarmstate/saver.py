@@ -55,6 +55,9 @@ class SwarmStateSaver(SaverBase):
         ttl: Seconds after which a thread that is no longer written to expires
             as a whole; None (default) keeps threads for ever.
         refresh_on_read: Whether reading a checkpoint also renews `ttl`.
+        metrics: Where each operation is measured, such as "checkpoint.put", and each
+            round trip that it makes. The store is then under a `MeteredStore`, unless it
+            is one. Without a sink nothing is measured and nothing looked at.
 
     A store that the saver opened itself is closed by `close()`; one that was
     handed in is not. The saver is a context manager, sync and async.

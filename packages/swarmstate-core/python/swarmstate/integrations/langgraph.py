@@ -6,6 +6,7 @@ try:
         SwarmStateSaver,
         SwarmStateSerializer,
         add_messages,
+        profiling,
         routing_node,
     )
 except ModuleNotFoundError as error:
@@ -20,5 +21,6 @@ __all__ = [
     "SwarmStateSaver",
     "SwarmStateSerializer",
     "add_messages",
+    "profiling",
     "routing_node",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
@@ -11,8 +12,8 @@ from swarmstate._steps import Operation
 from swarmstate.base import BaseStore, Batch, Query, Result
 from swarmstate.errors import StoreError
 from swarmstate.layers._base import StoreLayer
-from swarmstate.observability import Measurement, MetricsSink
-from swarmstate.observability._sinks import log_failure
+from swarmstate.observability import GuardedSink, Measurement, MetricsSink, Span
+from swarmstate.observability._operations import count_round_trip
 from swarmstate.serving import VectorSearch
 
 __all__ = ["MeteredStore", "metered"]
@@ -64,9 +65,9 @@ class MeteredStore(StoreLayer):
     ) -> None:
         super().__init__(store)
         self.sink = sink
+        self._guarded = GuardedSink(sink)
         self._names_namespaces = namespaces
         self.label = type(store).__name__ if label is None else label
-        self._sink_failed = False
 
     @property
     def derived_folder(self) -> Path | None:
@@ -105,6 +106,9 @@ class MeteredStore(StoreLayer):
         count: Callable[[T], tuple[int, int]] | None,
         names: Sequence[str] = (),
     ) -> Operation[T]:
+        span = self._guarded.begin(self.label, operation)
+        if span is not None:
+            self._guarded.call(self.label, span.enter)
         started = perf_counter()
         answer: T | None = None
         error: BaseException | None = None
@@ -115,53 +119,50 @@ class MeteredStore(StoreLayer):
             raise
         finally:
             seconds = perf_counter() - started
-            self._tell(operation, seconds, requests, answer, count, names, error)
+            if span is not None:
+                self._guarded.call(self.label, span.leave)
+            found = None if count is None or answer is None else partial(count, answer)
+            about = requests, found, names
+            self._guarded.call(self.label, self._tell, span, operation, seconds, error, *about)
         return answer
 
     def _tell(
         self,
+        span: Span | None,
         operation: str,
         seconds: float,
-        requests: Sequence[Query] | Sequence[Batch] | None,
-        answer: T | None,
-        count: Callable[[T], tuple[int, int]] | None,
-        names: Sequence[str],
         error: BaseException | None,
+        requests: Sequence[Query] | Sequence[Batch] | None,
+        found: Callable[[], tuple[int, int]] | None,
+        names: Sequence[str],
     ) -> None:
-        records = read = written = sent = 0
+        records, read = (0, 0) if found is None else found()
+        written = sent = 0
+        about: tuple[str, ...] = ()
         # Other errors say that the request is none, so it cannot be counted.
-        sound = error is None or isinstance(error, StoreError)
-        try:
-            if count is not None and answer is not None:
-                records, read = count(answer)
-            if sound:
-                sent = 1 if requests is None else len(requests)
-            for request in (requests or ()) if sound else ():
+        if error is None or isinstance(error, StoreError):
+            sent = 1 if requests is None else len(requests)
+            for request in requests or ():
                 if isinstance(request, Batch):
                     added = [*request.put.values(), *request.put_if_absent.values()]
                     records += len(added) + len(request.delete)
                     written += sum(map(len, added))
-            about: tuple[str, ...] = ()
-            if self._names_namespaces and sound:
+            if self._names_namespaces:
                 about = tuple(dict.fromkeys([*names, *(r.namespace for r in requests or ())]))
-            self.sink.record(
-                Measurement(
-                    self.label,
-                    operation,
-                    seconds,
-                    sent,
-                    records,
-                    read,
-                    written,
-                    error,
-                    self.system,
-                    about,
-                )
-            )
-        except Exception:
-            if not self._sink_failed:
-                self._sink_failed = True
-                log_failure(self.sink, self.label)
+        measurement = Measurement(
+            self.label,
+            operation,
+            seconds,
+            sent,
+            records,
+            read,
+            written,
+            error,
+            self.system,
+            about,
+        )
+        count_round_trip(self, measurement)
+        self._guarded.end(span, measurement)
 
 
 def _of_results(results: list[Result]) -> tuple[int, int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
 
 from swarmstate._core import __version__
 from swarmstate.observability._conventions import BUCKETS, check_buckets, error_type
-from swarmstate.observability._measurement import Measurement
+from swarmstate.observability._measurement import Measurement, Span, TracingSink
 
 if TYPE_CHECKING:
+    from contextvars import Token
+
+    from opentelemetry import trace
+    from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
@@ -18,30 +22,41 @@ if TYPE_CHECKING:
 __all__ = ["OpenTelemetrySink"]
 
 
-class OpenTelemetrySink:
+class OpenTelemetrySink(TracingSink):
     """A sink that reports through OpenTelemetry, by its conventions for database clients.
 
-    Metrics, each with `db.system.name`, `db.operation.name` ("read", "write",
-    "namespaces" or "copy"), `swarmstate.store` (the label of the store) and, of what
-    failed, `error.type` (the full name of the exception's class):
+    Metrics of round trips, each with `db.system.name`, `db.operation.name` ("read",
+    "write", "namespaces" or "copy"), `swarmstate.store` (the label of the store) and, of
+    what failed, `error.type` (the full name of the exception's class):
 
-    - `db.client.operation.duration`: a histogram of round trips, in seconds;
+    - `db.client.operation.duration`: a histogram, in seconds;
     - `swarmstate.records`: how many records were read, written or deleted by key;
     - `swarmstate.io`: how many bytes of values were read or written.
 
-    A read is one operation, however many queries it carries, and so is a write.
+    Metrics of operations of adapters, such as those of a checkpointer, with
+    `swarmstate.operation` ("checkpoint.put") in place of `db.operation.name`:
+
+    - `swarmstate.operation.duration`: a histogram, in seconds;
+    - `swarmstate.operation.round_trips`: how many round trips they made;
+    - `swarmstate.operation.io`: how many bytes of values these read or wrote.
+
+    A read is one round trip, however many queries it carries, and so is a write.
     What values, keys and errors say is never reported. Namespaces are attributes of
-    spans if the `MeteredStore` was asked for them, and never of metrics.
+    spans if the `MeteredStore` was asked for them, and never of metrics; so are the
+    ids of threads, of operations of a checkpointer.
 
     May be shared by any number of stores, threads and event loops.
 
     Args:
-        spans: Also make a span of each round trip, "swarmstate.read" and so on: of
-            kind client, a child of the span that is current where it was called. With
-            the attributes of the metrics it has `swarmstate.requests` (how many queries
-            or batches it carried), `swarmstate.records`, `swarmstate.io` and, if
-            known, `swarmstate.namespaces`.
-        buckets: The upper bounds of the histogram's buckets, in seconds; a view of the
+        spans: Also make spans, children of the span that is current where they begin:
+            "swarmstate.checkpoint.put" and so on of operations, and of each of their
+            round trips "swarmstate.read" and so on, of kind client. With the attributes
+            of the metrics they have `swarmstate.requests` (how many queries or batches
+            there were), `swarmstate.records`, `swarmstate.io`; operations
+            `swarmstate.round_trips`, and of a checkpointer `gen_ai.conversation.id` (the
+            thread) and `swarmstate.checkpoint.namespace`; round trips, if known,
+            `swarmstate.namespaces`.
+        buckets: The upper bounds of the histograms' buckets, in seconds; a view of the
             meter provider comes first. Beside the conventions' there are four
             below a millisecond by default.
         meter_provider: Where the metrics go; None is the global one.
@@ -61,7 +76,7 @@ class OpenTelemetrySink:
         tracer_provider: TracerProvider | None = None,
     ) -> None:
         try:
-            from opentelemetry import metrics, trace
+            from opentelemetry import context, metrics, trace
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"expected opentelemetry-api to be installed, found no module {error.name!r}; "
@@ -70,11 +85,12 @@ class OpenTelemetrySink:
             ) from error
 
         meter = metrics.get_meter("swarmstate", __version__, meter_provider)
+        bounds = check_buckets(buckets)
         self._duration = meter.create_histogram(
             "db.client.operation.duration",
             unit="s",
             description="Duration of database client operations.",
-            explicit_bucket_boundaries_advisory=check_buckets(buckets),
+            explicit_bucket_boundaries_advisory=bounds,
         )
         self._records = meter.create_counter(
             "swarmstate.records",
@@ -86,50 +102,123 @@ class OpenTelemetrySink:
             unit="By",
             description="Size of the values that were read or written.",
         )
+        self._operation_duration = meter.create_histogram(
+            "swarmstate.operation.duration",
+            unit="s",
+            description="Duration of operations, such as those of a checkpointer.",
+            explicit_bucket_boundaries_advisory=bounds,
+        )
+        self._operation_round_trips = meter.create_counter(
+            "swarmstate.operation.round_trips",
+            unit="{round_trip}",
+            description="Round trips that operations made.",
+        )
+        self._operation_io = meter.create_counter(
+            "swarmstate.operation.io",
+            unit="By",
+            description="Size of the values that operations read or wrote.",
+        )
         self._tracer = (
             trace.get_tracer("swarmstate", __version__, tracer_provider) if spans else None
         )
-        self._kind = trace.SpanKind.CLIENT
-        self._failed = trace.StatusCode.ERROR
+        self._trace = trace
+        self._context = context
 
     def record(self, measurement: Measurement, /) -> None:
-        """Report a measurement."""
+        """Report a measurement; if spans are asked for, make one that ends now."""
+        attributes = self._count(measurement)
+        if self._tracer is not None:
+            end = time_ns()
+            span = self._start(
+                measurement.store,
+                measurement.operation,
+                end - round(measurement.seconds * 1e9),
+            )
+            self._finish(span, measurement, attributes, end)
+
+    def begin(self, store: str, operation: str, /) -> Span | None:
+        """Start a span if spans are asked for."""
+        return None if self._tracer is None else _Span(self, self._start(store, operation))
+
+    def _start(self, store: str, operation: str, start_time: int | None = None) -> trace.Span:
+        assert self._tracer is not None
+        kind = self._trace.SpanKind
+        return self._tracer.start_span(
+            f"swarmstate.{operation}",
+            kind=kind.INTERNAL if "." in operation else kind.CLIENT,
+            # Samplers see what is known at the start alone.
+            attributes={"swarmstate.store": store},
+            start_time=start_time,
+            record_exception=False,
+        )
+
+    def _count(self, measurement: Measurement) -> dict[str, AttributeValue]:
+        """Add a measurement to the metrics, and return their attributes."""
+        is_operation = measurement.round_trips is not None
         attributes: dict[str, AttributeValue] = {
             "db.system.name": measurement.system,
-            "db.operation.name": measurement.operation,
+            "swarmstate.operation" if is_operation else "db.operation.name": measurement.operation,
             "swarmstate.store": measurement.store,
         }
         if measurement.error is not None:
             attributes["error.type"] = error_type(measurement.error)
         size = measurement.read_bytes + measurement.written_bytes
-        self._duration.record(measurement.seconds, attributes)
-        if measurement.records:
-            self._records.add(measurement.records, attributes)
+        if is_operation:
+            counted, io = measurement.round_trips or 0, self._operation_io
+            self._operation_duration.record(measurement.seconds, attributes)
+            if counted:
+                self._operation_round_trips.add(counted, attributes)
+        else:
+            counted, io = measurement.records, self._io
+            self._duration.record(measurement.seconds, attributes)
+            if counted:
+                self._records.add(counted, attributes)
         if size:
-            self._io.add(size, attributes)
-        if self._tracer is not None:
-            self._make_span(measurement, attributes, size)
+            io.add(size, attributes)
+        return attributes
 
-    def _make_span(
-        self, measurement: Measurement, attributes: dict[str, AttributeValue], size: int
+    def _finish(
+        self,
+        span: trace.Span,
+        measurement: Measurement,
+        attributes: Mapping[str, AttributeValue],
+        end_time: int | None = None,
     ) -> None:
-        assert self._tracer is not None
-        attributes = {
-            **attributes,
-            "swarmstate.requests": measurement.requests,
-            "swarmstate.records": measurement.records,
-            "swarmstate.io": size,
-        }
-        if measurement.namespaces:
-            attributes["swarmstate.namespaces"] = measurement.namespaces
-        end = time_ns()
-        span = self._tracer.start_span(
-            f"swarmstate.{measurement.operation}",
-            kind=self._kind,
-            attributes=attributes,
-            start_time=end - round(measurement.seconds * 1e9),
+        span.set_attributes(
+            {
+                **attributes,
+                **measurement.attributes,
+                "swarmstate.requests": measurement.requests,
+                "swarmstate.records": measurement.records,
+                "swarmstate.io": measurement.read_bytes + measurement.written_bytes,
+            }
         )
+        if measurement.round_trips is not None:
+            span.set_attribute("swarmstate.round_trips", measurement.round_trips)
+        if measurement.namespaces:
+            span.set_attribute("swarmstate.namespaces", measurement.namespaces)
         if measurement.error is not None:
             # No description: messages name namespaces.
-            span.set_status(self._failed)
-        span.end(end)
+            span.set_status(self._trace.StatusCode.ERROR)
+        span.end(end_time)
+
+
+class _Span:
+    """A span of OpenTelemetry's, current while it is entered."""
+
+    def __init__(self, sink: OpenTelemetrySink, span: trace.Span) -> None:
+        self._sink = sink
+        self._span = span
+        self._outer: Token[Context] | None = None
+
+    def enter(self) -> None:
+        context = self._sink._trace.set_span_in_context(self._span)
+        self._outer = self._sink._context.attach(context)
+
+    def leave(self) -> None:
+        if self._outer is not None:
+            self._sink._context.detach(self._outer)
+            self._outer = None
+
+    def end(self, measurement: Measurement, /) -> None:
+        self._sink._finish(self._span, measurement, self._sink._count(measurement))

@@ -6,14 +6,38 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from threading import Lock
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from swarmstate.observability._conventions import BUCKETS, check_buckets, error_type
 from swarmstate.observability._measurement import Measurement
 
 __all__ = ["PrometheusSink"]
 
-_DURATION = "db_client_operation_duration_seconds"
+
+class _Family(NamedTuple):
+    """What metrics of one kind of measurement are called."""
+
+    operation: str
+    duration: tuple[str, str]
+    counted: tuple[str, str]
+    size: tuple[str, str]
+
+
+_ROUND_TRIPS = _Family(
+    "db_operation_name",
+    ("db_client_operation_duration_seconds", "Duration of database client operations."),
+    ("swarmstate_records_total", "Records that were read, written or deleted by key."),
+    ("swarmstate_io_bytes_total", "Size of the values that were read or written."),
+)
+_OPERATIONS = _Family(
+    "swarmstate_operation",
+    (
+        "swarmstate_operation_duration_seconds",
+        "Duration of operations, such as those of a checkpointer.",
+    ),
+    ("swarmstate_operation_round_trips_total", "Round trips that operations made."),
+    ("swarmstate_operation_io_bytes_total", "Size of the values that operations read or wrote."),
+)
 
 
 class _Series:
@@ -24,7 +48,8 @@ class _Series:
         # The last is that of +Inf; none holds what is in the ones below it.
         self.counts = [0] * (buckets + 1)
         self.seconds = 0.0
-        self.records = self.size = 0
+        # Of round trips their records are counted, of operations their round trips.
+        self.counted = self.size = 0
 
 
 class PrometheusSink:
@@ -38,13 +63,20 @@ class PrometheusSink:
     - `swarmstate_io_bytes_total`: the size of the values that were read or written.
 
     Their labels are `db_system_name`, `db_operation_name`, `swarmstate_store` and, of what
-    failed, `error_type`. Namespaces are never told.
+    failed, `error_type`. Of operations of adapters, such as those of a checkpointer, there are,
+    with `swarmstate_operation` in place of `db_operation_name`:
+
+    - `swarmstate_operation_duration_seconds`: a histogram of them;
+    - `swarmstate_operation_round_trips_total`: how many round trips they made;
+    - `swarmstate_operation_io_bytes_total`: the size of the values that these read or wrote.
+
+    Namespaces and the ids of threads are never told.
 
     The sums are of one process; each has a sink and an address of its own. May be
     shared by any number of stores and threads.
 
     Args:
-        buckets: The upper bounds of the histogram's buckets, in seconds; +Inf is
+        buckets: The upper bounds of the histograms' buckets, in seconds; +Inf is
             added.
 
     Attributes:
@@ -60,20 +92,24 @@ class PrometheusSink:
         self._buckets = check_buckets(buckets)
         self._bounds = [*map(repr, self._buckets), "+Inf"]
         self._lock = Lock()
-        self._series: dict[tuple[str, str, str, str], _Series] = {}
+        self._series: dict[tuple[bool, str, str, str, str], _Series] = {}
 
     def record(self, measurement: Measurement, /) -> None:
         """Add a measurement."""
         error = measurement.error
         kind = "" if error is None else error_type(error)
-        key = (measurement.store, measurement.system, measurement.operation, kind)
+        round_trips = measurement.round_trips
+        about = measurement.store, measurement.system, measurement.operation, kind
+        key = (round_trips is not None, *about)
         with self._lock:
             series = self._series.get(key)
             if series is None:
-                series = self._series[key] = _Series(_labels(*key), len(self._buckets))
+                family = _ROUND_TRIPS if round_trips is None else _OPERATIONS
+                labels = _labels(family.operation, *about)
+                series = self._series[key] = _Series(labels, len(self._buckets))
             series.counts[bisect_left(self._buckets, measurement.seconds)] += 1
             series.seconds += measurement.seconds
-            series.records += measurement.records
+            series.counted += measurement.records if round_trips is None else round_trips
             series.size += measurement.read_bytes + measurement.written_bytes
 
     def render(self) -> str:
@@ -82,31 +118,32 @@ class PrometheusSink:
         See https://prometheus.io/docs/instrumenting/exposition_formats/.
         """
         with self._lock:
-            every = [series for _, series in sorted(self._series.items())]
             lines = [
-                f"# HELP {_DURATION} Duration of database client operations.",
-                f"# TYPE {_DURATION} histogram",
+                line
+                for is_operation, family in ((False, _ROUND_TRIPS), (True, _OPERATIONS))
+                for line in self._render(is_operation, family)
             ]
-            for series in every:
-                lines += self._histogram(series)
-            lines += _counter(
-                "swarmstate_records_total",
-                "Records that were read, written or deleted by key.",
-                ((series.labels, series.records) for series in every),
-            )
-            lines += _counter(
-                "swarmstate_io_bytes_total",
-                "Size of the values that were read or written.",
-                ((series.labels, series.size) for series in every),
-            )
         return "\n".join(lines) + "\n"
 
-    def _histogram(self, series: _Series) -> Iterable[str]:
+    def _render(self, is_operation: bool, family: _Family) -> Iterable[str]:
+        every = [each for key, each in sorted(self._series.items()) if key[0] is is_operation]
+        # Operations are only told of by those who meter some.
+        if not every and is_operation:
+            return
+        name, help_text = family.duration
+        yield f"# HELP {name} {help_text}"
+        yield f"# TYPE {name} histogram"
+        for series in every:
+            yield from self._histogram(name, series)
+        yield from _counter(*family.counted, ((each.labels, each.counted) for each in every))
+        yield from _counter(*family.size, ((each.labels, each.size) for each in every))
+
+    def _histogram(self, name: str, series: _Series) -> Iterable[str]:
         counts = list(accumulate(series.counts))
         for bound, count in zip(self._bounds, counts, strict=True):
-            yield f'{_DURATION}_bucket{{{series.labels},le="{bound}"}} {count}'
-        yield f"{_DURATION}_sum{{{series.labels}}} {series.seconds!r}"
-        yield f"{_DURATION}_count{{{series.labels}}} {counts[-1]}"
+            yield f'{name}_bucket{{{series.labels},le="{bound}"}} {count}'
+        yield f"{name}_sum{{{series.labels}}} {series.seconds!r}"
+        yield f"{name}_count{{{series.labels}}} {counts[-1]}"
 
 
 def _counter(name: str, help_text: str, samples: Iterable[tuple[str, int]]) -> Iterable[str]:
@@ -116,12 +153,8 @@ def _counter(name: str, help_text: str, samples: Iterable[tuple[str, int]]) -> I
         yield f"{name}{{{labels}}} {value}"
 
 
-def _labels(store: str, system: str, operation: str, error: str) -> str:
-    labels = {
-        "db_system_name": system,
-        "db_operation_name": operation,
-        "swarmstate_store": store,
-    }
+def _labels(name: str, store: str, system: str, operation: str, error: str) -> str:
+    labels = {"db_system_name": system, name: operation, "swarmstate_store": store}
     if error:
         labels["error_type"] = error
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())

@@ -1,26 +1,14 @@
-"""Telling several sinks, none of which may do harm."""
+"""Telling several sinks."""
 
 from __future__ import annotations
 
-import logging
+from swarmstate.observability._guard import GuardedSink
+from swarmstate.observability._measurement import Measurement, MetricsSink, Span, TracingSink
 
-from swarmstate.observability._measurement import Measurement, MetricsSink
-
-__all__ = ["Sinks", "log_failure"]
-
-_log = logging.getLogger("swarmstate")
+__all__ = ["Sinks"]
 
 
-def log_failure(sink: MetricsSink, store: str) -> None:
-    """Log the exception that is being handled as the first, and only one told, of a sink."""
-    _log.exception(
-        "the metrics sink %s of store %s failed; later failures are not reported",
-        type(sink).__name__,
-        store,
-    )
-
-
-class Sinks:
+class Sinks(TracingSink):
     """A sink that tells several others, in their order.
 
     What one of them raises is logged once by the logger `swarmstate`; the others, and the
@@ -31,15 +19,36 @@ class Sinks:
     """
 
     def __init__(self, *sinks: MetricsSink) -> None:
-        self._sinks = sinks
-        self._failed: set[int] = set()
+        self._sinks = [GuardedSink(sink) for sink in sinks]
 
     def record(self, measurement: Measurement, /) -> None:
         """Pass a measurement on to each."""
-        for index, sink in enumerate(self._sinks):
-            try:
-                sink.record(measurement)
-            except Exception:
-                if index not in self._failed:
-                    self._failed.add(index)
-                    log_failure(sink, measurement.store)
+        for sink in self._sinks:
+            sink.end(None, measurement)
+
+    def begin(self, store: str, operation: str, /) -> Span | None:
+        """Return the spans of those that make one, as one."""
+        spans = [(sink, sink.begin(store, operation)) for sink in self._sinks]
+        return None if all(span is None for _, span in spans) else _Spans(store, spans)
+
+
+class _Spans:
+    """The spans of several sinks; a sink without one is told at the end."""
+
+    def __init__(self, store: str, spans: list[tuple[GuardedSink, Span | None]]) -> None:
+        self._store = store
+        self._spans = spans
+
+    def enter(self) -> None:
+        for sink, span in self._spans:
+            if span is not None:
+                sink.call(self._store, span.enter)
+
+    def leave(self) -> None:
+        for sink, span in reversed(self._spans):
+            if span is not None:
+                sink.call(self._store, span.leave)
+
+    def end(self, measurement: Measurement, /) -> None:
+        for sink, span in self._spans:
+            sink.end(span, measurement)

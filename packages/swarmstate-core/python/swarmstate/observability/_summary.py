@@ -18,15 +18,17 @@ _BUCKETS = 32 * _PER_OCTAVE + 1
 
 
 class OperationStats(NamedTuple):
-    """What was measured of one operation of one store.
+    """What was measured of one operation of one store, or of an adapter that works on it.
 
     Attributes:
-        calls: How many round trips there were, failed ones included.
+        calls: How many there were, failed ones included.
         errors: How many of them failed.
         requests: How many queries or batches they carried.
         records: How many records were read or written.
         read_bytes: The size of the values read.
         written_bytes: The size of the values written.
+        round_trips: How many round trips there were; of round trips themselves, as
+            many as calls.
         seconds: How long they took together.
         p50: Half of them took at most this many seconds, up to 9 % less.
         p95: So did 95 % of them.
@@ -40,6 +42,7 @@ class OperationStats(NamedTuple):
     records: int
     read_bytes: int
     written_bytes: int
+    round_trips: int
     seconds: float
     p50: float
     p95: float
@@ -52,7 +55,7 @@ class _Totals:
 
     def __init__(self) -> None:
         self.calls = self.errors = self.requests = self.records = 0
-        self.read_bytes = self.written_bytes = 0
+        self.read_bytes = self.written_bytes = self.round_trips = 0
         self.seconds = self.longest = 0.0
         self.buckets = [0] * _BUCKETS
 
@@ -63,6 +66,7 @@ class _Totals:
         self.records += measurement.records
         self.read_bytes += measurement.read_bytes
         self.written_bytes += measurement.written_bytes
+        self.round_trips += 1 if measurement.round_trips is None else measurement.round_trips
         self.seconds += measurement.seconds
         self.longest = max(self.longest, measurement.seconds)
         octaves = math.log2(max(measurement.seconds, _SHORTEST) / _SHORTEST)
@@ -85,6 +89,7 @@ class _Totals:
             self.records,
             self.read_bytes,
             self.written_bytes,
+            self.round_trips,
             self.seconds,
             self.percentile(0.50),
             self.percentile(0.95),
@@ -126,13 +131,13 @@ class Summary:
     def __str__(self) -> str:
         """Return a table, one line per store and operation."""
         lines = [
-            f"{'store':<16} {'operation':<10} {'calls':>8} {'errors':>6} {'records':>9} "
+            f"{'store':<16} {'operation':<22} {'calls':>8} {'errors':>6} {'trips':>8} "
             f"{'read':>12} {'written':>12} {'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8}"
         ]
         for (store, operation), stats in self.stats().items():
             lines.append(
-                f"{store:<16} {operation:<10} {stats.calls:>8,} {stats.errors:>6,} "
-                f"{stats.records:>9,} {stats.read_bytes:>12,} {stats.written_bytes:>12,} "
+                f"{store:<16} {operation:<22} {stats.calls:>8,} {stats.errors:>6,} "
+                f"{stats.round_trips:>8,} {stats.read_bytes:>12,} {stats.written_bytes:>12,} "
                 f"{stats.p50 * 1e3:>8.3f} {stats.p95 * 1e3:>8.3f} {stats.p99 * 1e3:>8.3f}"
             )
         return "\n".join(lines)

@@ -1,0 +1,194 @@
+"""A saver's operations, measured from outside: an unmetered saver knows nothing of it.
+
+The methods of `metered_class` are those of the class below it with a `MeteredOperation`
+around them. A saver with `metrics=` is of such a class; without, it is of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from swarmstate.layers import MeteredStore
+from swarmstate.observability import GuardedSink, MeteredOperation, MetricsSink
+
+if TYPE_CHECKING:
+    from .base import SaverBase
+
+T = TypeVar("T")
+
+# What methods are called in measurements, and which argument says what they are about. All have
+# an async twin, named with a leading "a".
+CALLS = {
+    "get_tuple": ("checkpoint.get", "config"),
+    "put": ("checkpoint.put", "config"),
+    "put_writes": ("checkpoint.put_writes", "config"),
+    "delete_thread": ("checkpoint.delete_thread", "thread_id"),
+    "delete_for_runs": ("checkpoint.delete_for_runs", None),
+    "copy_thread": ("checkpoint.copy_thread", "source_thread_id"),
+    "prune": ("checkpoint.prune", None),
+    "get_delta_channel_history": ("checkpoint.delta_history", "config"),
+    "stats": ("checkpoint.stats", "thread_id"),
+    "threads": ("checkpoint.threads", None),
+}
+ITERATIONS = {
+    "list": ("checkpoint.list", "config"),
+    "history": ("checkpoint.history", "config"),
+}
+
+
+class Work(Protocol):
+    """A call that is measured: entered while it works, which a listing does several times."""
+
+    def __enter__(self) -> object:
+        """Work from now on."""
+
+    def __exit__(self, *raised: Any) -> None:
+        """Pause, or be done."""
+
+    def end(self) -> None:
+        """Be done."""
+
+
+Begin = Callable[[Any, str, tuple[Any, ...], Mapping[str, Any]], tuple[Any, Work] | None]
+"""Takes a saver, a method's name without the "a" of async twins, and its arguments.
+
+Returns the saver to call, and what to call it in; None if it is not measured.
+"""
+
+
+def meter(saver: SaverBase, sink: MetricsSink) -> None:
+    """Measure what `saver` does from now on, and the round trips of its store."""
+    if not isinstance(saver.store, MeteredStore):
+        saver.store = MeteredStore(saver.store, sink)
+    saver._metrics = GuardedSink(sink)
+    saver.__class__ = metered_class(type(saver))
+
+
+def metered_class(below: type[T]) -> type[T]:
+    """Return the subclass whose methods are measured; there is one."""
+    made: type[T] | None = _metered_classes.get(below)
+    if made is None:
+        made = _metered_classes.setdefault(below, _make_metered_class(below))
+    return made
+
+
+_metered_classes: dict[type, type[Any]] = {}
+
+
+def _make_metered_class(below: type[T]) -> type[T]:
+    def inherited(name: str) -> Callable[..., Any]:
+        # Looked up at each call: a method may be replaced for a time, by a profile.
+        return lambda saver, *args, **kwargs: getattr(super(made, saver), name)(*args, **kwargs)
+
+    made: type[T] = type(f"Metered{below.__name__}", (below,), {"__doc__": below.__doc__})
+    for name in measured_names():
+        setattr(made, name, measured(name, getattr(below, name), _begin, inherited(name)))
+    return made
+
+
+def _begin(
+    saver: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, Work]:
+    operation, argument = CALLS.get(name) or ITERATIONS[name]
+    about = {} if argument is None else _about(args[0] if args else kwargs.get(argument))
+    return saver, MeteredOperation(saver._metrics, saver.store, operation, about)
+
+
+def measured_names() -> list[str]:
+    """Return the names of all methods that are measured."""
+    return [f"{prefix}{name}" for name in (*CALLS, *ITERATIONS) for prefix in ("", "a")]
+
+
+def measured(
+    name: str, like: Callable[..., Any], begin: Begin, call: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return a method that measures another one.
+
+    Args:
+        name: What it is called.
+        like: Whose signature and documentation it has.
+        begin: Called when it is.
+        call: The other one, as a function of the saver and the arguments.
+    """
+    is_async = name not in CALLS and name not in ITERATIONS
+    plain = name[1:] if is_async else name
+
+    def once(saver: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = begin(saver, plain, args, kwargs)
+        if begun is None:
+            return call(saver, *args, **kwargs)
+        target, work = begun
+        try:
+            with work:
+                return call(target, *args, **kwargs)
+        finally:
+            work.end()
+
+    async def aonce(saver: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = begin(saver, plain, args, kwargs)
+        if begun is None:
+            return await call(saver, *args, **kwargs)
+        target, work = begun
+        try:
+            with work:
+                return await call(target, *args, **kwargs)
+        finally:
+            work.end()
+
+    def each(saver: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        begun = begin(saver, plain, args, kwargs)
+        if begun is None:
+            yield from call(saver, *args, **kwargs)
+            return
+        target, work = begun
+        try:
+            found = call(target, *args, **kwargs)
+            while True:
+                with work:
+                    item = next(found, _END)
+                if item is _END:
+                    return
+                yield item
+        finally:
+            work.end()
+
+    async def aeach(saver: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        begun = begin(saver, plain, args, kwargs)
+        if begun is None:
+            async for item in call(saver, *args, **kwargs):
+                yield item
+            return
+        target, work = begun
+        try:
+            found = call(target, *args, **kwargs)
+            while True:
+                with work:
+                    item = await anext(found, _END)
+                if item is _END:
+                    return
+                yield item
+        finally:
+            work.end()
+
+    calls, iterations = (aonce, aeach) if is_async else (once, each)
+    return wraps(like)(calls if plain in CALLS else iterations)
+
+
+_END = object()
+
+
+def _about(subject: Any) -> dict[str, str]:
+    """Return the attributes of a thread's id, or of a config; a config that is none has none."""
+    if isinstance(subject, Mapping):
+        subject = subject.get("configurable")
+    if not isinstance(subject, Mapping):
+        return {} if subject is None else {"gen_ai.conversation.id": str(subject)}
+    about = {}
+    if subject.get("thread_id") is not None:
+        about["gen_ai.conversation.id"] = str(subject["thread_id"])
+    # Of a listing, no namespace means all of them; elsewhere it means the root.
+    if subject.get("checkpoint_ns") is not None:
+        about["swarmstate.checkpoint.namespace"] = str(subject["checkpoint_ns"])
+    return about

@@ -1,0 +1,393 @@
+"""Profiling LangGraph runs: what runs, nodes and savers do is marked while somebody profiles.
+
+Callbacks of LangChain's would tell of runs and nodes, too. With a handler among them an agent's
+turn takes a tenth longer, whatever that handler does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial, wraps
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swarmstate.layers import StoreLayer
+from swarmstate.observability import Activity, Profile, Timeline, current_activity
+
+from .metering import CALLS, ITERATIONS, measured, measured_names
+from .saver import SwarmStateSaver
+
+if TYPE_CHECKING:
+    from swarmstate import Batch, Query, Result
+    from swarmstate.observability import Kind
+
+__all__ = ["profiling"]
+
+_ENCODING = frozenset({"put", "put_writes"})
+# What LangGraph runs as a node where it takes a run's input.
+_START = "__start__"
+
+
+@contextmanager
+def profiling(*, everywhere: bool = False) -> Iterator[Profile]:
+    """Profile runs; see `swarmstate.profile`, which is its public name."""
+    profiler = _Profiler()
+    with _hooks.held():
+        token = _here.set(profiler)
+        if everywhere:
+            _everywhere.append(profiler)
+        try:
+            yield profiler.profile
+        finally:
+            if everywhere:
+                _everywhere.remove(profiler)
+            _here.reset(token)
+
+
+class _Profiler:
+    """Who profiles, and what is called in place of the savers that runs use."""
+
+    def __init__(self) -> None:
+        self.profile = Profile()
+        self._twins: dict[int, tuple[SwarmStateSaver, SwarmStateSaver]] = {}
+
+    def twin(self, saver: SwarmStateSaver) -> SwarmStateSaver:
+        """Return a copy of `saver` that works on the same store, marked."""
+        known, twin = self._twins.get(id(saver), (None, saver))
+        store = twin.store
+        if (
+            known is not saver
+            or twin.serde is not saver.serde
+            or not isinstance(store, _MarkedStore)
+            or store.store is not saver.store
+        ):
+            twin = copy.copy(saver)
+            twin.store = _MarkedStore(saver.store)
+            # The saver is kept, so that no other one can have its id.
+            self._twins[id(saver)] = saver, twin
+        return twin
+
+
+_here: ContextVar[_Profiler | None] = ContextVar("swarmstate_profiler", default=None)
+_everywhere: list[_Profiler] = []
+
+
+class _Run(Timeline):
+    """A run, and who profiles it.
+
+    Attributes:
+        profiler: Who does.
+        whole: What all activities are part of.
+    """
+
+    def __init__(self, profiler: _Profiler) -> None:
+        super().__init__()
+        self.profiler = profiler
+        self.whole = Activity(self, None, "framework", "")
+
+    def end(self) -> None:
+        """Be part of the profile."""
+        self.profiler.profile.add(self)
+
+
+class _MarkedStore(StoreLayer):
+    """Marks each round trip to the store below."""
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        """Read from the store below."""
+        end = _begin_round_trip()
+        try:
+            return self.store.read(queries)
+        finally:
+            end()
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        """Read from the store below."""
+        end = _begin_round_trip()
+        try:
+            return await self.store.aread(queries)
+        finally:
+            end()
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Write to the store below."""
+        end = _begin_round_trip()
+        try:
+            self.store.write(batches)
+        finally:
+            end()
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        """Write to the store below."""
+        end = _begin_round_trip()
+        try:
+            await self.store.awrite(batches)
+        finally:
+            end()
+
+    def namespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """List namespaces of the store below."""
+        end = _begin_round_trip()
+        try:
+            return self.store.namespaces(prefix, after=after, limit=limit)
+        finally:
+            end()
+
+    async def anamespaces(
+        self, prefix: str = "", *, after: str | None = None, limit: int | None = None
+    ) -> list[str]:
+        """List namespaces of the store below."""
+        end = _begin_round_trip()
+        try:
+            return await self.store.anamespaces(prefix, after=after, limit=limit)
+        finally:
+            end()
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy within the store below."""
+        end = _begin_round_trip()
+        try:
+            self.store.copy(source, target)
+        finally:
+            end()
+
+    async def acopy(self, source: str, target: str) -> None:
+        """Copy within the store below."""
+        end = _begin_round_trip()
+        try:
+            await self.store.acopy(source, target)
+        finally:
+            end()
+
+
+def _begin_round_trip() -> Callable[[], None]:
+    """Mark a round trip as a part of what goes on here; return what marks its end.
+
+    Nothing can be part of it, so that it need not be entered.
+    """
+    activity = current_activity.get()
+    if activity is None:
+        return _nothing
+    trip = activity.part("store I/O", "store I/O")
+    mark = activity.timeline.mark
+    mark(trip, True)
+    return partial(mark, trip, False)
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Operation(Activity):
+    """What a saver does for a run."""
+
+    __slots__ = ()
+
+    def end(self) -> None:
+        """Do nothing: it was left."""
+
+
+def _begin_operation(
+    saver: SwarmStateSaver, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[SwarmStateSaver, _Operation] | None:
+    activity = current_activity.get()
+    if activity is None or not isinstance(activity.timeline, _Run):
+        return None
+    kind: Kind = "encode" if name in _ENCODING else "decode"
+    run = activity.timeline
+    operation, _ = CALLS.get(name) or ITERATIONS[name]
+    return run.profiler.twin(saver), _Operation(run, activity, kind, operation)
+
+
+def _begin_run() -> _Run | None:
+    """Return a run that begins here if somebody profiles; None within another one."""
+    profiler = _here.get() or (_everywhere[-1] if _everywhere else None)
+    if profiler is None or current_activity.get() is not None:
+        return None
+    return _Run(profiler)
+
+
+# The functions that are replaced. Each takes the original one and returns another.
+
+
+def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def invoke(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        run = _begin_run()
+        if run is None:
+            return original(graph, *args, **kwargs)
+        try:
+            with run.whole:
+                return original(graph, *args, **kwargs)
+        finally:
+            run.end()
+
+    return invoke
+
+
+def _ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def ainvoke(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        run = _begin_run()
+        if run is None:
+            return await original(graph, *args, **kwargs)
+        try:
+            with run.whole:
+                return await original(graph, *args, **kwargs)
+        finally:
+            run.end()
+
+    return ainvoke
+
+
+def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    def each(run: _Run, chunks: Iterator[Any]) -> Iterator[Any]:
+        try:
+            while True:
+                with run.whole:
+                    chunk = next(chunks, _END)
+                if chunk is _END:
+                    return
+                yield chunk
+        finally:
+            run.end()
+
+    @wraps(original)
+    def stream(graph: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        run = _begin_run()
+        chunks = original(graph, *args, **kwargs)
+        return chunks if run is None else each(run, chunks)
+
+    return stream
+
+
+def _astream(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def each(run: _Run, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        try:
+            while True:
+                with run.whole:
+                    chunk = await anext(chunks, _END)
+                if chunk is _END:
+                    return
+                yield chunk
+        finally:
+            run.end()
+
+    @wraps(original)
+    def astream(graph: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        run = _begin_run()
+        chunks = original(graph, *args, **kwargs)
+        return chunks if run is None else each(run, chunks)
+
+    return astream
+
+
+def _run_node(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def run_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
+        activity = current_activity.get()
+        if activity is None or task.name == _START:
+            return original(task, *args, **kwargs)
+        with activity.part("node", f"node {task.name}"):
+            return original(task, *args, **kwargs)
+
+    return run_with_retry
+
+
+def _arun_node(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    async def arun_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
+        activity = current_activity.get()
+        if activity is None or task.name == _START:
+            return await original(task, *args, **kwargs)
+        with activity.part("node", f"node {task.name}"):
+            return await original(task, *args, **kwargs)
+
+    return arun_with_retry
+
+
+_END = object()
+
+
+class _Hook(NamedTuple):
+    """A function that is replaced while somebody profiles."""
+
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+
+
+def _hooks_of_langgraph() -> Iterator[_Hook]:
+    """Return what tells when runs and nodes begin and end.
+
+    Raises:
+        ModuleNotFoundError: LangGraph is not installed.
+        RuntimeError: It is, and has no such functions.
+    """
+    try:
+        from langgraph.pregel import Pregel, _runner
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"expected LangGraph to be installed, found no module {error.name!r}; "
+            "run: pip install langgraph",
+            name=error.name,
+        ) from error
+    for owner, name, replace in (
+        (Pregel, "invoke", _invoke),
+        (Pregel, "ainvoke", _ainvoke),
+        (Pregel, "stream", _stream),
+        (Pregel, "astream", _astream),
+        (_runner, "run_with_retry", _run_node),
+        (_runner, "arun_with_retry", _arun_node),
+    ):
+        original = vars(owner).get(name)
+        if original is None:
+            raise RuntimeError(
+                f"expected {owner.__name__}.{name} in the installed LangGraph, found none; "
+                "profiles are made for langgraph 1.2"
+            )
+        yield _Hook(owner, name, original, replace(original))
+
+
+def _hooks_of_savers() -> Iterator[_Hook]:
+    """Return what tells when savers work."""
+    for name in measured_names():
+        original = vars(SwarmStateSaver)[name]
+        replacement = measured(name, original, _begin_operation, original)
+        yield _Hook(SwarmStateSaver, name, original, replacement)
+
+
+class _Hooks:
+    """Functions that are replaced as long as anybody profiles."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._set: list[_Hook] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep them replaced while the block runs."""
+        with self._lock:
+            if not self._users:
+                self._set = [*_hooks_of_langgraph(), *_hooks_of_savers()]
+                for hook in self._set:
+                    setattr(hook.owner, hook.name, hook.replacement)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    for hook in self._set:
+                        setattr(hook.owner, hook.name, hook.original)
+
+
+_hooks = _Hooks()

@@ -1,0 +1,53 @@
+"""Calling sinks, which may do no harm."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from swarmstate.observability._measurement import Measurement, MetricsSink, Span, TracingSink
+
+__all__ = ["GuardedSink"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("swarmstate")
+
+
+class GuardedSink:
+    """A sink that raises nothing; its first exception is logged by the logger `swarmstate`.
+
+    Args:
+        sink: The sink.
+    """
+
+    def __init__(self, sink: MetricsSink) -> None:
+        self.sink = sink
+        self._tracing = sink if isinstance(sink, TracingSink) else None
+        self._has_failed = False
+
+    def begin(self, store: str, operation: str) -> Span | None:
+        """Return the span of an operation; None if there is none."""
+        if self._tracing is None:
+            return None
+        return self.call(store, self._tracing.begin, store, operation)
+
+    def end(self, span: Span | None, measurement: Measurement) -> None:
+        """Tell what was measured of an operation; its span, if there is one, was left."""
+        tell = self.sink.record if span is None else span.end
+        self.call(measurement.store, tell, measurement)
+
+    def call(self, store: str, function: Callable[..., T], /, *args: object) -> T | None:
+        """Return what a function of the sink, or of its span, returns; None if it raises."""
+        try:
+            return function(*args)
+        except Exception:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception(
+                    "the metrics sink %s of store %s failed; later failures are not reported",
+                    type(self.sink).__name__,
+                    store,
+                )
+            return None

@@ -1,0 +1,438 @@
+"""Where a profile says that the time of runs went, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+from xml.etree import ElementTree
+
+import pytest
+import swarmstate
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.pregel import Pregel, _runner
+from swarmstate import BaseStore, Store
+from swarmstate.layers import StoreLayer
+from swarmstate.observability import Profile, ProfileRow, Summary
+from typing_extensions import TypedDict
+
+REPLACED = {
+    (owner, name): each
+    for owner in (SwarmStateSaver, Pregel, _runner)
+    for name, each in vars(owner).items()
+    if callable(each)
+}
+NAP = 0.02
+
+
+class SlowStore(StoreLayer):
+    """A store whose every round trip takes a while, in which nobody works."""
+
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
+        self.seconds = 0.0
+
+    def read(self, queries: Any) -> Any:
+        time.sleep(self.seconds)
+        return super().read(queries)
+
+    def write(self, batches: Any) -> None:
+        time.sleep(self.seconds)
+        super().write(batches)
+
+    async def aread(self, queries: Any) -> Any:
+        await asyncio.sleep(self.seconds)
+        return await super().aread(queries)
+
+    async def awrite(self, batches: Any) -> None:
+        await asyncio.sleep(self.seconds)
+        await super().awrite(batches)
+
+
+def work(seconds: float) -> None:
+    """Use the processor."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def nap(state: Any) -> None:
+    time.sleep(NAP)
+
+
+async def anap(state: Any) -> None:
+    await asyncio.sleep(NAP)
+
+
+def built(saver: BaseCheckpointSaver[Any] | None, **nodes: Any) -> Any:
+    """A graph of nodes one after another."""
+    builder = StateGraph(MessagesState)
+    before = START
+    for name, node in nodes.items():
+        builder.add_node(name, node)
+        builder.add_edge(before, name)
+        before = name
+    return builder.compile(checkpointer=saver)
+
+
+def call(graph: Any, is_async: bool, thread: str = "1", **options: Any) -> Any:
+    given = {"messages": [("user", "Hi")]}
+    config = {"configurable": {"thread_id": thread}}
+    if is_async:
+        return asyncio.run(graph.ainvoke(given, config, **options))
+    return graph.invoke(given, config, **options)
+
+
+def by_name(profile: Profile) -> dict[str, ProfileRow]:
+    return {row.name: row for row in profile.rows()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Any:
+    yield
+    assert {(owner, name): vars(owner)[name] for owner, name in REPLACED} == REPLACED
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_rows_add_up_to_the_time_of_the_run(is_async: bool) -> None:
+    graph = built(SwarmStateSaver(), one=anap if is_async else nap, two=lambda state: {})
+    call(graph, is_async)
+    with swarmstate.profile() as profile:
+        started = time.perf_counter()
+        call(graph, is_async)
+        elapsed = time.perf_counter() - started
+    rows = by_name(profile)
+    assert list(rows) == [
+        "framework",
+        "node one",
+        "node two",
+        "encode",
+        "decode",
+        "store I/O",
+        "waiting",
+    ]
+    assert profile.runs == 1
+    assert NAP < profile.seconds <= elapsed
+    assert profile.seconds == pytest.approx(sum(row.seconds for row in profile.rows()))
+    assert rows["node one"].calls == rows["node two"].calls == 1
+    assert NAP <= rows["node one"].seconds <= profile.seconds
+    assert rows["framework"].seconds > 0 < rows["encode"].seconds
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_slow_store_is_named(is_async: bool) -> None:
+    store = SlowStore(Store())
+    graph = built(SwarmStateSaver(store), one=lambda state: {})
+    call(graph, is_async)
+    store.seconds = NAP
+    with swarmstate.profile() as profile:
+        # Each checkpoint is waited for.
+        call(graph, is_async, durability="sync")
+    rows = by_name(profile)
+    trips = rows["store I/O"].calls
+    assert trips >= 4
+    assert rows["store I/O"].busy >= trips * NAP
+    # Two reads and two or more checkpoints, one after another.
+    assert rows["store I/O"].seconds >= 4 * NAP
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_goes_on_beside_a_node_takes_no_time_but_was_busy(is_async: bool) -> None:
+    store = SlowStore(Store())
+
+    def long_nap(state: Any) -> None:
+        time.sleep(10 * NAP)
+
+    async def long_anap(state: Any) -> None:
+        await asyncio.sleep(10 * NAP)
+
+    graph = built(SwarmStateSaver(store), one=long_anap if is_async else long_nap)
+    call(graph, is_async)
+    store.seconds = NAP
+    with swarmstate.profile() as profile:
+        call(graph, is_async)
+    rows = by_name(profile)
+    # The checkpoint of the input is written while the node runs.
+    assert rows["store I/O"].busy - rows["store I/O"].seconds >= NAP / 2
+    assert rows["node one"].seconds >= 10 * NAP
+
+
+class SlowSerializer(JsonPlusSerializer):
+    """A serializer that takes a while for a conversation, and works."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        if isinstance(obj, list) and obj:
+            work(NAP)
+        return super().dumps_typed(obj)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        found = super().loads_typed(data)
+        if isinstance(found, list) and found:
+            work(2 * NAP)
+        return found
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_encoding_and_decoding_are_told_apart(is_async: bool) -> None:
+    saver = SwarmStateSaver(serde=SlowSerializer())
+    graph = built(saver, one=lambda state: {"messages": [("ai", "Hello")]})
+    with swarmstate.profile() as profile:
+        call(graph, is_async)
+        rows = by_name(profile)
+        assert rows["encode"].busy >= NAP
+        call(graph, is_async)
+    rows = by_name(profile)
+    assert rows["decode"].seconds >= 2 * NAP
+    assert rows["decode"].calls == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_nodes_at_once_share_the_time(is_async: bool) -> None:
+    builder = StateGraph(MessagesState)
+    for name in ("left", "right"):
+        builder.add_node(name, anap if is_async else nap)
+        builder.add_edge(START, name)
+    graph = builder.compile()
+    with swarmstate.profile() as profile:
+        call(graph, is_async)
+    rows = by_name(profile)
+    both = rows["node left"].seconds + rows["node right"].seconds
+    assert NAP <= both <= profile.seconds
+    assert rows["node left"].busy >= NAP <= rows["node right"].busy
+    assert rows["node left"].busy + rows["node right"].busy > both
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_framework_works_or_waits(is_async: bool) -> None:
+    def worked(left: int, right: int) -> int:
+        work(NAP)
+        return left + right
+
+    def slept(left: int, right: int) -> int:
+        time.sleep(NAP)
+        return left + right
+
+    for reducer, name in ((worked, "framework"), (slept, "waiting")):
+        # Reducers run between nodes.
+        builder = StateGraph(TypedDict("State", {"n": Annotated[int, reducer]}))  # type: ignore[operator]  # made anew
+        builder.add_node("one", lambda state: {"n": 1})
+        builder.add_edge(START, "one")
+        graph = builder.compile()
+        with swarmstate.profile() as profile:
+            asyncio.run(graph.ainvoke({"n": 1})) if is_async else graph.invoke({"n": 1})
+        assert by_name(profile)[name].seconds >= NAP
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_is_done_with_chunks_is_no_part_of_a_run(is_async: bool) -> None:
+    graph = built(SwarmStateSaver(), one=lambda state: {}, two=lambda state: {})
+    given = {"messages": [("user", "Hi")]}
+    config = {"configurable": {"thread_id": "1"}}
+    seen: list[Any] = []
+
+    def sync() -> None:
+        for chunk in graph.stream(given, config):
+            seen.append(chunk)
+            time.sleep(NAP)
+            assert swarmstate.observability.current_activity.get() is None
+
+    async def main() -> None:
+        async for chunk in graph.astream(given, config):
+            seen.append(chunk)
+            await asyncio.sleep(NAP)
+            assert swarmstate.observability.current_activity.get() is None
+
+    with swarmstate.profile() as profile:
+        started = time.perf_counter()
+        asyncio.run(main()) if is_async else sync()
+        elapsed = time.perf_counter() - started
+    assert len(seen) == 2
+    assert 0 < profile.seconds <= elapsed - 2 * NAP
+
+
+def test_a_stream_that_is_left_early_is_a_run() -> None:
+    graph = built(SwarmStateSaver(), one=lambda state: {}, two=nap)
+    with swarmstate.profile() as profile:
+        for _ in graph.stream({"messages": [("user", "Hi")]}, {"configurable": {"thread_id": "1"}}):
+            break
+    assert profile.runs == 1
+    assert "node two" not in by_name(profile)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_nodes_of_subgraphs_are_part_of_their_node(is_async: bool) -> None:
+    inner = built(None, deep=anap if is_async else nap)
+    graph = built(SwarmStateSaver(), outer=inner)
+    with swarmstate.profile() as profile:
+        call(graph, is_async)
+    rows = by_name(profile)
+    assert rows["node outer / deep"].seconds >= NAP
+    assert rows["node outer"].calls == rows["node outer / deep"].calls == 1
+
+
+def test_runs_of_many_threads_and_tasks() -> None:
+    graph = built(SwarmStateSaver(), one=nap, two=anap)
+
+    async def together() -> None:
+        given = {"messages": [("user", "Hi")]}
+        await asyncio.gather(
+            *(graph.ainvoke(given, {"configurable": {"thread_id": str(n)}}) for n in range(5))
+        )
+
+    sync = built(SwarmStateSaver(), one=nap)
+    with swarmstate.profile() as here, ThreadPoolExecutor(4) as pool:
+        asyncio.run(together())
+        list(pool.map(lambda n: call(sync, False, str(n)), range(4)))
+    assert here.runs == 5
+    assert by_name(here)["node one"].calls == by_name(here)["node two"].calls == 5
+    with swarmstate.profile(everywhere=True) as everywhere, ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: call(sync, False, str(n)), range(4)))
+    assert everywhere.runs == 4
+    assert by_name(everywhere)["encode"].calls >= 4 * 3
+    call(sync, False)
+    assert everywhere.runs == 4
+
+
+def test_only_what_began_inside_is_profiled() -> None:
+    inside, outside = threading.Event(), threading.Event()
+
+    def wait(state: Any) -> None:
+        inside.set()
+        assert outside.wait(60)
+
+    graph = built(SwarmStateSaver(), one=wait)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(call, graph, False)
+        assert inside.wait(60)
+        with swarmstate.profile(everywhere=True) as profile:
+            outside.set()
+            running.result()
+    assert profile.runs == 0
+    assert str(profile) == "no run has ended"
+    ElementTree.fromstring(profile.to_svg())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_run_that_fails_is_told_and_fails(is_async: bool) -> None:
+    def broken(state: Any) -> None:
+        raise ZeroDivisionError
+
+    graph = built(SwarmStateSaver(), one=nap, two=broken)
+    with swarmstate.profile() as profile:
+        with pytest.raises(ZeroDivisionError):
+            call(graph, is_async)
+        call(built(None, three=nap), is_async)
+    rows = by_name(profile)
+    assert profile.runs == 2
+    assert rows["node two"].calls == rows["node three"].calls == 1
+
+
+def test_other_savers_and_other_runnables() -> None:
+    with swarmstate.profile() as profile:
+        RunnableLambda(lambda value: value).invoke(1)
+        assert profile.runs == 0
+        call(built(InMemorySaver(), one=nap), False)
+    rows = by_name(profile)
+    assert profile.runs == 1
+    assert "encode" not in rows
+    assert rows["node one"].seconds >= NAP
+
+
+def test_a_measured_saver_is_profiled_and_goes_on_being_measured() -> None:
+    def counted(profiled: bool) -> dict[tuple[str, str], tuple[int, int]]:
+        summary = Summary()
+        graph = built(SwarmStateSaver(metrics=summary), one=lambda state: {})
+        if profiled:
+            with swarmstate.profile() as profile:
+                call(graph, False)
+            assert by_name(profile)["encode"].calls >= 3
+        else:
+            call(graph, False)
+        return {key: (each.calls, each.round_trips) for key, each in summary.stats().items()}
+
+    assert counted(profiled=True) == counted(profiled=False)
+
+
+def test_states_are_the_same_with_and_without(tmp_path: Path) -> None:
+    saver = SwarmStateSaver(tmp_path / "agents.db")
+    graph = built(saver, one=lambda state: {"messages": [("ai", "x" * 5000)]})
+    for _ in range(3):
+        call(graph, False, "plain")
+        with swarmstate.profile():
+            call(graph, False, "profiled")
+        with swarmstate.profile():
+            call(graph, True, "profiled")
+        call(graph, True, "plain")
+
+    def said(thread: str) -> list[list[str]]:
+        history = graph.get_state_history({"configurable": {"thread_id": thread}})
+        return [[each.content for each in state.values["messages"]] for state in history if state]
+
+    assert said("plain") == said("profiled")
+    assert saver.stats("plain").checkpoints == saver.stats("profiled").checkpoints
+    saver.close()
+
+
+def test_the_table_and_the_drawing_tell_the_same() -> None:
+    graph = built(SwarmStateSaver(), **{'<one> & "two"': nap})
+    with swarmstate.profile() as profile:
+        call(graph, False)
+        call(graph, False)
+    table = str(profile).splitlines()
+    assert table[0] == f"2 runs, {profile.seconds / 2 * 1e3:.2f} ms each"
+    assert [line.split("  ")[0] for line in table[2:]] == [row.name for row in profile.rows()]
+    shares = [float(line.split("%")[0].split()[-1]) for line in table[2:]]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    drawing = ElementTree.fromstring(profile.to_svg())
+    assert profile._repr_html_() == profile.to_svg()
+    svg = "{http://www.w3.org/2000/svg}"
+    blocks = {
+        str(group.findtext(f"{svg}title")).rpartition(": ")[0]: group.find(f"{svg}rect")
+        for group in drawing.iter(f"{svg}g")
+    }
+    node = blocks['node <one> & "two"']
+    assert node is not None
+    share = by_name(profile)['node <one> & "two"'].seconds / profile.seconds
+    assert float(node.attrib["width"]) == pytest.approx(940 * share, abs=0.1)
+    assert {"framework", "checkpoint.put", "checkpoint.get", "encode", "store I/O"} <= set(blocks)
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("langgraph.checkpoint", "pip install langgraph-checkpoint-swarmstate"),
+        ("langgraph.pregel", "pip install langgraph"),
+    ],
+)
+def test_what_is_missing_is_named(missing: str, advice: str) -> None:
+    script = (
+        f"import sys; sys.modules['{missing}'] = None\n"
+        "import swarmstate\n"
+        "try:\n"
+        "    with swarmstate.profile(): pass\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().endswith(f"run: {advice}")
+
+
+def test_another_langgraph_is_refused_and_nothing_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.delattr(_runner, "run_with_retry")
+        with pytest.raises(RuntimeError, match="run_with_retry in the installed LangGraph"):
+            swarmstate.profile().__enter__()
