@@ -5,10 +5,12 @@ write into channels of `swarmstate.merge` joins without conflict: findings of bo
 what both spent, the later of two verdicts.
 
     python examples/merge_forks.py
+    python examples/merge_forks.py agents.db
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 from langchain_core.messages import AnyMessage
@@ -48,12 +50,12 @@ def analyse(state: State) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(place: str) -> None:
     """Run both forks and merge them."""
     builder = StateGraph(State)
     builder.add_node("analyse", analyse)
     builder.add_edge(START, "analyse")
-    with SwarmStateSaver() as saver:
+    with SwarmStateSaver(place) as saver:
         graph: Any = builder.compile(checkpointer=saver)
         thread: Any = {"configurable": {"thread_id": "lamps"}}
         questions = ORSet().add("what does sales know?", "what does support know?", replica="main")
@@ -88,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else ":memory:")

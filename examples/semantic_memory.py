@@ -1,15 +1,16 @@
 """An agent that remembers across threads, and recalls by meaning, not by words.
 
-What users say is kept in LangGraph's long-term memory on one file, embedded by a
-real model that runs offline; another conversation recalls it.
+What users say is kept in LangGraph's long-term memory, in one file or wherever a URL
+leads, embedded by a real model that runs offline; another conversation recalls it.
 
     python examples/semantic_memory.py
+    python examples/semantic_memory.py redis://localhost
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -52,12 +53,11 @@ def listen(state: State, *, store: BaseStore) -> dict[str, Any]:
     return {"messages": [AIMessage(best.value["text"])]}
 
 
-def main(folder: Path) -> None:
+def main(place: str) -> None:
     """Tell the agent facts in one conversation and ask in another, after a restart."""
-    file = folder / "agents.db"
     for conversation in ("telling", "asking"):
         index: IndexConfig = {"dims": DIMENSIONS, "embed": embed, "fields": ["text"]}
-        with SwarmStateSaver(file) as saver, SwarmStateStore(file, index=index) as store:
+        with SwarmStateSaver(place) as saver, SwarmStateStore(place, index=index) as store:
             builder = StateGraph(State)
             builder.add_node(listen)
             builder.add_edge(START, "listen")
@@ -73,4 +73,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
-        main(Path(temporary))
+        main(sys.argv[1] if len(sys.argv) > 1 else f"{temporary}/agents.db")

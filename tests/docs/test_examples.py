@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.stores import Stores
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -20,9 +22,28 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_runs(name: str, said: str, tmp_path: Path) -> None:
+    run(tmp_path, said, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
+        ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_runs_on_servers(
+    name: str, said: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(f"{kind}_server")
+    run(tmp_path, said, name, Stores(kind, tmp_path, lambda _: str(server.url())).url)
+
+
+def run(folder: Path, said: str, name: str, *arguments: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", ROOT / f"examples/{name}.py"],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", ROOT / f"examples/{name}.py", *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ import pytest
 import swarmstate
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
+from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate.errors import ItemError, StoreReadOnlyError
 from typing_extensions import TypedDict
@@ -222,6 +222,26 @@ def test_a_sweep_never_removes_what_others_use_meanwhile(use: str) -> None:
     racing.before_write = race
     store.sweep_ttl()
     assert [item.key for item in store.search(("a",))] == ["raced"]
+
+
+def test_a_sweep_keeps_the_embeddings_of_what_others_renew_meanwhile() -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    index: IndexConfig = {"dims": 2, "embed": lambda texts: [[1.0, float(len(t))] for t in texts]}
+    store = SwarmStateStore(racing, index=index, clock=lambda: now[0])
+    # The other's clock is a little behind, so that for it the item still lives.
+    other = SwarmStateStore(racing.inner, index=index, clock=lambda: now[0] - 1)
+    for key in ("gone", "renewed"):
+        store.put(("a",), key, {"text": key}, ttl=1)
+    now[0] = 60.0
+
+    def renew() -> None:
+        assert other.get(("a",), "renewed") is not None
+
+    racing.before_write = renew
+    store.sweep_ttl()
+    found = store.search(("a",), query="renewed", refresh_ttl=False)
+    assert [(item.key, item.score is None) for item in found] == [("renewed", False)]
 
 
 def test_the_sweeper_runs_until_it_is_stopped() -> None:
