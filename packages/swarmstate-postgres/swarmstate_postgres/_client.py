@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,6 +103,14 @@ class Client:
         async def ask(connection: AnyConnection, since: float | None, timeout: float) -> list[Any]:
             rows: list[Any] = await connection.fetch(sql, *arguments, timeout=timeout)
             return rows
+
+        return await self._persist(ask)
+
+    async def work(self, do: Callable[[AnyConnection], Coroutine[Any, Any, T]]) -> T:
+        """Do work over a connection; it may be repeated."""
+
+        async def ask(connection: AnyConnection, since: float | None, timeout: float) -> T:
+            return await asyncio.wait_for(do(connection), timeout)
 
         return await self._persist(ask)
 

@@ -8,7 +8,17 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import NamedTuple
 
-__all__ = ["Names", "lock_sql", "migration_sql", "migrations", "setup_sql", "setup_steps"]
+__all__ = [
+    "Names",
+    "lock_sql",
+    "migration_sql",
+    "migrations",
+    "quoted",
+    "setup_sql",
+    "setup_steps",
+    "vector_migration_sql",
+    "vector_migrations",
+]
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 # The longest name that PostgreSQL keeps whole.
@@ -25,6 +35,9 @@ _OBJECTS = {
     "sweep": "sweep",
     "namespaces_view": "namespaces",
     "records_view": "records",
+    "vector_migrations": "vector_migration",
+    "vector_states": "vector_state",
+    "vectors": "vector",
 }
 # An index lies in its table's schema, which CREATE INDEX does not name.
 _INDEXES = {"namespaces_expiry": "namespace_expiry", "namespaces_emptied": "namespace_emptied"}
@@ -36,6 +49,11 @@ CREATE TABLE IF NOT EXISTS {migrations} (
     version int PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 );"""
+_CREATE_VECTOR_MIGRATIONS = _CREATE_MIGRATIONS.replace("{migrations}", "{vector_migrations}")
+_CREATE_EXTENSION = "CREATE EXTENSION IF NOT EXISTS vector;"
+_GRANT_VECTORS = """\
+GRANT SELECT ON {vector_migrations} TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {vector_states}, {vectors} TO {role};"""
 _GRANT = """\
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON {migrations}, {namespaces_view}, {records_view} TO {role};
@@ -95,7 +113,17 @@ def quoted(identifier: str) -> str:
 @cache
 def migrations() -> dict[int, str]:
     """Return the migrations by number, in their order, with names not filled in."""
-    folder = files(__package__).joinpath("migrations")
+    return _read_migrations("migrations")
+
+
+@cache
+def vector_migrations() -> dict[int, str]:
+    """Return the migrations of the tables for vectors, which need the extension pgvector."""
+    return _read_migrations("migrations/vectors")
+
+
+def _read_migrations(path: str) -> dict[int, str]:
+    folder = files(__package__).joinpath(path)
     found = {}
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if match := _MIGRATION.fullmatch(file.name):
@@ -120,12 +148,28 @@ def migration_sql(names: Names, number: int) -> str:
     return names.fill_in(f"{noted}\n\n{migrations()[number]}")
 
 
+def vector_migration_sql(names: Names, number: int, schema: str | None) -> str:
+    """Return a migration of the tables for vectors; number 0 makes the table of migrations.
+
+    Args:
+        names: The names of the tables.
+        number: Which one.
+        schema: Where the extension is, quoted; None to rely on `search_path`.
+    """
+    if number == 0:
+        return names.fill_in(_CREATE_VECTOR_MIGRATIONS)
+    vector = "vector" if schema is None else f"{schema}.vector"
+    noted = f"INSERT INTO {{vector_migrations}} (version) VALUES ({number});"
+    return names.fill_in(f"{noted}\n\n{vector_migrations()[number]}", vector=vector)
+
+
 def setup_sql(
     *,
     schema: str = "public",
     prefix: str = "swarmstate",
     since: int = 0,
     role: str | None = None,
+    vectors: bool = False,
 ) -> str:
     """Return the SQL that makes what a store needs, for those who may create it.
 
@@ -137,6 +181,7 @@ def setup_sql(
         prefix: What the names of tables and functions begin with.
         since: Leave out the migrations up to this number: they were run before.
         role: Also grant this role what a store needs to work.
+        vectors: Also make the extension pgvector and the tables for vectors.
 
     Raises:
         ValueError: The schema or the prefix cannot be made into names.
@@ -144,6 +189,11 @@ def setup_sql(
     names = Names.of(schema, prefix)
     parts = [lock_sql(names), *setup_steps(names, schema_exists=schema == "public")]
     parts += [migration_sql(names, number) for number in migrations() if number > since]
+    if vectors:
+        parts.append(_CREATE_EXTENSION)
+        parts += [vector_migration_sql(names, number, None) for number in (0, *vector_migrations())]
     if role is not None:
         parts.append(names.fill_in(_GRANT, role=quoted(role)))
+        if vectors:
+            parts.append(names.fill_in(_GRANT_VECTORS, role=quoted(role)))
     return "\n\n".join(["BEGIN;", *parts, "COMMIT;"]) + "\n"

@@ -33,6 +33,7 @@ from ._requests import CopyOf, Write
 from ._schema import Names
 from ._sweeper import Sweeper
 from ._url import Target
+from ._vectors import PgVectors
 
 if TYPE_CHECKING:
     from swarmstate.base import Allow
@@ -77,6 +78,10 @@ class PostgresStore(BaseStore):
         timeout: Seconds after which a call gives up.
         sweep_interval: Seconds between two removals of what has expired, once a
             time to live was used; None leaves that to `sweep()` or to the server.
+        pgvector: Let collections (`swarmstate.vectors`) search here, where the server
+            has the extension pgvector and the role may create it and two tables, or
+            finds them. Where not, and if this is False, each process searches in an
+            index of its own, and finds the same; `Collection.stats()` tells which.
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
 
@@ -97,6 +102,7 @@ class PostgresStore(BaseStore):
         statement_cache_size: int | None = None,
         timeout: float | None = None,
         sweep_interval: float | None = 300.0,
+        pgvector: bool = True,
         allow: Allow = (),
     ) -> None:
         super().__init__(allow=allow)
@@ -138,6 +144,8 @@ class PostgresStore(BaseStore):
         if pool is not None and self._pool_loop is None:
             raise ValueError("expected a pool's event loop to run where the store is made")
         self._closed = False
+        names = self._database.names
+        self._vectors = PgVectors(names, self._run, self._arun) if pgvector else None
         self._open()
         _open_stores.add(self)
 
@@ -160,6 +168,11 @@ class PostgresStore(BaseStore):
         names = self._database.names
         where = f"{self._database.name!r}, schema={names.schema!r}, prefix={names.prefix!r}"
         return f"{type(self).__name__}({where})"
+
+    @property
+    def vector_search(self) -> PgVectors | None:
+        """What searches embeddings of collections with pgvector."""
+        return self._vectors
 
     def setup(self) -> None:
         """Make the tables and functions if they are missing, as the first call does.

@@ -144,6 +144,8 @@ class Methods:
     def clear(self) -> Operation[None]:
         yield Write([Batch(self._namespace, clear=True)])
         self.shared.forget()
+        if self._served is not None:
+            self._served.forget()
         if self.shared.snapshot is not None:
             self.shared.snapshot.remove()
 

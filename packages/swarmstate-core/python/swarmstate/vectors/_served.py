@@ -93,6 +93,11 @@ class Served:
         self._state: VectorState | None = None
         self._codec = codec
 
+    def forget(self) -> None:
+        """Take nothing for known: the collection was cleared."""
+        self._state = None
+        self.problem = None
+
     def find(
         self,
         where: VectorWhere,
@@ -162,18 +167,16 @@ class Served:
             if changed is None:
                 # Another collection lies there now, or none, or this is too far behind.
                 self._state = None
-                head = yield from operations.read_head(self._shared)
-                if head is None:
+                if not (yield from self._begin()):
                     return None
-                building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
-                if (yield Ask(self._search, ApplyVectors(namespace, None, building))):
-                    yield from self._build(building)
                 continue
             after = [entries[-1][0] for entries in result.ranges]
             if after == list(cursors):
                 return state
             self._state = None
             applied = yield from self._apply(cursors, after, sorted(changed))
+            if self.problem is not None:
+                return None
             if applied and state.dimensions is not None:
                 self._state = state._replace(cursors=after)
 
@@ -182,22 +185,37 @@ class Served:
         namespace = self._shared.namespace
         while True:
             state: VectorState = yield Ask(self._search, OpenVectors(namespace))
-            self.problem = state.problem
-            if state.problem is not None:
+            if state.problem is not None and (yield from self._is_of_this(state)):
+                self.problem = state.problem
                 return None
-            if state.cursors is None:
-                head = yield from operations.read_head(self._shared)
-                if head is None:
+            if state.cursors is None or state.problem is not None:
+                if not (yield from self._begin()):
                     return None
-                building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
-                if (yield Ask(self._search, ApplyVectors(namespace, None, building))):
-                    yield from self._build(building)
             elif state.cursors[0] == _BUILDING:
                 # Others are about it, or ended while they were: it does no harm to do it, too.
                 yield from self._build(state.cursors)
             else:
                 self._state = state
                 return state
+
+    def _is_of_this(self, state: VectorState) -> Operation[bool]:
+        """Tell whether a state is of the collection that lies there now."""
+        if state.cursors is None:
+            return True
+        cursors = state.cursors[1:] if state.cursors[0] == _BUILDING else state.cursors
+        known = dict(zip(layout.LANES, cursors, strict=True))
+        [result] = yield Read([operations.tail_query(self._shared.namespace, known, ())])
+        return operations.changes(self._shared, known, result) is not None
+
+    def _begin(self) -> Operation[bool]:
+        """Make what is kept anew, unless others are faster; False if there is no collection."""
+        head = yield from operations.read_head(self._shared)
+        if head is None:
+            return False
+        building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
+        if (yield Ask(self._search, ApplyVectors(self._shared.namespace, None, building))):
+            yield from self._build(building)
+        return True
 
     def _build(self, building: Sequence[str]) -> Operation[None]:
         """Derive what is kept from all records, unless others have done so meanwhile."""

@@ -1,0 +1,169 @@
+"""What selects records, as SQL over `facts`; it selects at least what is meant.
+
+A filter means what `swarmstate.vectors.Where` says of it. Here numbers, texts, bools
+and None are compared exactly; what is not decided here passes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from swarmstate.serving import VectorWhere
+
+__all__ = ["Parameters", "escaped", "facts_json", "where_sql"]
+
+# Stands in `facts` for what is not known. A text that reads so passes, too.
+_UNKNOWN = "\x01unknown"
+_OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+class Parameters:
+    """The parameters of a statement, and where they are put."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = list(values)
+
+    def add(self, value: Any, kind: str) -> str:
+        """Return what stands for a value of this type."""
+        self.values.append(value)
+        return f"${len(self.values)}::{kind}"
+
+    def add_json(self, value: Any) -> str:
+        """Return what stands for a value as jsonb."""
+        return f"{self.add(json.dumps(value), 'text')}::jsonb"
+
+
+def escaped(text: str) -> str:
+    """Return a text without NUL, which PostgreSQL's texts cannot hold."""
+    return text.replace("\\", "\\\\").replace("\0", "\\0")
+
+
+def facts_json(facts: Any) -> str | None:
+    """Return plain data as JSON with `_UNKNOWN` for what is not known; None for nothing."""
+    return None if facts is ... else json.dumps(_plain(facts))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return _UNKNOWN
+        # Written with all its digits, as jsonb compares numbers by these.
+        return int(value) if value.is_integer() else value
+    if isinstance(value, str):
+        return _UNKNOWN if "\0" in value else value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        if any("\0" in key for key in value):
+            return _UNKNOWN
+        return {key: _plain(item) for key, item in value.items()}
+    return _UNKNOWN if value is ... else value
+
+
+def where_sql(where: VectorWhere, parameters: Parameters) -> str:
+    """Return conditions on a row `v`, each with AND before it."""
+    conditions = []
+    if where.scope:
+        scope = [escaped(segment) for segment in where.scope]
+        conditions.append(f"v.scope[1:{len(scope)}] = {parameters.add(scope, 'text[]')}")
+    if where.categories:
+        categories = [escaped(category) for category in where.categories]
+        conditions.append(f"v.categories && {parameters.add(categories, 'text[]')}")
+    for name, condition in (where.filter or {}).items():
+        conditions += _fields([name], condition, parameters)
+    return "".join(f" AND {condition}" for condition in conditions)
+
+
+def _fields(path: list[str], condition: Any, parameters: Parameters) -> list[str]:
+    """Return what a field, and those within it, must meet."""
+    if any("\0" in name for name in path):
+        return []
+    if not isinstance(condition, dict):
+        return _decided(path, [_equal(condition, parameters)], parameters)
+    if any(name.startswith("$") for name in condition):
+        met = [_compared(name, operand, parameters) for name, operand in condition.items()]
+        return _decided(path, met, parameters)
+    return [
+        part
+        for name, inner in condition.items()
+        for part in _fields([*path, name], inner, parameters)
+    ]
+
+
+def _decided(path: list[str], met: Sequence[str | None], parameters: Parameters) -> list[str]:
+    """Return a condition on a field: that it meets all of these, or is not known."""
+    conditions = [each for each in met if each is not None]
+    if not conditions:
+        return []
+    unknown = parameters.add_json(_UNKNOWN)
+    known = [
+        f"v.facts #> {parameters.add(path[:length], 'text[]')} = {unknown}"
+        for length in range(1, len(path))
+    ]
+    field = f"COALESCE(v.facts #> {parameters.add(path, 'text[]')}, 'null')"
+    all_met = " AND ".join(conditions)
+    # A subselect, so that the field is looked up once.
+    decided = f"(SELECT x.f = {unknown} OR ({all_met}) FROM (SELECT {field} AS f) AS x)"
+    return [f"({' OR '.join(['v.facts IS NULL', *known, decided])})"]
+
+
+def _compared(name: str, operand: Any, parameters: Parameters) -> str | None:
+    """Return what an operator asks of a field `x.f`; None if that is not decided here."""
+    if name in ("$eq", "$ne"):
+        equal = _equal(operand, parameters)
+        return equal if equal is None or name == "$eq" else f"NOT {equal}"
+    if name not in _OPERATORS:
+        return None
+    return _ordered(_OPERATORS[name], operand, parameters)
+
+
+def _equal(operand: Any, parameters: Parameters) -> str | None:
+    if isinstance(operand, list | dict) or operand is ...:
+        return None
+    operand = _plain(operand)
+    if operand == _UNKNOWN:
+        return None
+    if isinstance(operand, int | float):
+        # A bool is the number 0 or 1.
+        values = [int(operand) if isinstance(operand, bool) else operand]
+        if operand in (0, 1):
+            values.append(bool(operand))
+        equal = " OR ".join(f"x.f = {parameters.add_json(value)}" for value in values)
+        return f"({equal})"
+    return f"(x.f = {parameters.add_json(operand)})"
+
+
+def _ordered(operator: str, operand: Any, parameters: Parameters) -> str | None:
+    if operand is None:
+        return "false"
+    if isinstance(operand, list | dict) or operand is ...:
+        return None
+    number = _number(operand)
+    if number is None:
+        if "\0" in operand:
+            return None
+        text = parameters.add(operand, "text")
+        return (
+            "(CASE jsonb_typeof(x.f) WHEN 'string' "
+            f"THEN (x.f #>> '{{}}') COLLATE \"C\" {operator} {text} ELSE false END)"
+        )
+    if math.isnan(number):
+        return None
+    given = parameters.add(number, "float8")
+    # A text may be a number, too, or be compared with a text.
+    return (
+        "(CASE jsonb_typeof(x.f) "
+        f"WHEN 'number' THEN x.f::text::float8 {operator} {given} "
+        f"WHEN 'boolean' THEN (CASE WHEN x.f = 'true' THEN 1 ELSE 0 END) {operator} {given} "
+        "WHEN 'string' THEN true ELSE false END)"
+    )
+
+
+def _number(operand: Any) -> float | None:
+    try:
+        return float(operand)
+    except (TypeError, ValueError, OverflowError):
+        return None

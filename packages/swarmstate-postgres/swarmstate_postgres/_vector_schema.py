@@ -1,0 +1,92 @@
+"""The tables that embeddings are searched in, where the extension pgvector is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from ._schema import Names, lock_sql, quoted, vector_migration_sql, vector_migrations
+
+if TYPE_CHECKING:
+    from ._connecting import AnyConnection
+
+__all__ = ["VectorsMissingError", "ensure_vectors"]
+
+_EXTENSION = (
+    "SELECT nspname FROM pg_catalog.pg_extension AS e "
+    "JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE extname = 'vector'"
+)
+_AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'vector')"
+_HINT = "have a role that may run the SQL of swarmstate_postgres.setup_sql(vectors=True)"
+
+
+class VectorsMissingError(Exception):
+    """The database cannot search embeddings; the message says why and what to do."""
+
+
+async def ensure_vectors(connection: AnyConnection, names: Names) -> str:
+    """Make sure that the extension and the tables are there; return the extension's schema.
+
+    Any number of processes may do so at the same time.
+
+    Raises:
+        VectorsMissingError: They are not, and cannot be made.
+    """
+    schema: str | None = await connection.fetchval(_EXTENSION)
+    if schema is None:
+        if not await connection.fetchval(_AVAILABLE):
+            raise VectorsMissingError("the server does not have the extension pgvector")
+        schema = await _create_extension(connection)
+    try:
+        version = await _version(connection, names)
+    except asyncpg.UndefinedTableError:
+        version = 0
+    newest = max(vector_migrations())
+    if version > newest:
+        raise VectorsMissingError(
+            f"the tables for vectors have version {version}, this release of swarmstate-postgres "
+            f"knows up to {newest}: upgrade it"
+        )
+    if version < newest:
+        try:
+            await _migrate(connection, names, schema)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise VectorsMissingError(
+                f"this role may not create the tables for vectors ({error}): {_HINT}"
+            ) from error
+    return schema
+
+
+async def _create_extension(connection: AnyConnection) -> str:
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise VectorsMissingError(
+            f"this role may not create the extension pgvector, which the server has ({error}): "
+            f"{_HINT}"
+        ) from error
+    except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError):
+        # Somebody else has just done so.
+        pass
+    schema: str | None = await connection.fetchval(_EXTENSION)
+    if schema is None:
+        raise VectorsMissingError("the extension pgvector was created, but is not there")
+    return schema
+
+
+async def _version(connection: AnyConnection, names: Names) -> int:
+    found: int | None = await connection.fetchval(
+        names.fill_in("SELECT max(version) FROM {vector_migrations}")
+    )
+    return found or 0
+
+
+async def _migrate(connection: AnyConnection, names: Names, schema: str) -> None:
+    async with connection.transaction():
+        await connection.execute(lock_sql(names))
+        await connection.execute(vector_migration_sql(names, 0, quoted(schema)))
+        version = await _version(connection, names)
+        for number in vector_migrations():
+            if number > version:
+                await connection.execute(vector_migration_sql(names, number, quoted(schema)))

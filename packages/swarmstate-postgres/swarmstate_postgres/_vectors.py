@@ -1,0 +1,211 @@
+"""Searching the embeddings of collections with pgvector."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from swarmstate.serving import (
+    Answer,
+    ApplyVectors,
+    CountVectors,
+    FindVectors,
+    OpenVectors,
+    Request,
+    VectorRow,
+    VectorState,
+)
+
+from ._schema import Names, quoted
+from ._vector_filters import Parameters, escaped, facts_json, where_sql
+from ._vector_schema import VectorsMissingError, ensure_vectors
+
+if TYPE_CHECKING:
+    from ._client import Client
+    from ._connecting import AnyConnection
+
+__all__ = ["PgVectors"]
+
+T = TypeVar("T")
+
+# What the type holds; see pgvector's documentation.
+_MOST_DIMENSIONS = 16_000
+_OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+
+_STATE = "SELECT cursors, dimensions, problem FROM {vector_states} WHERE namespace = $1"
+_LOCKED = "SELECT cursors FROM {vector_states} WHERE namespace = $1 FOR UPDATE"
+_FORGET = "DELETE FROM {vector_states} WHERE namespace = $1"
+_BEGIN = (
+    "INSERT INTO {vector_states} (namespace, cursors) "
+    "SELECT name, $2 FROM {namespaces} WHERE name = $1 AND emptied_at IS NULL "
+    "ON CONFLICT (namespace) DO NOTHING RETURNING true"
+)
+_REMOVE = "DELETE FROM {vectors} WHERE namespace = $1 AND key = ANY ($2::text[])"
+_INSERT = (
+    "INSERT INTO {vectors} (namespace, key, number, scope, categories, facts, rest, embedding) "
+    "VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8::real[]::{vector})"
+)
+_ADVANCE = (
+    "UPDATE {vector_states} SET cursors = $2, dimensions = COALESCE(dimensions, $3), "
+    "problem = COALESCE($4, problem) WHERE namespace = $1"
+)
+_COUNT = (
+    "SELECT (SELECT count(*) FROM {vectors} AS v WHERE v.namespace = s.namespace AND number = 0), "
+    "(SELECT count(embedding) FROM {vectors} AS v WHERE v.namespace = s.namespace) "
+    "FROM {vector_states} AS s WHERE s.namespace = $1 AND s.problem IS NULL"
+)
+# One row for the state and none of the records, if there is none.
+_FOUND = (
+    "SELECT f.key, f.record FROM {vector_states} AS s LEFT JOIN LATERAL ({found}) AS f ON true "
+    "WHERE s.namespace = $1 AND s.cursors[1] <> 'building' AND s.problem IS NULL"
+)
+# Of a vector that is zero pgvector's cosine distance is NaN.
+_NEAREST = (
+    "SELECT r.key, r.value AS record FROM ("
+    "SELECT d.key, min(d.distance) AS distance FROM ("
+    "SELECT v.key, COALESCE(NULLIF(v.embedding OPERATOR({schema}.{operator}) {query}, 'NaN'), 1) "
+    "AS distance FROM {vectors} AS v "
+    "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where}"
+    ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
+    ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
+)
+_WHOLE = (
+    "SELECT r.key, r.value AS record FROM {vectors} AS v "
+    "JOIN {records} AS r ON r.namespace = $1 AND r.key = v.key "
+    "WHERE v.namespace = $1 AND v.number = 0{where} ORDER BY v.key LIMIT {limit}"
+)
+_REST = (
+    "SELECT v.key, v.rest AS record FROM {vectors} AS v "
+    "WHERE v.namespace = $1 AND v.number = 0{where} ORDER BY v.key LIMIT {limit}"
+)
+
+
+class PgVectors:
+    """What a store on PostgreSQL offers to collections; see `swarmstate.serving`.
+
+    Args:
+        names: The names of tables.
+        run: Runs work of a client of the store, sync.
+        arun: Runs it, async.
+    """
+
+    name = "pgvector"
+
+    def __init__(
+        self,
+        names: Names,
+        run: Callable[[Callable[[Client], Coroutine[Any, Any, Any]]], Any],
+        arun: Callable[[Callable[[Client], Coroutine[Any, Any, Any]]], Awaitable[Any]],
+    ) -> None:
+        self._names = names
+        self._run = run
+        self._arun = arun
+        # The schema of the extension, once the tables are known to be there.
+        self._schema: str | None = None
+
+    def ask(self, request: Request) -> Answer:
+        """Answer a request."""
+        return self._run(lambda client: self._answer(client, request))
+
+    async def aask(self, request: Request) -> Answer:
+        """Answer a request."""
+        return await self._arun(lambda client: self._answer(client, request))
+
+    async def _answer(self, client: Client, request: Request) -> Answer:
+        if isinstance(request, OpenVectors):
+            return await self._open(client, request)
+        if isinstance(request, ApplyVectors):
+            return await client.work(lambda connection: self._apply(connection, request))
+        if isinstance(request, FindVectors):
+            return await self._find(client, request)
+        return await self._count(client, request)
+
+    async def _open(self, client: Client, request: OpenVectors) -> VectorState:
+        if self._schema is None:
+            try:
+                self._schema = await client.work(
+                    lambda connection: ensure_vectors(connection, self._names)
+                )
+            except VectorsMissingError as error:
+                return VectorState(None, None, str(error))
+        rows = await client.fetch(self._sql(_STATE), request.namespace)
+        if not rows:
+            return VectorState(None, None, None)
+        [(cursors, dimensions, problem)] = rows
+        return VectorState(list(cursors), dimensions, problem)
+
+    async def _apply(self, connection: AnyConnection, request: ApplyVectors) -> bool:
+        async with connection.transaction():
+            return await self._apply_within(connection, request)
+
+    async def _apply_within(self, connection: AnyConnection, request: ApplyVectors) -> bool:
+        namespace = request.namespace
+        if request.before is None:
+            await connection.execute(self._sql(_FORGET), namespace)
+            begun = await connection.fetchval(self._sql(_BEGIN), namespace, list(request.after))
+            return begun is True
+        cursors = await connection.fetchval(self._sql(_LOCKED), namespace)
+        if cursors is None or list(cursors) != list(request.before):
+            return False
+        rows, problem = request.rows, request.problem
+        dimensions = next((len(row.embeddings[0]) for row in rows if row.embeddings), None)
+        if dimensions is not None and dimensions > _MOST_DIMENSIONS:
+            rows = ()
+            problem = (
+                f"pgvector holds up to {_MOST_DIMENSIONS} dimensions, the embeddings have "
+                f"{dimensions}"
+            )
+        replaced = [*request.gone, *(row.key for row in rows)]
+        if replaced:
+            await connection.execute(self._sql(_REMOVE), namespace, replaced)
+        if rows:
+            await connection.executemany(self._sql(_INSERT), _tuples(namespace, rows))
+        await connection.execute(
+            self._sql(_ADVANCE), namespace, list(request.after), dimensions, problem
+        )
+        return True
+
+    async def _find(self, client: Client, request: FindVectors) -> list[tuple[str, bytes]] | None:
+        parameters = Parameters(request.namespace)
+        parts = {
+            "where": where_sql(request.where, parameters),
+            "limit": parameters.add(request.limit, "bigint"),
+        }
+        if request.embedding is not None:
+            vector = parameters.add(request.embedding, "real[]")
+            parts["query"] = self._sql(f"{vector}::{{vector}}")
+            parts["operator"] = _OPERATORS[request.metric]
+            statement = _NEAREST
+        else:
+            statement = _WHOLE if request.whole else _REST
+        sql = self._sql(_FOUND, found=self._sql(statement, **parts))
+        rows = await client.fetch(sql, *parameters.values)
+        if not rows:
+            return None
+        return [(key, record) for key, record in rows if key is not None]
+
+    async def _count(self, client: Client, request: CountVectors) -> tuple[int, int] | None:
+        for records, embeddings in await client.fetch(self._sql(_COUNT), request.namespace):
+            return records, embeddings
+        return None
+
+    def _sql(self, sql: str, **parts: str) -> str:
+        schema = quoted(self._schema or "")
+        return self._names.fill_in(sql, vector=f"{schema}.vector", schema=schema, **parts)
+
+
+def _tuples(namespace: str, rows: Sequence[VectorRow]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            namespace,
+            row.key,
+            number,
+            [escaped(segment) for segment in row.scope],
+            [escaped(category) for category in row.categories],
+            facts_json(row.facts),
+            row.rest if number == 0 else None,
+            embedding,
+        )
+        for row in rows
+        for number, embedding in enumerate(row.embeddings or [None])
+    ]
