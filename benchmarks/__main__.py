@@ -71,6 +71,7 @@ BENCHMARKS = {
     "profiling": Benchmark("profiling", "what profiling a run costs"),
     "routing": Benchmark("routing", "handing off by conditions"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
+    "acceleration": Benchmark("acceleration", "the same with accelerate(), and each patch of it"),
     "growth-postgres": Benchmark(
         "growth",
         "of 200 turns, on PostgreSQL",

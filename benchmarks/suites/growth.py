@@ -46,9 +46,9 @@ def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[
     script = SCENARIOS[scenario]
     (folder / "warm-up").mkdir()
     with chosen.open(folder / "warm-up") as opened:
-        _Run(script, opened, delta=chosen.delta).turns(2)
+        Run(script, opened, delta=chosen.delta).turns(2)
     with chosen.open(folder) as opened:
-        run = _Run(script, opened, delta=chosen.delta)
+        run = Run(script, opened, delta=chosen.delta)
         run.turns(turns)
         measured = {"total": sum(run.seconds), "cpu": run.cpu_seconds, **run.by_tenth()}
         if opened.saver is None:
@@ -61,11 +61,11 @@ def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[
         measured["history"] = digest([(found.values, found.next) for found in history])
     if chosen.keeps not in {MEMORY, NOTHING, REDIS}:
         with chosen.open(folder) as opened:
-            _check_state(_Run(script, opened, delta=chosen.delta), run.state)
+            _check_state(Run(script, opened, delta=chosen.delta), run.state)
     return measured
 
 
-class _Run:
+class Run:
     """A graph in use.
 
     Attributes:
@@ -86,31 +86,36 @@ class _Run:
         self.stored: list[int | None] = []
 
     def turns(self, turns: int) -> None:
-        remembers = self._opened.saver is not None
+        """Take the first turns, and note at each tenth what is stored."""
         tenths = {turns * tenth // 10 for tenth in range(1, 11)}
         for turn in range(turns):
-            given = (
-                self._scenario.given(turn)
-                if remembers
-                else self._scenario.given_with(self.state, turn)
-            )
-            started, cpu_started = perf_counter(), process_time()
-            self.state = self.graph.invoke(given, _CONFIG)
-            self.seconds.append(perf_counter() - started)
-            self.cpu_seconds += process_time() - cpu_started
+            self.turn(turn)
             if turn + 1 in tenths:
                 self.stored.append(self._opened.stored_bytes())
+
+    def turn(self, turn: int) -> None:
+        """Take a turn."""
+        given = (
+            self._scenario.given_with(self.state, turn)
+            if self._opened.saver is None
+            else self._scenario.given(turn)
+        )
+        started, cpu_started = perf_counter(), process_time()
+        self.state = self.graph.invoke(given, _CONFIG)
+        self.seconds.append(perf_counter() - started)
+        self.cpu_seconds += process_time() - cpu_started
 
     def by_tenth(self) -> dict[str, Any]:
         count = len(self.stored)
         bounds = [len(self.seconds) * tenth // count for tenth in range(count + 1)]
+        """Return the mean seconds of a turn, and the bytes stored, by tenth of the turns."""
         return {
             "turn_seconds": [fmean(self.seconds[begin:end]) for begin, end in pairwise(bounds)],
             "stored_bytes": self.stored,
         }
 
 
-def _check_state(run: _Run, expected: dict[str, Any]) -> str:
+def _check_state(run: Run, expected: dict[str, Any]) -> str:
     found = digest(run.graph.get_state(_CONFIG).values)
     if found != digest(expected):
         raise WrongResultError("expected the stored state to be what the last turn returned")

@@ -33,6 +33,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "profiling": {"turns": 3},
     "routing": {"states": 20, "routes": 20},
     "growth": {"turns": 3},
+    "acceleration": {"turns": 2, "repetitions": 1},
     "users": {"users": 3, "turns": 2},
 }
 

@@ -5,6 +5,7 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver
 graph = builder.compile(checkpointer=SwarmStateSaver("agents.db"))
 """
 
+from .acceleration import Acceleration, accelerate, deaccelerate
 from .history import HistoryEntry
 from .messages import REMOVE_ALL_MESSAGES, add_messages
 from .profiles import profiling
@@ -16,6 +17,7 @@ from .statistics import ChannelStats, Stats
 
 __all__ = [
     "REMOVE_ALL_MESSAGES",
+    "Acceleration",
     "ChannelStats",
     "HandoffRouter",
     "HistoryEntry",
@@ -23,7 +25,9 @@ __all__ = [
     "Stats",
     "SwarmStateSaver",
     "SwarmStateSerializer",
+    "accelerate",
     "add_messages",
+    "deaccelerate",
     "profiling",
     "routing_node",
 ]

@@ -5,7 +5,9 @@ try:
         HandoffRouter,
         SwarmStateSaver,
         SwarmStateSerializer,
+        accelerate,
         add_messages,
+        deaccelerate,
         profiling,
         routing_node,
     )
@@ -20,7 +22,9 @@ __all__ = [
     "HandoffRouter",
     "SwarmStateSaver",
     "SwarmStateSerializer",
+    "accelerate",
     "add_messages",
+    "deaccelerate",
     "profiling",
     "routing_node",
 ]

@@ -1,0 +1,155 @@
+"""LangGraph with patches of `accelerate()`, each alone and all together, beside LangGraph as it is.
+
+The growing thread of an agent with a tool, over savers that cost nothing to much. Patches are put
+in place and taken away between turns: each turn is taken once with and once without, so both
+meet the same machine. Nothing that imports LangGraph is imported here: fast-langgraph, which can't
+be taken away again, wants to be there before.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.report import Table, milliseconds, ratio
+from benchmarks.rounds import Rounds, WrongResultError, at
+
+# Measured in an environment of its own, which has not our saver.
+_PEER = "peer-fast-langgraph"
+_PATCHES = (
+    "messages",
+    "saving",
+    "callbacks",
+    "runtimes",
+    "streaming",
+    "chat_models",
+    "signatures",
+)
+_KINDS = ("stock", "patched", "stock_cpu", "patched_cpu")
+CONTENDER_NAMES = ("ours", _PEER, *_PATCHES)
+PARAMETERS = {"turns": 200, "repetitions": 3}
+_LABELS = {
+    "ours": "accelerate()",
+    _PEER: "fast-langgraph",
+    **{name: f'accelerate("{name}")' for name in _PATCHES},
+}
+_SAVERS = {
+    "none": "no checkpointer",
+    "zero-cost": "zero-cost saver",
+    "ours": "swarmstate, memory",
+    "ours-file": "swarmstate, file",
+}
+
+
+def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> dict[str, Any]:
+    """Return the seconds of the turns over each saver, each turn's the least of some repetitions.
+
+    "stock" has those without patches and "patched" those with them, "stock_cpu" and "patched_cpu"
+    what all threads computed in them. "final" is a digest of the state that all ended with.
+    """
+    if contender == _PEER:
+        from importlib import import_module
+
+        # Its environment has no types, and this one has not the package. It prints what it did.
+        with redirect_stdout(sys.stderr):
+            import_module("fast_langgraph").shim.patch_langgraph(verbose=False)
+    from benchmarks.suites import growth
+
+    measured: dict[str, Any] = {kind: {} for kind in _KINDS}
+    ends = set()
+    for saver in ["none", "zero-cost"] if contender == _PEER else _SAVERS:
+        runs: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
+        for number in range(repetitions):
+            own = folder / f"{saver}-{number}"
+            seconds, ended = _lockstep(growth, contender, saver, own, turns)
+            ends |= ended
+            for kind, found in seconds.items():
+                runs[kind].append(found)
+        for kind, repeated in runs.items():
+            measured[kind][saver] = sum(map(min, zip(*repeated, strict=True)))
+    if len(ends) != 1:
+        raise WrongResultError(f"expected all runs to end with one state, found {len(ends)}")
+    return {**measured, "final": ends.pop()}
+
+
+def _lockstep(
+    growth: Any, contender: str, saver: str, folder: Path, turns: int
+) -> tuple[dict[str, list[float]], set[str]]:
+    """Take each turn without and with patches; return the seconds of both, and how they ended."""
+    from benchmarks.contenders import CONTENDERS
+    from benchmarks.scenarios import SCENARIOS
+
+    folders = {kind: folder / kind for kind in ("stock", "patched")}
+    for each in folders.values():
+        each.mkdir(parents=True)
+    script, chosen = SCENARIOS["chat"], CONTENDERS[saver]
+    computed: dict[str, list[float]] = {"stock_cpu": [], "patched_cpu": []}
+    with chosen.open(folders["stock"]) as first, chosen.open(folders["patched"]) as second:
+        runs = {
+            "stock": growth.Run(script, first, delta=False),
+            "patched": growth.Run(script, second, delta=False),
+        }
+        for turn in range(turns):
+            for kind, run in runs.items():
+                before = run.cpu_seconds
+                with _patches(contender) if kind == "patched" else nullcontext():
+                    run.turn(turn)
+                computed[f"{kind}_cpu"].append(run.cpu_seconds - before)
+        ends = {growth.digest(run.state) for run in runs.values()}
+    return {**{kind: run.seconds for kind, run in runs.items()}, **computed}, ends
+
+
+def _patches(contender: str) -> Any:
+    if contender == _PEER:
+        return nullcontext()
+    from langgraph.checkpoint.swarmstate import accelerate
+
+    wanted = () if contender == "ours" else (contender,)
+    acceleration = accelerate(*wanted)
+    if acceleration.applied != (wanted or _PATCHES):
+        raise WrongResultError(f"expected the patches to be applied, found {acceleration}")
+    return acceleration
+
+
+def check(rounds: Rounds) -> None:
+    """Check that all ended with one state.
+
+    Raises:
+        WrongResultError: They did not.
+    """
+    ends = {each["final"] for results in rounds.results.values() for each in results}
+    if len(ends) != 1:
+        raise WrongResultError(f"expected one final state of all, found {len(ends)}")
+
+
+def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
+    """Return what the run takes with patches, and that divided by what it takes without."""
+    return [
+        _table(rounds, f"LangGraph, patched: {parameters['turns']:,} turns, {what}", suffix)
+        for what, suffix in (("time", ""), ("CPU", "_cpu"))
+    ]
+
+
+def _table(rounds: Rounds, title: str, suffix: str) -> Table:
+    headings = [
+        heading for label in _SAVERS.values() for heading in (label, "without", "÷ without")
+    ]
+    table = Table(title, ["patches", *headings])
+    stock, patched = f"stock{suffix}", f"patched{suffix}"
+    for name, results in rounds.results.items():
+        row = [_LABELS[name]]
+        base = rounds.results.get("ours", []) if name == _PEER else results
+        for saver in _SAVERS:
+            if saver not in results[0][patched]:
+                row += ["-", "-", "-"]
+                continue
+            pairs = zip(results, base, strict=False)
+            ratios = [each[patched][saver] / without[stock][saver] for each, without in pairs]
+            row.append(milliseconds(rounds.median(name, at(patched, saver))))
+            row.append(milliseconds(median(each[stock][saver] for each in base)) if base else "-")
+            row.append(ratio(median(ratios) if ratios else None))
+        table.add(*row)
+    return table

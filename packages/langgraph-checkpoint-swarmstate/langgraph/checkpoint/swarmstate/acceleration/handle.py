@@ -1,0 +1,202 @@
+"""Applying patches and undoing them."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from threading import RLock
+from typing import TYPE_CHECKING, NamedTuple
+
+from .guarding import Target, UnsuitableError, check, find
+from .patches import PATCHES, Patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+_DISTRIBUTIONS = ("langgraph", "langchain-core")
+
+
+class PatchReport(NamedTuple):
+    """What became of a patch.
+
+    Attributes:
+        name: Its name.
+        summary: What it does.
+        applied: Whether it is in force.
+        reason: Why it is not; empty if it is.
+    """
+
+    name: str
+    summary: str
+    applied: bool
+    reason: str
+
+
+class Acceleration:
+    """Patches in force, until `undo()`; a context manager that undoes them.
+
+    Printed, it says which patches were applied, and why others were not.
+
+    Attributes:
+        patches: What became of each patch that was asked for.
+    """
+
+    def __init__(self, patches: tuple[PatchReport, ...], held: list[_Applied]) -> None:
+        self.patches = patches
+        self._held = held
+
+    @property
+    def applied(self) -> tuple[str, ...]:
+        """The names of the patches that were applied."""
+        return tuple(report.name for report in self.patches if report.applied)
+
+    def undo(self) -> None:
+        """Put back what was replaced, unless another acceleration needs it; repeating is harmless.
+
+        Runs that are under way go on with what they began with. Where something else was put in
+        a patch's place meanwhile, that stays, and a `RuntimeWarning` names it.
+        """
+        with _LOCK:
+            while self._held:
+                _release(self._held.pop())
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Undo it."""
+        self.undo()
+
+    def __repr__(self) -> str:
+        """Return a line for each patch."""
+        lines = [
+            f"  {report.name:<12} "
+            + (f"applied: {report.summary}" if report.applied else f"not applied: {report.reason}")
+            for report in self.patches
+        ]
+        return "\n".join([f"Acceleration of {_installed()}", *lines])
+
+
+def accelerate(*names: str) -> Acceleration:
+    """Make LangGraph faster in this process, and return what undoes that.
+
+    Results, events and what is stored stay what they are. A patch replaces functions and classes
+    of LangGraph or LangChain by ones that do the same in less time; graphs that are compiled
+    already are faster, too. Each patch is applied only if the installed versions, and the
+    source of everything it replaces, are those it was made for. None is applied twice: several
+    accelerations share them, and the last one that is undone puts the originals back.
+
+    Args:
+        names: The patches to apply; all of them by default.
+
+    Raises:
+        ValueError: There is no patch of a name.
+    """
+    unknown = sorted(set(names) - PATCHES.keys())
+    if unknown:
+        raise ValueError(
+            f"expected names of patches, {', '.join(PATCHES)}, found {', '.join(unknown)}"
+        )
+    reports, held = [], []
+    with _LOCK:
+        for patch in PATCHES.values():
+            if names and patch.name not in names:
+                continue
+            try:
+                applied = _APPLIED.get(patch.name) or _apply(patch)
+            except UnsuitableError as error:
+                reports.append(PatchReport(patch.name, patch.summary, False, str(error)))
+            else:
+                applied.holders += 1
+                held.append(applied)
+                reports.append(PatchReport(patch.name, patch.summary, True, ""))
+    return Acceleration(tuple(reports), held)
+
+
+def deaccelerate() -> None:
+    """Undo every acceleration of this process."""
+    with _LOCK:
+        for applied in list(_APPLIED.values()):
+            applied.holders = 1
+            _release(applied)
+
+
+class _Applied:
+    """A patch in force.
+
+    Attributes:
+        name: The patch's.
+        replaced: What was put in place of what.
+        release: What else is to be done when it is taken away.
+        holders: How many accelerations need it; none once it is undone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        replaced: list[tuple[Target, object]],
+        release: Callable[[], None] | None,
+    ) -> None:
+        self.name = name
+        self.replaced = replaced
+        self.release = release
+        self.holders = 0
+
+
+_LOCK = RLock()
+_APPLIED: dict[str, _Applied] = {}
+
+
+def _apply(patch: Patch) -> _Applied:
+    check(patch.versions, patch.sources)
+    try:
+        module = import_module(f".{patch.module}", __package__)
+    except ImportError as error:
+        raise UnsuitableError(f"found something missing: {error}") from error
+    replacements: dict[str, object] = module.REPLACEMENTS
+    replaced = [(find(path), replacement) for path, replacement in replacements.items()]
+    for target, replacement in replaced:
+        setattr(target.owner, target.name, replacement)
+    applied = _Applied(patch.name, replaced, getattr(module, "release", None))
+    _APPLIED[patch.name] = applied
+    return applied
+
+
+def _release(applied: _Applied) -> None:
+    if not applied.holders:
+        return
+    applied.holders -= 1
+    if applied.holders:
+        return
+    del _APPLIED[applied.name]
+    for target, replacement in applied.replaced:
+        if vars(target.owner).get(target.name) is replacement:
+            setattr(target.owner, target.name, target.value)
+        else:
+            warnings.warn(
+                f"expected {target.name} of {target.owner!r} to be that of the patch "
+                f"{applied.name!r}, found something else; it was left",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    if applied.release is not None:
+        applied.release()
+
+
+def _installed() -> str:
+    found = []
+    for distribution in _DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            found.append(f"{distribution} {version(distribution)}")
+    return ", ".join(found)

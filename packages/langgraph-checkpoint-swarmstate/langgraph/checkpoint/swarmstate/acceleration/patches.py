@@ -1,0 +1,119 @@
+"""The patches there are, and what each of them was made for.
+
+The modules that replace things import LangGraph's internals, so they are imported only once
+the checks have passed. Everything replaced is listed with the digest of its source
+(`guarding.digest`), and so is what a replacement takes for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .guarding import Versions
+
+
+class Patch(NamedTuple):
+    """A patch.
+
+    Attributes:
+        name: What it is called by.
+        summary: What it does, in a few words.
+        module: The module beside this one whose `REPLACEMENTS` it puts in place; its `release`,
+            if there is one, is called when they are taken away.
+        versions: The versions of distributions that it may be applied to.
+        sources: Digests of what it replaces and relies on.
+    """
+
+    name: str
+    summary: str
+    module: str
+    versions: Mapping[str, Versions]
+    sources: Mapping[str, str]
+
+
+_LANGGRAPH = {"langgraph": Versions((1, 2), (1, 3))}
+_LANGCHAIN = {"langchain-core": Versions((1, 0), (2,))}
+_MODELS = "langchain_core.language_models.chat_models"
+
+_ALL = (
+    Patch(
+        "messages",
+        "merging messages looks at what is new, not at the whole history",
+        "reducing",
+        _LANGGRAPH,
+        {
+            "langgraph.channels.binop:BinaryOperatorAggregate.update": "14e0d0d09473547e",
+            # The module, because the function is wrapped.
+            "langgraph.graph:message": "3123db7c673ea55f",
+        },
+    ),
+    Patch(
+        "saving",
+        "a run writes to a swarmstate saver in few round trips, and mostly without other threads",
+        "saving",
+        _LANGGRAPH,
+        {
+            "langgraph.pregel._loop:BackgroundExecutor": "adc68971dd87495e",
+            "langgraph.pregel._loop:SyncPregelLoop._checkpointer_put_after_previous": (
+                "48e963eb32f32061"
+            ),
+        },
+    ),
+    Patch(
+        "callbacks",
+        "callback managers of runs without handlers are made at once",
+        "callbacks",
+        _LANGCHAIN,
+        {
+            "langchain_core.callbacks.manager:ParentRunManager.get_child": "49b88116649ed4c5",
+            "langchain_core.runnables.config:_merge_metadata_dicts": "241e795ab8245fb7",
+            "langchain_core.callbacks.base:BaseCallbackManager": "2215c554a5c24625",
+        },
+    ),
+    Patch(
+        "runtimes",
+        "the runtime that tasks are given is made without looking up what its fields are",
+        "runtimes",
+        _LANGGRAPH,
+        {
+            "langgraph.runtime:Runtime": "dae3cbd8f9acce77",
+            "langgraph.runtime:Runtime.override": "9a71feffd58b6b0e",
+            "langgraph.runtime:Runtime.patch_execution_info": "bd0b4fb4b8a178cf",
+            "langgraph.runtime:ExecutionInfo": "5f195527404cf594",
+        },
+    ),
+    Patch(
+        "streaming",
+        "a run's queue of events takes no lock while nobody waits for events",
+        "streaming",
+        _LANGGRAPH,
+        {
+            "langgraph.pregel.main:SyncQueue": "6f8402dd889b2137",
+            "langgraph._internal._queue:Semaphore": "bfbff8fb63cfdc09",
+        },
+    ),
+    Patch(
+        "chat_models",
+        "a chat model that is called passes plain messages on without walking through them",
+        "chat_models",
+        _LANGCHAIN,
+        {
+            f"{_MODELS}:_format_for_tracing": "b3ed528cc92af0ef",
+            f"{_MODELS}:_normalize_messages": "7f8d5abc352b00cb",
+            f"{_MODELS}:convert_to_messages": "337345d1bbddaa77",
+        },
+    ),
+    Patch(
+        "signatures",
+        "what parameters savers and models take is found out once, not with each run and call",
+        "signatures",
+        {**_LANGGRAPH, **_LANGCHAIN},
+        {
+            f"{_MODELS}:_signature_parameters": "72712e7be17eaec8",
+            "langgraph.pregel._loop:put_writes_accepts_task_path": "1c85ee3421c4a9a5",
+        },
+    ),
+)
+
+PATCHES: Mapping[str, Patch] = {patch.name: patch for patch in _ALL}

@@ -1,0 +1,58 @@
+"""Accelerated runs do what stock ones do: results, events, errors, and all that is stored."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate, deaccelerate
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+
+from tests.acceleration.recording import record
+from tests.acceleration.runs import RUNS, Runner
+
+SAVERS: dict[str, Callable[[Path], Any]] = {
+    "nothing": lambda folder: None,
+    "LangGraph's memory": lambda folder: InMemorySaver(),
+    "memory": lambda folder: SwarmStateSaver(),
+    "file": lambda folder: SwarmStateSaver(folder / "agents.db"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _undone() -> Iterator[None]:
+    yield
+    deaccelerate()
+
+
+def recorded(name: str, saver: Any, mode: Mode) -> str:
+    driver = Driver(saver, mode)
+    with closing(driver):
+        run = Runner(driver, saver)
+        graph = RUNS[name](run)
+        if graph is not None:
+            run.end(graph)
+    if isinstance(saver, SwarmStateSaver):
+        saver.close()
+    return record(run.noted)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("kept", SAVERS)
+@pytest.mark.parametrize("name", RUNS)
+def test_does_what_the_stock_one_does(name: str, kept: str, mode: Mode, tmp_path: Path) -> None:
+    folders = [tmp_path / "stock", tmp_path / "accelerated"]
+    for folder in folders:
+        folder.mkdir()
+    stock = recorded(name, SAVERS[kept](folders[0]), mode)
+    with accelerate():
+        accelerated = recorded(name, SAVERS[kept](folders[1]), mode)
+    difference = difflib.unified_diff(
+        stock.splitlines(), accelerated.splitlines(), "stock", "accelerated", lineterm="", n=4
+    )
+    assert stock == accelerated, "\n".join(difference)
