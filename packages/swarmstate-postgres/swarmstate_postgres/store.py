@@ -7,7 +7,7 @@ import atexit
 import math
 import os
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -298,13 +298,14 @@ class PostgresStore(BaseStore):
             )
         return self._in_pool_loop(ask).result()
 
-    async def _arun(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
+    def _arun(self, ask: Callable[[Client], Awaitable[T]]) -> Awaitable[T]:
+        # No coroutine: whatever a waiting call holds is walked over by Python's collector.
         self._check_open()
         if self._pool_loop is None or _running_loop() is self._pool_loop:
-            return await ask(self._clients.get())
-        return await asyncio.wrap_future(self._in_pool_loop(ask))
+            return ask(self._clients.get())
+        return asyncio.wrap_future(self._in_pool_loop(ask))
 
-    def _in_pool_loop(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> Future[T]:
+    def _in_pool_loop(self, ask: Callable[[Client], Awaitable[T]]) -> Future[T]:
         async def there() -> T:
             return await ask(self._clients.get())
 

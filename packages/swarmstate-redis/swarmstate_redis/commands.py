@@ -49,11 +49,12 @@ class Script:
     """A Lua script of this package.
 
     Args:
-        name: Its file, without the extension.
+        names: Its file and, before it, those that it uses, without the extension.
     """
 
-    def __init__(self, name: str) -> None:
-        self.source = (files("swarmstate_redis") / "scripts" / f"{name}.lua").read_bytes()
+    def __init__(self, *names: str) -> None:
+        folder = files("swarmstate_redis") / "scripts"
+        self.source = b"\n".join((folder / f"{name}.lua").read_bytes() for name in names)
         # Not for security: it is the name that Redis gives the script.
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
@@ -62,39 +63,47 @@ class Command(NamedTuple):
     """One command.
 
     Attributes:
-        arguments: Its words; of a script its keys and arguments alone.
-        script: The script that it runs, or None.
-        keys: How many of a script's arguments are keys.
-        mark: Which argument is b"1" when the command may have been executed before, or None.
+        words: What is sent, usually.
+        script: The script that it runs by its name, or None.
+        mark: Which word is b"1" when the command may have been executed before, or None.
     """
 
-    arguments: Words
+    words: Words
     script: Script | None = None
-    keys: int = 0
     mark: int | None = None
 
-    def words(self, *, again: bool, whole: bool) -> Words:
-        """Return what to send.
+    @classmethod
+    def of_script(
+        cls, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]
+    ) -> Command:
+        """Return a command that runs a script."""
+        return cls([b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments], script)
+
+    def words_again(self, *, again: bool, whole: bool) -> Words:
+        """Return what to send after the first time.
 
         Args:
             again: It may have been executed before.
             whole: The server does not know the script.
         """
-        arguments = self.arguments
+        words = self.words
         if again and self.mark is not None:
-            arguments = [*arguments[: self.mark], b"1", *arguments[self.mark + 1 :]]
-        if self.script is None:
-            return arguments
-        if whole:
-            return [b"EVAL", self.script.source, b"%d" % self.keys, *arguments]
-        return [b"EVALSHA", self.script.sha, b"%d" % self.keys, *arguments]
+            words = [*words[: self.mark], b"1", *words[self.mark + 1 :]]
+        if whole and self.script is not None:
+            words = [b"EVAL", self.script.source, *words[2:]]
+        return words
 
 
 Operation = Generator[Sequence[Command], list[Outcome], T]
 
 
+def all_done(outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether no command failed, so that there is nothing to send again."""
+    return not any(isinstance(outcome, Exception) for outcome in outcomes)
+
+
 class Exchange:
-    """The commands of one round trip, on their way to outcomes.
+    """The commands of one round trip, on their way to outcomes after the first attempt.
 
     What the connection lost, or the server could not do at the moment, is sent
     again; so is a script that the server does not know, with its source. Each
@@ -103,6 +112,7 @@ class Exchange:
 
     Args:
         commands: The commands.
+        outcomes: What became of each.
         retry_for: Seconds for which to go on after the first failure.
 
     Attributes:
@@ -110,7 +120,9 @@ class Exchange:
         delay: Seconds to wait before the next words are sent.
     """
 
-    def __init__(self, commands: Sequence[Command], retry_for: float) -> None:
+    def __init__(
+        self, commands: Sequence[Command], outcomes: Sequence[Outcome], retry_for: float
+    ) -> None:
         self._commands = commands
         self._retry_for = retry_for
         self._deadline: float | None = None
@@ -119,11 +131,14 @@ class Exchange:
         self._whole: set[int] = set()
         self.outcomes: list[Outcome] = [None] * len(commands)
         self.delay = 0.0
+        self.settle(outcomes)
 
     def words(self) -> list[Words]:
         """Return what is to be sent next; nothing when all is done."""
         return [
-            self._commands[index].words(again=index in self._again, whole=index in self._whole)
+            self._commands[index].words_again(
+                again=index in self._again, whole=index in self._whole
+            )
             for index in self._missing
         ]
 

@@ -7,13 +7,19 @@ each command that it concerns.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Semaphore
+from time import monotonic
 from typing import Any, Protocol
 
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.client import NEVER_DECODE
+from redis.connection import AbstractConnection as Connection
+from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 
@@ -23,6 +29,8 @@ from swarmstate_redis.failures import AnswerTimeoutError
 # Cluster clients return replies as bytes only if they are told so with each command.
 _BYTES: dict[str, Any] = {NEVER_DECODE: []}
 _FAILURES = (RedisError, RedisClusterException, OSError)
+# After so long a connection may well be dead.
+_IDLE_SECONDS = 1.0
 
 
 class Link(Protocol):
@@ -70,28 +78,10 @@ class PoolLink:
             connection = self._pool.get_connection()
         except _FAILURES as error:
             return [error] * len(commands)
-        outcomes: list[Outcome] = []
         try:
-            connection.send_packed_command([packed(commands)])
-            for _ in commands:
-                try:
-                    outcomes.append(connection.read_response(disable_decoding=True))
-                except ResponseError as error:
-                    outcomes.append(error)
-        except LateError as error:
-            connection.disconnect()
-            return _filled(outcomes, commands, AnswerTimeoutError(f"in time ({error})"))
-        except _FAILURES as error:
-            connection.disconnect()
-            # What was read counts; the rest is unknown.
-            return _filled(outcomes, commands, error)
-        except BaseException:
-            # Replies that nobody read must not be taken for those of the next commands.
-            connection.disconnect()
-            raise
+            return _answers(connection, commands)[0]
         finally:
             self._pool.release(connection)
-        return outcomes
 
     def close(self) -> None:
         """Close the connections, if they are the link's own."""
@@ -99,6 +89,110 @@ class PoolLink:
             self._pool.disconnect()
         for sentinel in self._sentinels:
             sentinel.close()
+
+
+class DirectLink:
+    """A link to one server over connections of its own.
+
+    A pool of redis-py looks whether a connection is alive whenever it lends it, and keeps
+    its books, which together take as long as the command. Here a dead connection is noticed
+    when it is used, as the store has to cope with that anyway.
+
+    Args:
+        make: Makes a connection, which need not be connected yet.
+        timeout: Seconds to wait for a connection that others use.
+        max_connections: How many there may be.
+    """
+
+    def __init__(
+        self, make: Callable[[], Connection], timeout: float, max_connections: int
+    ) -> None:
+        self._make = make
+        self._timeout = timeout
+        self._max_connections = max_connections
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._free = Semaphore(self._max_connections)
+        # Those that are not in use, and since when; the last one used is taken first.
+        self._idle: list[tuple[Connection, float]] = []
+
+    def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands in one go and return their outcomes."""
+        if self._process != os.getpid():
+            # After a fork the connections are the parent's.
+            self._start()
+        if not self._free.acquire(timeout=self._timeout):
+            busy = LostError(f"all {self._max_connections} connections stayed in use")
+            return [busy] * len(commands)
+        try:
+            connection = self._take()
+            try:
+                connection.connect()
+            except _FAILURES as error:
+                return [error] * len(commands)
+            outcomes, alive = _answers(connection, commands)
+            if alive and not self._closed:
+                self._idle.append((connection, monotonic()))
+            else:
+                # The others that are idle were most likely lost with it.
+                connection.disconnect()
+                self._drop_idle()
+            return outcomes
+        finally:
+            self._free.release()
+
+    def _take(self) -> Connection:
+        try:
+            connection, since = self._idle.pop()
+        except IndexError:
+            return self._make()
+        if monotonic() - since > _IDLE_SECONDS:
+            try:
+                # What there is to read, although nothing was asked, is the end.
+                is_alive = not connection.can_read()
+            except _FAILURES:
+                is_alive = False
+            if not is_alive:
+                connection.disconnect()
+        return connection
+
+    def close(self) -> None:
+        """Close the connections; those in use when their use ends."""
+        self._closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop()[0].disconnect()
+
+
+def _answers(connection: Connection, commands: Sequence[Words]) -> tuple[list[Outcome], bool]:
+    """Send commands, and return their outcomes and whether the connection is still good."""
+    outcomes: list[Outcome] = []
+    try:
+        connection.send_packed_command([packed(commands)])
+        for _ in commands:
+            try:
+                outcomes.append(connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                outcomes.append(error)
+    except LateError as error:
+        connection.disconnect()
+        late = AnswerTimeoutError(f"in time ({error})")
+        return _filled(outcomes, commands, late), False
+    except _FAILURES as error:
+        connection.disconnect()
+        # What was read counts; the rest is unknown.
+        return _filled(outcomes, commands, error), False
+    except BaseException:
+        # Replies that nobody read must not be taken for those of the next commands.
+        connection.disconnect()
+        raise
+    return outcomes, True
 
 
 class ConnectionsLink:

@@ -13,7 +13,8 @@ from swarmstate_redis.failures import incomplete, told
 from swarmstate_redis.names import Names, slot_of
 from swarmstate_redis.tokens import Tokens
 
-_READ, _WRITE, _COPY, _FORGET = map(Script, ("read", "write", "copy", "forget"))
+_READ, _WRITE = Script("expiry", "read"), Script("expiry", "write")
+_COPY, _FORGET = Script("copy"), Script("forget")
 
 # Namespaces listed in one round trip.
 _PAGE = 1_000
@@ -75,7 +76,7 @@ class Planner:
                 limit = -1 if wanted.limit is None else min(wanted.limit, _MOST)
                 flags = (b"r" if wanted.reverse else b"") + (b"k" if wanted.keys_only else b"")
                 arguments += (*_bounds(wanted.start, wanted.stop), b"%d" % limit, flags)
-        return Command([*keys, *arguments], _READ, len(keys))
+        return Command.of_script(_READ, keys, arguments)
 
     def _result(self, query: Query, answer: list[Outcome]) -> Result:
         parts = iter(answer)
@@ -128,7 +129,7 @@ class Planner:
 
     def _write_command(self, batches: Sequence[Batch], *, all_namespaces: bool) -> Command:
         keys: list[bytes] = []
-        arguments: list[bytes] = []
+        arguments = [b"0"]
         for batch in batches:
             namespace, put, absent, delete, ranges, clear, ttl, expect, values = batch
             keys += self._names.of(namespace)
@@ -152,7 +153,8 @@ class Planner:
                     arguments += (key.encode(), value)
         if all_namespaces:
             keys.append(self._names.namespaces)
-        return Command([*keys, b"0", *arguments], _WRITE, len(keys), len(keys))
+        command = Command.of_script(_WRITE, keys, arguments)
+        return command._replace(mark=len(command.words) - len(arguments))
 
     def _applied(self, outcome: Outcome, batches: Sequence[Batch]) -> bool:
         """Return whether the last batch brought its namespace into being.
@@ -220,7 +222,7 @@ class Planner:
         everything = self._names.namespaces
         if not self._cluster:
             keys = [everything, *(key for pair in gone.values() for key in pair)]
-            [outcome] = yield [Command([*keys, *encoded], _FORGET, len(keys))]
+            [outcome] = yield [Command.of_script(_FORGET, keys, encoded)]
             self._checked(outcome)
             return
         # Whoever brings a namespace into being enters its name afterwards. So a name that is
@@ -244,7 +246,7 @@ class Planner:
             keys = [*from_keys[:2], *to_keys[:2]]
             if not self._cluster:
                 keys.append(self._names.namespaces)
-            [outcome] = yield [Command([*keys, target.encode()], _COPY, len(keys))]
+            [outcome] = yield [Command.of_script(_COPY, keys, [target.encode()])]
             if self._checked(outcome, [source]) and self._cluster:
                 [outcome] = yield [self._enter([target])]
                 self._checked(outcome)

@@ -24,7 +24,7 @@ from swarmstate.batching import Batcher
 from swarmstate.errors import StoreClosedError
 from swarmstate.loops import PerLoop
 
-from swarmstate_redis.commands import Exchange, Operation, Outcome, Words
+from swarmstate_redis.commands import Exchange, Operation, Outcome, Words, all_done
 from swarmstate_redis.links import AsyncLink, Link
 from swarmstate_redis.names import Names
 from swarmstate_redis.planning import Planner
@@ -220,7 +220,10 @@ class RedisStore(BaseStore):
             except StopIteration as done:
                 result: T = done.value
                 return result
-            exchange = Exchange(commands, self._retry_for)
+            outcomes = link.send([command.words for command in commands])
+            if all_done(outcomes):
+                continue
+            exchange = Exchange(commands, outcomes, self._retry_for)
             while words := exchange.words():
                 if exchange.delay:
                     time.sleep(exchange.delay)
@@ -238,7 +241,10 @@ class RedisStore(BaseStore):
             except StopIteration as done:
                 result: T = done.value
                 return result
-            exchange = Exchange(commands, self._retry_for)
+            outcomes = await link.send([command.words for command in commands])
+            if all_done(outcomes):
+                continue
+            exchange = Exchange(commands, outcomes, self._retry_for)
             while words := exchange.words():
                 if exchange.delay:
                     await asyncio.sleep(exchange.delay)
@@ -269,9 +275,9 @@ class _LoopLink:
         self._link = link
         self._batcher = Batcher(self._round_trip, lanes=_LANES, limit=_TRIP_BYTES)
 
-    async def send(self, words: Sequence[Words]) -> list[Outcome]:
+    def send(self, words: Sequence[Words]) -> asyncio.Future[list[Outcome]]:
         size = sum(sum(map(len, each)) for each in words)
-        return await self._batcher.ask(words, _REQUEST_BYTES + size)
+        return self._batcher.ask(words, _REQUEST_BYTES + size)
 
     async def _round_trip(self, requests: Sequence[Sequence[Words]]) -> list[list[Outcome]]:
         outcomes = iter(await self._link.send([words for each in requests for words in each]))

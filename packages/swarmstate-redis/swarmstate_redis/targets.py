@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection as Connection
 from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
@@ -21,6 +22,7 @@ from swarmstate_redis.links import (
     AsyncLink,
     ClusterLink,
     ConnectionsLink,
+    DirectLink,
     Link,
     PoolLink,
 )
@@ -164,14 +166,12 @@ def _single(
     def link() -> Link:
         if pool is not None:
             return PoolLink(pool, owned=False)
-        own = redis.BlockingConnectionPool(
-            connection_class=kind,
-            max_connections=max_connections,
-            timeout=timeout,
-            socket_timeout=timeout,
-            **settings,
-        )
-        return PoolLink(own, owned=True)
+
+        def connect() -> Connection:
+            connection: Connection = kind(socket_timeout=timeout, **settings)
+            return connection
+
+        return DirectLink(connect, timeout, max_connections)
 
     async_class = _ASYNC_CLASSES[kind]
 

@@ -10,8 +10,9 @@ import sys
 import threading
 import weakref
 from collections import deque
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 from swarmstate import _core
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from swarmstate.base import Allow
 
 __all__ = ["DiskStore", "open_url", "path_of"]
-
-T = TypeVar("T")
 
 
 class DiskStore(_core.DiskStore, BaseStore):
@@ -97,24 +96,34 @@ class DiskStore(_core.DiskStore, BaseStore):
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` as `read` does."""
-        return await _result_of(lambda done: self.submit_read(queries, done))
+        future, done = _expected()
+        self.submit_read(queries, done)
+        found: list[Result] = await future
+        return found
 
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` as `write` does.
 
         A cancelled call may have been applied.
         """
-        await _result_of(lambda done: self.submit_write(batches, done))
+        future, done = _expected()
+        self.submit_write(batches, done)
+        await future
 
     async def anamespaces(
         self, prefix: str = "", *, after: str | None = None, limit: int | None = None
     ) -> list[str]:
         """Return namespaces as `namespaces` does."""
-        return await _result_of(lambda done: self.submit_namespaces(prefix, after, limit, done))
+        future, done = _expected()
+        self.submit_namespaces(prefix, after, limit, done)
+        found: list[str] = await future
+        return found
 
     async def acopy(self, source: str, target: str) -> None:
         """Copy a namespace as `copy` does."""
-        await _result_of(lambda done: self.submit_copy(source, target, done))
+        future, done = _expected()
+        self.submit_copy(source, target, done)
+        await future
 
     def vacuum(self, max_pages: int | None = None) -> int:
         """Give free space of the file back to the file system.
@@ -168,25 +177,18 @@ def path_of(url: str) -> Path:
     return Path(unquote(url.partition("://")[2].partition("?")[0]))
 
 
-async def _result_of(
-    submit: Callable[[Callable[[T | None, Exception | None], object]], None],
-) -> T:
-    """Wait for what `submit` starts, which calls `done(result, error)` on another thread."""
+def _expected() -> tuple[asyncio.Future[Any], Callable[[Any, Exception | None], None]]:
+    """Return a future, and what another thread calls with its result or error.
+
+    A call that waits is kept small, since Python's collector walks over all that many tasks
+    hold while they wait.
+    """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
     arrivals = _arrivals_of.get(loop)
     if arrivals is None:
         arrivals = _arrivals_of.setdefault(loop, _Arrivals())
-    add = arrivals.add
-
-    def done(result: T | None, error: Exception | None) -> None:
-        if add(future, result, error):
-            # A loop that was closed meanwhile has nobody waiting any more.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(arrivals.settle)
-
-    submit(done)
-    return await future
+    future: asyncio.Future[Any] = loop.create_future()
+    return future, partial(arrivals.arrive, future)
 
 
 class _Arrivals:
@@ -197,13 +199,16 @@ class _Arrivals:
         self._lock = threading.Lock()
         self._is_loop_woken = False
 
-    def add(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> bool:
-        """Add a result; return whether the loop must be woken for it."""
+    def arrive(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+        """Take a result, on any thread, and wake the loop if that is not under way."""
         with self._lock:
             self._waiting.append((future, result, error))
-            must_wake = not self._is_loop_woken
+            if self._is_loop_woken:
+                return
             self._is_loop_woken = True
-            return must_wake
+        # A loop that was closed meanwhile has nobody waiting any more.
+        with contextlib.suppress(RuntimeError):
+            future.get_loop().call_soon_threadsafe(self.settle)
 
     def settle(self) -> None:
         """Hand the results to those who wait for them."""

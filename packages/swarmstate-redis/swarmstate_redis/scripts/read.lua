@@ -11,7 +11,6 @@
 -- asked for, the ms until it expires (-1: never, -2: it does not exist). A namespace
 -- of which a part is missing is an error that begins with INCOMPLETE.
 
-local call = redis.call
 local CHUNK = 5000 -- Lua passes at most about 8,000 arguments.
 local at = 0
 
@@ -32,19 +31,6 @@ local function values_of(data, keys, first, last)
     end
   end
   return values
-end
-
-local function expire(data, index, ms)
-  if ms < 0 then
-    call('PERSIST', data)
-    call('PERSIST', index)
-  else
-    -- One moment for both, so that neither outlives the other.
-    local now = call('TIME')
-    local moment = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + ms)
-    call('PEXPIREAT', data, moment)
-    call('PEXPIREAT', index, moment)
-  end
 end
 
 local answers = {}

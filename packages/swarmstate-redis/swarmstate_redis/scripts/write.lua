@@ -19,7 +19,6 @@
 -- Errors begin with INCOMPLETE (part of a namespace is missing) or UNKNOWN (whether
 -- a repeated batch was applied).
 
-local call = redis.call
 local CHUNK = 1000
 local TOKEN, TOKENS = 8, 32 -- Bytes of a token, and how many a namespace remembers
 local REMEMBERED = 60000 -- for so many ms.
@@ -52,19 +51,6 @@ local function enter(index, keys)
     end
     call('ZADD', index, unpack(members))
   end)
-end
-
-local function expire(data, index, ms)
-  if ms < 0 then
-    call('PERSIST', data)
-    call('PERSIST', index)
-  else
-    -- One moment for both, so that neither outlives the other.
-    local now = call('TIME')
-    local moment = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + ms)
-    call('PEXPIREAT', data, moment)
-    call('PEXPIREAT', index, moment)
-  end
 end
 
 -- Returns nothing if all that a batch expects holds, otherwise what does not.
@@ -123,24 +109,28 @@ for batch = 1, batches do
   if applied then
     created = 1
   else
-    local remaining = -1
+    -- A hash that loses its last field loses its expiry with it.
+    local remaining = nil
     if clear == '1' then
       call('UNLINK', data, index)
     elseif ranges + deleted > 0 then
-      remaining = call('PTTL', data)
       for _ = 1, ranges do
         local least, greatest = take(), take()
-        remove(data, index, call('ZRANGEBYLEX', index, least, greatest))
+        local found = call('ZRANGEBYLEX', index, least, greatest)
+        if #found > 0 then
+          remaining = remaining or call('PTTL', data)
+          remove(data, index, found)
+        end
+      end
+      if deleted > 0 then
+        remaining = remaining or call('PTTL', data)
       end
       each_chunk(deleted, function(first, last)
         call('HDEL', data, unpack(ARGV, at + first, at + last))
         call('ZREM', index, unpack(ARGV, at + first, at + last))
       end)
-      -- A hash that has lost its last field has lost its expiry with it.
-      if remaining > 0 and call('EXISTS', data) == 1 then
-        remaining = -1
-      end
     end
+    local renews = remaining and remaining > 0 and call('EXISTS', data) == 0
     at = after - (absent + put) * 2
     local entered = {}
     for _ = 1, absent do
@@ -156,7 +146,7 @@ for batch = 1, batches do
       entered[#entered + 1] = ARGV[at + i * 2 - 1]
     end
     enter(index, entered)
-    if remaining > 0 and ms == 0 then
+    if renews and ms == 0 then
       ms = remaining
     end
     local exists = absent + put > 0 or call('EXISTS', data) == 1

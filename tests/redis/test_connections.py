@@ -1,0 +1,98 @@
+"""The connections that a store makes for sync calls: how many, how long, and whose."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from swarmstate.errors import StoreUnavailableError
+from swarmstate_redis import RedisStore, links
+
+from tests.redis.test_contract import prefix_of
+from tests.servers.redis import RedisServer
+
+_FORKED = """
+import os, sys
+from swarmstate_redis import RedisStore
+store = RedisStore(sys.argv[1], prefix=sys.argv[2], max_connections=1)
+store.set("n", "parent", 1)
+pid = os.fork()
+if pid == 0:
+    store.set("n", "child", store.get("n", "parent") + 1)
+    store.close()
+    os._exit(0)
+_, status = os.waitpid(pid, 0)
+assert status == 0
+store.set("n", "later", 3)
+assert store.keys("n") == ["child", "later", "parent"]
+store.close()
+"""
+
+
+def _end_connections_of(server: RedisServer, name: str) -> int:
+    with server.client() as client:
+        ours = [each for each in client.client_list() if each["name"] == name]
+        return sum(client.client_kill_filter(_id=each["id"]) for each in ours)
+
+
+@pytest.mark.parametrize("max_connections", [1, 3])
+def test_threads_take_turns(
+    redis_server: RedisServer, tmp_path: Path, max_connections: int
+) -> None:
+    name = prefix_of(tmp_path)
+    url = f"{redis_server.url()}?client_name={name}"
+    with RedisStore(url, prefix=name, max_connections=max_connections) as store:
+        barrier = threading.Barrier(12)
+
+        def use(number: int) -> None:
+            barrier.wait()
+            for turn in range(20):
+                store.set("n", f"{number}/{turn}", turn)
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(use, range(12)))
+        assert len(store.keys("n")) == 240
+        assert 1 <= _end_connections_of(redis_server, name) <= max_connections
+
+
+def test_who_gets_no_connection_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
+    url, prefix = redis_server.url(), prefix_of(tmp_path)
+    with (
+        RedisStore(url, prefix=prefix, timeout=0.3, retry_for=0, max_connections=1) as store,
+        redis_server.client() as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        store.set("n", "a", 1)
+        client.client_pause(5_000, all=True)
+        try:
+            outcomes = [pool.submit(store.set, "n", key, 1).exception() for key in "bc"]
+        finally:
+            client.client_unpause()
+        assert all(isinstance(outcome, StoreUnavailableError) for outcome in outcomes)
+        store.set("n", "d", 1)
+
+
+def test_a_connection_that_ended_while_idle_is_replaced(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = prefix_of(tmp_path)
+    monkeypatch.setattr(links, "_IDLE_SECONDS", -1.0)
+    url = f"{redis_server.url()}?client_name={name}"
+    with RedisStore(url, prefix=name, retry_for=0) as store:
+        for number in range(3):
+            store.set("n", "a", number)
+            assert _end_connections_of(redis_server, name) == 1
+        assert store.get("n", "a") == 2
+
+
+def test_a_fork_has_connections_of_its_own(redis_server: RedisServer, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _FORKED, redis_server.url(), prefix_of(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
