@@ -29,15 +29,15 @@ def counted(store: BaseStore, calls: list[Any], **options: Any) -> Any:
 def test_results_are_found_by_whoever_opens_the_store(stores: Stores) -> None:
     calls: list[Any] = []
     one, other = counted(stores.open(), calls), counted(stores.open(), calls)
-    for value in (PROMPT, {"b": [1, PROMPT], "a": None}, (1, b"x" * 99)):
+    for value in (PROMPT, f"{PROMPT}!", {"b": [1, PROMPT], "a": None}, (1, b"x" * 99)):
         first = one(value)
         assert first["value"] == [value] * 2
         first["value"].clear()
         # What is found is a copy, lists in the place of tuples included.
         assert len(other(value, times=2)["value"]) == 2
-    assert len(calls) == 3
-    assert one.cache_info() == CacheInfo(0, 3, None, None, 0)
-    assert other.cache_info() == CacheInfo(3, 0, None, None, 0)
+    assert len(calls) == 4
+    assert one.cache_info() == CacheInfo(0, 4, None, None, 0)
+    assert other.cache_info() == CacheInfo(4, 0, None, None, 0)
 
 
 def test_clearing_forgets_for_everybody_and_only_this_function(stores: Stores) -> None:

@@ -154,15 +154,16 @@ class MemoryContract:
 
     def test_expired_items_are_not_found_by_what_they_mean(self, ours: Memory) -> None:
         """Neither ranked nor behind those that are; a page is filled with the next ones."""
-        memory = SwarmStateStore(
-            ours.store.store, index={"dims": 16, "embed": embed}, clock=lambda: ours.now
-        )
+        index: IndexConfig = {"dims": 16, "embed": embed, "fields": ["text"]}
+        memory = SwarmStateStore(ours.store.store, index=index, clock=lambda: ours.now)
         for n in range(20):
             memory.put(("a",), f"brief {n}", {"text": "tea"}, ttl=1)
         memory.put(("a",), "stays", {"text": "a cup of tea"})
         ours.now = 60.0
-        assert [item.key for item in memory.search(("a",), query="tea", limit=1)] == ["stays"]
-        assert [item.key for item in memory.search(("a",), query="tea")] == ["stays"]
+        for limit in (1, 10):
+            [found] = memory.search(("a",), query="tea", limit=limit)
+            assert found.key == "stays"
+            assert found.score is not None
 
     def test_each_item_has_its_own_fields(self, ours: Memory) -> None:
         """`index` of a put goes before that of the store, and the best field counts."""
