@@ -292,6 +292,78 @@ fn check_recall(index: &Index, queries: &[Vec<f32>], selection: &Selection) {
     assert!(recall > 0.95, "only {recall} was found");
 }
 
+/// Scores as they are defined, without any index.
+fn defined(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum()
+    };
+    match metric {
+        Metric::Dot => dot(query, row),
+        Metric::Cosine => {
+            let norms = (dot(query, query) * dot(row, row)).sqrt();
+            if norms == 0.0 {
+                0.0
+            } else {
+                dot(query, row) / norms
+            }
+        }
+        Metric::L2 => {
+            let squares = query.iter().zip(row).map(|(a, b)| {
+                let difference = f64::from(*a) - f64::from(*b);
+                difference * difference
+            });
+            -squares.sum::<f64>().sqrt()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Rows whose scores differ by less than bytes can tell: what stays out by its bound must not
+    /// be among the best.
+    #[test]
+    fn nothing_stays_out_that_is_among_the_best(
+        seed in any::<u64>(),
+        dimensions in prop::sample::select(vec![1_usize, 3, 16, 65]),
+        spread in prop::sample::select(vec![1e-6_f32, 1e-3, 3e-2, 1.0]),
+        size in prop::sample::select(vec![1e-3_f32, 1.0, 1e4]),
+        metric in prop::sample::select(vec![Metric::Cosine, Metric::Dot, Metric::L2]),
+        halved in any::<bool>(),
+    ) {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+        };
+        let centre: Vec<f32> = (0..dimensions).map(|_| next() * size).collect();
+        let near = |next: &mut dyn FnMut() -> f32| -> Vec<f32> {
+            centre.iter().map(|item| item + next() * spread * size).collect()
+        };
+        let rows: Vec<Vec<f32>> = (0..700).map(|_| near(&mut next)).collect();
+        let index = Index::new(metric, usize::MAX);
+        put(&index, 0, &rows);
+        let query = near(&mut next);
+        let selection = Selection {
+            // Half of them, so that rows are looked at one by one, or all.
+            scope: if halved { vec!["1".to_owned()] } else { Vec::new() },
+            ..Selection::default()
+        };
+        let mut expected: Vec<f64> = rows.iter().enumerate()
+            .filter(|(number, _)| !halved || number % 2 == 1)
+            .map(|(_, row)| defined(metric, &query, row))
+            .collect();
+        expected.sort_by(|a, b| b.total_cmp(a));
+        let hits = index.search(&query, &selection, PAGE, true).unwrap();
+        for (hit, expected) in hits.iter().zip(&expected) {
+            let tolerance = 1e-12 * expected.abs().max(f64::from(size) * f64::from(size) * 1e-3);
+            prop_assert!((hit.score - expected).abs() <= tolerance, "{} {}", hit.score, expected);
+        }
+        prop_assert_eq!(hits.len(), 10);
+    }
+}
+
 #[test]
 fn approximate_searches_find_nearly_all_and_follow_changes() {
     for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
