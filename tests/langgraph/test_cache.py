@@ -124,6 +124,16 @@ def test_times_to_live_that_are_over_store_nothing() -> None:
     assert cache.store.namespaces() == []
 
 
+def test_a_later_value_has_its_own_time_to_live() -> None:
+    now = [0.0]
+    cache = SwarmStateCache[int](swarmstate.Store(clock=lambda: now[0]))
+    lasting, brief = (("ns",), "lasting"), (("ns",), "brief")
+    cache.set({lasting: (1, 10), brief: (1, None)})
+    cache.set({lasting: (2, None), brief: (2, 10)})
+    now[0] = 10.0
+    assert cache.get([lasting, brief]) == {lasting: 2}
+
+
 def test_a_value_that_cannot_be_stored_is_an_error() -> None:
     cache = SwarmStateCache[Any]()
     with pytest.raises(EncodeError, match="cache entry"):
