@@ -51,6 +51,15 @@ class OnRedis(OnServer):
         return RedisStore(self.url, prefix=prefix_of(path))
 
 
+class OnCluster(OnServer):
+    @pytest.fixture(autouse=True)
+    def _server(self, redis_cluster: list[RedisServer]) -> None:
+        self.url = f"{redis_cluster[0].url()}?cluster=true"
+
+    def below(self, path: Path) -> BaseStore:
+        return RedisStore(self.url, prefix=prefix_of(path))
+
+
 class TestEncryptedOnPostgres(Encrypted, OnPostgres):
     pass
 
@@ -72,6 +81,10 @@ class TestCompressedOnRedis(Compressed, OnRedis):
 
 
 class TestMeteredOnRedis(Metered, OnRedis):
+    pass
+
+
+class TestEncryptedOnCluster(Encrypted, OnCluster):
     pass
 
 
