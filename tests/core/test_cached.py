@@ -321,6 +321,28 @@ def test_a_function_may_call_itself() -> None:
 
 
 @pytest.mark.parametrize("in_store", [False, True])
+def test_a_call_within_the_same_call_does_not_wait_for_itself(in_store: bool) -> None:
+    calls: list[str] = []
+    store = swarmstate.Store() if in_store else None
+
+    @cached(store=store, name="sync" if in_store else None)
+    def function(a: str) -> int:
+        calls.append(a)
+        return function(a) + 1 if len(calls) == 1 else 0
+
+    @cached(store=store, name="async" if in_store else None)
+    async def coroutine(a: str) -> int:
+        calls.append(a)
+        return await coroutine(a) + 1 if len(calls) == 1 else 0
+
+    assert function("x") == function("x") == 1
+    assert calls == ["x", "x"]
+    calls.clear()
+    assert asyncio.run(coroutine("x")) == asyncio.run(coroutine("x")) == 1
+    assert calls == ["x", "x"]
+
+
+@pytest.mark.parametrize("in_store", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
 def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) -> None:
     entered, release = threading.Event(), threading.Event()

@@ -90,7 +90,8 @@ class AsyncFlights(Generic[T]):
         """Return what awaiting `compute()` returns, or what another caller's does.
 
         The computation is a task of its own: who cancels a call stops waiting, and
-        the last one to do so cancels the task.
+        the last one to do so cancels the task. A call from within that task computes
+        for itself.
 
         Raises:
             Exception: What it raised.
@@ -101,7 +102,10 @@ class AsyncFlights(Generic[T]):
                 if flight is None:
                     flight = self._under_way[key] = _AsyncFlight()
                     flight.task = flight.loop.create_task(self._fly(key, flight, compute))
-                flight.waiting += 1
+                is_own = flight.task is asyncio.current_task()
+                flight.waiting += not is_own
+            if is_own:
+                return await compute()
             try:
                 return await asyncio.shield(asyncio.wrap_future(flight.future))
             except _BrokenOffError:
