@@ -70,6 +70,7 @@ BENCHMARKS = {
     "metering": Benchmark("metering", "what sinks of metrics cost a read", rounds=5),
     "profiling": Benchmark("profiling", "what profiling a run costs"),
     "routing": Benchmark("routing", "handing off by conditions"),
+    "routing-edge": Benchmark("routing_edge", "what conditions add to an edge of LangGraph"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "acceleration": Benchmark("acceleration", "the same with accelerate(), and each patch of it"),
     "growth-postgres": Benchmark(

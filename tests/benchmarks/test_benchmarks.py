@@ -32,6 +32,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "metering": {"reads": 20},
     "profiling": {"turns": 3},
     "routing": {"states": 20, "routes": 20},
+    "routing_edge": {"routes": 5, "stretches": 2},
     "growth": {"turns": 3},
     "acceleration": {"turns": 2, "repetitions": 1},
     "users": {"users": 3, "turns": 2},

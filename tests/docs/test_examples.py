@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
         ("support_triage", "ok: the front desk takes it"),
+        ("swarm", "ok: all 200 threads are in one store"),
         ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
     ],
 )

@@ -1,0 +1,182 @@
+"""A swarm of 200 agents on one store, with live metrics: who works, and what it costs.
+
+Each agent has a thread and a turn of its own, all at once in one event loop and one file. They post
+what they find to a memory that all of them read. Rules say who works next, without a model; the
+models are scripted, so there is no network.
+
+    python examples/swarm.py [DIRECTORY] [--agents 200] [--rounds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Annotated, Any
+
+from langchain_core.messages import AnyMessage
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, add_messages
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command
+from swarmstate import BaseStore, DiskStore, HandoffGraph
+from swarmstate.layers import MeteredStore
+from swarmstate.observability import Summary
+from typing_extensions import TypedDict
+
+TOPICS = ("lamps", "invoices", "returns", "weather")
+# Operations that the display shows, and what it calls them.
+SHOWN = {
+    "checkpoint.get": "threads loaded",
+    "checkpoint.put": "checkpoints",
+    "checkpoint.put_writes": "pending writes",
+    "read": "reads",
+    "write": "writes",
+}
+
+
+class Work(TypedDict, total=False):
+    """The state of one agent."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    agent: int
+    topic: str
+    known: int
+
+
+def rules() -> HandoffGraph:
+    """Return who works on what; nobody asks a model for that."""
+    graph = HandoffGraph()
+    for name in ("dispatch", "researcher", "clerk", "nobody"):
+        graph.add_node(name)
+    graph.add_edge("dispatch", "clerk", when="topic in ('invoices', 'returns')")
+    graph.add_edge("dispatch", "researcher", when="topic == 'lamps'")
+    graph.add_edge("dispatch", "nobody")
+    return graph
+
+
+def build(store: BaseStore) -> StateGraph[Any]:
+    """Return the graph that every agent runs; `store` is also what they share."""
+
+    async def work(state: Work, role: str) -> Command[str]:
+        agent, topic = state["agent"], state["topic"]
+        await store.aset("findings", f"{topic}/{agent}/{len(state['messages'])}", role)
+        known = len(await store.akeys("findings", f"{topic}/"))
+        said = f"{role}: what {known} of us know of {topic} is on record"
+        return Command(update={"messages": [("ai", said)], "known": known})
+
+    async def researcher(state: Work) -> Command[str]:
+        return await work(state, "researcher")
+
+    async def clerk(state: Work) -> Command[str]:
+        return await work(state, "clerk")
+
+    builder: StateGraph[Any] = StateGraph(Work)
+    builder.add_node("dispatch", rules().as_node("dispatch"))
+    builder.add_node("researcher", researcher)
+    builder.add_node("clerk", clerk)
+    builder.add_node("nobody", lambda state: {"messages": [("ai", "Not my business.")]})
+    builder.add_edge(START, "dispatch")
+    return builder
+
+
+class Display:
+    """What a terminal shows while the swarm works: one table, drawn over itself.
+
+    Args:
+        summary: What was measured.
+        turns: How many turns there will be.
+    """
+
+    def __init__(self, summary: Summary, turns: int) -> None:
+        self.turns_done = 0
+        self._summary = summary
+        self._turns = turns
+        self._started = perf_counter()
+        self._lines = 0
+
+    async def live(self) -> None:
+        """Draw it again and again until cancelled; only once at the end if this is no terminal."""
+        while sys.stdout.isatty():
+            self.draw()
+            await asyncio.sleep(0.1)
+
+    def draw(self) -> None:
+        """Draw it."""
+        seconds = perf_counter() - self._started
+        rate = self.turns_done / seconds
+        columns = f"{'count':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'KB':>9}{'errors':>8}"
+        lines = [
+            f"   {self.turns_done:,} of {self._turns:,} turns, {rate:,.0f} a second",
+            f"   {'':<16}{columns}",
+        ]
+        for (_, operation), stats in self._summary.stats().items():
+            if operation in SHOWN:
+                size = (stats.read_bytes + stats.written_bytes) / 1e3
+                lines.append(
+                    f"   {SHOWN[operation]:<16}{stats.calls:>8,}{stats.calls / seconds:>10,.0f}"
+                    f"{stats.p50 * 1e3:>9.2f}{stats.p99 * 1e3:>9.2f}{size:>9,.0f}{stats.errors:>8,}"
+                )
+        if self._lines:
+            print(f"\033[{self._lines}F\033[J", end="")
+        print("\n".join(lines), flush=True)
+        self._lines = len(lines) if sys.stdout.isatty() else 0
+
+
+def check(claim: str, holds: bool) -> None:
+    """Print a claim that holds; end the program with one that does not."""
+    if not holds:
+        raise SystemExit(f"   FAILED: {claim}")
+    print(f"   ok: {claim}")
+
+
+async def main(folder: Path, agents: int, rounds: int) -> None:
+    """Let all agents work at once, then check what they left behind."""
+    summary = Summary()
+    display = Display(summary, agents * rounds)
+    store = MeteredStore(DiskStore(folder / "swarm.db"), summary, label="swarm")
+    async with store:
+        saver = SwarmStateSaver(store, metrics=summary)
+        graph = build(store).compile(checkpointer=saver)
+
+        async def agent(number: int) -> int:
+            thread: Any = {"configurable": {"thread_id": f"agent-{number}"}}
+            for turn in range(rounds):
+                topic = TOPICS[(number + turn) % len(TOPICS)]
+                given = {"messages": [("user", f"Any news of {topic}?")], "agent": number}
+                state = await graph.ainvoke({**given, "topic": topic}, thread)
+                display.turns_done += 1
+            return len(state["messages"])
+
+        print(f"{agents} agents, {rounds} turns each, one file")
+        drawing = asyncio.create_task(display.live())
+        said = await asyncio.gather(*map(agent, range(agents)))
+        drawing.cancel()
+        display.draw()
+
+        stats = {operation: found for (_, operation), found in summary.stats().items()}
+        threads = await saver.athreads()
+        findings = await store.akeys("findings")
+        topics = [TOPICS[(one + turn) % 4] for one in range(agents) for turn in range(rounds)]
+        check("every agent has its own thread, whole", said == [2 * rounds] * agents)
+        check(f"all {agents} threads are in one store", len(threads) == agents)
+        check(
+            "every finding is on record, and no agent lost another one's",
+            len(findings) == len(topics) - topics.count("weather"),
+        )
+        check("no operation failed", not any(found.errors for found in stats.values()))
+        puts = stats["checkpoint.put"]
+        check("a checkpoint is one round trip", puts.round_trips == puts.calls)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("directory", type=Path, nargs="?")
+    parser.add_argument("--agents", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        folder = options.directory or Path(temporary)
+        asyncio.run(main(folder, options.agents, options.rounds))

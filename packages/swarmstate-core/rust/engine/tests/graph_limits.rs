@@ -1,0 +1,56 @@
+//! A graph grows up to its limits, and a change that is refused changes nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use swarmstate_engine::graph::{Edge, Graph, GraphError, MAX_SIZE};
+
+fn always(target: usize) -> Edge<()> {
+    Edge {
+        target,
+        priority: 0,
+        when: None,
+    }
+}
+
+#[test]
+fn nodes_are_bounded() {
+    let mut graph = Graph::<()>::default();
+    for number in 0..MAX_SIZE {
+        graph.add_node(&number.to_string()).unwrap();
+    }
+    let refused = graph.add_node("one more");
+    assert_eq!(refused, Err(GraphError::Full("nodes")));
+    assert_eq!(graph.names().count(), MAX_SIZE);
+    assert!(graph.node("one more").is_err());
+}
+
+#[test]
+fn edges_of_a_node_are_bounded() {
+    let mut graph = Graph::<()>::default();
+    graph.add_node("from").unwrap();
+    graph.add_node("to").unwrap();
+    for _ in 0..MAX_SIZE {
+        graph.add_edge(0, always(1), true).unwrap();
+    }
+    let refused = graph.add_edge(0, always(1), true);
+    assert_eq!(refused, Err(GraphError::Full("edges of a node")));
+    assert_eq!(graph.edges(0).len(), MAX_SIZE);
+    graph.add_edge(1, always(0), true).unwrap();
+}
+
+#[test]
+fn a_long_chain_is_searched_without_recursion() {
+    let mut graph = Graph::<()>::default();
+    for number in 0..MAX_SIZE {
+        graph.add_node(&number.to_string()).unwrap();
+    }
+    for number in 1..MAX_SIZE {
+        graph.add_edge(number - 1, always(number), true).unwrap();
+    }
+    assert!(graph.is_dag());
+    assert_eq!(graph.path(0, MAX_SIZE - 1).unwrap().len(), MAX_SIZE);
+    assert!(graph.problems(0).is_empty());
+    let closing = graph.add_edge(MAX_SIZE - 1, always(0), false);
+    assert!(matches!(closing, Err(GraphError::Cycle(_))));
+    assert!(graph.is_dag());
+}
