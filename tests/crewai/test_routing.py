@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -126,6 +127,8 @@ def test_crewai_knows_where_a_router_may_lead() -> None:
     assert methods["after_triage"].emit == ["person", "billing", "technician", "unclear"]
     assert methods["after_triage"].description == "Decide what no rule decides, as a model would."
     assert methods["after_charge"].emit == ["person"]
+    method: Any = Support.after_charge
+    assert inspect.iscoroutinefunction(method.unwrap())
 
 
 def test_a_node_that_is_not_there_is_named_at_once() -> None:

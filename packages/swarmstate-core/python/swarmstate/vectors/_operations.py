@@ -19,8 +19,8 @@ from swarmstate.errors import ConflictError, DimensionError, StoreFormatError
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors._snapshots import WORTHWHILE, SnapshotFile
 
-# Records per step where many are read.
-PAGE = 2000
+# Records per step where many are read: those of one are in memory twice, as bytes and as vectors.
+PAGE = 500
 
 
 class Head(NamedTuple):
