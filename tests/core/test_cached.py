@@ -378,6 +378,22 @@ def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) ->
     assert function.cache_info().hits + function.cache_info().misses == 8
 
 
+def test_what_landed_between_a_miss_and_its_flight_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    function, calls = calls_of()
+    result = function._flights.result
+
+    def late(key: Any, compute: Any) -> Any:
+        monkeypatch.undo()
+        function("x")  # somebody else
+        return result(key, compute)
+
+    monkeypatch.setattr(function._flights, "result", late)
+    assert function("x") == 1
+    assert calls == ["x"]
+
+
 def test_many_threads_see_only_right_results() -> None:
     @cached(maxsize=10)
     def function(a: str) -> tuple[str, str]:

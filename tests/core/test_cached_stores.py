@@ -119,9 +119,15 @@ def test_clearing_in_a_loop(stores: Stores) -> None:
             calls.append(number)
             return number
 
+        @cached(store=store, name="another")
+        async def another(number: int) -> int:
+            return len(calls)
+
+        assert await another(1) == 0
         assert await function(1) == await function(1) == 1
         await function.acache_clear()
         assert await function(1) == 1
+        assert await another(1) == 0
         await store.aclose()
 
     asyncio.run(run())
