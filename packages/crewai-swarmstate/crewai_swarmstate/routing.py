@@ -65,6 +65,7 @@ def handoff_router(
                 target = graph.route(source, self.state)
                 return otherwise(self, *args, **kwargs) if target is None else target
 
+        # What wraps the method takes what the method takes, which `wraps` does not say.
         return router(condition, emit=labels)(route)  # type: ignore[return-value]
 
     return decorate
