@@ -260,6 +260,18 @@ def test_a_replica_can_only_be_read(own: RedisServer) -> None:
         assert store.get("n", "k") == 3
 
 
+def test_a_record_that_was_exchanged_by_hand_is_told(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    prefix = prefix_of(tmp_path)
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        store.set_many("n", {"a": 1, "b": 2})
+        # As many records as keys, so only reading the range can tell.
+        assert redis_server.execute("HDEL", f"{prefix}:n", "a") == 1
+        assert redis_server.execute("HSET", f"{prefix}:n", "c", "3") == 1
+        messages_of(lambda: store.items("n"), StoreIncompleteError)
+
+
 @pytest.mark.parametrize("part", ["data", "index"])
 def test_an_evicted_part_is_told_and_never_misread(
     redis_server: RedisServer, tmp_path: Path, part: str
