@@ -243,3 +243,14 @@ def test_routers() -> None:
     assert graph.as_router("billing", end="stop")({}) == "stop"
     with pytest.raises(GraphError, match="nobody"):
         graph.as_router("nobody")
+
+
+def test_a_path_is_a_shortest_one() -> None:
+    graph = HandoffGraph()
+    for node in "abcde":
+        graph.add_node(node)
+    for source, target in ("ab", "ac", "bd", "ce", "ed"):
+        graph.add_edge(source, target)
+    assert graph.path("a", "d") == ["a", "b", "d"]
+    assert graph.path("a", "a") == ["a"]
+    assert graph.path("d", "a") is None
