@@ -364,6 +364,64 @@ proptest! {
     }
 }
 
+/// Returns the ten best of rows, and the scores that the ten best have.
+fn best(metric: Metric, rows: &[Vec<f32>], query: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let index = Index::new(metric, usize::MAX);
+    put(&index, 0, rows);
+    let hits = index
+        .search(query, &Selection::default(), PAGE, true)
+        .unwrap();
+    let mut expected: Vec<f64> = rows.iter().map(|row| defined(metric, query, row)).collect();
+    expected.sort_by(|a, b| b.total_cmp(a));
+    expected.truncate(10);
+    (hits.into_iter().map(|hit| hit.score).collect(), expected)
+}
+
+/// Nothing but the bound of one error, that of the row or that of the query, keeps the best row in.
+#[test]
+fn each_error_has_its_bound() {
+    for metric in [Metric::Dot, Metric::L2, Metric::Cosine] {
+        // In bytes the first ten are (127, 2) times a scale, the last one is (127, 1).
+        let mut rows = vec![vec![100.0, 1.185]; 10];
+        rows.push(vec![127.0, 1.49]);
+        let (found, expected) = best(metric, &rows, &[0.0, 1.0]);
+        if metric == Metric::Dot {
+            assert!((expected[0] - 1.49).abs() < 1e-6);
+        }
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-9);
+        }
+        // In bytes the query is (127, 0), which the last row has nothing in common with.
+        let mut rows = vec![vec![0.3, 0.0]; 10];
+        rows.push(vec![0.0, 127.0]);
+        let (found, expected) = best(metric, &rows, &[127.0, 0.49]);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-9);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Vectors along an axis but for a little, of which bytes leave out as much as they can.
+    #[test]
+    fn what_bytes_leave_out_decides_nothing(
+        rows in prop::collection::vec((0.5_f32..1.0, -2.0_f32..2.0, -2.0_f32..2.0), 11..60),
+        query in (prop::sample::select(vec![0.0_f32, 1.0, 127.0]), -2.0_f32..2.0, -2.0_f32..2.0),
+        metric in prop::sample::select(vec![Metric::Cosine, Metric::Dot, Metric::L2]),
+    ) {
+        let rows: Vec<Vec<f32>> = rows
+            .into_iter()
+            .map(|(scale, x, y)| vec![127.0 * scale, x * scale, y * scale])
+            .collect();
+        let (found, expected) = best(metric, &rows, &[query.0, query.1, query.2]);
+        for (found, expected) in found.iter().zip(&expected) {
+            prop_assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
+    }
+}
+
 #[test]
 fn approximate_searches_find_nearly_all_and_follow_changes() {
     for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
