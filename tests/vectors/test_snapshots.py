@@ -132,6 +132,30 @@ def test_a_first_index_is_saved_in_the_background(tmp_path: Path) -> None:
         assert watched.scanned == 0
 
 
+def test_a_process_that_ends_at_once_leaves_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with DiskStore(path, durability="normal") as store:
+        fill(Collection(store, "memories"))
+    folder = Path(f"{path}-derived")
+    folder.mkdir()
+    program = (
+        "from swarmstate import DiskStore; from swarmstate.vectors import Collection; import sys; "
+        "print(Collection(DiskStore(sys.argv[1]), 'memories').stats().made_of)"
+    )
+    made_of = [
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, str(path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert made_of == ["records", "snapshot"]
+    # Beside the file there is its lock, and nothing that was not finished.
+    assert sorted(each.suffix for each in folder.iterdir()) == [".index", ".lock"]
+
+
 def test_who_is_too_far_behind_reads_all_records(tmp_path: Path) -> None:
     file = saved(tmp_path / "store.db")
     with DiskStore(tmp_path / "store.db", durability="normal") as store:

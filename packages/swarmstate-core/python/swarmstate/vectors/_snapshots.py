@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from swarmstate import _core
@@ -44,6 +45,7 @@ class SnapshotFile:
         self.problem: str | None = None
         self._namespace = namespace
         self._arguments = metric, approximate_above
+        self._saving: Thread | None = None
 
     def load(self) -> tuple[_core.VectorIndex, list[str]] | None:
         """Return the index and the last entries that it knows, None if it cannot be had."""
@@ -53,12 +55,27 @@ class SnapshotFile:
     def save(self, index: _core.VectorIndex, cursors: list[str], *, wait: bool) -> None:
         """Write what is new in the index, which had read the log up to `cursors` before.
 
-        Without waiting a thread does it, and what goes wrong is in `index.saved`.
+        Without waiting a thread does it, unless one is about it, and what goes wrong is
+        in `index.saved`. A process that ends lets it finish, or none that is short would
+        ever leave a file.
 
         Raises:
             OSError: The file cannot be written; only if this waits.
         """
-        index.save(self.path, self._namespace, cursors, wait)
+        if wait:
+            index.save(self.path, self._namespace, cursors)
+        elif self._saving is None or not self._saving.is_alive():
+            self._saving = Thread(
+                target=self._try_to_save, args=(index, cursors), name="swarmstate-snapshot"
+            )
+            # Where the interpreter is about to end there are no new threads.
+            with suppress(RuntimeError):
+                self._saving.start()
+
+    def _try_to_save(self, index: _core.VectorIndex, cursors: list[str]) -> None:
+        # The index knows what went wrong.
+        with suppress(OSError):
+            index.save(self.path, self._namespace, cursors)
 
     def remove(self) -> None:
         """Remove the file, if there is one."""

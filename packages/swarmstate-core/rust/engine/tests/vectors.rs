@@ -391,6 +391,13 @@ fn each_error_has_its_bound() {
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-9);
         }
+        // The same, of vectors that are nearly as long as each other, for distances.
+        let mut rows = vec![vec![100.0, 1.185, 78.293]; 10];
+        rows.push(vec![127.0, 1.49, 0.0]);
+        let (found, expected) = best(metric, &rows, &[0.0, 1.0, 0.0]);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-9);
+        }
         // In bytes the query is (127, 0), which the last row has nothing in common with.
         let mut rows = vec![vec![0.3, 0.0]; 10];
         rows.push(vec![0.0, 127.0]);

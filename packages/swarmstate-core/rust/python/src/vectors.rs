@@ -129,14 +129,9 @@ impl VectorIndex {
         path: PathBuf,
         namespace: String,
         cursors: Vec<String>,
-        wait: bool,
     ) -> PyResult<bool> {
         let position = Position { namespace, cursors };
-        if wait {
-            return Ok(py.detach(|| snapshot::save(&self.0, &path, &position))?);
-        }
-        py.detach(|| snapshot::save_soon(&self.0, &path, position));
-        Ok(true)
+        Ok(py.detach(|| snapshot::save(&self.0, &path, &position))?)
     }
 
     #[getter]

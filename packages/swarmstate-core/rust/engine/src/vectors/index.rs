@@ -95,10 +95,6 @@ impl Index {
         }
     }
 
-    pub(super) fn of(inner: Arc<Inner>) -> Self {
-        Self { inner }
-    }
-
     pub(super) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }
@@ -246,7 +242,8 @@ impl Index {
             let predicate = state.table.predicate(selection);
             let may_approximate = !exact && live > self.inner.approximate_above;
             if !may_approximate && predicate.share() >= MANY {
-                let allowed = |row| state.is_live(row) && predicate.allows(state.owners[row]);
+                // No record has the number that stands for none, so it is never selected.
+                let allowed = |row: usize| predicate.allows(state.owners[row]);
                 scan_all(matrix, &query, allowed, &mut candidates);
             } else {
                 let allowed = predicate.mask();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::super::index::Inner;
 use super::read::{next_head, read_position};
@@ -108,7 +108,8 @@ fn rewrite(inner: &Inner, path: &Path, position: &Position) -> io::Result<(Linea
     let mut lineage = Lineage::default();
     getrandom::fill(&mut lineage).map_err(|_| invalid("no random bytes are to be had"))?;
     let changed = take_unsaved(inner);
-    let new = new_path(path);
+    // Only who holds the lock writes it; what a killed process left is written over.
+    let new = path.with_extension("new");
     let written: io::Result<u64> = (|| {
         let mut file =
             private(OpenOptions::new().write(true).create(true).truncate(true)).open(&new)?;
@@ -186,10 +187,6 @@ fn inspect(path: &Path) -> io::Result<Found> {
 fn take_unsaved(inner: &Inner) -> HashSet<std::sync::Arc<str>> {
     let mut state = inner.write();
     std::mem::take(state.unsaved.get_or_insert_default())
-}
-
-fn new_path(path: &Path) -> PathBuf {
-    path.with_extension(format!("new-{}", std::process::id()))
 }
 
 /// Lets nobody else read what is created: it holds what the records hold.

@@ -15,8 +15,7 @@ mod write;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::thread;
+use std::sync::{Mutex, PoisonError};
 
 use super::index::{Index, Inner};
 use super::metric::Metric;
@@ -110,22 +109,6 @@ pub fn save(index: &Index, path: &Path, position: &Position) -> io::Result<bool>
     };
     note(inner, outcome);
     written.map(|_| true)
-}
-
-/// Saves in the background as `save` does, unless that is under way.
-pub fn save_soon(index: &Index, path: &Path, position: Position) {
-    let inner = Arc::clone(index.inner());
-    if matches!(inner.saving.turn.try_lock(), Err(TryLockError::WouldBlock)) {
-        return;
-    }
-    let path = path.to_owned();
-    // Without a thread to be had, it is tried again later.
-    let _ = thread::Builder::new()
-        .name("swarmstate-snapshot".to_owned())
-        .spawn(move || {
-            // What goes wrong is in the outcome.
-            let _ = save(&Index::of(inner), &path, &position);
-        });
 }
 
 /// Returns what became of the last attempt to write the file.
