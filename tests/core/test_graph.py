@@ -254,3 +254,23 @@ def test_a_path_is_a_shortest_one() -> None:
     assert graph.path("a", "d") == ["a", "b", "d"]
     assert graph.path("a", "a") == ["a"]
     assert graph.path("d", "a") is None
+
+
+def test_all_routes_name_a_node_once() -> None:
+    graph = HandoffGraph()
+    for node in ("a", "b", "c"):
+        graph.add_node(node)
+    graph.add_edge("a", "b", when="urgent")
+    graph.add_edge("a", "c")
+    graph.add_edge("a", "b", when="amount > 1")
+    assert graph.route_all("a", {"urgent": True, "amount": 2}) == ["b", "c"]
+
+
+def test_attributes_of_plain_data_are_no_state() -> None:
+    graph = HandoffGraph()
+    for node in ("a", "b"):
+        graph.add_node(node)
+    graph.add_edge("a", "b", when="exists(amount.real) or exists(name.real)")
+    assert graph.route("a", {"amount": 1, "name": "x"}) is None
+    assert graph.route("a", {"amount": 1.5}) is None
+    assert graph.route("a", {"amount": {"real": 1}}) == "b"
