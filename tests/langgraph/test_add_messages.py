@@ -198,6 +198,31 @@ def test_is_what_langgraph_does(left: Any, history: list[Step]) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    "right",
+    [
+        [RemoveMessage(id="a"), HumanMessage("again", id="a")],
+        [RemoveMessage(id="a"), HumanMessage("again", id="a"), RemoveMessage(id="a")],
+        [HumanMessage("once", id="b"), HumanMessage("twice", id="b"), RemoveMessage(id="c")],
+        [HumanMessage("new", id="n"), RemoveMessage(id="n"), HumanMessage("last", id="n")],
+    ],
+)
+def test_what_is_removed_and_comes_back_within_one_update(right: list[Any]) -> None:
+    for left in (
+        [HumanMessage("one", id="a"), HumanMessage("two", id="b"), HumanMessage("three", id="c")],
+        [HumanMessage("one", id="a"), HumanMessage("same id", id="a"), HumanMessage("c", id="c")],
+        [
+            HumanMessage("one", id="a"),
+            AIMessageChunk(content="part", id="b"),
+            AIMessage("", id="c"),
+        ],
+    ):
+        expected = original(left.copy(), right.copy())
+        found = add_messages(left.copy(), right.copy())
+        assert found == expected
+        assert [type(each) for each in found] == [type(each) for each in expected]
+
+
 def test_most_sequences_are_merged_without_langgraph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the test above would compare LangGraph with itself."""
 
