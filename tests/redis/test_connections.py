@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 from swarmstate.errors import StoreUnavailableError
 from swarmstate_redis import RedisStore, links
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, wait_until
 
 _FORKED = """
 import os, sys
@@ -21,22 +22,25 @@ from swarmstate_redis import RedisStore
 store = RedisStore(sys.argv[1], prefix=sys.argv[2], max_connections=1)
 store.set("n", "parent", 1)
 pid = os.fork()
-if pid == 0:
-    store.set("n", "child", store.get("n", "parent") + 1)
-    store.close()
+name = "parent" if pid else "child"
+for number in range(300):
+    store.set("n", name, number)
+    assert store.get("n", name) == number
+store.close()
+if not pid:
     os._exit(0)
 _, status = os.waitpid(pid, 0)
 assert status == 0
-store.set("n", "later", 3)
-assert store.keys("n") == ["child", "later", "parent"]
-store.close()
 """
+
+
+def _connections_of(client: redis.Redis, name: str) -> list[str]:
+    return [each["id"] for each in client.client_list() if each["name"] == name]
 
 
 def _end_connections_of(server: RedisServer, name: str) -> int:
     with server.client() as client:
-        ours = [each for each in client.client_list() if each["name"] == name]
-        return sum(client.client_kill_filter(_id=each["id"]) for each in ours)
+        return sum(client.client_kill_filter(_id=each) for each in _connections_of(client, name))
 
 
 @pytest.mark.parametrize("max_connections", [1, 3])
@@ -87,6 +91,25 @@ def test_a_connection_that_ended_while_idle_is_replaced(
             store.set("n", "a", number)
             assert _end_connections_of(redis_server, name) == 1
         assert store.get("n", "a") == 2
+
+
+def test_one_lost_connection_speaks_for_the_idle_ones(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = prefix_of(tmp_path)
+    monkeypatch.setattr(links, "_IDLE_SECONDS", 3_600.0)
+    url = f"{redis_server.url()}?client_name={name}"
+    with RedisStore(url, prefix=name, retry_for=0.01) as store, ThreadPoolExecutor(8) as pool:
+        with redis_server.client() as client:
+            client.client_pause(20_000, all=False)
+            writing = pool.map(lambda number: store.set("n", f"{number}", number), range(8))
+            wait_until(lambda: len(_connections_of(client, name)) == 8, "all of them wait")
+            client.client_unpause()
+            list(writing)
+        assert _end_connections_of(redis_server, name) == 8
+        # There is time for one repetition, not for eight.
+        store.set("n", "later", 8)
+        assert len(store.keys("n")) == 9
 
 
 def test_a_fork_has_connections_of_its_own(redis_server: RedisServer, tmp_path: Path) -> None:
