@@ -191,6 +191,19 @@ def _overwrites(run: Runner) -> Any:
 
 
 @_run
+def _overwrites_beside_others(run: Runner) -> Any:
+    builder = StateGraph(graphs.PlainState)
+    builder.add_node("a", lambda state: {"log": ["before, which is lost"]})
+    builder.add_node("b", lambda state: {"log": Overwrite(["over"])})
+    builder.add_node("c", lambda state: {"log": ["after, which is lost, too"]})
+    for node in ("a", "b", "c"):
+        builder.add_edge(START, node)
+    graph = builder.compile(checkpointer=run.saver)
+    run.invoke(graph, {"n": 1, "log": ["given"]})
+    return graph
+
+
+@_run
 def _fan_out(run: Runner) -> Any:
     calls: list[str] = []
     graph = graphs.fan_out(run.saver, calls)
@@ -438,6 +451,7 @@ def _functions(run: Runner) -> Any:
         return 2 * n
 
     def inside(n: int, *, previous: Any = None) -> Any:
+        run.note(previous)
         answers = [future.result() for future in [double(n), double(n + 1)]]
         if run.saver is not None:
             answers.append(interrupt("more?"))
@@ -448,6 +462,7 @@ def _functions(run: Runner) -> Any:
     if run.saver is not None:
         run.invoke(graph, Command(resume=9))
         run.invoke(graph, 5)
+        run.invoke(graph, Command(resume=8))
     return graph
 
 
@@ -501,6 +516,7 @@ def _what_nodes_are_given(run: Runner) -> Any:
     builder.add_edge(START, "look")
     graph = builder.compile(checkpointer=run.saver, store=store)
     run.stream(graph, {"n": 1, "log": []}, ["custom", "updates"], context={"user": "ada"})
+    run.invoke(graph, {"n": 3}, {"configurable": {"thread_id": "t"}, "tags": ["other"]})
     handler = _Handler(run.note)
     run.invoke(graph, {"n": 2}, {**run.config, "callbacks": [handler], "run_name": "named"})
     return graph
