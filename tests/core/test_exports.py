@@ -12,6 +12,7 @@ MODULES = [
     "swarmstate",
     "swarmstate.base",
     "swarmstate.cached",
+    "swarmstate.closing",
     "swarmstate.batching",
     "swarmstate.codec",
     "swarmstate.disk",
@@ -26,6 +27,7 @@ MODULES = [
     "swarmstate.merge",
     "swarmstate.moving",
     "swarmstate.observability",
+    "swarmstate.operations",
     "swarmstate.serving",
     "swarmstate.testing",
     "swarmstate.urls",
@@ -44,7 +46,7 @@ def test_every_module_names_what_it_exports(name: str) -> None:
 
 
 def test_nothing_public_is_left_out_of_the_package() -> None:
-    modules = {"backends", "base", "batching", "cached", "codec", "disk", "errors"}
+    modules = {"backends", "base", "batching", "cached", "closing", "codec", "disk", "errors"}
     modules |= {
         "cli",
         "graph",
@@ -55,6 +57,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
         "merge",
         "moving",
         "observability",
+        "operations",
         "serving",
         "testing",
         "urls",

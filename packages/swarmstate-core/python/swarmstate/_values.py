@@ -1,4 +1,4 @@
-"""The value plane, written once as operations on the byte plane; see `_steps`."""
+"""The value plane, written once as operations on the byte plane; see `swarmstate.operations`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate._core import Snapshot
 from swarmstate._plane import Batch, Query, Range
-from swarmstate._steps import Namespaces, Operation, Read, Write, adrive, drive
 from swarmstate.errors import ConflictError
+from swarmstate.operations import Namespaces, Operation, Read, Write, adrive, drive
 
 if TYPE_CHECKING:
     from swarmstate.codec import Codec

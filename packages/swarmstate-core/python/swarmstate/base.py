@@ -11,20 +11,18 @@ of expiry, of deletion and of copying.
 from __future__ import annotations
 
 import itertools
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate import _values
 from swarmstate._core import check_batches, check_name, check_queries
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
+from swarmstate.closing import Closing
 from swarmstate.codec import Codec
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from swarmstate._core import Snapshot
     from swarmstate.merge import Mergeable
@@ -48,7 +46,7 @@ __all__ = [
 ]
 
 
-class BaseStore(ABC):
+class BaseStore(Closing):
     """A store of records. Back-ends implement the abstract methods only.
 
     What a back-end is given it checks with `check_queries`, `check_batches` and
@@ -160,14 +158,6 @@ class BaseStore(ABC):
     @abstractmethod
     async def acopy(self, source: str, target: str) -> None:
         """Copy a namespace as `copy` does."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release all resources; closing twice is fine."""
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Release all resources, as `close` does."""
 
     def set(self, namespace: str, key: str, value: Any, *, ttl: float | None = None) -> None:
         """Store `value`.
@@ -317,29 +307,3 @@ class BaseStore(ABC):
     async def arestore(self, snapshot: Snapshot) -> None:
         """Restore as `restore` does."""
         await _values.adrive(self, _values.restore(snapshot))
-
-    def __enter__(self) -> Self:
-        """Return the store, which is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the store, which is closed at the end of the block."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the store."""
-        await self.aclose()

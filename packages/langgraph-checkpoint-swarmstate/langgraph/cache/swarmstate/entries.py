@@ -13,10 +13,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read, Write
 from langgraph.checkpoint.swarmstate.values import dump
 
 from swarmstate import Batch, Query, seal, unseal
+from swarmstate.operations import Namespaces, Operation, Read, Write
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

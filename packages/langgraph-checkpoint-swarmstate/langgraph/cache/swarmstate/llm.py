@@ -13,11 +13,11 @@ from langchain_core.outputs import (
     GenerationChunk,
 )
 from langgraph.checkpoint.swarmstate.holding import StoreHolder
-from langgraph.checkpoint.swarmstate.requests import Operation
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 
 from swarmstate import blob_hash, dumps
 from swarmstate.errors import EncodeError
+from swarmstate.operations import Operation
 
 from . import entries
 

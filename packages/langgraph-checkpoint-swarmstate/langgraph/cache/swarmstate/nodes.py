@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from langgraph.cache.base import BaseCache, FullKey, Namespace, ValueT
 from langgraph.checkpoint.swarmstate.holding import StoreHolder
 from langgraph.checkpoint.swarmstate.layout import escape
-from langgraph.checkpoint.swarmstate.requests import Operation
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
+
+from swarmstate.operations import Operation
 
 from . import entries
 

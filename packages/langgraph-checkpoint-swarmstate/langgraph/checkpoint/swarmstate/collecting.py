@@ -18,6 +18,7 @@ from langgraph.checkpoint.serde.types import TASKS
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end
 from swarmstate.errors import ConflictError
+from swarmstate.operations import Copy, Operation, Read, Write
 
 from .layout import (
     BLOBS,
@@ -49,7 +50,6 @@ from .records import (
     decode_writes,
     without_parent,
 )
-from .requests import Copy, Operation, Read, Write
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

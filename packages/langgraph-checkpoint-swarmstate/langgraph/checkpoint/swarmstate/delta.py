@@ -9,6 +9,7 @@ from langgraph.checkpoint.base import DeltaChannelHistory
 
 from swarmstate import Query, Range
 from swarmstate.errors import CheckpointError
+from swarmstate.operations import Operation, Read
 
 from .layout import (
     BLOBS,
@@ -21,7 +22,6 @@ from .layout import (
 )
 from .reading import decode_values, retry
 from .records import StoredCheckpoint, decode_checkpoint, decode_writes, describe
-from .requests import Operation, Read
 from .values import Values
 
 if TYPE_CHECKING:

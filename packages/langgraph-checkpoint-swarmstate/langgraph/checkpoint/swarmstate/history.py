@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointMetadata
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-    from .requests import Operation
+    from swarmstate.operations import Operation
 
 
 @dataclass(frozen=True)

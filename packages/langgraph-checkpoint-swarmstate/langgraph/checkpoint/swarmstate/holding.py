@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from swarmstate import BaseStore, DiskStore, Store
 from swarmstate import open as open_store
-
-from .requests import Operation, arun, run
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
+from swarmstate.closing import Closing
+from swarmstate.operations import Operation, adrive, drive
 
 T = TypeVar("T")
 
 
-class StoreHolder:
+class StoreHolder(Closing):
     """Works on a store, and closes it if it opened it.
-
-    A context manager, sync and async, that closes itself.
 
     Attributes:
         store: The store that is worked on.
@@ -45,37 +38,11 @@ class StoreHolder:
         if self._owns_store:
             await self.store.aclose()
 
-    def __enter__(self) -> Self:
-        """Return the object itself."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the object itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        await self.aclose()
-
     def _run(self, operation: Operation[T]) -> T:
-        return run(operation, self.store)
+        return drive(self.store, operation)
 
     async def _arun(self, operation: Operation[T]) -> T:
-        return await arun(operation, self.store)
+        return await adrive(self.store, operation)
 
 
 def _open(store: str | os.PathLike[str] | None) -> BaseStore:

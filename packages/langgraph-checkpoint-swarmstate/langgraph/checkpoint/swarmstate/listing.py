@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
 from swarmstate.errors import CheckpointError
+from swarmstate.operations import Namespaces, Operation, Read
 
 from .layout import (
     CHECKPOINTS,
@@ -29,7 +30,6 @@ from .layout import (
 )
 from .reading import retry
 from .records import StoredCheckpoint, decode_body
-from .requests import Namespaces, Operation, Read
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

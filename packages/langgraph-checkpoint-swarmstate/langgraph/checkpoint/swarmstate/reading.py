@@ -10,6 +10,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Query, Range, Result
 from swarmstate.errors import CheckpointError, DecodeError
+from swarmstate.operations import Operation, Read
 
 from .layout import (
     BLOBS,
@@ -27,7 +28,6 @@ from .records import (
     decode_writes,
     describe,
 )
-from .requests import Operation, Read
 from .values import Entry, Recalled, Values
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate import Query
+from swarmstate.operations import Operation, Read
 
 from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
 from .layout import thread_namespace
-from .requests import Operation, Read
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import CheckpointTuple
 
+from swarmstate.operations import Operation
+
 from . import collecting
 from .base import SaverBase
 from .delta import delta_history
 from .history import HistoryEntry, entries_of
 from .layout import Address, address_of
 from .listing import Listing, Selection, newest_threads
-from .requests import Operation
 from .retention import PruneReport, prune, retention_of
 from .statistics import Stats, collect_stats
 from .writing import put, put_writes

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from swarmstate import Query, Range, blob_names
+from swarmstate.operations import Operation, Read
 
 from .layout import (
     BLOBS,
@@ -19,7 +20,6 @@ from .layout import (
 )
 from .listing import all_threads
 from .records import StoredCheckpoint, decode_checkpoint, decode_writes
-from .requests import Operation, Read
 from .values import Entry
 
 # Records read at once. Blobs may be large, the others are about 1 kB.

@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 from swarmstate import Batch, Expect
 from swarmstate.base import prefix_end
 from swarmstate.errors import ConflictError, InvalidConfigError
+from swarmstate.operations import Operation, Write
 
 from .layout import (
     BLOBS,
@@ -27,7 +28,6 @@ from .layout import (
     writes_prefix,
 )
 from .records import encode_body, encode_checkpoint, encode_write
-from .requests import Operation, Write
 from .values import Split, Values
 
 if TYPE_CHECKING:

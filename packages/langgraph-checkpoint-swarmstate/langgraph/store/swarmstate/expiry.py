@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read, Write
-
 from swarmstate import Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError, StoreClosedError, StoreReadOnlyError
+from swarmstate.operations import Namespaces, Operation, Read, Write
 
 from .embedding import Forget, Index, record_id
 from .layout import (

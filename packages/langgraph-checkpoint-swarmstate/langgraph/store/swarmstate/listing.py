@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation, Read
 from langgraph.store.base import ListNamespacesOp, MatchCondition
 
 from swarmstate import Query, Range
+from swarmstate.operations import Namespaces, Operation, Read
 
 from .layout import (
     EVERYTHING,

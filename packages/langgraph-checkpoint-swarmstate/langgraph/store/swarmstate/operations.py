@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from langgraph.checkpoint.swarmstate.requests import Operation, Read, Write
 from langgraph.store.base import (
     GetOp,
     ListNamespacesOp,
@@ -26,6 +25,7 @@ from langgraph.store.base import (
 )
 
 from swarmstate import Query
+from swarmstate.operations import Operation, Read, Write
 
 from .embedding import Embed, Forget, Index, Keep, record_id, record_of
 from .expiry import renew

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.swarmstate.requests import Operation, Read
 from langgraph.store.base import SearchItem
 
+from swarmstate.operations import Operation, Read
 from swarmstate.vectors import Match, known_filter
 
 from .embedding import Forget, Index, Rank

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from langgraph.checkpoint.swarmstate.requests import Operation, Read
 from langgraph.store.base import GetOp, Result, SearchOp
+
+from swarmstate.operations import Operation, Read
 
 from .embedding import EmbedQueries, Index
 from .layout import Labels

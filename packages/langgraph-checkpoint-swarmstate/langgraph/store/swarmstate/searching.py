@@ -6,10 +6,10 @@ import heapq
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.swarmstate.requests import Namespaces, Operation
 from langgraph.store.base import SearchItem, SearchOp
 
 from swarmstate import Query, Range
+from swarmstate.operations import Namespaces, Operation
 
 from .filters import check_filter, matches
 from .layout import (

@@ -8,13 +8,13 @@ closes that store when it is closed.
 
 from __future__ import annotations
 
-from swarmstate._steps import Compute, Copy, Namespaces, Operation, Read, Write
 from swarmstate.layers._base import StoreLayer, ValueLayer
 from swarmstate.layers._compressed import CompressedStore, train_dictionary
 from swarmstate.layers._encrypted import EncryptedStore, Rotation
 from swarmstate.layers._keys import KeyRing, new_key
 from swarmstate.layers._metered import MeteredStore, metered
 from swarmstate.layers._sharded import ShardedStore
+from swarmstate.operations import Compute, Copy, Namespaces, Operation, Read, Write
 
 __all__ = [
     "CompressedStore",

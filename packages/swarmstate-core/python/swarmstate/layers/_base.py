@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from swarmstate._steps import Compute, Copy, Namespaces, Operation, Read, Write, adrive, drive
 from swarmstate.base import (
     BaseStore,
     Batch,
@@ -18,6 +17,7 @@ from swarmstate.base import (
     check_name,
 )
 from swarmstate.errors import ConflictError
+from swarmstate.operations import Compute, Copy, Namespaces, Operation, Read, Write, adrive, drive
 
 __all__ = ["StoreLayer", "ValueLayer", "take_over"]
 

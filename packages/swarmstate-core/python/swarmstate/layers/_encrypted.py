@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from swarmstate._steps import Namespaces, Operation, Read, Write, adrive, drive
 from swarmstate.base import BaseStore, Batch, Query, Range
 from swarmstate.errors import ConflictError
 from swarmstate.layers._base import ValueLayer
 from swarmstate.layers._keys import KeyRing
+from swarmstate.operations import Namespaces, Operation, Read, Write, adrive, drive
 
 __all__ = ["EncryptedStore", "Rotation"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
-from swarmstate._steps import Operation
 from swarmstate.base import BaseStore, Batch, Query, Result
 from swarmstate.errors import StoreError
 from swarmstate.layers._base import StoreLayer
 from swarmstate.observability import GuardedSink, Measurement, MetricsSink, Span
 from swarmstate.observability._operations import count_round_trip
+from swarmstate.operations import Operation
 from swarmstate.serving import VectorSearch
 
 __all__ = ["MeteredStore", "metered"]

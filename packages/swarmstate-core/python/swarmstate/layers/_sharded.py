@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from swarmstate._steps import Copy, Namespaces, Operation, Read, Step, Write
 from swarmstate.base import (
     BaseStore,
     Batch,
@@ -20,6 +19,7 @@ from swarmstate.base import (
     check_queries,
 )
 from swarmstate.layers._base import StoreLayer, take_over
+from swarmstate.operations import Copy, Namespaces, Operation, Read, Step, Write
 
 __all__ = ["ShardedStore"]
 

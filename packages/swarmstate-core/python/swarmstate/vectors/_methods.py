@@ -1,4 +1,4 @@
-"""What the methods of a collection do, as operations; see `swarmstate._steps`."""
+"""What the methods of a collection do, as operations; see `swarmstate.operations`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from swarmstate import _core
 from swarmstate._core import check_name
 from swarmstate._plane import Batch, Query
-from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.codec import Codec, dumps, loads
+from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors import _operations as operations

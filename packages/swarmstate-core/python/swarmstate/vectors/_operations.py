@@ -1,4 +1,4 @@
-"""What a collection does, written once and free of I/O; see `swarmstate._steps`.
+"""What a collection does, written once and free of I/O; see `swarmstate.operations`.
 
 The records in the store are the truth. Each process has an index of its own,
 which is brought up to date before it answers: by the entries that came to the
@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from swarmstate import _core
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
-from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.codec import dumps, loads
 from swarmstate.errors import ConflictError, DimensionError, StoreFormatError
+from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors._snapshots import WORTHWHILE, SnapshotFile
 

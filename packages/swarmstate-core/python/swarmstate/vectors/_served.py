@@ -18,10 +18,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 from swarmstate import _core
 from swarmstate._plane import Query, Range, prefix_end
-from swarmstate._steps import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.base import BaseStore
 from swarmstate.codec import Codec, dumps
 from swarmstate.errors import DimensionError, SwarmStateError
+from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import (
     Answer,
     ApplyVectors,

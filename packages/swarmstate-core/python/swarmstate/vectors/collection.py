@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from swarmstate import _core
 from swarmstate._core import check_name
-from swarmstate._steps import adrive, drive
 from swarmstate.codec import Codec
+from swarmstate.operations import adrive, drive
 from swarmstate.vectors._methods import Methods, Page, Selection
 from swarmstate.vectors._operations import Shared
 from swarmstate.vectors._records import Embedding, Match, Metric, Record, Stats

@@ -24,7 +24,8 @@ from langchain_core.runnables.config import get_executor_for_config
 from langgraph.pregel._executor import BackgroundExecutor
 from langgraph.pregel._loop import SyncPregelLoop
 
-from ..requests import Write
+from swarmstate.operations import Write
+
 from ..saver import SwarmStateSaver
 from ..writing import put_writes
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-    from ..requests import Operation
+    from swarmstate.operations import Operation
 
 # Seconds that a line is left to its run, which writes it without waking a thread if it ends in
 # time. What a crash may lose without `durability="sync"` grows by as much.

@@ -17,6 +17,19 @@ from swarmstate._plane import Batch, Query, Result
 if TYPE_CHECKING:
     from swarmstate.base import BaseStore
 
+__all__ = [
+    "OFFLOADED_BYTES",
+    "Compute",
+    "Copy",
+    "Namespaces",
+    "Operation",
+    "Read",
+    "Step",
+    "Write",
+    "adrive",
+    "drive",
+]
+
 T = TypeVar("T")
 
 # Work on this many bytes takes long enough for others to notice that an event loop stands still.
