@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,6 +111,27 @@ def test_a_listing_reads_each_shared_blob_once(driver: Driver, store: WatchingSt
     assert len(blobs) == len(set(blobs)) == 30
     # The keys, the records, what these refer to.
     assert store.trips == ["read", "read", "read"]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_a_listing_leaves_the_collector_as_it_was(driver: Driver, is_enabled: bool) -> None:
+    fill(driver)
+    runs = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        runs.append(phase)
+
+    gc.collect()
+    if not is_enabled:
+        gc.disable()
+    gc.callbacks.append(note)
+    try:
+        assert len(driver.list(at("t"))) == 40
+        assert gc.isenabled() is is_enabled
+        assert runs == [] or is_enabled
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
 
 
 def test_it_decodes_no_channel_value(driver: Driver) -> None:

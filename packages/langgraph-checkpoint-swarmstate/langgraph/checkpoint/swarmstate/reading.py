@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import CheckpointTuple
@@ -169,7 +171,8 @@ class Reader:
             for opened in belonging:
                 opened.take(read, names)
             yield from _fill(namespace, belonging, names)
-        return [self._close(opened, blobs[opened.namespace], None, None) for opened in items]
+        with _collector_at_rest():
+            return [self._close(opened, blobs[opened.namespace], None, None) for opened in items]
 
     def _close(
         self,
@@ -281,6 +284,21 @@ class _Opened:
         if self.parent is not None:
             writes = decode_writes(self.parent, next(answers))
             self.sends = [write for write in writes if write.channel == TASKS]
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep the cyclic garbage collector from running: all that is being made is reachable.
+
+    It would run once for each checkpoint of a page, and soon look at every object there is.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _fill(
