@@ -18,6 +18,7 @@ Every claim it prints is checked; the exit status is 1 if one does not hold.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -150,8 +151,8 @@ def build(saver: SwarmStateSaver) -> CompiledStateGraph[MessagesState]:
 
 
 def tell(event: str, detail: str) -> None:
-    """Report to the parent process."""
-    print(json.dumps([event, detail]), flush=True)
+    """Report to the parent process, a line for each event: tools run at the same time."""
+    os.write(sys.stdout.fileno(), (json.dumps([event, detail]) + "\n").encode())
 
 
 class WatchedSaver(SwarmStateSaver):
