@@ -24,6 +24,8 @@ for entry_point in entry_points(group="swarmstate.stores"):
 
 # Every module imports on every Python, but for those that need what is installed on demand.
 OPTIONAL = (
+    # Patches of LangGraph itself, which a checkpointer does not depend on.
+    "langgraph.checkpoint.swarmstate.acceleration.",
     "swarmstate.cli",
     "swarmstate.integrations.crewai",
     "swarmstate.observability._opentelemetry",
