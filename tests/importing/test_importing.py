@@ -154,7 +154,8 @@ def test_graphs_go_on_with_equal_results(filled: Source) -> None:
         assert ours[name] == result, name
     # Workers that had finished did not run again. Which of those behind the one
     # that failed had finished is up to the threads.
-    assert paused is not None and paused.pending_writes
+    assert paused is not None
+    assert paused.pending_writes
     results = [value for _, channel, value in paused.pending_writes if channel == "results"]
     finished = {int(entry.partition(":")[0]) for result in results for entry in result}
     assert finished >= {0, 1, 2}
