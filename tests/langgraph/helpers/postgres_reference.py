@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from langgraph.store.base import ListNamespacesOp, Op, PutOp, SearchOp
+from langgraph.store.base import GetOp, ListNamespacesOp, Op, PutOp, SearchOp
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.postgres.base import PostgresIndexConfig
 from psycopg import Connection
@@ -93,10 +93,22 @@ class PostgresReference:
         else:
             found = self.store.batch(wanted)
         results = [self._result(op, result) for op, result in zip(ops, found, strict=True)]
+        self._renew(ops, results)
         [row] = self._connection.execute("SELECT max(updated_at) AS time FROM store")
         if row["time"] is not None:
             self._batches.setdefault(row["time"], self._count)
         return results
+
+    def _renew(self, ops: Sequence[Op], results: list[Any]) -> None:
+        """Renew what searches returned, which is less than what they were made to find."""
+        renewed = [
+            GetOp(item[0], item[1], refresh_ttl=True)
+            for op, result in zip(ops, results, strict=True)
+            if isinstance(op, SearchOp) and op.refresh_ttl
+            for item in result
+        ]
+        if renewed:
+            self.store.batch(renewed)
 
     def _forget_embeddings(self, puts: list[PutOp]) -> None:
         for put in puts:
@@ -128,7 +140,9 @@ class PostgresReference:
 
 
 def _unlimited(op: Op) -> Op:
-    """Return what finds all that an operation takes its page of."""
-    if isinstance(op, SearchOp | ListNamespacesOp):
+    """Return what finds all that an operation takes its page of, and renews nothing."""
+    if isinstance(op, SearchOp):
+        return op._replace(limit=_ALL, offset=0, refresh_ttl=False)
+    if isinstance(op, ListNamespacesOp):
         return op._replace(limit=_ALL, offset=0)
     return op
