@@ -94,21 +94,25 @@ class Run:
                 self.stored.append(self._opened.stored_bytes())
 
     def turn(self, turn: int) -> None:
-        """Take a turn."""
+        """Take a turn.
+
+        What the turn before returned is let go of first, as by a server that has answered.
+        """
         given = (
             self._scenario.given_with(self.state, turn)
             if self._opened.saver is None
             else self._scenario.given(turn)
         )
+        self.state = {}
         started, cpu_started = perf_counter(), process_time()
         self.state = self.graph.invoke(given, _CONFIG)
         self.seconds.append(perf_counter() - started)
         self.cpu_seconds += process_time() - cpu_started
 
     def by_tenth(self) -> dict[str, Any]:
+        """Return the mean seconds of a turn, and the bytes stored, by tenth of the turns."""
         count = len(self.stored)
         bounds = [len(self.seconds) * tenth // count for tenth in range(count + 1)]
-        """Return the mean seconds of a turn, and the bytes stored, by tenth of the turns."""
         return {
             "turn_seconds": [fmean(self.seconds[begin:end]) for begin, end in pairwise(bounds)],
             "stored_bytes": self.stored,

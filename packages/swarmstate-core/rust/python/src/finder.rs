@@ -10,6 +10,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use crate::gil::has_gil;
+
 /// So many lists are remembered.
 const LISTS: usize = 8;
 
@@ -44,15 +46,10 @@ const AHEAD: usize = 10;
 impl InstanceFinder {
     #[new]
     fn new(py: Python<'_>, name: Py<PyString>, is_plain: Py<PyAny>) -> PyResult<Self> {
-        // Older interpreters have no such function, and a GIL. Once enabled it stays so.
-        let has_gil = match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
-            Some(is_enabled) => is_enabled.call0()?.extract()?,
-            None => true,
-        };
         Ok(Self {
             name,
             is_plain,
-            has_gil,
+            has_gil: has_gil(py)?,
             lists: Mutex::default(),
         })
     }

@@ -9,6 +9,7 @@ mod disk;
 mod embedding;
 mod error;
 mod finder;
+mod gil;
 mod graph;
 mod graph_host;
 mod layers;
@@ -48,7 +49,9 @@ mod _core {
     #[pymodule_export]
     use super::seal::{seal, unseal};
     #[pymodule_export]
-    use super::sharing::{Recalled, Sharing, Split, blob_hash, blob_home, blob_names};
+    use super::sharing::names::{blob_hash, blob_home, blob_names};
+    #[pymodule_export]
+    use super::sharing::{Recalled, Sharing, Split};
     #[pymodule_export]
     use super::snapshot::Snapshot;
     #[pymodule_export]

@@ -4,19 +4,18 @@
 //! another; that of a dict likewise. So any run of items can be stored on its
 //! own, and joining the pieces gives the encoding of the whole value back.
 
-use std::ops::Range;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use swarmstate_engine::BlobHash;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 
 use super::parts::{
-    Before, Body, Container, Cut, Entry, Item, Items, Kind, Part, Pieces, Seen, Stored, Whole,
-    entries, kind_of,
+    Before, Body, Container, Cut, Entry, Item, Items, Kind, Made, Part, Pieces, Seen, Stored,
+    Whole, entries, kind_of,
 };
 use super::prior::Prior;
 use super::shadow::{Classes, Shadow};
+use super::source::Source;
 use super::writes::Homes;
 use crate::codec::{Codec, Plans};
 
@@ -32,20 +31,6 @@ const MANY_ITEMS: usize = 32;
 /// An entry of a dict that is a large list or dict itself is cut like a value.
 const NESTED_VALUE: usize = 4096;
 const MAX_NESTING: usize = 8;
-
-/// A part of the new value: one that is still right, or an item to encode.
-enum Source {
-    Kept(Part),
-    New {
-        item: Item,
-        encoded: Range<usize>,
-    },
-    Nested {
-        item: Item,
-        head: Box<[u8]>,
-        container: Container,
-    },
-}
 
 pub(super) struct Cutter<'a, 'py> {
     pub(super) py: Python<'py>,
@@ -205,7 +190,7 @@ impl<'py> Cutter<'_, 'py> {
                     self.join(&mut joining, &mut run)?;
                     let bytes = head.len();
                     let stored = Stored::Nested(head, container);
-                    let items = joining.items(vec![item]);
+                    let items = joining.items(vec![item], Vec::new());
                     joining.push(Part {
                         items,
                         bytes,
@@ -294,14 +279,15 @@ impl<'py> Cutter<'_, 'py> {
         let mut sources = run.drain(..);
         for merge in merges {
             if merge.len() > 1 {
-                let (items, data) = self.merge(joining, sources.by_ref().take(merge.len()))?;
-                let part = self.part(joining.items(items), &data, false)?;
+                let (items, made, data) =
+                    self.merge(joining, sources.by_ref().take(merge.len()))?;
+                let part = self.part(joining.items(items, made), &data, false)?;
                 joining.push(part);
                 continue;
             }
             match sources.next() {
                 Some(Source::New { item, encoded }) => {
-                    let items = joining.items(vec![item]);
+                    let items = joining.items(vec![item], Vec::new());
                     let part = self.part(items, &joining.buffer[encoded], true)?;
                     joining.push(part);
                 }
@@ -320,8 +306,9 @@ impl<'py> Cutter<'_, 'py> {
         &mut self,
         joining: &Joining<'_, 'py>,
         sources: impl Iterator<Item = Source>,
-    ) -> PyResult<(Vec<Item>, Vec<u8>)> {
+    ) -> PyResult<(Vec<Item>, Vec<Made>, Vec<u8>)> {
         let mut items = Vec::new();
+        let mut made = Vec::new();
         let mut data = Vec::new();
         let first = joining.done;
         for source in sources {
@@ -338,12 +325,14 @@ impl<'py> Cutter<'_, 'py> {
                         }
                         self.encode(&mut data, &entry.value, joining.depth + 1)?;
                     }
+                    made.resize_with(items.len(), || None);
+                    made.extend(part.items.made);
                     items.extend(part.items.items.iter().map(|item| item.clone_ref(self.py)));
                 }
                 Source::Nested { .. } => {}
             }
         }
-        Ok((items, data))
+        Ok((items, made, data))
     }
 
     fn part(&mut self, items: Items, data: &[u8], alone: bool) -> PyResult<Part> {
@@ -413,35 +402,17 @@ struct Joining<'a, 'py> {
 
 impl Joining<'_, '_> {
     /// The items that come next.
-    fn items(&self, items: Vec<Item>) -> Items {
+    fn items(&self, items: Vec<Item>, made: Vec<Made>) -> Items {
         let first = self.entries.get(self.done);
         Items::new(
             items,
             first.map_or(0, |entry| entry.value.as_ptr() as usize),
+            made,
         )
     }
 
     fn push(&mut self, part: Part) {
         self.done += part.items.len();
         self.parts.push(part);
-    }
-}
-
-impl Source {
-    fn size(&self) -> Segment {
-        match self {
-            Self::Kept(part) => Segment {
-                items: part.items.len(),
-                bytes: part.bytes,
-            },
-            Self::New { encoded, .. } => Segment {
-                items: 1,
-                bytes: encoded.len(),
-            },
-            Self::Nested { head, .. } => Segment {
-                items: 1,
-                bytes: head.len(),
-            },
-        }
     }
 }

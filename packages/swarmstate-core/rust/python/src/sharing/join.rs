@@ -8,7 +8,8 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PySequence, PyString, PyTuple};
 use swarmstate_engine::BlobHash;
 
 use super::feed::{Feed, Piece, Target};
-use super::parts::{Container, Cut, Held, Item, Items, Kind, Part, Seen, Stored, Whole};
+use super::held::Held;
+use super::parts::{Container, Cut, Item, Items, Kind, Part, Seen, Stored, Whole};
 use super::shadow::{Classes, Shadow};
 use super::template::Template;
 use crate::codec::{Codec, CollectorPause, Item as Read};
@@ -37,7 +38,7 @@ impl<'py> Joiner<'_, 'py> {
         &mut self,
         name: &str,
         entry: &Bound<'py, PyAny>,
-        held: &Held,
+        held: &mut Held,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
         let entry = entry.cast::<PySequence>()?.to_tuple()?;
         let tag = entry.get_item(0)?;
@@ -146,7 +147,7 @@ impl<'py> Joiner<'_, 'py> {
     fn join_container(
         &mut self,
         pieces: &mut [Piece<'py>],
-        held: &Held,
+        held: &mut Held,
     ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
         let mut buffer = Vec::new();
         for piece in &mut *pieces {
@@ -173,7 +174,7 @@ impl<'py> Joiner<'_, 'py> {
         &mut self,
         feed: &mut Feed<'_, '_, 'py>,
         (kind, len): (Kind, usize),
-        held: &Held,
+        held: &mut Held,
         depth: usize,
     ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
         if depth == MAX_NESTING {
@@ -192,7 +193,7 @@ impl<'py> Joiner<'_, 'py> {
             let part = match piece.blob {
                 Some(blob) => {
                     let bytes = piece.size;
-                    let known = held.parts.get(&blob).map(|run| &run.items);
+                    let known = held.parts.get_mut(&blob).map(|run| &mut run.items);
                     let items = match (known, piece.start) {
                         (Some(known), None) => self.copies(known, kind, &mut target)?,
                         (known, Some(_)) => {
@@ -221,44 +222,58 @@ impl<'py> Joiner<'_, 'py> {
         Ok(Some((target.finish(self.py)?, Container { kind, parts })))
     }
 
-    /// Copy the items of a part that is known; None if some cannot be.
+    /// Hand out the items of a part that is known, or copy them; None if that cannot be done.
     fn copies(
         &mut self,
-        known: &Items,
+        known: &mut Items,
         kind: Kind,
         target: &mut Target<'py>,
     ) -> PyResult<Option<Items>> {
         let mut first = 0;
-        for (index, item) in known.items.iter().enumerate() {
-            let Some(template) = &item.seen.template else {
-                return Ok(None);
-            };
-            let Some(value) = template.copy(self.py, &mut self.classes)? else {
+        let mut made = Vec::with_capacity(known.len());
+        for index in 0..known.len() {
+            let Some(value) = self.ready(known, index)? else {
                 return Ok(None);
             };
             if index == 0 {
                 first = value.as_ptr() as usize;
             }
-            match (kind, &item.key) {
+            if self.remembers {
+                made.push(Some(value.clone().unbind()));
+            }
+            match (kind, &known.items[index].key) {
                 (Kind::List, None) => target.push(None, value)?,
                 (Kind::Dict, Some(key)) => target.push(Some(key.bind(self.py).clone()), value)?,
                 _ => return Ok(None),
             }
         }
-        Ok(Some(known.seen_again(first)))
+        Ok(Some(known.with_values(first, made)))
     }
 
-    /// Read a blob's run of at most `left` items; those that are known are copied.
+    /// The value of a known item without decoding it: the one that was handed out before, or a
+    /// copy; None if there is neither.
+    fn ready(&mut self, known: &mut Items, index: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(made) = known.take_made(index) {
+            return Ok(Some(made.into_bound(self.py)));
+        }
+        match &known.items[index].seen.template {
+            Some(template) => template.copy(self.py, &mut self.classes),
+            None => Ok(None),
+        }
+    }
+
+    /// Read a blob's run of at most `left` items; those that are known are not decoded.
     fn run(
         &mut self,
         feed: &mut Feed<'_, '_, 'py>,
         kind: Kind,
         depth: usize,
         left: usize,
-        known: Option<&Items>,
+        mut known: Option<&mut Items>,
         target: &mut Target<'py>,
     ) -> PyResult<Option<Items>> {
         let mut items = Vec::new();
+        let mut made = Vec::new();
         let mut first = 0;
         while !feed.is_at_piece_end() {
             if items.len() == left {
@@ -271,28 +286,35 @@ impl<'py> Joiner<'_, 'py> {
                     None => return Ok(None),
                 },
             };
-            let before = known.and_then(|known| known.items.get(items.len()));
-            let copy = match before.and_then(|item| item.seen.template.as_ref()) {
-                Some(template) => template.copy(self.py, &mut self.classes)?,
-                None => None,
+            let index = items.len();
+            let before = match known.as_deref_mut() {
+                Some(known) if index < known.len() => match self.ready(known, index)? {
+                    Some(value) => Some((known.items[index].clone_ref(self.py), value)),
+                    None => None,
+                },
+                _ => None,
             };
-            let (item, key, value) = match (before, copy) {
-                (Some(before), Some(value)) => {
+            let (item, key, value, is_plain) = match before {
+                Some((item, value)) => {
                     feed.skip();
-                    (before.clone_ref(self.py), key, value)
+                    (item, key, value, true)
                 }
-                _ => {
+                None => {
                     let read = feed.value(key, depth + 1)?;
-                    (self.item(&read, known.is_some())?, read.key, read.value)
+                    let item = self.item(&read, known.is_some())?;
+                    (item, read.key, read.value, read.is_plain)
                 }
             };
             if items.is_empty() {
                 first = value.as_ptr() as usize;
             }
             items.push(item);
+            if self.remembers {
+                made.push(is_plain.then(|| value.clone().unbind()));
+            }
             target.push(key, value)?;
         }
-        Ok((!items.is_empty()).then(|| Items::new(items, first)))
+        Ok((!items.is_empty()).then(|| Items::new(items, first, made)))
     }
 
     /// Read one item that stands in the record itself, or an entry that is cut.
@@ -300,7 +322,7 @@ impl<'py> Joiner<'_, 'py> {
         &mut self,
         feed: &mut Feed<'_, '_, 'py>,
         kind: Kind,
-        held: &Held,
+        held: &mut Held,
         depth: usize,
         target: &mut Target<'py>,
     ) -> PyResult<Option<Part>> {
@@ -327,14 +349,15 @@ impl<'py> Joiner<'_, 'py> {
             let first = value.as_ptr() as usize;
             target.push(key, value)?;
             return Ok(Some(Part {
-                items: Items::new(vec![item], first),
+                items: Items::new(vec![item], first, Vec::new()),
                 bytes: 0,
                 stored: Stored::Nested(head, container),
             }));
         }
         let read = feed.value(key, depth + 1)?;
         let data = feed.since(start);
-        let items = Items::new(vec![self.item(&read, false)?], read.value.as_ptr() as usize);
+        let first = read.value.as_ptr() as usize;
+        let items = Items::new(vec![self.item(&read, false)?], first, Vec::new());
         target.push(read.key, read.value)?;
         Ok(Some(Part {
             items,

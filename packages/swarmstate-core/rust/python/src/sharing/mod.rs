@@ -6,10 +6,13 @@
 
 mod cut;
 mod feed;
+mod held;
 mod join;
+pub mod names;
 mod parts;
 mod prior;
 mod shadow;
+mod source;
 mod template;
 mod writes;
 
@@ -17,13 +20,16 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use swarmstate_engine::{BlobHash, BlobHome};
 
 use crate::codec::{Codec, Plans};
+use crate::gil::has_gil;
 use cut::Cutter;
+use held::Held;
 use join::Joiner;
-use parts::{Before, Cut, Held};
+use parts::{Before, Cut};
+
 use shadow::Classes;
 use writes::Homes;
 
@@ -61,6 +67,8 @@ struct State {
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Sharing {
     budget: usize,
+    /// Whether an object can tell how many hold it.
+    has_gil: bool,
     state: Mutex<State>,
 }
 
@@ -96,11 +104,12 @@ pub struct Split {
 impl Sharing {
     #[new]
     #[pyo3(signature = (*, budget))]
-    fn new(budget: usize) -> Self {
-        Self {
+    fn new(py: Python<'_>, budget: usize) -> PyResult<Self> {
+        Ok(Self {
             budget,
+            has_gil: has_gil(py)?,
             state: Mutex::default(),
-        }
+        })
     }
 
     /// Split values into entries and blobs.
@@ -227,7 +236,9 @@ impl Sharing {
     ///     CheckpointError: An entry is damaged.
     #[pyo3(signature = (codec, key, entries))]
     fn recall(&self, codec: &Codec, key: &str, entries: &Bound<'_, PyDict>) -> PyResult<Recalled> {
-        let held = self.held(key, codec);
+        let py = entries.py();
+        let mut held = self.held(key, codec);
+        let mut classes = Classes::default();
         let mut names = Vec::new();
         let mut refers = false;
         for (name, entry) in entries.iter() {
@@ -235,8 +246,16 @@ impl Sharing {
             refers |= !blobs.is_empty();
             let held = match blobs.is_empty() {
                 true => None,
-                false => held.get(name.cast::<PyString>()?.to_str()?),
+                false => held.get_mut(name.cast::<PyString>()?.to_str()?),
             };
+            let held = held.map(|held| {
+                if self.has_gil {
+                    held.keep_unheld(py, &mut classes, &blobs);
+                } else {
+                    held.drop_made();
+                }
+                &*held
+            });
             let is_read =
                 |blob: &&BlobHash| held.is_none_or(|held| held.size_of_copied(blob).is_none());
             names.extend(blobs.iter().filter(is_read).map(BlobHash::name));
@@ -290,8 +309,8 @@ impl Sharing {
         };
         for (name, entry) in entries.iter() {
             let text: String = name.extract()?;
-            let held = held.remove(&text).unwrap_or_default();
-            let (value, cut) = joiner.join(&text, &entry, &held).inspect_err(|_| {
+            let mut held = held.remove(&text).unwrap_or_default();
+            let (value, cut) = joiner.join(&text, &entry, &mut held).inspect_err(|_| {
                 if joiner.lacks
                     && let Some(key) = key
                 {
@@ -327,12 +346,14 @@ impl Sharing {
         Some(known.cuts)
     }
 
-    /// What values of a key can be copied from, whatever its base is.
+    /// What values of a key can be had from, whatever its base is.
+    ///
+    /// Values that were handed out are taken: only one caller may have them again.
     fn held(&self, key: &str, codec: &Codec) -> HashMap<String, Held> {
-        match self.lock().known.get(key) {
+        match self.lock().known.get_mut(key) {
             Some(known) if known.codec == codec.id() => known
                 .cuts
-                .iter()
+                .iter_mut()
                 .map(|(name, cut)| (name.clone(), cut.held()))
                 .collect(),
             _ => HashMap::new(),
@@ -408,31 +429,6 @@ impl Recalled {
     fn take(&self) -> HashMap<String, Held> {
         std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// What the names of blobs that belong to an owner begin with: four characters.
-#[pyfunction]
-#[pyo3(signature = (owner, /))]
-pub fn blob_home(owner: &str) -> String {
-    BlobHome::of(owner).prefix()
-}
-
-/// The hash that some bytes are stored under, 18 bytes: three zeros, and the first 120 bits of
-/// their BLAKE3 hash.
-#[pyfunction]
-#[pyo3(signature = (data, /))]
-pub fn blob_hash<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, BlobHash::of(data).as_bytes())
-}
-
-/// The names of the blobs that an entry refers to: homes and hashes in base64url.
-///
-/// Raises:
-///     CheckpointError: The entry is damaged.
-#[pyfunction]
-#[pyo3(signature = (entry, /))]
-pub fn blob_names(entry: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    Ok(join::blobs_of(entry)?.iter().map(BlobHash::name).collect())
 }
 
 /// Say in an error which value it is about.

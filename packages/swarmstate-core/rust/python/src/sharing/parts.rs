@@ -63,7 +63,7 @@ pub(super) enum Stored {
 /// to be unchanged keeps its template in whatever blob it is written next.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
-    pub(super) shadow: Option<Arc<Shadow>>,
+    pub(super) shadow: Option<Shadow>,
     pub(super) template: Option<Arc<Template>>,
 }
 
@@ -73,12 +73,17 @@ pub(super) struct Item {
     pub(super) seen: Seen,
 }
 
+/// A value that was made of an item for whoever read it last; None if the value was not made here.
+pub(super) type Made = Option<Py<PyAny>>;
+
 /// The items of a part.
 pub(super) struct Items {
     /// Shared with those who read the same part again.
     pub(super) items: Arc<[Item]>,
     /// The address of the first item's value when it was last seen: where to look first.
     pub(super) first: usize,
+    /// In the order of the items; there may be fewer.
+    pub(super) made: Vec<Made>,
     /// What they take in memory, about.
     cost: usize,
 }
@@ -87,34 +92,6 @@ pub(super) struct Items {
 pub(super) struct Entry<'py> {
     pub(super) key: Option<Bound<'py, PyAny>>,
     pub(super) value: Bound<'py, PyAny>,
-}
-
-/// What copies of values can be made from, by the blob that the values lie in.
-#[derive(Default)]
-pub(super) struct Held {
-    pub(super) parts: HashMap<BlobHash, Run>,
-    pub(super) whole: Option<(BlobHash, Seen, usize)>,
-}
-
-/// The items that lie in one blob, and its size.
-pub(super) struct Run {
-    pub(super) items: Items,
-    pub(super) bytes: usize,
-}
-
-impl Held {
-    /// The size of a blob of which nothing has to be decoded, because copies can be made of all
-    /// that lies in it.
-    pub(super) fn size_of_copied(&self, blob: &BlobHash) -> Option<usize> {
-        if let Some(run) = self.parts.get(blob) {
-            let items = &run.items.items;
-            return (items.iter().all(|item| item.seen.template.is_some())).then_some(run.bytes);
-        }
-        match &self.whole {
-            Some((known, seen, bytes)) if known == blob && seen.template.is_some() => Some(*bytes),
-            _ => None,
-        }
-    }
 }
 
 impl Cut {
@@ -138,17 +115,6 @@ impl Cut {
             }
             Body::Container(container) => container.bytes(),
         }
-    }
-
-    pub(super) fn held(&self) -> Held {
-        let mut held = Held::default();
-        match &self.body {
-            Body::Whole(whole) => {
-                held.whole = (whole.blob).map(|(bytes, blob)| (blob, whole.seen.clone(), bytes));
-            }
-            Body::Container(container) => container.hold(&mut held),
-        }
-        held
     }
 }
 
@@ -207,20 +173,27 @@ impl Item {
 }
 
 impl Items {
-    pub(super) fn new(items: Vec<Item>, first: usize) -> Self {
-        let cost = items.iter().map(|item| item.seen.bytes()).sum();
+    pub(super) fn new(items: Vec<Item>, first: usize, made: Vec<Made>) -> Self {
+        let seen: usize = items.iter().map(|item| item.seen.bytes()).sum();
+        let value = |(item, made): (&Item, &Made)| match (&item.seen.shadow, made) {
+            (Some(shadow), Some(_)) => shadow.value_bytes(),
+            _ => 0,
+        };
+        let values: usize = items.iter().zip(&made).map(value).sum();
         Self {
             items: items.into(),
             first,
-            cost,
+            made,
+            cost: seen + values,
         }
     }
 
-    /// The same items, where the value of the first one is another object.
-    pub(super) fn seen_again(&self, first: usize) -> Self {
+    /// The same items with other values.
+    pub(super) fn with_values(&self, first: usize, made: Vec<Made>) -> Self {
         Self {
             items: self.items.clone(),
             first,
+            made,
             cost: self.cost,
         }
     }
@@ -250,20 +223,6 @@ impl Container {
             LEAF_BYTES * part.bytes + nested + part.items.cost
         };
         self.parts.iter().map(part).sum()
-    }
-
-    fn hold(&self, held: &mut Held) {
-        for part in &self.parts {
-            match &part.stored {
-                Stored::Inline(_) => {}
-                Stored::Blob(blob) => {
-                    let items = part.items.seen_again(0);
-                    let bytes = part.bytes;
-                    held.parts.insert(*blob, Run { items, bytes });
-                }
-                Stored::Nested(_, container) => container.hold(held),
-            }
-        }
     }
 
     /// Append the pieces that make the encoding.

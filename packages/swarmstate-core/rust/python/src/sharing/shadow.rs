@@ -13,7 +13,9 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{
+    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple, PyType,
+};
 
 use crate::codec::{DictCursor, Plan, plan_of};
 
@@ -63,7 +65,8 @@ impl<'py> Classes<'py> {
 const USUAL_STEPS: usize = 64;
 
 /// What a value consisted of, in the order in which a walk meets it.
-pub(super) struct Shadow(Box<[Step]>);
+#[derive(Clone)]
+pub(super) struct Shadow(Arc<[Step]>);
 
 /// Something that was met. What it holds follows it.
 enum Step {
@@ -84,20 +87,47 @@ impl Shadow {
     pub(super) fn of<'py>(
         classes: &mut Classes<'py>,
         value: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Arc<Self>>> {
+    ) -> PyResult<Option<Self>> {
         let mut steps = Vec::with_capacity(USUAL_STEPS);
         let is_complete = walk(classes, &mut steps, value, 0)?;
-        Ok(is_complete.then(|| Arc::new(Self(steps.into_boxed_slice()))))
+        Ok(is_complete.then(|| Self(steps.into())))
     }
 
     /// Whether `value` holds the same as then.
     pub(super) fn holds<'py>(&self, classes: &mut Classes<'py>, value: &Bound<'py, PyAny>) -> bool {
-        retrace(classes, &mut self.0.iter(), value)
+        retrace::<false>(classes, &mut self.0.iter(), value)
+    }
+
+    /// Whether `value`, which was decoded, holds the same as then, nobody but the caller has a
+    /// reference to it, and all that it consists of is in nothing else.
+    ///
+    /// Then nobody can tell it from a value that is decoded now, nor ever will: it can be handed
+    /// out as such. That takes exact counts of references, which Python has if it has a GIL.
+    pub(super) fn holds_alone<'py>(
+        &self,
+        classes: &mut Classes<'py>,
+        value: &Bound<'py, PyAny>,
+    ) -> bool {
+        // With a reference of its own, as all that is walked over.
+        retrace::<true>(classes, &mut self.0.iter(), &value.clone())
     }
 
     /// What it takes in memory, about, beside the leaves themselves.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
+    }
+
+    /// What a value of this shape takes in memory, about, beside the leaves.
+    pub(super) fn value_bytes(&self) -> usize {
+        const DICT: usize = 64;
+        const MODEL: usize = 400;
+        let step = |step: &Step| match step {
+            Step::Leaf(_) => 8,
+            Step::List(len) | Step::Tuple(len) => DICT + 8 * len,
+            Step::Dict(len) => DICT + 24 * len,
+            Step::Model(_) | Step::Record(_) => MODEL,
+        };
+        self.0.iter().map(step).sum()
     }
 }
 
@@ -198,16 +228,34 @@ fn walk_values<'py>(
     Ok(true)
 }
 
+/// Whether an object has two references: the one of what it was found in, and `value`.
+#[inline]
+fn is_in_nothing_else(value: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `value` is a live object.
+    unsafe { ffi::Py_REFCNT(value.as_ptr()) == 2 }
+}
+
 /// Whether the next steps are those of a walk over `value` now.
-fn retrace<'py>(
+///
+/// `ALONE`: and each container is in nothing else, and each model as decoding leaves it.
+fn retrace<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
     value: &Bound<'py, PyAny>,
 ) -> bool {
-    match steps.next() {
-        Some(Step::Leaf(leaf)) => value.is(leaf),
+    let step = steps.next();
+    if let Some(Step::Leaf(leaf)) = step {
+        return value.is(leaf);
+    }
+    if ALONE && !is_in_nothing_else(value) {
+        return false;
+    }
+    match step {
+        Some(Step::Leaf(_)) | None => false,
         Some(Step::Dict(len)) => match value.cast_exact::<PyDict>() {
-            Ok(dict) => dict.len() == *len && (*len == 0 || retrace_dict(classes, steps, dict)),
+            Ok(dict) => {
+                dict.len() == *len && (*len == 0 || retrace_dict::<ALONE>(classes, steps, dict))
+            }
             Err(_) => false,
         },
         Some(Step::List(len)) => {
@@ -217,48 +265,71 @@ fn retrace<'py>(
             list.len() == *len
                 && (0..*len).all(|index| {
                     list.get_item(index)
-                        .is_ok_and(|item| retrace(classes, steps, &item))
+                        .is_ok_and(|item| retrace::<ALONE>(classes, steps, &item))
                 })
         }
         Some(Step::Tuple(len)) => match value.cast_exact::<PyTuple>() {
             Ok(tuple) => {
                 tuple.len() == *len
-                    && tuple
-                        .iter_borrowed()
-                        .all(|item| retrace(classes, steps, &item))
+                    && (tuple.iter()).all(|item| retrace::<ALONE>(classes, steps, &item))
             }
             Err(_) => false,
         },
-        Some(Step::Record(plan)) => {
-            let names = &plan.fields.fields;
-            let name = |index: usize| names.get(index).map(|field| field.key.as_ptr());
-            classes.is_of(value, plan)
-                && instance_dict(value)
-                    .and_then(|fields| fields.cast_into_exact::<PyDict>().ok())
-                    .is_some_and(|fields| {
-                        fields.len() == names.len()
-                            && retrace_entries(classes, steps, &fields, |_, index| name(index))
-                    })
-                && (plan.slots.extra.get(value))
-                    .is_some_and(|extra| retrace(classes, steps, &extra))
-        }
+        Some(Step::Record(plan)) => instance_dict(value)
+            .is_some_and(|fields| retrace_record::<ALONE>(classes, steps, plan, value, &fields)),
         Some(Step::Model(plan)) => {
             classes.is_of(value, plan)
-                && instance_dict(value).is_some_and(|fields| retrace(classes, steps, &fields))
+                && (!ALONE || is_as_rebuilt(plan, value))
+                && instance_dict(value)
+                    .is_some_and(|fields| retrace::<ALONE>(classes, steps, &fields))
                 && (plan.slots.extra.get(value))
-                    .is_some_and(|extra| retrace(classes, steps, &extra))
+                    .is_some_and(|extra| retrace::<ALONE>(classes, steps, &extra))
         }
-        None => false,
     }
 }
 
+/// Whether the next steps are those of a walk over a model whose instance dict is `fields`.
+fn retrace_record<'py, const ALONE: bool>(
+    classes: &mut Classes<'py>,
+    steps: &mut Iter<'_, Step>,
+    plan: &Arc<Plan>,
+    value: &Bound<'py, PyAny>,
+    fields: &Bound<'py, PyAny>,
+) -> bool {
+    let names = &plan.fields.fields;
+    let name = |index: usize| names.get(index).map(|field| field.key.as_ptr());
+    let Ok(fields) = fields.cast_exact::<PyDict>() else {
+        return false;
+    };
+    classes.is_of(value, plan)
+        && fields.len() == names.len()
+        && (!ALONE || (is_in_nothing_else(fields) && is_as_rebuilt(plan, value)))
+        && retrace_entries::<ALONE>(classes, steps, fields, |_, index| name(index))
+        && (plan.slots.extra.get(value))
+            .is_some_and(|extra| retrace::<ALONE>(classes, steps, &extra))
+}
+
+/// Whether a model that a program may have used is, beside its fields, as rebuilding leaves it.
+fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
+    let Some(rebuild) = plan.rebuild.as_ref().filter(|rebuild| rebuild.is_all) else {
+        return false;
+    };
+    // It began with the names of all fields, and pydantic adds no other name.
+    let has_all = |names: Bound<'_, PyAny>| {
+        (names.cast_exact::<PySet>())
+            .is_ok_and(|set| set.len() == rebuild.len() && is_in_nothing_else(set))
+    };
+    plan.slots.fields_set.get(value).is_some_and(has_all)
+        && (plan.slots.private.get(value)).is_some_and(|private| private.is_none())
+}
+
 /// Whether the next steps are those of a walk over the items of a dict of the right size.
-fn retrace_dict<'py>(
+fn retrace_dict<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
     dict: &Bound<'py, PyDict>,
 ) -> bool {
-    retrace_entries(classes, steps, dict, |steps, _| match steps.next() {
+    retrace_entries::<ALONE>(classes, steps, dict, |steps, _| match steps.next() {
         Some(Step::Leaf(key)) => Some(key.as_ptr()),
         _ => None,
     })
@@ -266,7 +337,7 @@ fn retrace_dict<'py>(
 
 /// Whether the values of a dict are those of the next steps, under the keys that `key_of` gives.
 #[inline]
-fn retrace_entries<'py>(
+fn retrace_entries<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
     dict: &Bound<'py, PyDict>,
@@ -292,7 +363,7 @@ fn retrace_entries<'py>(
             }
             // SAFETY: the dict lends the reference, and it is taken before other code can run.
             let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-            if !retrace(classes, steps, &value) {
+            if !retrace::<ALONE>(classes, steps, &value) {
                 return false;
             }
         }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyList, PySet, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyList, PyMapping, PySet, PyTuple, PyType};
 
 use super::reviewed::Rule;
 use super::shape::{Entries, Shape};
@@ -23,6 +24,8 @@ pub struct Rebuild {
     /// The names of the fields: what validating them all leaves in `__pydantic_fields_set__`.
     names: Py<PySet>,
     rule: Rule,
+    /// Whether instances hold nothing but what rebuilding gives them: a class may have slots.
+    pub is_all: bool,
 }
 
 impl Rebuild {
@@ -53,10 +56,16 @@ impl Rebuild {
                     fields,
                     names,
                     rule,
+                    is_all: !has_own_slots(class)?,
                 })
             }
             _ => None,
         })
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.fields.len()
     }
 
     /// Make an instance that holds `fields`, all of them, in the order of the schema.
@@ -97,6 +106,24 @@ impl Rebuild {
         self.slots.private.set(&model, &none)?;
         Ok(model)
     }
+}
+
+/// Whether instances have slots beside those of pydantic's own base.
+fn has_own_slots(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    let py = class.py();
+    for base in class.mro().iter() {
+        let names = base.getattr(intern!(py, "__dict__"))?;
+        let names = names.cast::<PyMapping>()?;
+        if names.contains("__slots__")?
+            && base
+                .getattr(intern!(py, "__module__"))?
+                .ne("pydantic.main")?
+            && base.getattr(intern!(py, "__slots__"))?.is_truthy()?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl<'a, 'py> Decoder<'a, 'py, '_> {

@@ -1,0 +1,125 @@
+//! What values can be made from without decoding them.
+//!
+//! A value that was decoded once and handed out is handed out again if meanwhile nobody has a
+//! reference to it: a server lets go of a thread's state when it has answered. Who still has one
+//! gets copies.
+
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+use swarmstate_engine::BlobHash;
+
+use super::parts::{Body, Container, Cut, Items, Made, Seen, Stored};
+use super::shadow::Classes;
+
+/// What is known of values, by the blob that they lie in.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) parts: HashMap<BlobHash, Run>,
+    pub(super) whole: Option<(BlobHash, Seen, usize)>,
+}
+
+/// The items that lie in one blob, and its size.
+pub(super) struct Run {
+    pub(super) items: Items,
+    pub(super) bytes: usize,
+}
+
+impl Held {
+    /// Keep of the values that were handed out before those that can be handed out once more: that
+    /// nobody holds and nobody changed.
+    ///
+    /// Args:
+    ///     blobs: What is about to be read. A value cannot be in two places, so of a blob that is
+    ///         there twice none is kept.
+    pub(super) fn keep_unheld<'py>(
+        &mut self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+        blobs: &[BlobHash],
+    ) {
+        let mut wanted: HashMap<&BlobHash, usize> = HashMap::with_capacity(blobs.len());
+        for blob in blobs {
+            *wanted.entry(blob).or_default() += 1;
+        }
+        for (blob, run) in &mut self.parts {
+            if wanted.get(blob) == Some(&1) {
+                run.items.keep_unheld(py, classes);
+            } else {
+                run.items.made.clear();
+            }
+        }
+    }
+
+    /// Keep none of the values that were handed out before.
+    pub(super) fn drop_made(&mut self) {
+        (self.parts.values_mut()).for_each(|run| run.items.made.clear());
+    }
+
+    /// The size of a blob of which nothing has to be decoded, because values can be had of all
+    /// that lies in it.
+    pub(super) fn size_of_copied(&self, blob: &BlobHash) -> Option<usize> {
+        if let Some(run) = self.parts.get(blob) {
+            let items = &run.items;
+            let is_made = |index: usize| matches!(items.made.get(index), Some(Some(_)));
+            let mut all = items.items.iter().enumerate();
+            return all
+                .all(|(index, item)| item.seen.template.is_some() || is_made(index))
+                .then_some(run.bytes);
+        }
+        match &self.whole {
+            Some((known, seen, bytes)) if known == blob && seen.template.is_some() => Some(*bytes),
+            _ => None,
+        }
+    }
+}
+
+impl Cut {
+    /// What values can be had from; those that were handed out are taken away.
+    pub(super) fn held(&mut self) -> Held {
+        let mut held = Held::default();
+        match &mut self.body {
+            Body::Whole(whole) => {
+                held.whole = (whole.blob).map(|(bytes, blob)| (blob, whole.seen.clone(), bytes));
+            }
+            Body::Container(container) => container.hold(&mut held),
+        }
+        held
+    }
+}
+
+impl Container {
+    fn hold(&mut self, held: &mut Held) {
+        for part in &mut self.parts {
+            match &mut part.stored {
+                Stored::Inline(_) => {}
+                Stored::Blob(blob) => {
+                    let made = std::mem::take(&mut part.items.made);
+                    let items = part.items.with_values(0, made);
+                    let bytes = part.bytes;
+                    held.parts.insert(*blob, Run { items, bytes });
+                }
+                Stored::Nested(_, container) => container.hold(held),
+            }
+        }
+    }
+}
+
+impl Items {
+    /// Take the value that was made of an item, if it is still there.
+    pub(super) fn take_made(&mut self, index: usize) -> Made {
+        self.made.get_mut(index).and_then(Option::take)
+    }
+
+    fn keep_unheld<'py>(&mut self, py: Python<'py>, classes: &mut Classes<'py>) {
+        for (item, made) in self.items.iter().zip(&mut self.made) {
+            let is_unheld = match (&item.seen.shadow, &*made) {
+                (Some(shadow), Some(value)) => shadow.holds_alone(classes, value.bind(py)),
+                _ => false,
+            };
+            if !is_unheld {
+                *made = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+"""A loaded state is the caller's alone, whether its objects were made for it or loaded before."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
+from pydantic import BaseModel
+from swarmstate import Store
+
+_THREAD: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+_COUNT = 60
+
+
+def _message(index: int) -> AnyMessage:
+    text = f"message {index} " * 10
+    if index % 3 == 0:
+        return HumanMessage([{"type": "text", "text": text}], id=str(index))
+    if index % 3 == 1:
+        call = {"name": "search", "args": {"q": text, "deep": [1, {"x": 2}]}, "id": f"c{index}"}
+        kwargs = {"note": {"tags": ["a"]}}
+        return AIMessage(text, id=str(index), tool_calls=[call], additional_kwargs=kwargs)
+    return ToolMessage(text, tool_call_id=f"c{index}", id=str(index), artifact={"rows": [index]})
+
+
+def _saver(values: dict[str, Any]) -> SwarmStateSaver:
+    """Return a saver that has values to give back, and did so once."""
+    store = Store()
+    _put(SwarmStateSaver(store), _THREAD, values)
+    saver = SwarmStateSaver(store)
+    _load(saver)
+    return saver
+
+
+def _put(saver: SwarmStateSaver, config: Any, values: dict[str, Any]) -> Any:
+    checkpoint = empty_checkpoint()
+    checkpoint["id"] = str(uuid6())
+    checkpoint["channel_values"] = values
+    metadata: Any = {"source": "loop", "step": 1, "parents": {}}
+    return saver.put(config, checkpoint, metadata, {})
+
+
+def _load(saver: SwarmStateSaver) -> dict[str, Any]:
+    found = saver.get_tuple(_THREAD)
+    assert found is not None
+    return found.checkpoint["channel_values"]
+
+
+def _messages_saver() -> SwarmStateSaver:
+    return _saver({"messages": [_message(index) for index in range(_COUNT)]})
+
+
+def _messages(saver: SwarmStateSaver) -> list[Any]:
+    found: list[Any] = _load(saver)["messages"]
+    return found
+
+
+def _described(value: Any) -> Any:
+    """Return all that can be seen of a value, in its order."""
+    if isinstance(value, dict):
+        return [(key, _described(item)) for key, item in value.items()]
+    if isinstance(value, list):
+        return [_described(item) for item in value]
+    if hasattr(value, "model_fields_set"):
+        beside = (sorted(value.model_fields_set), _described(value.__pydantic_extra__))
+        return type(value), _described(vars(value)), beside, value.__pydantic_private__
+    return type(value), value
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    """Yield everything in a value that can be changed."""
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from _containers(item)
+    elif isinstance(value, list):
+        yield value
+        for item in value:
+            yield from _containers(item)
+    elif hasattr(value, "model_fields_set"):
+        yield value
+        yield value.model_fields_set
+        yield from _containers(vars(value))
+        yield from _containers(value.__pydantic_extra__)
+
+
+def test_what_nobody_holds_is_handed_out_again() -> None:
+    saver = _messages_saver()
+    before = [weakref.ref(message) for message in _messages(saver)]
+    again = _messages(saver)
+    assert [ref() for ref in before] == again
+    assert all(ref() is message for ref, message in zip(before, again, strict=True))
+
+
+def test_what_was_loaded_is_handed_out_again_however_the_thread_grows() -> None:
+    saver = _messages_saver()
+    config = saver.get_tuple(_THREAD).config  # type: ignore[union-attr]  # it was put
+    for step in range(8):
+        messages = _messages(saver)
+        refs = [weakref.ref(message) for message in messages]
+        more = [_message(_COUNT + 9 * step + more) for more in range(9)]
+        messages = [*messages, *more] if step % 2 else [*more, *messages]
+        config = _put(saver, config, {"messages": messages})
+        expected = len(messages)
+        del messages
+        again = _messages(saver)
+        assert len(again) == expected
+        there = {id(message) for message in again}
+        assert all(id(ref()) in there for ref in refs)
+        del again
+
+
+def test_what_is_held_is_not_handed_out_again() -> None:
+    saver = _messages_saver()
+    held = _messages(saver)
+    expected = _described(held)
+    for message in _messages(saver):
+        message.content = "changed"
+    assert _described(held) == expected
+    assert _described(_messages(saver)) == expected
+
+
+HOLDS: dict[str, Callable[[Any], Any]] = {
+    "the message": lambda message: message,
+    "a method": lambda message: message.pretty_repr,
+    "its fields": vars,
+    "a view of them": lambda message: vars(message).values(),
+    "the names that are set": lambda message: message.model_fields_set,
+    "extra fields": lambda message: message.__pydantic_extra__,
+    "a dict": lambda message: message.additional_kwargs,
+    "a dict in a dict": lambda message: message.additional_kwargs["note"],
+    "a list in it": lambda message: message.additional_kwargs["note"]["tags"],
+    "a list": lambda message: message.tool_calls,
+    "an iterator over it": lambda message: iter(message.tool_calls),
+    "a call": lambda message: message.tool_calls[0],
+    "what is deep in it": lambda message: message.tool_calls[0]["args"]["deep"][1],
+}
+
+
+@pytest.mark.parametrize("what", HOLDS)
+def test_a_message_of_which_a_part_is_held_is_another_one(what: str) -> None:
+    saver = _messages_saver()
+    loaded = _messages(saver)
+    expected = _described(loaded)
+    refs = [weakref.ref(message) for message in loaded]
+    held = HOLDS[what](loaded[1])
+    del loaded
+    again = _messages(saver)
+    assert _described(again) == expected
+    same = [ref() is message for ref, message in zip(refs, again, strict=True)]
+    assert same == [index != 1 for index in range(_COUNT)]
+    assert all(each is not held for each in _containers(again))
+
+
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "a field is assigned": lambda message: setattr(message, "content", "changed"),
+    "an equal value is assigned": lambda message: setattr(
+        message, "content", "".join(list(message.content))
+    ),
+    "a field is deleted": lambda message: message.__dict__.pop("name"),
+    "a field moves to the end": lambda message: message.__dict__.update(
+        id=message.__dict__.pop("id")
+    ),
+    "an attribute appears": lambda message: message.__dict__.update(cached=1),
+    "an extra field appears": lambda message: setattr(message, "mark", 1),
+    "a name is no longer set": lambda message: message.model_fields_set.discard("content"),
+    "a name more is set": lambda message: message.model_fields_set.add("foreign"),
+    "there is something private": lambda message: object.__setattr__(
+        message, "__pydantic_private__", {"_x": 1}
+    ),
+    "a dict grows": lambda message: message.additional_kwargs.update(more=1),
+    "a dict loses something": lambda message: message.additional_kwargs.clear(),
+    "a nested dict changes": lambda message: message.additional_kwargs["note"].update(tags=[]),
+    "a nested list grows": lambda message: message.additional_kwargs["note"]["tags"].append("b"),
+    "a list is emptied": lambda message: message.tool_calls.clear(),
+    "a call is exchanged": lambda message: message.tool_calls.__setitem__(
+        0, dict(message.tool_calls[0], name="other")
+    ),
+    "something deep changes": lambda message: message.tool_calls[0]["args"]["deep"][1].update(x=3),
+    "its class is another": lambda message: object.__setattr__(
+        message, "__class__", type("Other", (AIMessage,), {})
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_was_changed_is_as_it_was_stored_when_it_is_loaded_again(what: str) -> None:
+    saver = _messages_saver()
+    expected = _described(_messages(saver))
+    CHANGES[what](_messages(saver)[1])
+    assert _described(_messages(saver)) == expected
+
+
+class Slotted(BaseModel):
+    """A model with something beside its fields."""
+
+    __slots__ = ("mark",)
+
+    text: str
+
+
+def test_what_is_in_a_slot_of_a_class_is_not_handed_out_again() -> None:
+    saver = _saver({"messages": [Slotted(text=f"text {n} " * 20) for n in range(_COUNT)]})
+    saver.serde = SwarmStateSerializer(allowed_msgpack_modules=[(__name__, "Slotted")])
+    for message in _messages(saver):
+        assert type(message) is Slotted
+        object.__setattr__(message, "mark", 1)
+    for message in _messages(saver):
+        assert not hasattr(message, "mark")
+
+
+def test_equal_parts_of_a_list_are_different_objects() -> None:
+    item = {"words": ["x" * 30, ["y" * 30]]}
+    saver = _saver({"items": [item] * 3_000, "more": [item] * 3_000})
+    for _ in range(4):
+        values = _load(saver)
+        containers = list(_containers(values))
+        assert len({id(each) for each in containers}) == len(containers)
+        values["items"][0]["words"][1].append("changed")
+        assert values["items"][1:] == values["more"][1:] == [item] * 2_999
+
+
+def test_threads_that_load_at_once_share_nothing() -> None:
+    saver = _messages_saver()
+    count, rounds = 4, 30
+    barrier = threading.Barrier(count)
+    loaded: list[list[Any]] = [[] for _ in range(count)]
+
+    def load(number: int) -> None:
+        for _ in range(rounds):
+            barrier.wait()
+            loaded[number] = _messages(saver)
+            if barrier.wait() == 0:
+                containers = [id(each) for found in loaded for each in _containers(found)]
+                shared.append(len(containers) - len(set(containers)))
+                # Everything is let go of, for the next round to hand out.
+                loaded[:] = [[] for _ in range(count)]
+
+    shared: list[int] = []
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shared == [0] * rounds
+
+
+def test_the_collector_finds_what_is_kept_for_later() -> None:
+    saver = _messages_saver()
+    ref = weakref.ref(_messages(saver)[0])
+    gc.collect()
+    assert ref() is not None
+    del saver
+    gc.collect()
+    assert ref() is None
+
+
+@given(st.integers(0, 2**32))
+def test_whatever_is_held_or_changed_a_load_gives_what_was_stored(seed: int) -> None:
+    rng = random.Random(seed)
+    saver = _messages_saver()
+    expected = _described(_messages(saver))
+    held: list[Any] = []
+    for _ in range(6):
+        loaded = _messages(saver)
+        assert _described(loaded) == expected
+        mine = {id(each) for each in _containers(loaded)}
+        assert not mine & {id(each) for each in held}
+        for _ in range(rng.randrange(4)):
+            held.append(rng.choice(list(_containers(loaded))))
+        for message in rng.sample(loaded, rng.randrange(4)):
+            change = rng.choice(list(CHANGES.values()))
+            if isinstance(message, AIMessage):
+                change(message)
+        if rng.random() < 0.3:
+            held += _containers(loaded)
+        if rng.random() < 0.3:
+            held.clear()
+        del loaded
