@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,21 @@ def test_writes_of_many_parallel_tasks_are_all_stored(tmp_path: Path) -> None:
         answered = graph.invoke(Command(resume="seven"), CONFIG)
     assert answered["results"][7] == "7: seven"
     assert len(answered["results"]) == 60
+
+
+def test_a_run_that_has_ended_leaves_nothing_to_the_collector() -> None:
+    graph = graphs.agent(SwarmStateSaver())
+    graph.invoke(say("before"), CONFIG)
+    gc.collect()
+    gc.disable()
+    try:
+        given = say("question " + "x" * 3_000)
+        message = weakref.ref(given["messages"][0])
+        graph.invoke(given, CONFIG)
+        del given
+        assert message() is None
+    finally:
+        gc.enable()
 
 
 def test_a_forked_child_runs_graphs_too(tmp_path: Path) -> None:

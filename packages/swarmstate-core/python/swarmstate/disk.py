@@ -188,7 +188,7 @@ def _expected() -> tuple[asyncio.Future[Any], Callable[[Any, Exception | None], 
     if arrivals is None:
         arrivals = _arrivals_of.setdefault(loop, _Arrivals())
     future: asyncio.Future[Any] = loop.create_future()
-    return future, partial(arrivals.arrive, future)
+    return future, partial(arrivals.arrive_at, future)
 
 
 class _Arrivals:
@@ -198,8 +198,10 @@ class _Arrivals:
         self._waiting: deque[tuple[asyncio.Future[Any], object, Exception | None]] = deque()
         self._lock = threading.Lock()
         self._is_loop_woken = False
+        # One method object for all.
+        self.arrive_at = self._arrive
 
-    def arrive(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+    def _arrive(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
         """Take a result, on any thread, and wake the loop if that is not under way."""
         with self._lock:
             self._waiting.append((future, result, error))

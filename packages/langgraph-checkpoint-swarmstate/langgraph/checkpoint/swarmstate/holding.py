@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from swarmstate import BaseStore, DiskStore, Store
@@ -41,8 +42,8 @@ class StoreHolder(Closing):
     def _run(self, operation: Operation[T]) -> T:
         return drive(self.store, operation)
 
-    async def _arun(self, operation: Operation[T]) -> T:
-        return await adrive(self.store, operation)
+    def _arun(self, operation: Operation[T]) -> Awaitable[T]:
+        return adrive(self.store, operation)
 
 
 def _open(store: str | os.PathLike[str] | None) -> BaseStore:

@@ -59,42 +59,47 @@ def put(
         EncodeError: A value cannot be serialized.
     """
     thread_id, checkpoint_ns, parent = address_of(config)
-    checkpoint_id = checkpoint["id"]
-    address = Address(thread_id, checkpoint_ns, checkpoint_id)
+    address = Address(thread_id, checkpoint_ns, checkpoint["id"])
     metadata = get_checkpoint_metadata(config, metadata)
     body = encode_body(serde, checkpoint, metadata)
     key = address.values_key()
-    prefix = checkpoints_prefix(checkpoint_ns)
-    record_key = prefix + checkpoint_id
-    run_id = metadata.get("run_id")
-    index = _index_batch(thread_id, checkpoint_id, parent, run_id)
-
-    def batches(split: Split) -> list[Batch]:
-        added = {BLOBS + name: data for name, data in split.blobs.items()}
-        if run_id is not None:
-            added[f"{RUNS}{run_id}"] = b""
-        thread = Batch(
-            thread_namespace(thread_id),
-            put={record_key: encode_checkpoint(record_key, parent, body, split.entries)},
-            put_if_absent=added,
-            delete_ranges=_STOP_COLLECTION,
-            ttl=ttl,
-            expect=Expect(f"{prefix}{parent}", f"{prefix}{parent}")
-            if split.relies_on_base
-            else None,
-        )
-        return [thread] if index is None else [thread, index]
-
-    split = values.split(key, parent, checkpoint["channel_values"], checkpoint_id)
-    try:
-        yield Write(batches(split))
-    except ConflictError:
-        if not split.relies_on_base:
-            raise
-        split = values.split(key, None, checkpoint["channel_values"], checkpoint_id)
-        yield Write(batches(split))
-    values.keep(key, checkpoint_id, split)
+    # Without a base nothing is relied on, so nothing can conflict a second time.
+    for base in (parent, None):
+        split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
+        try:
+            yield Write(_batches(address, parent, body, split, metadata.get("run_id"), ttl))
+            break
+        except ConflictError:
+            if not split.relies_on_base:
+                raise
+    values.keep(key, checkpoint["id"], split)
     return address
+
+
+def _batches(
+    address: Address,
+    parent: str | None,
+    body: tuple[str, bytes],
+    split: Split,
+    run_id: object,
+    ttl: float | None,
+) -> list[Batch]:
+    """Return what to write for a checkpoint."""
+    prefix = checkpoints_prefix(address.checkpoint_ns)
+    record_key = f"{prefix}{address.checkpoint_id}"
+    added = {BLOBS + name: data for name, data in split.blobs.items()}
+    if run_id is not None:
+        added[f"{RUNS}{run_id}"] = b""
+    thread = Batch(
+        thread_namespace(address.thread_id),
+        put={record_key: encode_checkpoint(record_key, parent, body, split.entries)},
+        put_if_absent=added,
+        delete_ranges=_STOP_COLLECTION,
+        ttl=ttl,
+        expect=Expect(f"{prefix}{parent}", f"{prefix}{parent}") if split.relies_on_base else None,
+    )
+    index = _index_batch(address.thread_id, str(address.checkpoint_id), parent, run_id)
+    return [thread] if index is None else [thread, index]
 
 
 def _index_batch(

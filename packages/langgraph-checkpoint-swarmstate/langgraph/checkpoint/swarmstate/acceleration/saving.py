@@ -59,8 +59,8 @@ class _Saving(Future[Any]):
         super().__init__()
         self._line = line
         self._context = copy_context()
-        self._function = function
-        self._args = args
+        # Empty when it is done: the function is the run's own, which has this future.
+        self._call = [(function, args)]
         self.write: Write | None = None
 
     def result(self, timeout: float | None = None) -> Any:
@@ -95,19 +95,28 @@ class _Saving(Future[Any]):
 
     def call(self) -> bool:
         """Make the call that LangGraph asked for, and tell whether it succeeded."""
+        [(function, args)] = self._call
         try:
-            result = self._context.run(self._function, *self._args)
+            result = self._context.run(function, *args)
         except Exception as error:
+            self._call.clear()
             self.set_exception(error)
             return False
-        self.set_result(result)
+        self.finish(result)
         return True
 
+    def finish(self, result: Any) -> None:
+        """Take note that it is done."""
+        self._call.clear()
+        self.write = None
+        self.set_result(result)
+
     def _operation(self, saver: SwarmStateSaver) -> Operation[Any]:
-        if getattr(self._function, "__func__", None) is _stock_put:
-            _, _, config, checkpoint, metadata, _ = self._args
+        [(function, args)] = self._call
+        if getattr(function, "__func__", None) is _stock_put:
+            _, _, config, checkpoint, metadata, _ = args
             return saver._put(config, checkpoint, metadata)
-        config, writes, task_id, *path = self._args
+        config, writes, task_id, *path = args
         return put_writes(
             saver._values(), config, writes, task_id, path[0] if path else "", saver.ttl
         )
@@ -175,7 +184,7 @@ class _Line:
                 pass
             else:
                 for saving in together:
-                    saving.set_result(None)
+                    saving.finish(None)
                 return
         for saving in together:
             if not saving.call():
