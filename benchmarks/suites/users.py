@@ -48,6 +48,7 @@ async def _measure(contender: str, folder: Path, users: int, turns: int) -> dict
                 given = (
                     script.given_with(state, turn) if opened.saver is None else script.given(turn)
                 )
+                state = {}  # Let go of, as by a server that has answered.
                 state = await graph.ainvoke(given, config)
             return state
 
