@@ -411,3 +411,17 @@ def test_subclasses_are_measured_as_they_are() -> None:
         saver.get_tuple(THREAD)
     assert seen == [THREAD]
     assert [each.operation for each in sink.operations()] == ["checkpoint.get"]
+
+
+def test_savers_of_one_class_have_one_measured_class() -> None:
+    with SwarmStateSaver(metrics=Summary()) as one, SwarmStateSaver(metrics=Summary()) as other:
+        assert type(one) is type(other)
+        assert type(one).__doc__ == SwarmStateSaver.__doc__
+
+
+def test_arguments_by_name_are_told_like_others() -> None:
+    sink = Recorder()
+    with SwarmStateSaver(metrics=sink) as saver:
+        saver.get_tuple(config=THREAD)
+        saver.delete_thread(thread_id="ada")
+    assert [each.attributes[GEN_AI_CONVERSATION_ID] for each in sink.operations()] == ["ada"] * 2

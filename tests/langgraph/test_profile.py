@@ -322,6 +322,49 @@ def test_only_what_began_inside_is_profiled() -> None:
     ElementTree.fromstring(profile.to_svg())
 
 
+def test_profiles_within_each_other_each_have_their_runs() -> None:
+    graph = built(SwarmStateSaver(), one=nap)
+    with swarmstate.profile() as outer:
+        call(graph, False)
+        with swarmstate.profile() as inner:
+            call(graph, False)
+        call(graph, False)
+    assert (outer.runs, inner.runs) == (2, 1)
+
+
+def test_a_profile_of_everything_ends_while_another_one_goes_on() -> None:
+    graph = built(SwarmStateSaver(), one=nap)
+    with swarmstate.profile() as here, ThreadPoolExecutor(1) as pool:
+        with swarmstate.profile(everywhere=True) as everything:
+            pool.submit(call, graph, False).result()
+        pool.submit(call, graph, False).result()
+    assert (here.runs, everything.runs) == (0, 1)
+
+
+def test_a_saver_may_get_another_store_and_serializer_in_a_profile() -> None:
+    class Counting(JsonPlusSerializer):
+        count = 0
+
+        def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+            self.count += 1
+            return super().dumps_typed(obj)
+
+    first, second, serde = Store(), Store(), Counting()
+    saver = SwarmStateSaver(first)
+    graph = built(saver, one=nap)
+    with swarmstate.profile() as profile:
+        call(graph, False)
+        before = first.keys("langgraph:1")
+        saver.store = second
+        call(graph, False)
+        assert second.namespaces("langgraph:") == ["langgraph:1"]
+        assert first.keys("langgraph:1") == before
+        saver.serde = serde
+        call(graph, False)
+    assert serde.count > 0
+    assert profile.runs == 3
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_run_that_fails_is_told_and_fails(is_async: bool) -> None:
     def broken(state: Any) -> None:
