@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import random
 import threading
@@ -229,6 +230,30 @@ def test_equal_parts_of_a_list_are_different_objects() -> None:
         assert len({id(each) for each in containers}) == len(containers)
         values["items"][0]["words"][1].append("changed")
         assert values["items"][1:] == values["more"][1:] == [item] * 2_999
+
+
+class Note(BaseModel):
+    text: str
+
+
+def test_what_is_let_go_of_may_use_the_saver() -> None:
+    serde = SwarmStateSerializer(allowed_msgpack_modules=[(__name__, "Note")])
+    saver = _saver({"notes": [Note(text="x" * 60)] * 3_000})
+    saver.serde = serde
+    seen: list[Any] = []
+    # The notes stand at two places as one blob, so they are let go of when they are loaded again.
+    refs = [
+        weakref.ref(note, lambda ref: seen.append(saver.get_tuple(_THREAD)))
+        for note in _load(saver)["notes"][:2_048:2_047]
+    ]
+    # A thread that waits for itself, with the GIL, would never end; this ends the process.
+    faulthandler.dump_traceback_later(60, exit=True)
+    try:
+        _load(saver)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    assert seen
+    assert all(ref() is None for ref in refs)
 
 
 def test_threads_that_load_at_once_share_nothing() -> None:

@@ -147,7 +147,7 @@ class SharedValues:
         self._sharing.keep(key, base, split)
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
-        """Return what need not be read again: blobs that copies can be made of."""
+        """Return which blobs must be read: of the others all values are at hand."""
         return self._sharing.recall(self._codec, key, entries)
 
     def join(

@@ -59,8 +59,8 @@ class _Saving(Future[Any]):
         super().__init__()
         self._line = line
         self._context = copy_context()
-        # Empty when it is done: the function is the run's own, which has this future.
-        self._call = [(function, args)]
+        self._function = function
+        self._args = args
         self.write: Write | None = None
 
     def result(self, timeout: float | None = None) -> Any:
@@ -95,28 +95,30 @@ class _Saving(Future[Any]):
 
     def call(self) -> bool:
         """Make the call that LangGraph asked for, and tell whether it succeeded."""
-        [(function, args)] = self._call
         try:
-            result = self._context.run(function, *args)
+            result = self._context.run(self._function, *self._args)
         except Exception as error:
-            self._call.clear()
             self.set_exception(error)
+            self._let_go()
             return False
         self.finish(result)
         return True
 
     def finish(self, result: Any) -> None:
         """Take note that it is done."""
-        self._call.clear()
-        self.write = None
         self.set_result(result)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Refer no longer to the run, which has this future: only when it is done."""
+        del self._function, self._args
+        self.write = None
 
     def _operation(self, saver: SwarmStateSaver) -> Operation[Any]:
-        [(function, args)] = self._call
-        if getattr(function, "__func__", None) is _stock_put:
-            _, _, config, checkpoint, metadata, _ = args
+        if getattr(self._function, "__func__", None) is _stock_put:
+            _, _, config, checkpoint, metadata, _ = self._args
             return saver._put(config, checkpoint, metadata)
-        config, writes, task_id, *path = args
+        config, writes, task_id, *path = self._args
         return put_writes(
             saver._values(), config, writes, task_id, path[0] if path else "", saver.ttl
         )

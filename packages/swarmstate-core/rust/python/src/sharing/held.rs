@@ -93,11 +93,16 @@ impl Container {
         for part in &mut self.parts {
             match &mut part.stored {
                 Stored::Inline(_) => {}
+                // Once for a blob that is there twice. Nothing may be dropped here: that may run
+                // any Python code, and the caller has a lock.
                 Stored::Blob(blob) => {
-                    let made = std::mem::take(&mut part.items.made);
-                    let items = part.items.with_values(0, made);
-                    let bytes = part.bytes;
-                    held.parts.insert(*blob, Run { items, bytes });
+                    held.parts.entry(*blob).or_insert_with(|| {
+                        let made = std::mem::take(&mut part.items.made);
+                        Run {
+                            items: part.items.with_values(0, made),
+                            bytes: part.bytes,
+                        }
+                    });
                 }
                 Stored::Nested(_, container) => container.hold(held),
             }

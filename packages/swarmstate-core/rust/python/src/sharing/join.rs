@@ -105,7 +105,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok((read.value, Some(Cut::of_whole(entry.unbind(), whole))))
     }
 
-    /// The pieces of an entry; those that can be copied are not decoded.
+    /// The pieces of an entry; those of which all values are at hand are not decoded.
     fn pieces(
         &self,
         name: &str,

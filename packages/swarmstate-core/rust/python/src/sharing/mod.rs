@@ -75,7 +75,7 @@ pub struct Sharing {
 /// What is remembered of values that are to be joined.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Recalled {
-    /// The names of the blobs that have to be read: of all others copies can be made.
+    /// The names of the blobs that have to be read: the values of all others are at hand.
     #[pyo3(get)]
     blobs: Vec<String>,
     /// Whether the entries refer to any blobs.
