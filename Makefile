@@ -36,10 +36,11 @@ help: ## Show this list
 .PHONY: setup
 setup: $(SYNCED) ## Install uv, the locked dependencies and the packages, all inside this folder
 
-$(UV):
+$(UV): pyproject.toml
 	@echo "==> installing uv into .tools"
-	@$(PYTHON) -m pip install --quiet --target .tools \
+	@$(PYTHON) -m pip install --quiet --upgrade --target .tools \
 		"uv$$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
+	@touch $@
 
 $(SYNCED): $(SYNC_INPUTS) | $(UV)
 	@echo "==> building the environment (the first time compiles the Rust core)"

@@ -3,7 +3,8 @@
     check_wheels.py DIST --uv UV
 
 Each environment gets the wheels of DIST and their dependencies from the
-configured index, nothing of this work tree.
+configured index, in the versions of uv.lock: a release of a dependency that
+breaks something must not come as a surprise to an unrelated change.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pathlib import Path
 # Tried besides the one in use, where they are installed: the oldest supported and a newer one.
 OTHER_PYTHONS = ("3.10", "3.13")
 NAMESPACES = ("langgraph/__init__.py", "langgraph/checkpoint/__init__.py")
-SMOKE = Path(__file__).resolve().parent / "smoke.py"
+ROOT = Path(__file__).resolve().parent.parent
+SMOKE = ROOT / "scripts/smoke.py"
 
 
 def check_contents(wheel: Path) -> None:
@@ -50,10 +52,17 @@ def find_python(version: str) -> str | None:
 def try_wheels(wheels: list[Path], python: str, uv: str) -> None:
     """Install `wheels` into a new environment and run the smoke test there."""
     with tempfile.TemporaryDirectory() as folder:
+        constraints = f"{folder}/constraints.txt"
+        export = (uv, "export", "--quiet", "--frozen", "--all-packages", "--no-emit-workspace")
+        subprocess.run([*export, "--no-hashes", "--output-file", constraints], cwd=ROOT, check=True)
         subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
         interpreter = f"{folder}/venv/bin/python"
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", interpreter, *wheels], check=True
+            [
+                *(uv, "pip", "install", "--quiet", "--python", interpreter),
+                *("--constraints", constraints, *wheels),
+            ],
+            check=True,
         )
         # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
         subprocess.run([interpreter, "-I", "-W", "error", SMOKE], cwd=folder, check=True)

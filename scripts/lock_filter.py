@@ -8,14 +8,14 @@ stores uv.lock: the full lock comes in on stdin, the index-neutral one goes out.
 - the `[package.metadata]` tables are left out.
 
 Versions and hashes stay. uv reads the neutral form as stale, keeps what it pins
-and writes the full lock again, which this filter turns back into the committed
-text. `lock_filter.py --check` holds that: it compares the filtered lock of the
-work tree with the staged one.
+and writes the full lock again. `lock_filter.py --check` holds that: what the
+staged lock pins, the one of the work tree pins too, and nothing else. The rest of
+the text is not compared: another uv may word a marker differently, and an index
+may have got one more wheel of a pinned version.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import subprocess
 import sys
@@ -38,27 +38,50 @@ def clean(lock: str) -> str:
     return lock.rstrip("\n") + "\n"
 
 
+def pins(lock: str) -> dict[str, set[str]]:
+    """Return the hashes of each package in `lock`, by `name==version`; none for our own."""
+    pinned = {}
+    for package in lock.split("[[package]]\n")[1:]:
+        name, version = (
+            _field(field, package) for field in (r'^name = "([^"]+)"', r'^version = "([^"]+)"')
+        )
+        pinned[f"{name}=={version}"] = set(re.findall(r'\bhash = "([^"]+)"', package))
+    return pinned
+
+
+def _field(pattern: str, package: str) -> str:
+    found = re.search(pattern, package, re.MULTILINE)
+    return found[1] if found else "?"
+
+
 def difference(root: Path) -> list[str]:
-    """Return how the filtered lock of the work tree differs from the staged one.
+    """Return what the lock of the work tree pins otherwise than the staged one.
 
     Args:
         root: The top of the git work tree.
 
     Returns:
-        Lines of a unified diff, none if they are equal.
+        One line for each package that only one of them has (`-` the staged one, `+` the
+        work tree), and for each staged hash that is missing; none if they pin the same.
 
     Raises:
         subprocess.CalledProcessError: `root` is no work tree, or git has no lock in its index.
     """
-    staged = subprocess.run(
-        ["git", "show", f":{LOCK}"], cwd=root, check=True, stdout=subprocess.PIPE
-    ).stdout.decode()
-    working = clean((root / LOCK).read_text(encoding="utf-8"))
-    return list(
-        difflib.unified_diff(
-            staged.splitlines(), working.splitlines(), "staged", "work tree", lineterm="", n=1
-        )
+    staged = pins(
+        subprocess.run(
+            ["git", "show", f":{LOCK}"], cwd=root, check=True, stdout=subprocess.PIPE
+        ).stdout.decode()
     )
+    working = pins((root / LOCK).read_text(encoding="utf-8"))
+    return [
+        *(f"-{package}" for package in sorted(staged.keys() - working.keys())),
+        *(f"+{package}" for package in sorted(working.keys() - staged.keys())),
+        *(
+            f"-{package} {digest}"
+            for package in sorted(staged.keys() & working.keys())
+            for digest in sorted(staged[package] - working[package])
+        ),
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -74,8 +97,8 @@ def main(arguments: list[str]) -> int:
         return 0
     print(*lines[:60], sep="\n", file=sys.stderr)
     print(
-        f"{LOCK} of the work tree is not the committed one (diff above). If the change of "
-        f"versions is meant, stage it: make setup && git add {LOCK}",
+        f"{LOCK} of the work tree does not pin what the staged one does (- above), or pins more "
+        f"(+ above). If that is meant, stage it: make setup && git add {LOCK}",
         file=sys.stderr,
     )
     return 1

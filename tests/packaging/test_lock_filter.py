@@ -132,8 +132,23 @@ def test_git_stores_the_neutral_form_of_a_full_lock(tmp_path: Path) -> None:
     assert (tmp_path / "uv.lock").read_text(encoding="utf-8") == NEUTRAL
 
 
-def test_a_changed_version_or_hash_is_a_difference(tmp_path: Path) -> None:
+def test_another_version_package_or_hash_is_a_difference(tmp_path: Path) -> None:
     repository_with(FULL, tmp_path)
-    for old, new in (('version = "1.2.0"', 'version = "1.3.0"'), ("sha256:bb", "sha256:cc")):
-        (tmp_path / "uv.lock").write_text(FULL.replace(old, new), encoding="utf-8")
-        assert any(line.startswith("+") and new in line for line in difference(tmp_path))
+    third = '\n[[package]]\nname = "third"\nversion = "3.0"\n'
+    for lock, expected in (
+        (FULL.replace('version = "1.2.0"', 'version = "1.3.0"'), ["-left==1.2.0", "+left==1.3.0"]),
+        (FULL.replace("sha256:bb", "sha256:cc"), ["-left==1.2.0 sha256:bb"]),
+        (FULL + third, ["+third==3.0"]),
+    ):
+        (tmp_path / "uv.lock").write_text(lock, encoding="utf-8")
+        assert difference(tmp_path) == expected
+
+
+def test_another_wording_or_one_more_wheel_is_no_difference(tmp_path: Path) -> None:
+    repository_with(FULL, tmp_path)
+    wheel = '    { url = "https://files.example/left-1.2.0-cp9.whl", hash = "sha256:dd" },\n'
+    lock = FULL.replace("wheels = [\n", "wheels = [\n" + wheel).replace(
+        "https://mirror.example:8443/simple", "https://another.example/simple"
+    )
+    (tmp_path / "uv.lock").write_text(lock.replace('specifier = ">=1"', 'specifier=">= 1"'))
+    assert difference(tmp_path) == []
