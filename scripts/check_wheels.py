@@ -57,13 +57,8 @@ def try_wheels(wheels: list[Path], python: str, uv: str) -> None:
         subprocess.run([*export, "--no-hashes", "--output-file", constraints], cwd=ROOT, check=True)
         subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
         interpreter = f"{folder}/venv/bin/python"
-        subprocess.run(
-            [
-                *(uv, "pip", "install", "--quiet", "--python", interpreter),
-                *("--constraints", constraints, *wheels),
-            ],
-            check=True,
-        )
+        install = [uv, "pip", "install", "--quiet", "--python", interpreter]
+        subprocess.run([*install, "--constraints", constraints, *wheels], check=True)
         # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
         subprocess.run([interpreter, "-I", "-W", "error", SMOKE], cwd=folder, check=True)
 
