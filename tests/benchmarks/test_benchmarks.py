@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -19,6 +20,7 @@ from benchmarks.report import replace_between
 from benchmarks.rounds import WORKSPACE_PYTHON, Rounds, WrongResultError, at, run
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.suites import growth, small_state
+from benchmarks.text import text
 from benchmarks.zero_cost import ZeroCostSaver
 
 SMALLEST: dict[str, dict[str, Any]] = {
@@ -141,6 +143,12 @@ def test_scenarios_say_the_same_in_every_process() -> None:
     assert [str(script.given(turn)) for turn in range(3)] == [
         str(script.given(turn)) for turn in range(3)
     ]
+
+
+def test_text_compresses_as_prose_does() -> None:
+    said = "".join(text(f"text {number}", 700) for number in range(150)).encode()
+    assert 0.3 < len(zlib.compress(said)) / len(said) < 0.4
+    assert len({text(f"text {number}", 200) for number in range(100)}) == 100
 
 
 def test_ratios_are_taken_within_a_round() -> None:
