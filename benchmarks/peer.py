@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 FAST_LANGGRAPH = "peer-fast-langgraph"
+"""What the names of contenders in the environment of fast-langgraph begin with."""
 
 _SHARED = (
     "langgraph",
@@ -29,7 +30,7 @@ def requirements(contender: str) -> list[str]:
     """Return what is installed for a contender, beside the same LangGraph and redis-py as ours."""
     package = (
         "fast-langgraph==0.1.15"
-        if contender == FAST_LANGGRAPH
+        if contender.startswith(FAST_LANGGRAPH)
         else "swarmstate[disk,redis]==0.11.0"
     )
     return [package, *(f"{name}=={version(name)}" for name in _SHARED)]
@@ -41,7 +42,7 @@ def ensure(cache: Path, contender: str) -> Path:
     Raises:
         RuntimeError: It can't be installed.
     """
-    folder = cache / (contender if contender == FAST_LANGGRAPH else "peer")
+    folder = cache / (FAST_LANGGRAPH if contender.startswith(FAST_LANGGRAPH) else "peer")
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     installed = folder / "installed.txt"
     needed = requirements(contender)

@@ -19,9 +19,12 @@ from benchmarks.rounds import Rounds, WrongResultError, at
 
 # Measured in an environment of its own, which has not our saver.
 _PEER = "peer-fast-langgraph"
+# The same environment, without what fast-langgraph does.
+_PEER_OFF = "peer-fast-langgraph-off"
 _PATCHES = (
     "messages",
     "saving",
+    "threads",
     "callbacks",
     "runtimes",
     "streaming",
@@ -29,7 +32,7 @@ _PATCHES = (
     "signatures",
 )
 _KINDS = ("stock", "patched", "stock_cpu", "patched_cpu")
-CONTENDER_NAMES = ("ours", _PEER, *_PATCHES)
+CONTENDER_NAMES = ("ours", _PEER_OFF, _PEER, *_PATCHES)
 PARAMETERS = {"turns": 200, "repetitions": 3}
 _LABELS = {
     "ours": "accelerate()",
@@ -60,7 +63,7 @@ def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> di
 
     measured: dict[str, Any] = {kind: {} for kind in _KINDS}
     ends = set()
-    for saver in ["none", "zero-cost"] if contender == _PEER else _SAVERS:
+    for saver in ["none", "zero-cost"] if contender in (_PEER, _PEER_OFF) else _SAVERS:
         runs: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
         for number in range(repetitions):
             own = folder / f"{saver}-{number}"
@@ -103,7 +106,7 @@ def _lockstep(
 
 
 def _patches(contender: str) -> Any:
-    if contender == _PEER:
+    if contender in (_PEER, _PEER_OFF):
         return nullcontext()
     from langgraph.checkpoint.swarmstate import accelerate
 
@@ -140,8 +143,10 @@ def _table(rounds: Rounds, title: str, suffix: str) -> Table:
     table = Table(title, ["patches", *headings])
     stock, patched = f"stock{suffix}", f"patched{suffix}"
     for name, results in rounds.results.items():
+        if name == _PEER_OFF:
+            continue
         row = [_LABELS[name]]
-        base = rounds.results.get("ours", []) if name == _PEER else results
+        base = rounds.results.get(_PEER_OFF, []) if name == _PEER else results
         for saver in _SAVERS:
             if saver not in results[0][patched]:
                 row += ["-", "-", "-"]

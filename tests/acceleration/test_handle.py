@@ -50,7 +50,9 @@ def test_undo_puts_back_what_was_there(name: str) -> None:
 @pytest.mark.parametrize("name", PATCHES)
 def test_lists_the_sources_of_all_that_it_replaces(name: str) -> None:
     replacements = import_module(f"{_PACKAGE}.{PATCHES[name].module}").REPLACEMENTS
-    assert replacements.keys() <= PATCHES[name].sources.keys()
+    assert replacements.keys() <= {
+        path.removesuffix(".__wrapped__") for path in PATCHES[name].sources
+    }
 
 
 def test_the_last_holder_undoes() -> None:

@@ -35,6 +35,7 @@ class Patch(NamedTuple):
 _LANGGRAPH = {"langgraph": Versions((1, 2), (1, 3))}
 _LANGCHAIN = {"langchain-core": Versions((1, 0), (2,))}
 _MODELS = "langchain_core.language_models.chat_models"
+_CONFIG = "langchain_core.runnables.config"
 
 _ALL = (
     Patch(
@@ -61,13 +62,25 @@ _ALL = (
         },
     ),
     Patch(
+        "threads",
+        "a sync run takes the threads that an earlier run left",
+        "threads",
+        {**_LANGGRAPH, **_LANGCHAIN},
+        {
+            "langgraph.pregel._executor:BackgroundExecutor": "adc68971dd87495e",
+            f"{_CONFIG}:ContextThreadPoolExecutor": "5cfe4b277fa0a46d",
+            # What makes it a context manager wraps it.
+            "langgraph.pregel._executor:get_executor_for_config.__wrapped__": "a3079dd1846fef50",
+        },
+    ),
+    Patch(
         "callbacks",
         "callback managers of runs without handlers are made at once",
         "callbacks",
         _LANGCHAIN,
         {
             "langchain_core.callbacks.manager:ParentRunManager.get_child": "49b88116649ed4c5",
-            "langchain_core.runnables.config:_merge_metadata_dicts": "241e795ab8245fb7",
+            f"{_CONFIG}:_merge_metadata_dicts": "241e795ab8245fb7",
             "langchain_core.callbacks.base:BaseCallbackManager": "2215c554a5c24625",
         },
     ),

@@ -20,7 +20,7 @@ from inspect import unwrap
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.runnables.config import get_executor_for_config
+from langgraph.pregel import _executor
 from langgraph.pregel._executor import BackgroundExecutor
 from langgraph.pregel._loop import SyncPregelLoop
 
@@ -209,7 +209,9 @@ class LiningExecutor(BackgroundExecutor):
         """The run's own threads."""
         with self._lock:
             if self._executor is None:
-                self._executor = self.stack.enter_context(get_executor_for_config(self._config))
+                # LangGraph's own, or what another patch put in its place.
+                make = _executor.get_executor_for_config  # type: ignore[attr-defined]
+                self._executor = self.stack.enter_context(make(self._config))
             return self._executor
 
     def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:

@@ -1,0 +1,88 @@
+"""A run takes the threads that an earlier run left, instead of starting threads of its own.
+
+No two runs have the same threads at a time, so that a run inside of a run, or one that waits for
+another, cannot wait for a thread that never becomes free.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from langchain_core.runnables.config import ContextThreadPoolExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+    from langchain_core.runnables import RunnableConfig
+
+# More than so many runs at a time do not leave their threads to others.
+_MAX_IDLE = 16
+
+
+@contextmanager
+def executor_for_run(config: RunnableConfig | None) -> Iterator[Executor]:
+    """Yield an executor to a run, which must have waited for all it gave it when it leaves."""
+    workers = (config or {}).get("max_concurrency")
+    executor, generation = _IDLE.take(workers)
+    try:
+        yield executor
+    except BaseException:
+        # The run may not have waited.
+        executor.shutdown()
+        raise
+    _IDLE.leave(workers, executor, generation)
+
+
+class _IdleExecutors:
+    """Executors that no run has, by the number of their threads; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._idle: list[tuple[int | None, Executor]] = []
+        # Those that were taken before the last release are not kept.
+        self._generation = 0
+
+    def take(self, workers: int | None) -> tuple[Executor, int]:
+        """Return an executor, that which was left last if there is one, and its generation."""
+        with self._lock:
+            for place in reversed(range(len(self._idle))):
+                if self._idle[place][0] == workers:
+                    return self._idle.pop(place)[1], self._generation
+            return ContextThreadPoolExecutor(max_workers=workers), self._generation
+
+    def leave(self, workers: int | None, executor: Executor, generation: int) -> None:
+        """Keep an executor for others, or end its threads."""
+        with self._lock:
+            if generation == self._generation and len(self._idle) < _MAX_IDLE:
+                self._idle.append((workers, executor))
+                return
+        executor.shutdown()
+
+    def release(self) -> None:
+        """End all threads: those in use when they are left."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._generation += 1
+        for _, executor in idle:
+            executor.shutdown()
+
+    def forget(self) -> None:
+        """Begin anew in a forked child, which has none of the threads."""
+        self.__init__()  # type: ignore[misc]  # the lock may be held by a thread that is not here
+
+
+_IDLE = _IdleExecutors()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IDLE.forget)
+
+
+def release() -> None:
+    """Let go of the threads."""
+    _IDLE.release()
+
+
+REPLACEMENTS = {"langgraph.pregel._executor:get_executor_for_config": executor_for_run}
