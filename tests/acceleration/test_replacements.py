@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from operator import is_
 from typing import Any
 
 import pytest
@@ -44,6 +45,41 @@ def test_messages_reach_models_and_tracers_as_before(messages: list[Any]) -> Non
     assert ours.convert(messages) == convert_to_messages(messages)
     assert ours.convert([*messages, ("user", "said")])[:-1] == messages
     assert ours.convert(messages) is not messages
+
+
+class Shouting(HumanMessage):
+    """Content that is not what the dict holds."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        return [{"text": value}] if name == "content" else value
+
+
+def test_a_message_with_an_attribute_of_its_own_is_asked_for_it() -> None:
+    messages: list[Any] = [*TEXTS, Shouting(content="hello")]
+    assert shown(ours.normalize(messages)) == shown(_utils._normalize_messages(messages))
+
+
+@pytest.mark.parametrize(
+    "given", [TEXTS, [], tuple(TEXTS), [*TEXTS, ("user", "said")], "said", ["said", {"role": "x"}]]
+)
+def test_models_are_given_the_same_prompt(given: Any) -> None:
+    model = GenericFakeChatModel(messages=iter([]))
+    try:
+        expected = model._convert_input(given)
+    except ValueError as error:
+        with pytest.raises(type(error)):
+            ours.convert_input(model, given)
+        return
+    found: Any = ours.convert_input(model, given)
+    assert found == expected
+    assert found.__class__ is expected.__class__
+    assert vars(found).keys() == vars(expected).keys()
+    assert found.model_fields_set == expected.model_fields_set
+    if given is TEXTS:
+        messages: Any = vars(found)["messages"]
+        assert messages is not given
+        assert all(map(is_, messages, given))
 
 
 @pytest.mark.parametrize(

@@ -129,11 +129,15 @@ def _coerced(right: Any) -> list[Any] | None:
 @lru_cache(maxsize=256)
 def _has_plain_id(cls: type) -> bool:
     """Tell whether instances are messages whose `id` is what their dict holds, and no chunks."""
+    return not issubclass(cls, BaseMessageChunk) and is_plain_in_messages("id", cls)
+
+
+def is_plain_in_messages(name: str, cls: type) -> bool:
+    """Tell whether instances are messages that have an attribute as their dict holds it."""
     return (
         issubclass(cls, BaseMessage)
-        and not issubclass(cls, BaseMessageChunk)
         and cls.__getattribute__ is object.__getattribute__
-        and not any("id" in vars(base) for base in cls.__mro__)
+        and not any(name in vars(base) for base in cls.__mro__)
     )
 
 

@@ -84,6 +84,31 @@ impl InstanceFinder {
         found
     }
 
+    /// Tell whether each item of a list is of a class that `is_plain` accepts and holds an exact str.
+    ///
+    /// As for `find`, the list must be the caller's alone; without GIL it is always False.
+    fn all_hold_str(&self, items: &Bound<'_, PyList>) -> PyResult<bool> {
+        if !self.has_gil {
+            return Ok(false);
+        }
+        let mut classes = Classes::new(&self.is_plain);
+        let mut attribute = Attribute::new(&self.name);
+        for index in 0..items.len() {
+            let item = item_of(items, index)?;
+            // SAFETY: a live object, under the GIL; what is lent is looked at before other code runs.
+            let holds = unsafe {
+                classes.accept(items.py(), item)? && {
+                    let value = attribute.of(item);
+                    !value.is_null() && ffi::PyUnicode_CheckExact(value) != 0
+                }
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.is_plain)
     }
@@ -99,32 +124,18 @@ impl InstanceFinder {
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let py = items.py();
         let found = PyDict::new(py);
-        let mut plain: Vec<*mut ffi::PyTypeObject> = Vec::new();
-        let mut last_class = null_mut();
+        let mut classes = Classes::new(&self.is_plain);
         let mut attribute = Attribute::new(&self.name);
         for index in 0..items.len() {
             if let Some(ahead) = known.0.get(index + AHEAD) {
                 fetch(ahead.dict);
             }
-            // SAFETY: a wrong index is an error, not undefined. The list keeps its item alive.
-            let item = unsafe { ffi::PyList_GetItem(items.as_ptr(), index.cast_signed()) };
-            if item.is_null() {
-                return Err(PyErr::fetch(py));
-            }
-            // SAFETY: a live object has a class, which lives as long as its instance does.
-            let class = unsafe { ffi::Py_TYPE(item) };
-            if class != last_class {
-                if !plain.contains(&class) {
-                    // SAFETY: the same live object, of which a reference is taken.
-                    let item = unsafe { Bound::from_borrowed_ptr(py, item) };
-                    if !self.is_plain(&item)? {
-                        return Ok(None);
-                    }
-                    plain.push(class);
-                }
-                last_class = class;
-            }
+            let item = item_of(items, index)?;
             // SAFETY: a live object, under the GIL.
+            if !unsafe { classes.accept(py, item) }? {
+                return Ok(None);
+            }
+            // SAFETY: as above.
             let value = unsafe { attribute.of(item) };
             if value.is_null() {
                 return Ok(None);
@@ -156,12 +167,6 @@ impl InstanceFinder {
         Ok(Some(found))
     }
 
-    #[cold]
-    fn is_plain(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let class = item.get_type();
-        self.is_plain.bind(item.py()).call1((class,))?.is_truthy()
-    }
-
     /// Takes out what is known about the list that began with this str, or nothing.
     fn take_known(&self, first: *mut ffi::PyObject) -> Known {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,6 +180,62 @@ impl InstanceFinder {
             })
             .and_then(|position| lists.remove(position))
             .unwrap_or_default()
+    }
+}
+
+/// Returns an item of a list, borrowed from it.
+#[inline]
+fn item_of(items: &Bound<'_, PyList>, index: usize) -> PyResult<*mut ffi::PyObject> {
+    // SAFETY: a wrong index is an error, not undefined.
+    let item = unsafe { ffi::PyList_GetItem(items.as_ptr(), index.cast_signed()) };
+    if item.is_null() {
+        return Err(PyErr::fetch(items.py()));
+    }
+    Ok(item)
+}
+
+/// The classes of a list's items, each of which is asked about once.
+struct Classes<'a> {
+    is_plain: &'a Py<PyAny>,
+    plain: Vec<*mut ffi::PyTypeObject>,
+    last: *mut ffi::PyTypeObject,
+}
+
+impl<'a> Classes<'a> {
+    fn new(is_plain: &'a Py<PyAny>) -> Self {
+        Self {
+            is_plain,
+            plain: Vec::new(),
+            last: null_mut(),
+        }
+    }
+
+    /// Tells whether an item is of a plain class.
+    ///
+    /// # Safety
+    ///
+    /// The item must be alive, and the GIL be held.
+    #[inline]
+    unsafe fn accept(&mut self, py: Python<'_>, item: *mut ffi::PyObject) -> PyResult<bool> {
+        // SAFETY: a live object has a class, which lives as long as its instance does.
+        let class = unsafe { ffi::Py_TYPE(item) };
+        if class != self.last {
+            if !self.plain.contains(&class) {
+                // SAFETY: the same live object, of which a reference is taken.
+                let item = unsafe { Bound::from_borrowed_ptr(py, item) };
+                if !self
+                    .is_plain
+                    .bind(py)
+                    .call1((item.get_type(),))?
+                    .is_truthy()?
+                {
+                    return Ok(false);
+                }
+                self.plain.push(class);
+            }
+            self.last = class;
+        }
+        Ok(true)
     }
 }
 

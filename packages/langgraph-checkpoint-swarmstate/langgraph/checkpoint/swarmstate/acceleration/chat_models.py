@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from langchain_core.language_models._utils import _normalize_messages
-from langchain_core.language_models.chat_models import _format_for_tracing
+from langchain_core.language_models.chat_models import BaseChatModel, _format_for_tracing
 from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
+
+from swarmstate._core import InstanceFinder
+
+from ..messages import is_plain_in_messages
+
+_stock_convert_input: Any = BaseChatModel._convert_input
 
 
 def format_for_tracing(messages: list[BaseMessage]) -> list[BaseMessage]:
@@ -22,13 +29,24 @@ def normalize(messages: Any) -> list[BaseMessage]:
 
 def convert(messages: Any) -> list[BaseMessage]:
     """Return messages, given anything that can be messages."""
-    if type(messages) is list and all(map(_is_message, set(map(type, messages)))):
-        return messages.copy()
-    return convert_to_messages(messages)
+    return messages.copy() if _are_messages(messages) else convert_to_messages(messages)
+
+
+def convert_input(self: BaseChatModel, model_input: Any) -> PromptValue:
+    """Return what a model is given as a prompt, without validating what are messages."""
+    if _are_messages(model_input):
+        return ChatPromptValue.model_construct(messages=model_input.copy())
+    prompt: PromptValue = _stock_convert_input(self, model_input)
+    return prompt
+
+
+def _are_messages(messages: Any) -> bool:
+    return type(messages) is list and all(map(_is_message, set(map(type, messages))))
 
 
 def _are_texts(messages: Any) -> bool:
-    return not [each for each in messages if type(each.content) is not str]
+    # A list that others have, too, is copied: they may change it meanwhile.
+    return _TEXTS.all_hold_str([*messages])
 
 
 @lru_cache(maxsize=256)
@@ -36,9 +54,11 @@ def _is_message(cls: type) -> bool:
     return issubclass(cls, BaseMessage)
 
 
+_TEXTS = InstanceFinder("content", partial(is_plain_in_messages, "content"))
 _MODELS = "langchain_core.language_models.chat_models"
 REPLACEMENTS = {
     f"{_MODELS}:_format_for_tracing": format_for_tracing,
     f"{_MODELS}:_normalize_messages": normalize,
     f"{_MODELS}:convert_to_messages": convert,
+    f"{_MODELS}:BaseChatModel._convert_input": convert_input,
 }

@@ -108,13 +108,15 @@ _ALL = (
     ),
     Patch(
         "chat_models",
-        "a chat model that is called passes plain messages on without walking through them",
+        "a chat model that is called passes plain messages on with a quick look at each",
         "chat_models",
         _LANGCHAIN,
         {
             f"{_MODELS}:_format_for_tracing": "b3ed528cc92af0ef",
             f"{_MODELS}:_normalize_messages": "7f8d5abc352b00cb",
             f"{_MODELS}:convert_to_messages": "337345d1bbddaa77",
+            f"{_MODELS}:BaseChatModel._convert_input": "24287b0abdaea0fe",
+            "langchain_core.prompt_values:ChatPromptValue": "8fbbfabaa35affa2",
         },
     ),
     Patch(
