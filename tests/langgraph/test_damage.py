@@ -200,6 +200,7 @@ def test_every_bit_of_every_record_counts(kind: str) -> None:
     config = branch.put(n=1, text="small", page="x" * 2100)
     driver.put_writes(config, [("n", 2)], "task")
     store = store_of(driver)
+    driver = fresh(driver)
     [key] = raw.keys(store, "t", kind)
     intact = raw.read(store, "t", key)
     for position in range(len(intact)):
@@ -274,12 +275,15 @@ def test_a_put_after_damage_neither_hides_nor_spreads_it(
     after = branch.put(log=[*log, "more " * 300])
     intact = branch.put(log=log[1:])
     assert raw.everything(store).get(("langgraph:t", key)) == damaged
-    for reader in (driver, fresh(driver)):
-        for config in (before, after):
-            with pytest.raises(CheckpointError, match="log") as caught:
-                reader.get_tuple(config)
-            assert key.removeprefix("blob/") in str(caught.value)
-        assert reader.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
+    reader = fresh(driver)
+    for config in (before, after):
+        with pytest.raises(CheckpointError, match="log") as caught:
+            reader.get_tuple(config)
+        assert key.removeprefix("blob/") in str(caught.value)
+    assert reader.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
+    # Who stored it just now need not ask the store.
+    assert driver.load(before).checkpoint["channel_values"] == {"log": log}
+    assert driver.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
 
 
 def test_a_record_of_a_newer_format_says_what_to_do(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""How often memories and caches ask a server: counted on the wire, in front of it."""
+"""How often savers, memories and caches ask a server: counted on the wire, in front of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import swarmstate
 from langgraph.cache.swarmstate import SwarmStateCache
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate.cached import cached
@@ -77,6 +80,25 @@ def counted(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> Iterat
         counted.run(counted.memories, "batch", [*GETS, SearchOp(("users",)), ListNamespacesOp()])
         yield counted
         counted.close()
+
+
+@pytest.mark.parametrize(("pending", "trips"), [(0, 1), (3, 1), (4, 2)])
+def test_the_latest_checkpoint_is_one_round_trip_if_its_values_are_known(
+    counted: Counted, pending: int, trips: int
+) -> None:
+    saver = SwarmStateSaver(counted.memories.store)
+    branch = Branch(Driver(saver, "sync"))
+    for n in range(3):
+        config = branch.put(n=n, log=["said " * 1_000] * n)
+        branch.driver.put_writes(config, [("n", n)], "before")
+    config = branch.put(n=3)
+    for n in range(pending):
+        branch.driver.put_writes(config, [("n", n)], f"task {n}")
+    assert counted.trips(saver, "get_tuple", at()) == trips
+    assert counted.trips(saver, "get_tuple", config) == 1
+    assert counted.trips(saver, "put_writes", config, [("n", 0)], "task") == 1
+    another = SwarmStateSaver(counted.memories.store)
+    assert counted.trips(another, "get_tuple", at()) == 2
 
 
 def test_a_batch_of_puts_or_of_gets_is_one_round_trip(counted: Counted) -> None:

@@ -152,6 +152,11 @@ def writes_of(address: Address) -> Range:
     return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))
 
 
+def last_writes(checkpoint_ns: str, limit: int) -> Range:
+    """Return the range of the last pending writes of a checkpoint namespace, the last one first."""
+    return Range.of_prefix(f"{WRITES}{escape(checkpoint_ns)}/", reverse=True, limit=limit)
+
+
 def blobs_at(checkpoint_id: str) -> Range:
     """Return the range of the blobs that a checkpoint's pending writes may refer to.
 

@@ -19,8 +19,10 @@ from .layout import (
     Address,
     blobs_at,
     checkpoints_prefix,
+    last_writes,
     thread_namespace,
     writes_of,
+    writes_prefix,
 )
 from .records import (
     StoredCheckpoint,
@@ -41,6 +43,10 @@ SENDS_ARE_CHANNEL = 4
 T = TypeVar("T")
 
 _ATTEMPTS = 3
+
+# So many pending writes are read beside a checkpoint whose id is not known beforehand. At rest
+# it has none, and waiting for a person few; those of the one before it show that these are all.
+_LAST_WRITES = 4
 
 
 def retry(operation: Callable[[], Operation[T]]) -> Operation[T]:
@@ -83,6 +89,8 @@ class Reader:
     def get(self, address: Address) -> Operation[CheckpointTuple | None]:
         """Read a checkpoint, or the latest one, in at most two round trips.
 
+        One is enough if the record holds the values or they are remembered.
+
         A checkpoint may be pruned between the two; then reading starts again,
         and only a blob that is missing while its checkpoint exists is an error.
 
@@ -99,11 +107,13 @@ class Reader:
         key = stored.address.values_key()
         recalled = recall(self._values, key, stored)
         opened = _Opened(self._serde, stored, writes, recalled)
+        blobs: dict[str, bytes | None] = {**self._values.take_recent(opened.blobs)}
+        missing = [name for name in opened.blobs if name not in blobs]
         answer = Result([], [])
-        if opened.blobs or opened.ranges:
-            keys = [BLOBS + name for name in opened.blobs]
+        if missing or opened.ranges:
+            keys = [BLOBS + name for name in missing]
             [answer] = yield Read([Query(namespace, keys, opened.ranges)])
-        blobs = dict(zip(opened.blobs, answer.values, strict=True))
+        blobs.update(zip(missing, answer.values, strict=True))
         opened.take(iter(answer.ranges), blobs)
         yield from _fill(namespace, [opened], blobs)
         return self._close(opened, blobs, key, recalled)
@@ -111,18 +121,18 @@ class Reader:
     def _find(
         self, namespace: str, address: Address
     ) -> Operation[tuple[StoredCheckpoint | None, list[StoredWrite] | None]]:
-        """Read a record, together with its pending writes if the id is known beforehand."""
+        """Read a record, with its pending writes unless there may be more than were read."""
         thread_id, checkpoint_ns, checkpoint_id = address
         prefix = checkpoints_prefix(checkpoint_ns)
         if checkpoint_id is None:
             latest = Range.of_prefix(prefix, reverse=True, limit=1)
-            [answer] = yield Read([Query(namespace, (), (latest,), self._refresh)])
+            ranges = (latest, last_writes(checkpoint_ns, _LAST_WRITES))
+            [answer] = yield Read([Query(namespace, (), ranges, self._refresh)])
             if not answer.ranges[0]:
                 return None, None
             key, record = answer.ranges[0][0]
-            return decode_checkpoint(
-                Address(thread_id, checkpoint_ns, key[len(prefix) :]), record
-            ), None
+            address = Address(thread_id, checkpoint_ns, key[len(prefix) :])
+            return decode_checkpoint(address, record), _writes_among(address, answer.ranges[1])
         query = Query(namespace, (prefix + checkpoint_id,), (writes_of(address),), self._refresh)
         [answer] = yield Read([query])
         record = answer.values[0]
@@ -213,6 +223,19 @@ class Reader:
                 for write in opened.writes or ()
             ],
         )
+
+
+def _writes_among(
+    address: Address, records: Sequence[tuple[str, bytes]]
+) -> list[StoredWrite] | None:
+    """Return a checkpoint's pending writes, given the last ones; None if there may be more.
+
+    Those of checkpoints that are not stored yet come after them.
+    """
+    prefix = writes_prefix(address.checkpoint_ns, str(address.checkpoint_id))
+    if len(records) == _LAST_WRITES and records[-1][0] > prefix:
+        return None
+    return decode_writes(address, [each for each in records if each[0].startswith(prefix)])
 
 
 class _Opened:

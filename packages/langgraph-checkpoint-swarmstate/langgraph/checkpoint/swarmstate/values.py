@@ -15,6 +15,7 @@ from swarmstate import Codec, Sharing, blob_hash, blob_names
 from swarmstate.errors import CheckpointError, EncodeError
 
 from .layout import HOME_LENGTH
+from .recent import RecentBlobs
 from .serde import SwarmStateSerializer
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 # Bytes up to which a value is kept in its checkpoint's own record. A blob costs
 # a row and a look-up; a small value copied into each record costs less.
 _INLINE_LIMIT = 2048
+
+# Bytes of blobs that are kept from when they are stored until they are read, which the next turn
+# of a conversation does: a thousand threads in use have about so many.
+_RECENT_BYTES = 4 * 1024 * 1024
 
 # The channel of a run's input, which its first task writes to the others.
 START = "__start__"
@@ -94,6 +99,9 @@ class Values(Protocol):
             CheckpointError: An entry is damaged.
         """
 
+    def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return those blobs that need not be read, since they were stored just now."""
+
     def join(
         self,
         key: str | None,
@@ -128,6 +136,7 @@ class SharedValues:
     def __init__(self, codec: Codec, sharing: Sharing) -> None:
         self._codec = codec
         self._sharing = sharing
+        self._recent = RecentBlobs(_RECENT_BYTES)
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
         """Return the split of values, encoding only what changed since `base`."""
@@ -145,10 +154,15 @@ class SharedValues:
     def keep(self, key: str, base: str, split: Any) -> None:
         """Remember the values, to recognize them next time."""
         self._sharing.keep(key, base, split)
+        self._recent.add(split.blobs)
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
         """Return which blobs must be read: of the others all values are at hand."""
         return self._sharing.recall(self._codec, key, entries)
+
+    def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return those blobs that are kept, once."""
+        return self._recent.take(names)
 
     def join(
         self,
@@ -213,6 +227,10 @@ class WholeValues:
     def recall(self, key: str, entries: dict[str, Entry]) -> _AllBlobs:
         """Return all blobs."""
         return _AllBlobs([name for entry in entries.values() for name in blob_names(entry)])
+
+    def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return nothing."""
+        return {}
 
     def join(
         self,

@@ -66,6 +66,22 @@ class WritesContract(ContractBase):
         assert driver.load(at()).pending_writes == expected
         assert driver.list(at())[0].pending_writes == expected
 
+    @pytest.mark.parametrize("own", range(7))
+    @pytest.mark.parametrize("others", [0, 1, 5])
+    def test_the_latest_has_its_own_writes(self, driver: Driver, own: int, others: int) -> None:
+        branch = Branch(driver)
+        before, latest = branch.put(a=0), branch.put(a=1)
+        # LangGraph may store writes before the checkpoint that they belong to.
+        coming = at("t", "", f"{latest['configurable']['checkpoint_id']}f")
+        for config, count in ((before, others), (latest, own), (coming, others)):
+            for n in range(count):
+                driver.put_writes(config, [("a", n)], f"task {n}")
+        elsewhere = Branch(driver, "t", "child").put(a=2)
+        driver.put_writes(elsewhere, [("a", 9)], "task")
+        expected = [(f"task {n}", "a", n) for n in range(own)]
+        assert driver.load(at()).pending_writes == expected
+        assert driver.load(latest).pending_writes == expected
+
     def test_regular_writes_are_written_once(self, driver: Driver, second: Driver) -> None:
         config = Branch(driver).put(a=0)
         driver.put_writes(config, [("a", 1), ("b", 2)], "task")
