@@ -1,7 +1,7 @@
 """LangGraph with patches of `accelerate()`, each alone and all together, beside LangGraph as it is.
 
 The growing thread of an agent with a tool, over savers that cost nothing to much. Patches are put
-in place and taken away between turns: each turn is taken once with and once without, so both
+in place and taken away every few turns: each turn is taken once with and once without, so both
 meet the same machine. Nothing that imports LangGraph is imported here: fast-langgraph, which can't
 be taken away again, wants to be there before.
 """
@@ -31,6 +31,8 @@ _PATCHES = (
     "chat_models",
     "signatures",
 )
+# A patch that leaves something to later turns needs some.
+_TURNS_IN_TURN = 10
 _KINDS = ("stock", "patched", "stock_cpu", "patched_cpu")
 CONTENDER_NAMES = ("ours", _PEER_OFF, _PEER, *_PATCHES)
 PARAMETERS = {"turns": 200, "repetitions": 3}
@@ -81,7 +83,7 @@ def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> di
 def _lockstep(
     growth: Any, contender: str, saver: str, folder: Path, turns: int
 ) -> tuple[dict[str, list[float]], set[str]]:
-    """Take each turn without and with patches; return the seconds of both, and how they ended."""
+    """Take turns without and with patches; return the seconds of both, and how they ended."""
     from benchmarks.contenders import CONTENDERS
     from benchmarks.scenarios import SCENARIOS
 
@@ -95,12 +97,13 @@ def _lockstep(
             "stock": growth.Run(script, first, delta=False),
             "patched": growth.Run(script, second, delta=False),
         }
-        for turn in range(turns):
+        for first_turn in range(0, turns, _TURNS_IN_TURN):
             for kind, run in runs.items():
-                before = run.cpu_seconds
                 with _patches(contender) if kind == "patched" else nullcontext():
-                    run.turn(turn)
-                computed[f"{kind}_cpu"].append(run.cpu_seconds - before)
+                    for turn in range(first_turn, min(first_turn + _TURNS_IN_TURN, turns)):
+                        before = run.cpu_seconds
+                        run.turn(turn)
+                        computed[f"{kind}_cpu"].append(run.cpu_seconds - before)
         ends = {growth.digest(run.state) for run in runs.values()}
     return {**{kind: run.seconds for kind, run in runs.items()}, **computed}, ends
 
