@@ -114,6 +114,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.update_docs and (options.contender or options.without_peer):
         parser.error("--update-docs needs all contenders")
+    if options.update_docs:
+        # Minutes of measuring are not to end with this.
+        plots.load_pyplot()
     names = list(BENCHMARKS) if options.benchmarks == ["all"] else options.benchmarks or DEFAULT
     CACHE.mkdir(exist_ok=True)
     described = environment.describe(CACHE)

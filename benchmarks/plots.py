@@ -25,7 +25,7 @@ def growth(name: str, rounds: Rounds, turns: int, folder: Path) -> list[Path]:
 def _plot(
     rounds: Rounds, turns: int, what: str, unit: float, label: str, scale: str, target: Path
 ) -> None:
-    pyplot = _pyplot()
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(10, 4.5))
     colors = pyplot.colormaps["tab20"].colors
     for name, results in rounds.results.items():
@@ -55,7 +55,12 @@ def _plot(
     pyplot.close(figure)
 
 
-def _pyplot() -> Any:
+def load_pyplot() -> Any:
+    """Return matplotlib's pyplot, set up to draw SVG.
+
+    Raises:
+        ModuleNotFoundError: There is no matplotlib.
+    """
     try:
         import matplotlib
     except ModuleNotFoundError as error:
