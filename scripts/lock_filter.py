@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 LOCK = "uv.lock"
 NEUTRAL_REGISTRY = "index"
@@ -38,20 +39,28 @@ def clean(lock: str) -> str:
     return lock.rstrip("\n") + "\n"
 
 
-def pins(lock: str) -> dict[str, set[str]]:
-    """Return the hashes of each package in `lock`, by `name==version`; none for our own."""
+class Pinned(NamedTuple):
+    """What a lock says of a package.
+
+    Attributes:
+        hashes: Of its files; none of our own packages.
+        needs: Names of the packages that it depends on.
+    """
+
+    hashes: frozenset[str]
+    needs: frozenset[str]
+
+
+def pins(lock: str) -> dict[str, Pinned]:
+    """Return what `lock` says of each package, by `name==version`, or by the name of our own."""
     pinned = {}
-    for package in lock.split("[[package]]\n")[1:]:
-        name, version = (
-            _field(field, package) for field in (r'^name = "([^"]+)"', r'^version = "([^"]+)"')
+    for package in clean(lock).split("[[package]]\n")[1:]:
+        identity = "==".join(re.findall(r'^(?:name|version) = "([^"]+)"', package, re.MULTILINE))
+        pinned[identity] = Pinned(
+            frozenset(re.findall(r'\bhash = "([^"]+)"', package)),
+            frozenset(re.findall(r'\{ name = "([^"]+)"', package)),
         )
-        pinned[f"{name}=={version}"] = set(re.findall(r'\bhash = "([^"]+)"', package))
     return pinned
-
-
-def _field(pattern: str, package: str) -> str:
-    found = re.search(pattern, package, re.MULTILINE)
-    return found[1] if found else "?"
 
 
 def difference(root: Path) -> list[str]:
@@ -62,7 +71,8 @@ def difference(root: Path) -> list[str]:
 
     Returns:
         One line for each package that only one of them has (`-` the staged one, `+` the
-        work tree), and for each staged hash that is missing; none if they pin the same.
+        work tree), for each staged hash that is missing, and for each dependency that only
+        one of them has; none if they pin the same.
 
     Raises:
         subprocess.CalledProcessError: `root` is no work tree, or git has no lock in its index.
@@ -73,15 +83,14 @@ def difference(root: Path) -> list[str]:
         ).stdout.decode()
     )
     working = pins((root / LOCK).read_text(encoding="utf-8"))
-    return [
-        *(f"-{package}" for package in sorted(staged.keys() - working.keys())),
-        *(f"+{package}" for package in sorted(working.keys() - staged.keys())),
-        *(
-            f"-{package} {digest}"
-            for package in sorted(staged.keys() & working.keys())
-            for digest in sorted(staged[package] - working[package])
-        ),
-    ]
+    lines = [f"-{package}" for package in sorted(staged.keys() - working.keys())]
+    lines += [f"+{package}" for package in sorted(working.keys() - staged.keys())]
+    for package in sorted(staged.keys() & working.keys()):
+        before, now = staged[package], working[package]
+        lines += [f"-{package} {digest}" for digest in sorted(before.hashes - now.hashes)]
+        lines += [f"-{package} needs {name}" for name in sorted(before.needs - now.needs)]
+        lines += [f"+{package} needs {name}" for name in sorted(now.needs - before.needs)]
+    return lines
 
 
 def main(arguments: list[str]) -> int:

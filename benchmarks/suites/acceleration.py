@@ -21,6 +21,7 @@ from benchmarks.rounds import Rounds, WrongResultError, at
 _PEER = "peer-fast-langgraph"
 # The same environment, without what fast-langgraph does.
 _PEER_OFF = "peer-fast-langgraph-off"
+_PEERS = (_PEER, _PEER_OFF)
 _PATCHES = (
     "messages",
     "saving",
@@ -65,7 +66,7 @@ def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> di
 
     measured: dict[str, Any] = {kind: {} for kind in _KINDS}
     ends = set()
-    for saver in ["none", "zero-cost"] if contender in (_PEER, _PEER_OFF) else _SAVERS:
+    for saver in ["none", "zero-cost"] if contender in _PEERS else _SAVERS:
         runs: dict[str, list[list[float]]] = {kind: [] for kind in _KINDS}
         for number in range(repetitions):
             own = folder / f"{saver}-{number}"
@@ -109,7 +110,7 @@ def _lockstep(
 
 
 def _patches(contender: str) -> Any:
-    if contender in (_PEER, _PEER_OFF):
+    if contender in _PEERS:
         return nullcontext()
     from langgraph.checkpoint.swarmstate import accelerate
 

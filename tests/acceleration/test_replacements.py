@@ -51,8 +51,7 @@ class Shouting(HumanMessage):
     """Content that is not what the dict holds."""
 
     def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        return [{"text": value}] if name == "content" else value
+        return BLOCKS if name == "content" else super().__getattribute__(name)
 
 
 def test_a_message_with_an_attribute_of_its_own_is_asked_for_it() -> None:

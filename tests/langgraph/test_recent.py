@@ -37,6 +37,12 @@ def test_the_oldest_are_let_go_of() -> None:
     assert recent.take(["e"]) == {}
 
 
+def test_what_is_too_large_leaves_the_others() -> None:
+    recent = RecentBlobs(10)
+    recent.add({"a": b"1234", "b": b"1" * 11, "c": b"123456"})
+    assert recent.take(["a", "b", "c"]) == {"a": b"1234", "c": b"123456"}
+
+
 def test_what_is_taken_is_let_go_of_and_makes_room() -> None:
     recent = RecentBlobs(10)
     recent.add({"a": b"1234", "b": b"1234"})

@@ -132,13 +132,17 @@ def test_git_stores_the_neutral_form_of_a_full_lock(tmp_path: Path) -> None:
     assert (tmp_path / "uv.lock").read_text(encoding="utf-8") == NEUTRAL
 
 
-def test_another_version_package_or_hash_is_a_difference(tmp_path: Path) -> None:
+def test_another_version_package_dependency_or_hash_is_a_difference(tmp_path: Path) -> None:
     repository_with(FULL, tmp_path)
     third = '\n[[package]]\nname = "third"\nversion = "3.0"\n'
     for lock, expected in (
         (FULL.replace('version = "1.2.0"', 'version = "1.3.0"'), ["-left==1.2.0", "+left==1.3.0"]),
         (FULL.replace("sha256:bb", "sha256:cc"), ["-left==1.2.0 sha256:bb"]),
         (FULL + third, ["+third==3.0"]),
+        (
+            FULL.replace('name = "right", version', 'name = "third", version'),
+            ["-left==1.2.0 needs right", "+left==1.2.0 needs third"],
+        ),
     ):
         (tmp_path / "uv.lock").write_text(lock, encoding="utf-8")
         assert difference(tmp_path) == expected

@@ -25,11 +25,13 @@ class RecentBlobs:
         self._lock = Lock()
 
     def add(self, blobs: Mapping[str, bytes]) -> None:
-        """Keep blobs, and let go of the oldest ones."""
+        """Keep blobs, and let go of the oldest ones. One that alone is too large leaves them."""
         if not blobs:
             return
         with self._lock:
             for name, data in blobs.items():
+                if len(data) > self._budget:
+                    continue
                 self._size += len(data) - len(self._blobs.pop(name, b""))
                 self._blobs[name] = data
             while self._size > self._budget:

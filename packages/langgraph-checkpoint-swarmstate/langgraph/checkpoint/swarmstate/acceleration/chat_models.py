@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.language_models._utils import _normalize_messages
@@ -19,12 +19,15 @@ _stock_convert_input: Any = BaseChatModel._convert_input
 
 def format_for_tracing(messages: list[BaseMessage]) -> list[BaseMessage]:
     """Return messages in the form that tracers want: only content in blocks may need another."""
-    return list(messages) if _are_texts(messages) else _format_for_tracing(messages)
+    # What is looked at is the caller's own list: another one may be changed meanwhile.
+    copied = [*messages]
+    return copied if _TEXTS.all_hold_str(copied) else _format_for_tracing(messages)
 
 
 def normalize(messages: Any) -> list[BaseMessage]:
     """Return messages in the form that models want: only content in blocks may need another."""
-    return list(messages) if _are_texts(messages) else _normalize_messages(messages)
+    copied = [*messages]
+    return copied if _TEXTS.all_hold_str(copied) else _normalize_messages(messages)
 
 
 def convert(messages: Any) -> list[BaseMessage]:
@@ -44,17 +47,17 @@ def _are_messages(messages: Any) -> bool:
     return type(messages) is list and all(map(_is_message, set(map(type, messages))))
 
 
-def _are_texts(messages: Any) -> bool:
-    # A list that others have, too, is copied: they may change it meanwhile.
-    return _TEXTS.all_hold_str([*messages])
-
-
 @lru_cache(maxsize=256)
 def _is_message(cls: type) -> bool:
     return issubclass(cls, BaseMessage)
 
 
-_TEXTS = InstanceFinder("content", partial(is_plain_in_messages, "content"))
+@lru_cache(maxsize=256)
+def _has_plain_content(cls: type) -> bool:
+    return is_plain_in_messages("content", cls)
+
+
+_TEXTS = InstanceFinder("content", _has_plain_content)
 _MODELS = "langchain_core.language_models.chat_models"
 REPLACEMENTS = {
     f"{_MODELS}:_format_for_tracing": format_for_tracing,

@@ -10,7 +10,6 @@ acknowledged earlier than before.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from swarmstate.operations import Write
 
 from ..saver import SwarmStateSaver
 from ..writing import put_writes
+from .forking import renew_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,14 +270,9 @@ class _Helpers:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def forget(self) -> None:
-        """Begin anew in a forked child, which has none of the threads."""
-        self.__init__()  # type: ignore[misc]  # the lock may be held by a thread that is not here
-
 
 _HELPERS = _Helpers()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_HELPERS.forget)
+renew_in_children(_HELPERS)
 
 
 def release() -> None:

@@ -6,12 +6,13 @@ another, cannot wait for a thread that never becomes free.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
+
+from .forking import renew_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,14 +71,9 @@ class _IdleExecutors:
         for _, executor in idle:
             executor.shutdown()
 
-    def forget(self) -> None:
-        """Begin anew in a forked child, which has none of the threads."""
-        self.__init__()  # type: ignore[misc]  # the lock may be held by a thread that is not here
-
 
 _IDLE = _IdleExecutors()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_IDLE.forget)
+renew_in_children(_IDLE)
 
 
 def release() -> None:
