@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial, wraps
+from functools import wraps
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["profiling"]
 
-_ENCODING = frozenset({"put", "put_writes"})
+# What the operations of savers are called, by their methods, and what their time counts as.
+_OPERATIONS: dict[str, tuple[Kind, str]] = {
+    name: ("encode" if name in ("put", "put_writes") else "decode", operation)
+    for name, (operation, _) in (CALLS | ITERATIONS).items()
+}
 # What LangGraph runs as a node where it takes a run's input.
 _START = "__start__"
 
@@ -80,13 +84,10 @@ class _Run(Timeline):
 
     Attributes:
         profiler: Who does.
-        whole: What all activities are part of.
     """
 
     def __init__(self, profiler: _Profiler) -> None:
-        super().__init__()
         self.profiler = profiler
-        self.whole = Activity(self, None, "framework", "")
 
     def end(self) -> None:
         """Be part of the profile."""
@@ -98,110 +99,67 @@ class _MarkedStore(StoreLayer):
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
         """Read from the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             return self.store.read(queries)
-        finally:
-            end()
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         """Read from the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             return await self.store.aread(queries)
-        finally:
-            end()
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Write to the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             self.store.write(batches)
-        finally:
-            end()
 
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Write to the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             await self.store.awrite(batches)
-        finally:
-            end()
 
     def namespaces(
         self, prefix: str = "", *, after: str | None = None, limit: int | None = None
     ) -> list[str]:
         """List namespaces of the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             return self.store.namespaces(prefix, after=after, limit=limit)
-        finally:
-            end()
 
     async def anamespaces(
         self, prefix: str = "", *, after: str | None = None, limit: int | None = None
     ) -> list[str]:
         """List namespaces of the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             return await self.store.anamespaces(prefix, after=after, limit=limit)
-        finally:
-            end()
 
     def copy(self, source: str, target: str) -> None:
         """Copy within the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             self.store.copy(source, target)
-        finally:
-            end()
 
     async def acopy(self, source: str, target: str) -> None:
         """Copy within the store below."""
-        end = _begin_round_trip()
-        try:
+        with _round_trip():
             await self.store.acopy(source, target)
-        finally:
-            end()
 
 
-def _begin_round_trip() -> Callable[[], None]:
-    """Mark a round trip as a part of what goes on here; return what marks its end.
-
-    Nothing can be part of it, so that it need not be entered.
-    """
+def _round_trip() -> AbstractContextManager[None]:
+    """Return a round trip, which is a part of what goes on here."""
     activity = current_activity.get()
-    if activity is None:
-        return _nothing
-    trip = activity.part("store I/O", "store I/O")
-    mark = activity.timeline.mark
-    mark(trip, True)
-    return partial(mark, trip, False)
+    return _UNMARKED if activity is None else activity.part("store I/O", "store I/O")
 
 
-def _nothing() -> None:
-    pass
-
-
-class _Operation(Activity):
-    """What a saver does for a run."""
-
-    __slots__ = ()
-
-    def end(self) -> None:
-        """Do nothing: it was left."""
+_UNMARKED = nullcontext()
 
 
 def _begin_operation(
     saver: SwarmStateSaver, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[SwarmStateSaver, _Operation] | None:
+) -> tuple[SwarmStateSaver, Activity] | None:
     activity = current_activity.get()
-    if activity is None or not isinstance(activity.timeline, _Run):
+    run = None if activity is None else activity.timeline
+    if activity is None or not isinstance(run, _Run):
         return None
-    kind: Kind = "encode" if name in _ENCODING else "decode"
-    run = activity.timeline
-    operation, _ = CALLS.get(name) or ITERATIONS[name]
-    return run.profiler.twin(saver), _Operation(run, activity, kind, operation)
+    kind, operation = _OPERATIONS[name]
+    return run.profiler.twin(saver), activity.part(kind, operation)
 
 
 def _begin_run() -> _Run | None:
@@ -222,7 +180,7 @@ def _invoke(original: Callable[..., Any]) -> Callable[..., Any]:
         if run is None:
             return original(graph, *args, **kwargs)
         try:
-            with run.whole:
+            with run.whole():
                 return original(graph, *args, **kwargs)
         finally:
             run.end()
@@ -237,7 +195,7 @@ def _ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
         if run is None:
             return await original(graph, *args, **kwargs)
         try:
-            with run.whole:
+            with run.whole():
                 return await original(graph, *args, **kwargs)
         finally:
             run.end()
@@ -247,9 +205,10 @@ def _ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     def each(run: _Run, chunks: Iterator[Any]) -> Iterator[Any]:
+        whole = run.whole()
         try:
             while True:
-                with run.whole:
+                with whole:
                     chunk = next(chunks, _END)
                 if chunk is _END:
                     return
@@ -268,9 +227,10 @@ def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[An
 
 def _astream(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
     async def each(run: _Run, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        whole = run.whole()
         try:
             while True:
-                with run.whole:
+                with whole:
                     chunk = await anext(chunks, _END)
                 if chunk is _END:
                     return

@@ -18,6 +18,7 @@ pub mod graph;
 mod memory;
 mod plane;
 pub mod segments;
+pub mod timeline;
 pub mod vectors;
 
 pub use blob::{BlobHash, BlobHome};

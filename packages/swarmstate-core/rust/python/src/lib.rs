@@ -18,6 +18,7 @@ mod seal;
 mod sharing;
 mod snapshot;
 mod store;
+mod timeline;
 mod vector_records;
 mod vectors;
 
@@ -56,6 +57,8 @@ mod _core {
     use super::snapshot::Snapshot;
     #[pymodule_export]
     use super::store::Store;
+    #[pymodule_export]
+    use super::timeline::{Activity, Timeline};
     #[pymodule_export]
     use super::vector_records::{decode_record, encode_records};
     #[pymodule_export]
