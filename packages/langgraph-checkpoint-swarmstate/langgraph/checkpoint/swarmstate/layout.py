@@ -24,6 +24,7 @@ for existence: an entry may be stale, or missing after a race.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swarmstate import Range, blob_home
@@ -121,6 +122,7 @@ def thread_namespace(thread_id: str) -> str:
     return f"{THREADS}{thread_id}"
 
 
+@lru_cache(maxsize=256)
 def checkpoints_prefix(checkpoint_ns: str) -> str:
     """Return what the keys of a checkpoint namespace's checkpoints start with."""
     return f"{CHECKPOINTS}{escape(checkpoint_ns)}/"
@@ -152,9 +154,15 @@ def writes_of(address: Address) -> Range:
     return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))
 
 
-def last_writes(checkpoint_ns: str, limit: int) -> Range:
-    """Return the range of the last pending writes of a checkpoint namespace, the last one first."""
-    return Range.of_prefix(f"{WRITES}{escape(checkpoint_ns)}/", reverse=True, limit=limit)
+@lru_cache(maxsize=256)
+def last_of(checkpoint_ns: str, writes: int) -> tuple[Range, Range]:
+    """Return the ranges of a checkpoint namespace's latest checkpoint and of its last writes.
+
+    The last write comes first, and of these there are as many as are asked for.
+    """
+    latest = Range.of_prefix(checkpoints_prefix(checkpoint_ns), reverse=True, limit=1)
+    pending = f"{WRITES}{escape(checkpoint_ns)}/"
+    return latest, Range.of_prefix(pending, reverse=True, limit=writes)
 
 
 def blobs_at(checkpoint_id: str) -> Range:

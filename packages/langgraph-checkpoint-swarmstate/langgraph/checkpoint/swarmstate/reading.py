@@ -19,7 +19,7 @@ from .layout import (
     Address,
     blobs_at,
     checkpoints_prefix,
-    last_writes,
+    last_of,
     thread_namespace,
     writes_of,
     writes_prefix,
@@ -107,15 +107,17 @@ class Reader:
         key = stored.address.values_key()
         recalled = recall(self._values, key, stored)
         opened = _Opened(self._serde, stored, writes, recalled)
-        blobs: dict[str, bytes | None] = {**self._values.take_recent(opened.blobs)}
-        missing = [name for name in opened.blobs if name not in blobs]
-        answer = Result([], [])
-        if missing or opened.ranges:
-            keys = [BLOBS + name for name in missing]
-            [answer] = yield Read([Query(namespace, keys, opened.ranges)])
-        blobs.update(zip(missing, answer.values, strict=True))
-        opened.take(iter(answer.ranges), blobs)
-        yield from _fill(namespace, [opened], blobs)
+        blobs: dict[str, bytes | None] = {}
+        if opened.blobs or opened.ranges:
+            blobs.update(self._values.take_recent(opened.blobs))
+            missing = [name for name in opened.blobs if name not in blobs]
+            answer = Result([], [])
+            if missing or opened.ranges:
+                keys = [BLOBS + name for name in missing]
+                [answer] = yield Read([Query(namespace, keys, opened.ranges)])
+            blobs.update(zip(missing, answer.values, strict=True))
+            opened.take(iter(answer.ranges), blobs)
+            yield from _fill(namespace, [opened], blobs)
         return self._close(opened, blobs, key, recalled)
 
     def _find(
@@ -125,8 +127,7 @@ class Reader:
         thread_id, checkpoint_ns, checkpoint_id = address
         prefix = checkpoints_prefix(checkpoint_ns)
         if checkpoint_id is None:
-            latest = Range.of_prefix(prefix, reverse=True, limit=1)
-            ranges = (latest, last_writes(checkpoint_ns, _LAST_WRITES))
+            ranges = last_of(checkpoint_ns, _LAST_WRITES)
             [answer] = yield Read([Query(namespace, (), ranges, self._refresh)])
             if not answer.ranges[0]:
                 return None, None
@@ -232,6 +233,8 @@ def _writes_among(
 
     Those of checkpoints that are not stored yet come after them.
     """
+    if not records:
+        return []
     prefix = writes_prefix(address.checkpoint_ns, str(address.checkpoint_id))
     if len(records) == _LAST_WRITES and records[-1][0] > prefix:
         return None

@@ -175,7 +175,7 @@ def decode_body(
 def _packed(versions: ChannelVersions) -> dict[str, Any]:
     """Return versions with those of the usual form packed."""
     return {
-        channel: version.lstrip("0").encode()
+        channel: version.encode().lstrip(b"0")
         if type(version) is str and version.find(".") == _COUNT_DIGITS and version.isascii()
         else version
         for channel, version in versions.items()
