@@ -112,7 +112,7 @@ impl Timeline {
 /// Something that goes on while it is entered, in this thread or task.
 ///
 /// It may be entered several times, one after another.
-#[pyclass(frozen, subclass, module = "swarmstate._core")]
+#[pyclass(frozen, module = "swarmstate._core")]
 pub struct Activity {
     timeline: Py<Timeline>,
     what: Arc<engine::Activity>,
@@ -127,6 +127,10 @@ impl Activity {
             what,
             token: Mutex::default(),
         }
+    }
+
+    fn token(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,11 +189,5 @@ impl Activity {
             current.call_method1(intern!(py, "reset"), (token,))?;
         }
         marked
-    }
-}
-
-impl Activity {
-    fn token(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
