@@ -336,6 +336,37 @@ mod tests {
     }
 
     #[test]
+    fn encoding_comes_before_the_framework_and_that_before_the_store() {
+        let (mut timeline, run) = (Timeline::default(), Activity::run());
+        let put = run.part(Kind::Encode, "checkpoint.put".to_owned());
+        let trip = put.part(Kind::StoreIo, "store I/O".to_owned());
+        // The thread works all the time; a clock that runs ahead makes no more of it.
+        for (at, used, activity, goes_on) in [
+            (0.0, 0.0, &run, true),
+            (1.0, 1.0, &put, true),
+            (2.0, 2.0, &trip, true),
+            (4.0, 4.0, &trip, false),
+            (5.0, 5.0, &put, false),
+            (6.0, 100.0, &run, false),
+        ] {
+            timeline.mark(at, used, Arc::clone(activity), goes_on);
+        }
+        assert_eq!(
+            figures(&timeline),
+            [
+                (path(&["checkpoint.put", "encode"]), 2.0, 2.0, 1),
+                (
+                    path(&["checkpoint.put", "store I/O", "store I/O"]),
+                    0.0,
+                    2.0,
+                    1
+                ),
+                (path(&["framework"]), 4.0, 4.0, 0),
+            ]
+        );
+    }
+
+    #[test]
     fn equal_ones_share_and_events_may_come_late() {
         let (mut timeline, run) = (Timeline::default(), Activity::run());
         let one = run.part(Kind::Node, "node a".to_owned());
