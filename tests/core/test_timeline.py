@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import get_args
 
 import pytest
 from swarmstate import _core
-from swarmstate.observability import Timeline, current_activity
+from swarmstate.observability import Kind, Timeline, current_activity
 
 
 def timeline(clock: Callable[[], float]) -> _core.Timeline:
@@ -61,6 +62,8 @@ def test_a_clock_that_ended_is_no_waiting_and_a_broken_one_is_told() -> None:
     assert current_activity.get() is None
 
 
-def test_an_unknown_kind_is_refused() -> None:
+def test_all_kinds_that_there_are_and_no_other() -> None:
+    for kind in get_args(Kind):
+        assert Timeline().whole().part(kind, "a")
     with pytest.raises(ValueError, match='there is no kind "sleep" of activity'):
         Timeline().whole().part("sleep", "a")  # type: ignore[arg-type]

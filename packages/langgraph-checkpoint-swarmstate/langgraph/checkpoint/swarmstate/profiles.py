@@ -155,8 +155,10 @@ def _begin_operation(
     saver: SwarmStateSaver, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[SwarmStateSaver, Activity] | None:
     activity = current_activity.get()
-    run = None if activity is None else activity.timeline
-    if activity is None or not isinstance(run, _Run):
+    if activity is None:
+        return None
+    run = activity.timeline
+    if not isinstance(run, _Run):
         return None
     kind, operation = _OPERATIONS[name]
     return run.profiler.twin(saver), activity.part(kind, operation)

@@ -152,24 +152,17 @@ impl Timeline {
         for kind in [Kind::Framework, Kind::Waiting] {
             sums.of(vec![kind.name().to_owned()], kind);
         }
-        let mut running: HashMap<*const Activity, Running<'_>> = HashMap::new();
+        let mut running = GoingOn::default();
         let mut before: Option<&Event> = None;
         for event in events {
-            if let Some(before) = before {
-                let going_on = || running.values().filter(|each| each.times > 0);
-                if going_on().any(|each| each.activity.parent.is_none()) {
-                    let innermost: Vec<_> = going_on()
-                        .filter(|each| each.parts == 0 && each.activity.parent.is_some())
-                        .map(|each| each.activity)
-                        .collect();
-                    sums.add(&innermost, event.at - before.at, event.used - before.used);
-                }
+            if let (Some(before), Some(innermost)) = (before, running.innermost()) {
+                sums.add(&innermost, event.at - before.at, event.used - before.used);
             }
             before = Some(event);
             let change = if event.goes_on { 1 } else { -1 };
-            Running::of(&mut running, &event.activity).times += change;
+            running.change(&event.activity, |counts| counts.times += change);
             if let Some(parent) = &event.activity.parent {
-                Running::of(&mut running, parent).parts += change;
+                running.change(parent, |counts| counts.parts += change);
                 let own = sums.of(event.activity.own_path(), event.activity.kind);
                 own.calls += u64::from(event.goes_on);
             }
@@ -178,23 +171,37 @@ impl Timeline {
     }
 }
 
-/// How many times an activity goes on at a moment, and how many parts of it do.
-struct Running<'a> {
-    activity: &'a Activity,
+/// The activities that go on at a moment, or of which parts do; a run may have had many more.
+#[derive(Default)]
+struct GoingOn<'a>(HashMap<*const Activity, (&'a Activity, Counts)>);
+
+/// How many times an activity goes on, and how many parts of it do.
+#[derive(Default, PartialEq)]
+struct Counts {
     times: i64,
     parts: i64,
 }
 
-impl<'a> Running<'a> {
-    fn of<'map>(
-        running: &'map mut HashMap<*const Activity, Self>,
-        activity: &'a Arc<Activity>,
-    ) -> &'map mut Self {
-        running.entry(Arc::as_ptr(activity)).or_insert(Self {
-            activity,
-            times: 0,
-            parts: 0,
-        })
+impl<'a> GoingOn<'a> {
+    fn change(&mut self, activity: &'a Arc<Activity>, change: impl FnOnce(&mut Counts)) {
+        let address = Arc::as_ptr(activity);
+        let (_, counts) = (self.0.entry(address)).or_insert((activity, Counts::default()));
+        change(counts);
+        if *counts == Counts::default() {
+            self.0.remove(&address);
+        }
+    }
+
+    /// Those of which no part goes on, but for the run; nothing if the run does not go on.
+    fn innermost(&self) -> Option<Vec<&'a Activity>> {
+        let going_on = || self.0.values().filter(|(_, counts)| counts.times > 0);
+        if !going_on().any(|(activity, _)| activity.parent.is_none()) {
+            return None;
+        }
+        let innermost = going_on()
+            .filter(|(activity, counts)| counts.parts == 0 && activity.parent.is_some())
+            .map(|&(activity, _)| activity);
+        Some(innermost.collect())
     }
 }
 
@@ -287,11 +294,19 @@ mod tests {
             .collect()
     }
 
+    /// Events at times, with what the driving thread had used of the processor until then.
+    fn marked(events: &[(f64, f64, &Arc<Activity>, bool)]) -> Timeline {
+        let mut timeline = Timeline::default();
+        for &(at, used, activity, goes_on) in events {
+            timeline.mark(at, used, Arc::clone(activity), goes_on);
+        }
+        timeline
+    }
+
     #[test]
     fn a_run_works_or_waits() {
-        let (mut timeline, run) = (Timeline::default(), Activity::run());
-        timeline.mark(10.0, 1.0, Arc::clone(&run), true);
-        timeline.mark(14.0, 2.0, run, false);
+        let run = Activity::run();
+        let timeline = marked(&[(10.0, 1.0, &run, true), (14.0, 2.0, &run, false)]);
         assert_eq!(
             figures(&timeline),
             [
@@ -303,22 +318,20 @@ mod tests {
 
     #[test]
     fn a_moment_counts_for_the_innermost_and_for_nodes_first() {
-        let (mut timeline, run) = (Timeline::default(), Activity::run());
+        let run = Activity::run();
         let node = run.part(Kind::Node, "node a".to_owned());
         let put = run.part(Kind::Encode, "checkpoint.put".to_owned());
         let trip = put.part(Kind::StoreIo, "store I/O".to_owned());
-        for (at, activity, goes_on) in [
-            (0.0, &run, true),
-            (1.0, &put, true),
-            (2.0, &trip, true),
-            (4.0, &node, true),
-            (6.0, &trip, false),
-            (7.0, &put, false),
-            (8.0, &node, false),
-            (9.0, &run, false),
-        ] {
-            timeline.mark(at, 0.0, Arc::clone(activity), goes_on);
-        }
+        let timeline = marked(&[
+            (0.0, 0.0, &run, true),
+            (1.0, 0.0, &put, true),
+            (2.0, 0.0, &trip, true),
+            (4.0, 0.0, &node, true),
+            (6.0, 0.0, &trip, false),
+            (7.0, 0.0, &put, false),
+            (8.0, 0.0, &node, false),
+            (9.0, 0.0, &run, false),
+        ]);
         assert_eq!(
             figures(&timeline),
             [
@@ -337,20 +350,18 @@ mod tests {
 
     #[test]
     fn encoding_comes_before_the_framework_and_that_before_the_store() {
-        let (mut timeline, run) = (Timeline::default(), Activity::run());
+        let run = Activity::run();
         let put = run.part(Kind::Encode, "checkpoint.put".to_owned());
         let trip = put.part(Kind::StoreIo, "store I/O".to_owned());
         // The thread works all the time; a clock that runs ahead makes no more of it.
-        for (at, used, activity, goes_on) in [
+        let timeline = marked(&[
             (0.0, 0.0, &run, true),
             (1.0, 1.0, &put, true),
             (2.0, 2.0, &trip, true),
             (4.0, 4.0, &trip, false),
             (5.0, 5.0, &put, false),
             (6.0, 100.0, &run, false),
-        ] {
-            timeline.mark(at, used, Arc::clone(activity), goes_on);
-        }
+        ]);
         assert_eq!(
             figures(&timeline),
             [
@@ -368,30 +379,30 @@ mod tests {
 
     #[test]
     fn equal_ones_share_and_events_may_come_late() {
-        let (mut timeline, run) = (Timeline::default(), Activity::run());
+        let run = Activity::run();
         let one = run.part(Kind::Node, "node a".to_owned());
         let other = run.part(Kind::Node, "node a".to_owned());
-        for (at, activity, goes_on) in [
-            (0.0, &run, true),
-            (3.0, &run, false),
-            (0.0, &one, true),
-            (3.0, &one, false),
-            (1.0, &other, true),
-            (2.0, &other, false),
-        ] {
-            timeline.mark(at, 0.0, Arc::clone(activity), goes_on);
-        }
+        let timeline = marked(&[
+            (0.0, 0.0, &run, true),
+            (3.0, 0.0, &run, false),
+            (0.0, 0.0, &one, true),
+            (3.0, 0.0, &one, false),
+            (1.0, 0.0, &other, true),
+            (2.0, 0.0, &other, false),
+        ]);
         assert_eq!(figures(&timeline), [(path(&["node a"]), 3.0, 4.0, 2)]);
     }
 
     #[test]
     fn nothing_counts_outside_of_the_run_and_an_unread_clock_is_no_waiting() {
-        let (mut timeline, run) = (Timeline::default(), Activity::run());
+        let run = Activity::run();
         let node = run.part(Kind::Node, "node a".to_owned());
-        timeline.mark(0.0, 0.0, Arc::clone(&run), true);
-        timeline.mark(1.0, f64::NAN, Arc::clone(&run), false);
-        timeline.mark(2.0, 0.0, Arc::clone(&node), true);
-        timeline.mark(5.0, 0.0, node, false);
+        let timeline = marked(&[
+            (0.0, 0.0, &run, true),
+            (1.0, f64::NAN, &run, false),
+            (2.0, 0.0, &node, true),
+            (5.0, 0.0, &node, false),
+        ]);
         assert_eq!(
             figures(&timeline),
             [

@@ -82,21 +82,15 @@ impl Timeline {
         goes_on: bool,
     ) -> PyResult<()> {
         let at = self.started.elapsed().as_secs_f64();
-        let since = {
-            let log = self.log();
-            let since = at - log.used_at;
-            (since < WORKS_ON).then_some(log.used + since)
-        };
-        let used = match since {
-            Some(used) => used,
-            None => {
-                let used = self.used(py)?;
-                let mut log = self.log();
-                (log.used, log.used_at) = (used, at);
-                used
-            }
-        };
-        (self.log().events).mark(at, used, Arc::clone(activity), goes_on);
+        let mut log = self.log();
+        if at - log.used_at >= WORKS_ON {
+            drop(log);
+            let used = self.used(py)?;
+            log = self.log();
+            (log.used, log.used_at) = (used, at);
+        }
+        let used = log.used + (at - log.used_at);
+        log.events.mark(at, used, Arc::clone(activity), goes_on);
         Ok(())
     }
 
