@@ -62,9 +62,15 @@ def _messages_saver() -> SwarmStateSaver:
     return _saver({"messages": [_message(index) for index in range(_COUNT)]})
 
 
-def _messages(saver: SwarmStateSaver) -> list[Any]:
-    found: list[Any] = _load(saver)["messages"]
-    return found
+def _messages(saver: SwarmStateSaver, puts: int = 0) -> list[Any]:
+    """Return the messages, after they were stored again so many times."""
+    found = saver.get_tuple(_THREAD)
+    assert found is not None
+    config = found.config
+    messages: list[Any] = found.checkpoint["channel_values"]["messages"]
+    for _ in range(puts):
+        config = _put(saver, config, {"messages": list(messages)})
+    return messages
 
 
 def _described(value: Any) -> Any:
@@ -96,9 +102,10 @@ def _containers(value: Any) -> Iterator[Any]:
         yield from _containers(value.__pydantic_extra__)
 
 
-def test_what_nobody_holds_is_handed_out_again() -> None:
+@pytest.mark.parametrize("puts", [0, 2])
+def test_what_nobody_holds_is_handed_out_again(puts: int) -> None:
     saver = _messages_saver()
-    before = [weakref.ref(message) for message in _messages(saver)]
+    before = [weakref.ref(message) for message in _messages(saver, puts)]
     again = _messages(saver)
     assert [ref() for ref in before] == again
     assert all(ref() is message for ref, message in zip(before, again, strict=True))
@@ -150,9 +157,10 @@ HOLDS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("what", HOLDS)
-def test_a_message_of_which_a_part_is_held_is_another_one(what: str) -> None:
+@pytest.mark.parametrize("puts", [0, 2])
+def test_a_message_of_which_a_part_is_held_is_another_one(what: str, puts: int) -> None:
     saver = _messages_saver()
-    loaded = _messages(saver)
+    loaded = _messages(saver, puts)
     expected = _described(loaded)
     refs = [weakref.ref(message) for message in loaded]
     held = HOLDS[what](loaded[1])
@@ -196,10 +204,11 @@ CHANGES: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_was_changed_is_as_it_was_stored_when_it_is_loaded_again(what: str) -> None:
+@pytest.mark.parametrize("puts", [0, 2])
+def test_what_was_changed_is_as_it_was_stored_when_it_is_loaded_again(what: str, puts: int) -> None:
     saver = _messages_saver()
     expected = _described(_messages(saver))
-    CHANGES[what](_messages(saver)[1])
+    CHANGES[what](_messages(saver, puts)[1])
     assert _described(_messages(saver)) == expected
 
 
@@ -298,7 +307,7 @@ def test_whatever_is_held_or_changed_a_load_gives_what_was_stored(seed: int) -> 
     expected = _described(_messages(saver))
     held: list[Any] = []
     for _ in range(6):
-        loaded = _messages(saver)
+        loaded = _messages(saver, rng.randrange(3))
         assert _described(loaded) == expected
         mine = {id(each) for each in _containers(loaded)}
         assert not mine & {id(each) for each in held}

@@ -5,6 +5,7 @@ mod call_key;
 mod callbacks;
 mod clock;
 pub mod codec;
+mod dict_version;
 mod disk;
 mod embedding;
 mod error;

@@ -162,7 +162,7 @@ impl<'py> Cutter<'_, 'py> {
         let mut prior = Prior::new(parts);
         let mut next = 0;
         while next < entries.len() {
-            if let Some(part) = prior.take(&mut self.classes, &entries[next..]) {
+            if let Some(part) = prior.take(self.py, &mut self.classes, &entries[next..]) {
                 next += part.items.len();
                 sources.push(Source::Kept(part));
             } else {

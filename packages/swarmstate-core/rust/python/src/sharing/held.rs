@@ -117,6 +117,11 @@ impl Items {
     }
 
     fn keep_unheld<'py>(&mut self, py: Python<'py>, classes: &mut Classes<'py>) {
+        if let Some(witness) = &self.witness
+            && witness.holds_alone(py, classes, self.made.iter().flatten().map(Py::as_ptr))
+        {
+            return;
+        }
         for (item, made) in self.items.iter().zip(&mut self.made) {
             let is_unheld = match (&item.seen.shadow, &*made) {
                 (Some(shadow), Some(value)) => shadow.holds_alone(classes, value.bind(py)),

@@ -14,6 +14,7 @@ mod prior;
 mod shadow;
 mod source;
 mod template;
+mod witness;
 mod writes;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use swarmstate_engine::{BlobHash, BlobHome};
 
 use crate::codec::{Codec, Plans};
+use crate::dict_version::DictVersions;
 use crate::gil::has_gil;
 use cut::Cutter;
 use held::Held;
@@ -69,6 +71,7 @@ pub struct Sharing {
     budget: usize,
     /// Whether an object can tell how many hold it.
     has_gil: bool,
+    versions: Option<DictVersions>,
     state: Mutex<State>,
 }
 
@@ -108,6 +111,7 @@ impl Sharing {
         Ok(Self {
             budget,
             has_gil: has_gil(py)?,
+            versions: DictVersions::of_interpreter(py)?,
             state: Mutex::default(),
         })
     }
@@ -157,7 +161,7 @@ impl Sharing {
             homes,
             before: Before::default(),
             plans: Plans::new(),
-            classes: Classes::default(),
+            classes: Classes::new(self.versions),
         };
         for (name, value) in values.iter() {
             let text: String = name.extract()?;
@@ -238,7 +242,7 @@ impl Sharing {
     fn recall(&self, codec: &Codec, key: &str, entries: &Bound<'_, PyDict>) -> PyResult<Recalled> {
         let py = entries.py();
         let mut held = self.held(key, codec);
-        let mut classes = Classes::default();
+        let mut classes = Classes::new(self.versions);
         let mut names = Vec::new();
         let mut refers = false;
         for (name, entry) in entries.iter() {
@@ -303,7 +307,7 @@ impl Sharing {
             py,
             codec,
             blobs,
-            classes: Classes::default(),
+            classes: Classes::new(self.versions),
             remembers: key.is_some(),
             lacks: false,
         };

@@ -10,6 +10,7 @@ use swarmstate_engine::BlobHash;
 
 use super::shadow::{Classes, Shadow};
 use super::template::Template;
+use super::witness::Witness;
 use crate::codec::{DictCursor, write_array_header, write_map_header};
 
 /// A value as it was stored last: its entry in the record, and how to recognize it.
@@ -84,7 +85,9 @@ pub(super) struct Items {
     pub(super) first: usize,
     /// In the order of the items; there may be fewer.
     pub(super) made: Vec<Made>,
-    /// What they take in memory, about.
+    /// How their values lay when they were last proven to be the same.
+    pub(super) witness: Option<Witness>,
+    /// What they take in memory, about, without the witness.
     cost: usize,
 }
 
@@ -184,22 +187,29 @@ impl Items {
             items: items.into(),
             first,
             made,
+            witness: None,
             cost: seen + values,
         }
     }
 
     /// The same items with other values.
-    pub(super) fn with_values(&self, first: usize, made: Vec<Made>) -> Self {
+    pub(super) fn with_values(&mut self, first: usize, made: Vec<Made>) -> Self {
         Self {
             items: self.items.clone(),
             first,
             made,
+            // It is about the values that were there before, which may be handed out once more.
+            witness: self.witness.take(),
             cost: self.cost,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.cost + self.witness.as_ref().map_or(0, Witness::bytes)
     }
 }
 
@@ -220,7 +230,7 @@ impl Container {
                 Stored::Nested(_, container) => container.bytes(),
                 _ => 0,
             };
-            LEAF_BYTES * part.bytes + nested + part.items.cost
+            LEAF_BYTES * part.bytes + nested + part.items.bytes()
         };
         self.parts.iter().map(part).sum()
     }
@@ -309,21 +319,38 @@ impl Part {
     }
 
     /// Whether the items from the first of `entries` on are those of this part.
-    pub(super) fn holds<'py>(&self, classes: &mut Classes<'py>, entries: &[Entry<'py>]) -> bool {
-        if self.items.len() > entries.len() {
+    pub(super) fn holds<'py>(
+        &mut self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+        entries: &[Entry<'py>],
+    ) -> bool {
+        let Some(entries) = entries.get(..self.items.len()) else {
             return false;
-        }
-        self.items.items.iter().zip(entries).all(|(item, entry)| {
-            let same_key = match (&item.key, &entry.key) {
+        };
+        let same_keys = self.items.items.iter().zip(entries).all(|(item, entry)| {
+            match (&item.key, &entry.key) {
                 (Some(before), Some(now)) => now.is(before),
                 (None, None) => true,
                 _ => false,
-            };
-            match &item.seen.shadow {
-                Some(shadow) => same_key && shadow.holds(classes, &entry.value),
-                None => false,
             }
-        })
+        });
+        if !same_keys {
+            return false;
+        }
+        let values = || entries.iter().map(|entry| &entry.value);
+        if let Some(witness) = &self.items.witness
+            && witness.holds(py, classes, values().map(Bound::as_ptr))
+        {
+            return true;
+        }
+        let is_same = (self.items.items.iter().zip(values())).all(|(item, value)| {
+            (item.seen.shadow.as_ref()).is_some_and(|shadow| shadow.holds(classes, value))
+        });
+        if is_same {
+            self.items.witness = Witness::of(classes, values());
+        }
+        is_same
     }
 }
 

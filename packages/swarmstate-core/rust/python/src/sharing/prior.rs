@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use pyo3::prelude::*;
+
 use super::parts::{Container, Entry, Part, Stored, kind_of};
 use super::shadow::Classes;
 
@@ -40,11 +42,12 @@ impl Prior {
     /// Take the part that holds exactly the next items, if there is one.
     pub(super) fn take<'py>(
         &mut self,
+        py: Python<'py>,
         classes: &mut Classes<'py>,
         entries: &[Entry<'py>],
     ) -> Option<Part> {
         let position = self.position(entries)?;
-        if !self.parts[position].as_ref()?.holds(classes, entries) {
+        if !self.parts[position].as_mut()?.holds(py, classes, entries) {
             return None;
         }
         self.expected = position + 1;

@@ -18,30 +18,45 @@ use pyo3::types::{
 };
 
 use crate::codec::{DictCursor, Plan, plan_of};
+use crate::dict_version::DictVersions;
 
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
 
 /// Classes that were met, and how their instances are written if from their fields alone.
 #[derive(Default)]
-pub(super) struct Classes<'py>(Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>);
+pub(super) struct Classes<'py> {
+    met: Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>,
+    /// Whether dicts have versions.
+    pub(super) versions: Option<DictVersions>,
+}
 
 impl<'py> Classes<'py> {
+    pub(super) fn new(versions: Option<DictVersions>) -> Self {
+        let met = Vec::new();
+        Self { met, versions }
+    }
+
     /// Whether `value` is of the class of a plan, and the plan is still that of the class.
     #[inline]
-    fn is_of(&mut self, value: &Bound<'py, PyAny>, plan: &Arc<Plan>) -> bool {
-        let class = value.get_type_ptr();
-        let known = self
-            .0
-            .iter()
-            .find(|(known, _)| known.as_type_ptr() == class);
-        if let Some((_, known)) = known {
-            return known.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan));
+    pub(super) fn is_of(&mut self, value: &Bound<'py, PyAny>, plan: &Arc<Plan>) -> bool {
+        if let Some(known) = self.met(value) {
+            return Arc::ptr_eq(known, plan);
         }
         match self.plan(&value.get_type()) {
             Ok(Some(known)) => Arc::ptr_eq(&known, plan),
             _ => false,
         }
+    }
+
+    /// How `value` is written, if its class was met.
+    #[inline]
+    pub(super) fn met(&self, value: &Bound<'py, PyAny>) -> Option<&Arc<Plan>> {
+        let class = value.get_type_ptr();
+        let mut met = self.met.iter();
+        met.find(|(known, _)| known.as_type_ptr() == class)?
+            .1
+            .as_ref()
     }
 
     /// Whether a plan is still that of its class.
@@ -52,11 +67,11 @@ impl<'py> Classes<'py> {
 
     /// How instances of a class are written, if from their fields alone.
     pub(super) fn plan(&mut self, class: &Bound<'py, PyType>) -> PyResult<Option<Arc<Plan>>> {
-        if let Some((_, plan)) = self.0.iter().find(|(known, _)| known.is(class)) {
+        if let Some((_, plan)) = self.met.iter().find(|(known, _)| known.is(class)) {
             return Ok(plan.clone());
         }
         let plan = plan_of(class)?;
-        self.0.push((class.clone(), plan.clone()));
+        self.met.push((class.clone(), plan.clone()));
         Ok(plan)
     }
 }
@@ -310,7 +325,7 @@ fn retrace_record<'py, const ALONE: bool>(
 }
 
 /// Whether a model that a program may have used is, beside its fields, as rebuilding leaves it.
-fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
+pub(super) fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
     let Some(rebuild) = plan.rebuild.as_ref().filter(|rebuild| rebuild.is_all) else {
         return false;
     };
