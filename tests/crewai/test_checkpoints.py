@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,20 @@ def make_crew(checkpoint: CheckpointConfig, llm: ScriptedLLM, **options: Any) ->
         for name in ("one", "two")
     ]
     return Crew(agents=[agent], tasks=tasks, checkpoint=checkpoint, **options)
+
+
+_submit_save = unified_memory.Memory._submit_save
+
+
+def _save_at_once(memory: unified_memory.Memory, *call: Any, **options: Any) -> Future[Any]:
+    """Save while the crew waits.
+
+    CrewAI serializes its record of events while others may add to it, as a save in the background
+    does, and a checkpoint is lost now and then.
+    """
+    future = _submit_save(memory, *call, **options)
+    future.exception()
+    return future
 
 
 def test_a_crew_is_checkpointed_and_restored(
@@ -127,6 +142,7 @@ def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
     remedied: bool,
 ) -> None:
     monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
+    monkeypatch.setattr(unified_memory.Memory, "_submit_save", _save_at_once)
     install(tmp_path / "memory.db", checkpoint_memory=remedied)
     config = CheckpointConfig(location="orders", provider=provider)
     make_crew(config, ScriptedLLM(model="scripted"), memory=True).kickoff()
