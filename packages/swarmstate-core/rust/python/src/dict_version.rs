@@ -2,10 +2,12 @@
 //!
 //! CPython 3.11 to 3.13 give a dict a new number whenever it is changed and never give a number
 //! twice (PEP 509). Nothing in Python's interface tells it, so it is read where it lies. 3.14 has
-//! none, and without a GIL it could not be relied on.
+//! none, and without a GIL it could not be relied on. Dicts that compiled code makes behind CPython's
+//! back, as Nuitka's does, may begin with the number of a dict that is gone; so whoever compares
+//! versions of a dict must have held it in between.
 //!
 //! A dict whose values are kept apart from its keys is left out, as the dicts of some objects are:
-//! 3.13 lets an attribute be assigned there without a new version. In 3.10 every empty dict is so.
+//! 3.13 lets an attribute be assigned there without a new version. In 3.10 any dict may become so.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -61,14 +63,10 @@ impl DictVersions {
     }
 
     /// Whether a dict that had a version still has it.
-    ///
-    /// # Safety
-    ///
-    /// `dict` is a dict and alive, and the caller has the GIL.
     #[inline]
-    pub unsafe fn is_still(self, dict: *mut ffi::PyObject, version: u64) -> bool {
-        // SAFETY: by the caller, and `self` vouches that a dict begins so.
-        unsafe { (*dict.cast::<Layout>()).version == version }
+    pub fn is_still(self, dict: &Bound<'_, PyDict>, version: u64) -> bool {
+        // SAFETY: as above.
+        unsafe { (*dict.as_ptr().cast::<Layout>()).version == version }
     }
 
     fn are_new_with_each_change(self, py: Python<'_>) -> PyResult<bool> {

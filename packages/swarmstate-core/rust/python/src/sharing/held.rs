@@ -47,6 +47,7 @@ impl Held {
                 run.items.keep_unheld(py, classes);
             } else {
                 run.items.made.clear();
+                run.items.witness = None;
             }
         }
     }
@@ -118,10 +119,12 @@ impl Items {
 
     fn keep_unheld<'py>(&mut self, py: Python<'py>, classes: &mut Classes<'py>) {
         if let Some(witness) = &self.witness
-            && witness.holds_alone(py, classes, self.made.iter().flatten().map(Py::as_ptr))
+            && witness.holds::<true>(py, classes, self.made.iter().flatten().map(Py::as_ptr))
         {
             return;
         }
+        // It would count among those who hold them.
+        self.witness = None;
         for (item, made) in self.items.iter().zip(&mut self.made) {
             let is_unheld = match (&item.seen.shadow, &*made) {
                 (Some(shadow), Some(value)) => shadow.holds_alone(classes, value.bind(py)),

@@ -85,7 +85,7 @@ pub(super) struct Items {
     pub(super) first: usize,
     /// In the order of the items; there may be fewer.
     pub(super) made: Vec<Made>,
-    /// How their values lay when they were last proven to be the same.
+    /// What their values were when they were last proven to be the same.
     pub(super) witness: Option<Witness>,
     /// What they take in memory, about, without the witness.
     cost: usize,
@@ -206,6 +206,28 @@ impl Items {
 
     pub(super) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// Whether these values are, by their shadows, what the items were.
+    fn are<'a, 'py: 'a>(
+        &self,
+        classes: &mut Classes<'py>,
+        values: impl Iterator<Item = &'a Bound<'py, PyAny>>,
+    ) -> bool {
+        self.items.iter().zip(values).all(|(item, value)| {
+            (item.seen.shadow.as_ref()).is_some_and(|shadow| shadow.holds(classes, value))
+        })
+    }
+
+    /// What values of those items take in memory of which none was made here.
+    fn unmade_bytes(&self) -> usize {
+        let is_made = |index: usize| matches!(self.made.get(index), Some(Some(_)));
+        let unmade = self.items.iter().enumerate();
+        unmade
+            .filter(|(index, _)| !is_made(*index))
+            .filter_map(|(_, item)| item.seen.shadow.as_ref())
+            .map(Shadow::value_bytes)
+            .sum()
     }
 
     fn bytes(&self) -> usize {
@@ -339,18 +361,22 @@ impl Part {
             return false;
         }
         let values = || entries.iter().map(|entry| &entry.value);
+        let met = classes.count();
         if let Some(witness) = &self.items.witness
-            && witness.holds(py, classes, values().map(Bound::as_ptr))
+            && witness.holds::<false>(py, classes, values().map(Bound::as_ptr))
         {
             return true;
         }
-        let is_same = (self.items.items.iter().zip(values())).all(|(item, value)| {
-            (item.seen.shadow.as_ref()).is_some_and(|shadow| shadow.holds(classes, value))
-        });
-        if is_same {
-            self.items.witness = Witness::of(classes, values());
+        if !self.items.are(classes, values()) {
+            return false;
         }
-        is_same
+        // To look at a class for the first time may run Python code, which may change what was
+        // proven before. The second time none runs, nor when the witness is taken.
+        if classes.count() > met && !self.items.are(classes, values()) {
+            return false;
+        }
+        self.items.witness = Witness::of(classes, values(), self.items.unmade_bytes());
+        true
     }
 }
 

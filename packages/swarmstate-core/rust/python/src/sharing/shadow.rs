@@ -49,6 +49,11 @@ impl<'py> Classes<'py> {
         }
     }
 
+    /// How many were met.
+    pub(super) fn count(&self) -> usize {
+        self.met.len()
+    }
+
     /// How `value` is written, if its class was met.
     #[inline]
     pub(super) fn met(&self, value: &Bound<'py, PyAny>) -> Option<&Arc<Plan>> {

@@ -1,62 +1,60 @@
-//! The short proof that values are what they were: they lie where they lay, and nothing moved.
+//! The short proof that values are what they were: the same containers, and none was changed.
 //!
 //! A shadow proves the same of any objects and looks at every leaf. This one looks only at what
 //! can change, the dicts, lists and models, of which a message has about six, and finds them
 //! without following references. It holds for the very objects alone; otherwise the shadow decides.
 //!
-//! Nothing is held. A fact is only looked at if all facts before it hold, and these say that what
-//! it is about is still in what it was in, so it is alive. An address that was used again does no
-//! harm, since a fact says all of what is at it.
+//! So that nothing else can come to lie where something lay, facts hold the containers. The leaves
+//! are held by the shadows of the same items, which a witness must not outlive.
 
-use std::slice::Iter;
 use std::sync::Arc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::shadow::{Classes, instance_dict, is_as_rebuilt, is_leaf};
 use crate::codec::{DictCursor, Plan};
 use crate::dict_version::DictVersions;
 
-/// How the values of a run of items lay.
+/// What the values of a run of items consisted of.
 pub(super) struct Witness {
     versions: DictVersions,
     /// The values, in the order of the items.
     roots: Box<[Address]>,
     facts: Box<[Fact]>,
+    /// What the values take in memory that only this may hold.
+    held_bytes: usize,
 }
 
-/// Of an object.
-type Address = *mut ffi::PyObject;
+/// Of an object that is held elsewhere.
+type Address = usize;
 
-/// What is so, of a container that can change.
+/// What is so, of a container.
 enum Fact {
     /// A dict was not changed since it had this version.
-    Dict(Address, u64),
-    /// A list has so many items, which follow.
-    List(Address, ffi::Py_ssize_t),
-    /// The next item of the list is this object.
-    Item(Address),
+    Dict(Py<PyDict>, u64),
+    /// A list has these items and no more.
+    List(Py<PyList>, Box<[Address]>),
+    /// A tuple, which cannot change.
+    Tuple(Py<PyTuple>),
     /// A model has the class of a plan; its fields follow, and its extra fields.
-    Model(Address, Arc<Plan>),
+    Model(Py<PyAny>, Arc<Plan>),
     /// The fields, or the extra fields, are in this dict, which has this version.
-    Fields(Address, u64),
+    Fields(Py<PyDict>, u64),
     /// It has no extra fields.
     NoExtra,
 }
 
-// SAFETY: an address is used only by who has the GIL, which `versions` vouches for.
-unsafe impl Send for Witness {}
-// SAFETY: as above.
-unsafe impl Sync for Witness {}
-
 impl Witness {
-    /// Note how values lie that a shadow was just found to hold; None if something in them can
-    /// have no fact.
+    /// Note what values consist of that a shadow was just found to hold; None if something in them
+    /// can have no fact. No Python code runs meanwhile.
+    ///
+    /// `held_bytes`: what those take in memory that nothing else here holds.
     pub(super) fn of<'a, 'py: 'a>(
         classes: &Classes<'py>,
         values: impl Iterator<Item = &'a Bound<'py, PyAny>>,
+        held_bytes: usize,
     ) -> Option<Self> {
         let versions = classes.versions?;
         let mut roots = Vec::new();
@@ -66,67 +64,45 @@ impl Witness {
             facts: Vec::new(),
         };
         for value in values {
-            roots.push(value.as_ptr());
+            roots.push(value.as_ptr().addr());
             facts.note(value)?;
         }
         Some(Self {
             versions,
             roots: roots.into(),
             facts: facts.facts.into(),
+            held_bytes,
         })
     }
 
-    /// Whether these values, which the caller has, are those that were noted, and unchanged.
-    pub(super) fn holds<'py>(
+    /// Whether these values are those that were noted, and unchanged.
+    ///
+    /// `ALONE`: and nobody has a reference to them but the caller and this; see
+    /// `Shadow::holds_alone`.
+    pub(super) fn holds<'py, const ALONE: bool>(
         &self,
         py: Python<'py>,
         classes: &mut Classes<'py>,
-        values: impl Iterator<Item = Address>,
+        values: impl Iterator<Item = *mut ffi::PyObject>,
     ) -> bool {
-        self.roots.iter().copied().eq(values) && self.facts_hold::<false>(py, classes)
-    }
-
-    /// As `holds`, and nobody but the caller has a reference to them: see `Shadow::holds_alone`.
-    pub(super) fn holds_alone<'py>(
-        &self,
-        py: Python<'py>,
-        classes: &mut Classes<'py>,
-        values: impl Iterator<Item = Address>,
-    ) -> bool {
-        self.roots.iter().copied().eq(values) && self.facts_hold::<true>(py, classes)
-    }
-
-    /// What it takes in memory.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.roots) + size_of_val(&*self.facts)
-    }
-
-    #[inline]
-    fn facts_hold<'py, const ALONE: bool>(
-        &self,
-        py: Python<'py>,
-        classes: &mut Classes<'py>,
-    ) -> bool {
+        if !self.roots.iter().copied().eq(values.map(<*mut _>::addr)) {
+            return false;
+        }
         let mut facts = self.facts.iter();
         while let Some(fact) = facts.next() {
-            // SAFETY: the caller has the values, and each fact is about one of them, or about what
-            // a fact before it found where it was.
-            let holds = unsafe {
-                match fact {
-                    Fact::Dict(dict, version) => self.is_dict::<ALONE>(*dict, *version),
-                    Fact::List(list, len) => is_list::<ALONE>(*list, *len, &mut facts),
-                    Fact::Model(model, plan) => {
-                        (!ALONE || is_in_one_place(*model))
-                            && self.is_model::<ALONE>(
-                                classes,
-                                Bound::ref_from_ptr(py, model),
-                                plan,
-                                &mut facts,
-                            )
-                    }
-                    // They follow what they belong to.
-                    Fact::Item(_) | Fact::Fields(..) | Fact::NoExtra => false,
+            let holds = match fact {
+                Fact::Dict(dict, version) => self.is_still::<ALONE>(dict.bind(py), *version),
+                Fact::List(list, items) => is_still_of::<ALONE>(list.bind(py), items),
+                Fact::Tuple(tuple) => !ALONE || is_in_one_place(tuple.bind(py)),
+                Fact::Model(model, plan) => {
+                    let model = model.bind(py);
+                    classes.is_of(model, plan)
+                        && (!ALONE || (is_in_one_place(model) && is_as_rebuilt(plan, model)))
+                        && self.has::<ALONE>(instance_dict(model), facts.next())
+                        && self.has::<ALONE>(plan.slots.extra.get(model), facts.next())
                 }
+                // They follow what they belong to.
+                Fact::Fields(..) | Fact::NoExtra => false,
             };
             if !holds {
                 return false;
@@ -135,83 +111,58 @@ impl Witness {
         true
     }
 
-    #[inline]
-    fn is_model<'py, const ALONE: bool>(
-        &self,
-        classes: &mut Classes<'py>,
-        model: &Bound<'py, PyAny>,
-        plan: &Arc<Plan>,
-        facts: &mut Iter<'_, Fact>,
-    ) -> bool {
-        (!ALONE || is_as_rebuilt(plan, model))
-            && classes.is_of(model, plan)
-            && self.has::<ALONE>(instance_dict(model), facts.next())
-            && self.has::<ALONE>(plan.slots.extra.get(model), facts.next())
+    /// What it takes in memory, about, with what only it may hold.
+    pub(super) fn bytes(&self) -> usize {
+        let items = |fact: &Fact| match fact {
+            Fact::List(_, items) => size_of_val(&**items),
+            _ => 0,
+        };
+        let items: usize = self.facts.iter().map(items).sum();
+        size_of::<Self>()
+            + size_of_val(&*self.roots)
+            + size_of_val(&*self.facts)
+            + items
+            + self.held_bytes
     }
 
     /// Whether what was found in a model is what was there.
     #[inline]
     fn has<const ALONE: bool>(&self, found: Option<Bound<'_, PyAny>>, fact: Option<&Fact>) -> bool {
         match (found, fact) {
-            (Some(found), Some(Fact::Fields(dict, version))) if found.as_ptr() == *dict => {
-                // Only the model has it then.
+            (Some(found), Some(Fact::Fields(dict, version))) if found.is(dict) => {
+                let dict = dict.bind(found.py());
+                // Not one of those who have it.
                 drop(found);
-                // SAFETY: the model has it.
-                unsafe { self.is_dict::<ALONE>(*dict, *version) }
+                self.is_still::<ALONE>(dict, *version)
             }
             (Some(found), Some(Fact::NoExtra)) => found.is_none(),
             _ => false,
         }
     }
 
-    /// Whether an object is a dict of this version.
-    ///
-    /// # Safety
-    ///
-    /// It is alive.
     #[inline]
-    unsafe fn is_dict<const ALONE: bool>(&self, dict: Address, version: u64) -> bool {
-        // SAFETY: by the caller; it is a dict when its version is read.
-        unsafe {
-            (!ALONE || is_in_one_place(dict))
-                && ffi::PyDict_CheckExact(dict) != 0
-                && self.versions.is_still(dict, version)
-        }
+    fn is_still<const ALONE: bool>(&self, dict: &Bound<'_, PyDict>, version: u64) -> bool {
+        (!ALONE || is_in_one_place(dict)) && self.versions.is_still(dict, version)
     }
 }
 
-/// Whether an object has one reference: that of what it was found in.
-///
-/// # Safety
-///
-/// It is alive.
+/// Whether a list has these items and no more.
 #[inline]
-unsafe fn is_in_one_place(object: Address) -> bool {
-    // SAFETY: by the caller.
-    unsafe { ffi::Py_REFCNT(object) == 1 }
+fn is_still_of<const ALONE: bool>(list: &Bound<'_, PyList>, items: &[Address]) -> bool {
+    (!ALONE || is_in_one_place(list))
+        && list.len() == items.len()
+        && items.iter().enumerate().all(|(index, known)| {
+            // SAFETY: it is a list of so many items, which lends one; nothing is done with it.
+            let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), index.cast_signed()) };
+            item.addr() == *known
+        })
 }
 
-/// Whether an object is a list of the items that come next.
-///
-/// # Safety
-///
-/// It is alive.
+/// Whether an object has two references: that of what it was found in, and that of its fact.
 #[inline]
-unsafe fn is_list<const ALONE: bool>(
-    list: Address,
-    len: ffi::Py_ssize_t,
-    facts: &mut Iter<'_, Fact>,
-) -> bool {
-    // SAFETY: by the caller; it is a list and has as many items when they are looked at.
-    unsafe {
-        (!ALONE || is_in_one_place(list))
-            && ffi::PyList_CheckExact(list) != 0
-            && ffi::PyList_Size(list) == len
-            && (0..len).all(|index| {
-                let item = ffi::PyList_GetItem(list, index);
-                matches!(facts.next(), Some(Fact::Item(known)) if *known == item)
-            })
-    }
+fn is_in_one_place<T>(object: &Bound<'_, T>) -> bool {
+    // SAFETY: `object` is a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 2 }
 }
 
 /// Facts that are being collected.
@@ -222,29 +173,29 @@ struct Facts<'a, 'py> {
 }
 
 impl<'py> Facts<'_, 'py> {
-    /// Note how a value lies; None if it can have no fact. No Python code runs meanwhile.
+    /// Note what a value consists of; None if it can have no fact.
     fn note(&mut self, value: &Bound<'py, PyAny>) -> Option<()> {
         if is_leaf(value) {
             return Some(());
         }
-        let address = value.as_ptr();
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             let version = self.versions.of(dict)?;
-            self.facts.push(Fact::Dict(address, version));
+            self.facts.push(Fact::Dict(dict.clone().unbind(), version));
             return self.note_values(dict);
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            let items: Vec<_> = list.iter().collect();
-            self.facts
-                .push(Fact::List(address, items.len().cast_signed()));
-            let known = items.iter().map(|item| Fact::Item(item.as_ptr()));
-            self.facts.extend(known);
-            return items.iter().try_for_each(|item| self.note(item));
+            let items = list.iter().map(|item| item.as_ptr().addr()).collect();
+            self.facts.push(Fact::List(list.clone().unbind(), items));
+            return list.iter().try_for_each(|item| self.note(&item));
+        }
+        if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            self.facts.push(Fact::Tuple(tuple.clone().unbind()));
+            return tuple.iter().try_for_each(|item| self.note(&item));
         }
         let plan = self.classes.met(value)?.clone();
         let fields = instance_dict(value)?;
         let extra = plan.slots.extra.get(value)?;
-        self.facts.push(Fact::Model(address, plan));
+        self.facts.push(Fact::Model(value.clone().unbind(), plan));
         let fields = self.note_fields(&fields)?;
         if extra.is_none() {
             self.facts.push(Fact::NoExtra);
@@ -259,7 +210,8 @@ impl<'py> Facts<'_, 'py> {
     fn note_fields<'a>(&mut self, fields: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyDict>> {
         let dict = fields.cast_exact::<PyDict>().ok()?;
         let version = self.versions.of(dict)?;
-        self.facts.push(Fact::Fields(dict.as_ptr(), version));
+        self.facts
+            .push(Fact::Fields(dict.clone().unbind(), version));
         Some(dict)
     }
 
