@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 import swarmstate
-from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate, deaccelerate
+from langgraph.checkpoint.swarmstate import (
+    SwarmStateSaver,
+    SwarmStateSerializer,
+    accelerate,
+    deaccelerate,
+)
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send
@@ -182,7 +187,11 @@ def test_writes_of_many_parallel_tasks_are_all_stored(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_ended_leaves_nothing_to_the_collector() -> None:
-    graph = graphs.agent(SwarmStateSaver())
+    saver = SwarmStateSaver()
+    # Otherwise it holds what it recognizes until the next put.
+    saver._sharing = swarmstate.Sharing(budget=0)
+    saver.serde = SwarmStateSerializer()
+    graph = graphs.agent(saver)
     graph.invoke(say("before"), CONFIG)
     gc.collect()
     gc.disable()
