@@ -37,7 +37,7 @@ from swarmstate.observability import (
 )
 
 SECRET = "the launch code is 0000"
-THREAD: Any = {"configurable": {"thread_id": "ada"}}
+THREAD: Any = {"configurable": {"thread_id": "zoe"}}
 
 
 class Recorder:
@@ -95,12 +95,12 @@ def run_everything(saver: SwarmStateSaver) -> None:
     assert len(list(graph.get_state_history(THREAD))) == 3
     assert len(list(saver.history(THREAD))) == 3
     saver.get_delta_channel_history(config=THREAD, channels=["messages"])
-    saver.copy_thread("ada", "eve")
-    assert saver.stats("ada").checkpoints == 3
+    saver.copy_thread("zoe", "eve")
+    assert saver.stats("zoe").checkpoints == 3
     saver.prune(["eve"])
     saver.delete_for_runs(["nobody"])
-    assert sorted(saver.threads()) == ["ada", "eve"]
-    saver.delete_thread("ada")
+    assert sorted(saver.threads()) == ["zoe", "eve"]
+    saver.delete_thread("zoe")
 
 
 async def arun_everything(saver: SwarmStateSaver) -> None:
@@ -109,12 +109,12 @@ async def arun_everything(saver: SwarmStateSaver) -> None:
     assert len([each async for each in graph.aget_state_history(THREAD)]) == 3
     assert len([each async for each in saver.ahistory(THREAD)]) == 3
     await saver.aget_delta_channel_history(config=THREAD, channels=["messages"])
-    await saver.acopy_thread("ada", "eve")
-    assert (await saver.astats("ada")).checkpoints == 3
+    await saver.acopy_thread("zoe", "eve")
+    assert (await saver.astats("zoe")).checkpoints == 3
     await saver.aprune(["eve"])
     await saver.adelete_for_runs(["nobody"])
-    assert sorted(await saver.athreads()) == ["ada", "eve"]
-    await saver.adelete_thread("ada")
+    assert sorted(await saver.athreads()) == ["zoe", "eve"]
+    await saver.adelete_thread("zoe")
 
 
 EVERYTHING = {
@@ -162,7 +162,7 @@ def test_spans_name_thread_namespace_bytes_and_round_trips(traces: Traces, is_as
         asyncio.run(arun_everything(saver)) if is_async else run_everything(saver)
     for span in traces.named("swarmstate.checkpoint.put"):
         assert span.attributes is not None
-        assert span.attributes[GEN_AI_CONVERSATION_ID] == "ada"
+        assert span.attributes[GEN_AI_CONVERSATION_ID] == "zoe"
         assert span.attributes["swarmstate.checkpoint.namespace"] == ""
         assert span.attributes["swarmstate.round_trips"] == 1
         assert span.attributes["swarmstate.operation"] == "checkpoint.put"
@@ -171,7 +171,7 @@ def test_spans_name_thread_namespace_bytes_and_round_trips(traces: Traces, is_as
         assert span.kind is SpanKind.INTERNAL
     assert len(traces.named("swarmstate.checkpoint.put")) == 3
     [copied] = traces.named("swarmstate.checkpoint.copy_thread")
-    assert (copied.attributes or {})[GEN_AI_CONVERSATION_ID] == "ada"
+    assert (copied.attributes or {})[GEN_AI_CONVERSATION_ID] == "zoe"
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -236,7 +236,7 @@ def test_no_state_is_told(traces: Traces) -> None:
     assert metrics is not None
     told.append(metrics.to_json())
     # The thread is named in spans, which are found by it, and nowhere else.
-    assert "ada" not in told[-1] + prometheus.render() + str(summary)
+    assert "zoe" not in told[-1] + prometheus.render() + str(summary)
     told += [prometheus.render(), str(summary)]
     assert "launch" not in "".join(told)
 
@@ -423,5 +423,5 @@ def test_arguments_by_name_are_told_like_others() -> None:
     sink = Recorder()
     with SwarmStateSaver(metrics=sink) as saver:
         saver.get_tuple(config=THREAD)
-        saver.delete_thread(thread_id="ada")
-    assert [each.attributes[GEN_AI_CONVERSATION_ID] for each in sink.operations()] == ["ada"] * 2
+        saver.delete_thread(thread_id="zoe")
+    assert [each.attributes[GEN_AI_CONVERSATION_ID] for each in sink.operations()] == ["zoe"] * 2

@@ -32,10 +32,10 @@ def samples(sink: PrometheusSink) -> dict[str, list[tuple[dict[str, str], float]
 def test_a_store_is_read_by_prometheus() -> None:
     sink = PrometheusSink()
     store = MeteredStore(Store(), sink, label="agents")
-    store.write([Batch("thread of ada", put={"a": b"123", "b": b"4"})])
-    store.read([Query("thread of ada", keys=["a"])])
+    store.write([Batch("thread of zoe", put={"a": b"123", "b": b"4"})])
+    store.read([Query("thread of zoe", keys=["a"])])
     with pytest.raises(ConflictError):
-        store.write([Batch("thread of ada", put={"c": b"55"}, expect=Expect("", "z"))])
+        store.write([Batch("thread of zoe", put={"c": b"55"}, expect=Expect("", "z"))])
 
     common = {"db_system_name": "swarmstate", "swarmstate_store": "agents"}
     read = common | {"db_operation_name": "read"}
@@ -46,7 +46,7 @@ def test_a_store_is_read_by_prometheus() -> None:
     assert found["swarmstate_records_total"] == [(read, 1), (written, 2), (failed, 1)]
     assert found["swarmstate_io_bytes_total"] == [(read, 3), (written, 4), (failed, 2)]
     assert all(0 < seconds < 60 for _, seconds in found[f"{DURATION}_sum"])
-    assert "ada" not in sink.render()
+    assert "zoe" not in sink.render()
     types = {each.name: each.type for each in text_string_to_metric_families(sink.render())}
     assert types == {
         DURATION: "histogram",
