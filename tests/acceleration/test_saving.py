@@ -12,12 +12,7 @@ from typing import Any
 
 import pytest
 import swarmstate
-from langgraph.checkpoint.swarmstate import (
-    SwarmStateSaver,
-    SwarmStateSerializer,
-    accelerate,
-    deaccelerate,
-)
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate, deaccelerate
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send
@@ -187,10 +182,8 @@ def test_writes_of_many_parallel_tasks_are_all_stored(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_ended_leaves_nothing_to_the_collector() -> None:
-    saver = SwarmStateSaver()
     # Otherwise it holds what it recognizes until the next put.
-    saver._sharing = swarmstate.Sharing(budget=0)
-    saver.serde = SwarmStateSerializer()
+    saver = SwarmStateSaver(memory_budget=0)
     graph = graphs.agent(saver)
     graph.invoke(say("before"), CONFIG)
     gc.collect()

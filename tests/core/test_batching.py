@@ -44,6 +44,15 @@ async def ask(batcher: Batcher[int, int], number: int) -> int:
     return await batcher.ask(number)
 
 
+async def held_up(server: Server) -> tuple[Batcher[int, int], list[asyncio.Task[int]]]:
+    """Return a batcher whose first round trip, of three tasks, waits at the gate."""
+    server.gate.clear()
+    batcher = Batcher(server)
+    tasks = [asyncio.create_task(ask(batcher, number)) for number in range(3)]
+    await turns()
+    return batcher, tasks
+
+
 def test_what_is_asked_in_one_moment_shares_a_round_trip() -> None:
     async def main() -> None:
         server = Server()
@@ -132,10 +141,7 @@ def test_too_few_outcomes_are_an_error() -> None:
 def test_a_cancelled_request_that_was_not_sent_is_withdrawn() -> None:
     async def main() -> None:
         server = Server()
-        server.gate.clear()
-        batcher = Batcher(server)
-        tasks = [asyncio.create_task(ask(batcher, number)) for number in range(3)]
-        await turns()
+        batcher, tasks = await held_up(server)
         queued = [asyncio.create_task(ask(batcher, number)) for number in range(3, 6)]
         await turns()
         queued[1].cancel()
@@ -151,10 +157,7 @@ def test_a_cancelled_request_that_was_not_sent_is_withdrawn() -> None:
 def test_cancelling_a_caller_whose_request_was_sent_disturbs_no_other() -> None:
     async def main() -> None:
         server = Server()
-        server.gate.clear()
-        batcher = Batcher(server)
-        tasks = [asyncio.create_task(ask(batcher, number)) for number in range(3)]
-        await turns()
+        _, tasks = await held_up(server)
         tasks[0].cancel()
         await turns()
         assert tasks[0].cancelled()

@@ -35,6 +35,10 @@ def per_loop() -> tuple[PerLoop[Resource], list[Resource]]:
     return PerLoop(make, Resource.close, Resource.abandon), made
 
 
+async def use(resources: PerLoop[Resource]) -> None:
+    resources.get()
+
+
 def test_a_loop_gets_its_own_each_time() -> None:
     resources, made = per_loop()
 
@@ -50,11 +54,7 @@ def test_a_loop_gets_its_own_each_time() -> None:
 
 def test_it_is_closed_when_asyncio_run_ends() -> None:
     resources, made = per_loop()
-
-    async def main() -> None:
-        resources.get()
-
-    asyncio.run(main())
+    asyncio.run(use(resources))
     assert made[0].closed_in is made[0].loop
     assert not made[0].abandoned
 
@@ -110,26 +110,18 @@ def test_another_thread_has_the_loop_close_it() -> None:
 
 def test_a_loop_that_was_closed_without_a_chance_is_abandoned_at_the_next_use() -> None:
     resources, made = per_loop()
-
-    async def use() -> None:
-        resources.get()
-
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(use())
+    loop.run_until_complete(use(resources))
     loop.close()
-    asyncio.run(use())
+    asyncio.run(use(resources))
     assert (made[0].closed_in, made[0].abandoned) == (None, True)
     assert made[1].closed_in is made[1].loop
 
 
 def test_close_abandons_what_a_loop_that_stands_still_holds() -> None:
     resources, made = per_loop()
-
-    async def use() -> None:
-        resources.get()
-
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(use())
+    loop.run_until_complete(use(resources))
     resources.close()
     assert made[0].abandoned
     loop.run_until_complete(loop.shutdown_asyncgens())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
@@ -25,16 +25,8 @@ from swarmstate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(), mode)
-    yield driver
-    driver.close()
 
 
 def _use(path: Path) -> None:

@@ -223,20 +223,7 @@ def answer_in_a_process(path: Path, number: int, barrier: Any, connection: Any) 
 
 def test_processes_share_one_file(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
-    barrier = crash.context.Barrier(3)
-    workers = []
-    for number in range(3):
-        ours, theirs = crash.context.Pipe(duplex=False)
-        worker = crash.context.Process(
-            target=answer_in_a_process, args=(path, number, barrier, theirs)
-        )
-        worker.start()
-        theirs.close()
-        workers.append((worker, ours))
-    for worker, ours in workers:
-        ours.recv()
-        worker.join()
-        assert worker.exitcode == 0
+    crash.compete(3, answer_in_a_process, path)
     with SwarmStateLLMCache(path) as llm, SwarmStateCache[Any](path) as nodes:
         for number in range(3):
             for n in range(30):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.records import encode_checkpoint
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate import blob_hash, blob_names, dumps, seal, unseal
 from swarmstate.errors import CheckpointError
@@ -28,14 +28,6 @@ def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwarmState
     saver = SwarmStateSaver(tmp_path / "agents.db" if request.param == "file" else None)
     yield saver
     saver.close()
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest, saver: SwarmStateSaver) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(saver, mode)
-    yield driver
-    driver.close()
 
 
 def fresh(driver: Driver) -> Driver:

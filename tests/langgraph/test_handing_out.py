@@ -212,6 +212,30 @@ def test_what_was_changed_is_as_it_was_stored_when_it_is_loaded_again(what: str,
     assert _described(_messages(saver)) == expected
 
 
+@pytest.mark.parametrize("puts", [0, 1, 3])
+@pytest.mark.parametrize("held", [True, False])
+def test_a_tuple_is_loaded_as_what_it_was_stored_as_however_often_it_was_put(
+    puts: int, held: bool
+) -> None:
+    saver = _saver({"items": []})
+    config: Any = _THREAD
+    items = [{"text": "x" * 200, "pair": ([n], "b")} for n in range(_COUNT)]
+    for _ in range(1 + puts):
+        config = _put(saver, config, {"items": items})
+    del items
+    stored = [{"text": "x" * 200, "pair": [[n], "b"]} for n in range(_COUNT)]
+    assert _described(_load(saver)["items"]) == _described(stored)
+    loaded = _load(saver)["items"]
+    for item in loaded:
+        item["pair"] = tuple(item["pair"])
+    for _ in range(1 + puts):
+        config = _put(saver, config, {"items": loaded})
+    pair = loaded[7]["pair"] if held else ([],)
+    del loaded, item
+    pair[0].append("changed")
+    assert _described(_load(saver)["items"]) == _described(stored)
+
+
 class Slotted(BaseModel):
     """A model with something beside its fields."""
 

@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import swarmstate
 from langgraph.checkpoint.swarmstate import HistoryEntry, SwarmStateSaver, SwarmStateSerializer
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
-from swarmstate.base import BaseStore, Query, Result
 
 from tests.langgraph.helpers.counting import CountingStore
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-
-class WatchingStore(CountingStore):
-    """Also notes which kinds of records are asked for with their values."""
-
-    def __init__(self, inner: BaseStore) -> None:
-        super().__init__(inner)
-        self.kinds: set[str] = set()
-        self.looked_up: list[str] = []
-
-    def _note(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            names = [*query.keys, *(each.start for each in query.ranges if not each.keys_only)]
-            self.kinds.update(name.partition("/")[0] for name in names)
-            self.looked_up += query.keys
-
-    def read(self, queries: Sequence[Query]) -> list[Result]:
-        self._note(queries)
-        return super().read(queries)
-
-    async def aread(self, queries: Sequence[Query]) -> list[Result]:
-        self._note(queries)
-        return await super().aread(queries)
-
 
 @pytest.fixture
-def store() -> WatchingStore:
-    return WatchingStore(swarmstate.Store())
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest, store: WatchingStore) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
+def store() -> CountingStore:
+    return CountingStore(swarmstate.Store())
 
 
 def history(driver: Driver, config: Any, **options: Any) -> list[HistoryEntry]:
@@ -87,9 +52,8 @@ def test_it_yields_what_list_yields_whatever_is_selected(driver: Driver) -> None
             ]
 
 
-def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: WatchingStore) -> None:
+def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: CountingStore) -> None:
     fill(driver)
-    store.kinds.clear()
     store.reset()
     entries = history(driver, at("t"), limit=20)
     assert store.kinds == {"checkpoint"}
@@ -99,11 +63,10 @@ def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: WatchingStore)
     assert store.kinds == {"checkpoint", "blob", "write"}
 
 
-def test_a_listing_reads_each_shared_blob_once(driver: Driver, store: WatchingStore) -> None:
+def test_a_listing_reads_each_shared_blob_once(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     for n in range(30):
         branch.put(log=[*branch.values.get("log", ()), f"{n} " * 900])
-    store.looked_up.clear()
     store.reset()
     items = driver.list(at(), limit=20)
     assert [len(item.checkpoint["channel_values"]["log"]) for item in items] == [*range(30, 10, -1)]

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-import swarmstate
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
-from swarmstate import Batch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from swarmstate import BaseStore, Batch
 
 INDEX = "langgraph-index"
-
-
-@pytest.fixture
-def store() -> swarmstate.Store:
-    return swarmstate.Store()
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(store: swarmstate.Store, request: pytest.FixtureRequest) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
 
 
 def _fill(driver: Driver) -> list[str]:
@@ -41,7 +21,7 @@ def _listed(driver: Driver) -> list[str]:
     return [item.checkpoint["id"] for item in driver.list(None)]
 
 
-def test_a_lost_index_loses_no_thread(driver: Driver, store: swarmstate.Store) -> None:
+def test_a_lost_index_loses_no_thread(driver: Driver, store: BaseStore) -> None:
     newest = _fill(driver)
     store.write([Batch(INDEX, clear=True)])
     assert _listed(driver) == newest
@@ -50,7 +30,7 @@ def test_a_lost_index_loses_no_thread(driver: Driver, store: swarmstate.Store) -
     assert len(_listed(driver)) == 9
 
 
-def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: swarmstate.Store) -> None:
+def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: BaseStore) -> None:
     _fill(driver)
     for n in range(4):
         store.write([Batch(f"langgraph:t{n}", clear=True)])
@@ -71,7 +51,7 @@ def test_a_thread_that_goes_on_after_its_deletion_is_listed(driver: Driver) -> N
 
 
 @pytest.mark.parametrize("run", ["a/b", "50%", "%2F", "a/", "x" * 300, "é\n", "*"])
-def test_runs_may_be_named_anything(driver: Driver, store: swarmstate.Store, run: str) -> None:
+def test_runs_may_be_named_anything(driver: Driver, store: BaseStore, run: str) -> None:
     for thread in ("t", "t/b", "u"):
         branch = Branch(driver, thread)
         branch.put({"run_id": run}, a=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import swarmstate
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
@@ -18,16 +18,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
 from swarmstate.errors import StoreClosedError, UnknownSchemeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(), mode)
-    yield driver
-    driver.close()
 
 
 def _targets(folder: Path) -> dict[str, Any]:

@@ -25,9 +25,7 @@ class Done(NamedTuple):
     answer: list[Any]
 
 
-def compete(
-    path: Path, number: int, meeting: Any, barrier: Any, connection: crash.Connection
-) -> None:
+def work(path: Path, number: int, meeting: Any, barrier: Any, connection: crash.Connection) -> None:
     """Put checkpoints into a shared and an own thread, and run an agent."""
     barrier.wait()
     saver = SwarmStateSaver(path)
@@ -55,21 +53,7 @@ def test_four_processes_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "agents.db"
     checkpoint = make_checkpoint({"n": 0})
     meeting = at("meeting", "", checkpoint["id"])
-    barrier = crash.context.Barrier(PROCESSES)
-    workers = []
-    for number in range(PROCESSES):
-        reader, writer = crash.context.Pipe(duplex=False)
-        process = crash.context.Process(
-            target=compete, args=(path, number, meeting, barrier, writer)
-        )
-        process.start()
-        writer.close()
-        workers.append((process, reader))
-    reports: list[Done] = [reader.recv() for _, reader in workers]
-    for process, reader in workers:
-        process.join()
-        reader.close()
-        assert process.exitcode == 0
+    reports: list[Done] = crash.compete(PROCESSES, work, path, meeting)
 
     saver = SwarmStateSaver(path)
     saver.put(at("meeting"), checkpoint, make_metadata(), {"n": 1})

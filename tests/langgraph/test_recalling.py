@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from swarmstate import BaseStore, Batch, Query, Result, Store
+from swarmstate import Batch, Store
 from swarmstate.errors import CheckpointError
 
 from .helpers.counting import CountingStore
@@ -18,21 +17,9 @@ from .helpers.counting import CountingStore
 _LATEST: Any = {"configurable": {"thread_id": "1"}}
 
 
-class WatchingStore(CountingStore):
-    """Remembers which blobs were read since the last `reset`."""
-
-    def __init__(self, inner: BaseStore) -> None:
-        super().__init__(inner)
-        self.blobs: list[str] = []
-
-    def reset(self) -> None:
-        super().reset()
-        self.blobs.clear()
-
-    def read(self, queries: Sequence[Query]) -> list[Result]:
-        keys = [key for query in queries for key in query.keys]
-        self.blobs += [key for key in keys if key.startswith("blob/")]
-        return super().read(queries)
+def _blobs(store: CountingStore) -> list[str]:
+    """Return which blobs were read since the last `reset`."""
+    return [key for key in store.looked_up if key.startswith("blob/")]
 
 
 def _put(saver: SwarmStateSaver, config: Any, messages: list[BaseMessage]) -> Any:
@@ -57,29 +44,29 @@ def _values(saver: SwarmStateSaver) -> dict[str, Any]:
     return found.checkpoint["channel_values"]
 
 
-def _stored(messages: list[BaseMessage]) -> tuple[Store, Any]:
+def _stored(messages: list[BaseMessage]) -> tuple[CountingStore, Any]:
+    """Return a store that holds a thread, and the config of its checkpoint."""
     store = Store()
     config = _put(
         SwarmStateSaver(store),
         {"configurable": {"thread_id": "1", "checkpoint_ns": ""}},
         messages,
     )
-    return store, config
+    return CountingStore(store), config
 
 
 def test_a_thread_that_was_read_before_is_not_read_again() -> None:
     messages = _messages(200)
     store, _ = _stored(messages)
-    watching = WatchingStore(store)
-    saver = SwarmStateSaver(watching)
+    saver = SwarmStateSaver(store)
     assert _values(saver)["messages"] == messages
-    assert watching.blobs
+    assert _blobs(store)
     _values(saver)
-    watching.reset()
+    store.reset()
     values = _values(saver)
     assert values["messages"] == messages
     assert values["note"] == "long " * 1_000
-    assert watching.blobs == []
+    assert _blobs(store) == []
     values["messages"][0].additional_kwargs["i"] = "changed"
     assert _values(saver)["messages"] == messages
 
@@ -87,30 +74,66 @@ def test_a_thread_that_was_read_before_is_not_read_again() -> None:
 def test_what_others_added_is_read() -> None:
     messages = _messages(200)
     store, config = _stored(messages)
-    watching = WatchingStore(store)
-    saver = SwarmStateSaver(watching)
+    saver = SwarmStateSaver(store)
     for _ in range(3):
         _values(saver)
     other = SwarmStateSaver(store)
     more = [*_values(other)["messages"], HumanMessage("one more " * 20, id="more")]
     _put(other, config, more)
-    watching.reset()
+    store.reset()
     assert _values(saver)["messages"] == more
-    assert len(watching.blobs) == 1
+    assert len(_blobs(store)) == 1
+
+
+def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -> None:
+    messages = _messages(200)
+    store, _ = _stored(messages)
+    saver = SwarmStateSaver(store, memory_budget=1_000_000)
+    for _ in range(2):
+        _values(saver)
+    large: Any = {"configurable": {"thread_id": "large", "checkpoint_ns": ""}}
+    for _ in range(2):
+        _put(saver, large, _messages(10_000))
+    found = saver.get_tuple(large)
+    assert found is not None
+    assert found.checkpoint["channel_values"]["messages"] == _messages(10_000)
+    store.reset()
+    assert _values(saver)["messages"] == messages
+    assert _blobs(store) == []
+
+
+def test_a_saver_without_a_budget_remembers_nothing() -> None:
+    messages = _messages(200)
+    store, config = _stored(messages)
+    saver = SwarmStateSaver(store, memory_budget=0)
+    for _ in range(3):
+        store.reset()
+        assert _values(saver)["messages"] == messages
+        assert _blobs(store)
+    more = [*messages, *_messages(20)]
+    _put(saver, config, more)
+    store.reset()
+    assert _values(saver)["messages"] == more
+    [namespace] = store.namespaces("langgraph:")
+    assert {*_blobs(store)} == {key for key in store.keys(namespace) if key.startswith("blob/")}
+
+
+def test_a_budget_is_no_negative_number() -> None:
+    with pytest.raises(ValueError, match="expected memory_budget to be 0 or more bytes, found -1"):
+        SwarmStateSaver(memory_budget=-1)
 
 
 def test_a_class_that_changed_is_read_again() -> None:
     messages = _messages(200)
     store, _ = _stored(messages)
-    watching = WatchingStore(store)
-    saver = SwarmStateSaver(watching)
+    saver = SwarmStateSaver(store)
     for _ in range(3):
-        watching.reset()
+        store.reset()
         _values(saver)
-    assert watching.blobs == []
+    assert _blobs(store) == []
     HumanMessage.model_rebuild(force=True)
     assert _values(saver)["messages"] == messages
-    assert watching.blobs
+    assert _blobs(store)
 
 
 def test_what_is_held_outlives_damage_in_the_store_until_it_is_read_anew() -> None:

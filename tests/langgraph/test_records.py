@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import swarmstate
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
@@ -21,26 +21,10 @@ from swarmstate.errors import SwarmStateError
 from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.raw import everything
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(params=["sync", "async"])
-def mode(request: pytest.FixtureRequest) -> Mode:
-    chosen: Mode = request.param
-    return chosen
-
 
 @pytest.fixture
 def store() -> CountingStore:
     return CountingStore(swarmstate.Store())
-
-
-@pytest.fixture
-def driver(store: CountingStore, mode: Mode) -> Iterator[Driver]:
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
 
 
 def fill(driver: Driver, thread: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import swarmstate
 from langgraph.checkpoint.swarmstate import PruneReport, SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
@@ -22,73 +22,22 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     thread_of,
 )
 from swarmstate import DiskStore
-from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.base import BaseStore
 from swarmstate.errors import CheckpointError, ConflictError
 
 from tests.langgraph.helpers import raw
-from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 SPACES = ["", "child:1", "child|x"]
 
 
-class WatchedStore(CountingStore):
-    """Notes how many values are read at once and of which kind; may be disturbed in between.
-
-    Attributes:
-        kinds: Kinds of records that were read with their values.
-        largest: The most values that were looked up in one query.
-        disturb: Called once, right before a batch with an expectation is applied.
-    """
-
-    def __init__(self, inner: BaseStore) -> None:
-        super().__init__(inner)
-        self.kinds: set[str] = set()
-        self.largest = 0
-        self.disturb: Callable[[], object] | None = None
-
-    def _note(self, queries: Sequence[Query]) -> None:
-        for query in queries:
-            names = [*query.keys, *(each.start for each in query.ranges if not each.keys_only)]
-            self.kinds.update(name.partition("/")[0] for name in names)
-            self.largest = max(self.largest, len(query.keys))
-
-    def _disturb(self, batches: Sequence[Batch]) -> None:
-        if self.disturb is not None and any(batch.expect for batch in batches):
-            disturb, self.disturb = self.disturb, None
-            disturb()
-
-    def read(self, queries: Sequence[Query]) -> list[Result]:
-        self._note(queries)
-        return super().read(queries)
-
-    async def aread(self, queries: Sequence[Query]) -> list[Result]:
-        self._note(queries)
-        return await super().aread(queries)
-
-    def write(self, batches: Sequence[Batch]) -> None:
-        self._disturb(batches)
-        super().write(batches)
-
-    async def awrite(self, batches: Sequence[Batch]) -> None:
-        self._disturb(batches)
-        await super().awrite(batches)
-
-
 @pytest.fixture
-def store() -> WatchedStore:
-    return WatchedStore(swarmstate.Store())
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest, store: WatchedStore) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
+def store() -> RacingStore:
+    return RacingStore(swarmstate.Store(), lambda batch: bool(batch.expect))
 
 
 def prune(driver: Driver, thread_ids: Sequence[Any], **options: Any) -> PruneReport:
@@ -150,7 +99,7 @@ def stays(policy: dict[str, Any], position: int, age: timedelta) -> bool:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_what_stays_is_complete_and_all_else_goes(
-    driver: Driver, store: WatchedStore, policy: dict[str, Any]
+    driver: Driver, store: RacingStore, policy: dict[str, Any]
 ) -> None:
     fill(driver, "t")
     fill(driver, "other")
@@ -184,17 +133,18 @@ def _blobs(store: BaseStore, item: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("policy", [*POLICIES[:3], *POLICIES[-2:], {"strategy": "delete"}], ids=str)
 def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
-    driver: Driver, store: WatchedStore, policy: dict[str, Any]
+    driver: Driver, store: RacingStore, policy: dict[str, Any]
 ) -> None:
     for thread in ("t", "u", "other"):
         fill(driver, thread)
     before = raw.everything(store)
-    store.kinds.clear()
-    store.largest = 0
+    store.reset()
     planned = prune(driver, ["t", "u", "u", "unknown"], dry_run=True, **policy)
     assert raw.everything(store) == before
-    assert store.largest <= 32, "sizes are added up a few records at a time"
-    store.kinds.clear()
+    assert max(len(query.keys) for query in store.queries) <= 32, (
+        "sizes are added up a few records at a time"
+    )
+    store.reset()
     done = prune(driver, ["t", "u", "u", "unknown"], **policy)
     assert store.kinds <= {"checkpoint"}, "nothing is read only to be counted"
     after = raw.everything(store)
@@ -226,7 +176,7 @@ def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
 )
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_arguments_that_make_no_sense_delete_nothing(
-    driver: Driver, store: WatchedStore, options: dict[str, Any], dry_run: bool
+    driver: Driver, store: RacingStore, options: dict[str, Any], dry_run: bool
 ) -> None:
     fill(driver, "t", 3)
     before = raw.everything(store)
@@ -250,7 +200,7 @@ def test_times_of_other_origin_are_read(driver: Driver, ts: str) -> None:
     assert prune(driver, ["t"], older_than=timedelta(days=3)).checkpoints == 1
 
 
-def test_a_delta_channel_is_rebuilt_from_what_stays(driver: Driver, store: WatchedStore) -> None:
+def test_a_delta_channel_is_rebuilt_from_what_stays(driver: Driver, store: RacingStore) -> None:
     graph: Any = graphs.delta_log(driver.saver)
     for turn in range(30):
         driver.invoke(graph, {"n": turn}, at())
@@ -269,14 +219,14 @@ def test_a_delta_channel_is_rebuilt_from_what_stays(driver: Driver, store: Watch
     assert driver.state(graph, at()).values == expected
 
 
-def test_a_thread_with_nothing_to_prune_costs_one_read(driver: Driver, store: WatchedStore) -> None:
+def test_a_thread_with_nothing_to_prune_costs_one_read(driver: Driver, store: RacingStore) -> None:
     fill(driver, "t", 3)
     store.reset()
     assert prune(driver, ["t"], keep_last=3) == PruneReport()
     assert store.trips == ["read"]
 
 
-def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: WatchedStore) -> None:
+def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     log = [f"{n} " * 300 for n in range(20)]
     old = branch.put(log=log)
@@ -289,7 +239,7 @@ def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: WatchedStor
         """Put a checkpoint whose values only a doomed checkpoint holds."""
         revived.append(other.put(old, make_checkpoint(values), make_metadata(), {}))
 
-    store.disturb = revive
+    store.before_write = revive
     prune(driver, ["t"])
     assert len(revived) == 1
     assert driver.load(at()).checkpoint["channel_values"] == values
@@ -299,7 +249,7 @@ def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: WatchedStor
 
 
 def test_a_fork_from_a_pruned_checkpoint_is_stored_in_full(
-    driver: Driver, store: WatchedStore
+    driver: Driver, store: RacingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=[f"{n} " * 300 for n in range(20)])
@@ -344,7 +294,7 @@ def test_writers_and_pruning_do_not_disturb_each_other(tmp_path: Path) -> None:
     saver.close()
 
 
-def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: WatchedStore) -> None:
+def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: RacingStore) -> None:
     fill(driver, "t", 3)
     key = raw.keys(store, "t", "checkpoint")[1]
     raw.replace(store, "t", key, b"\xff")
@@ -357,9 +307,7 @@ def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: WatchedSto
     assert raw.everything(store) == {}
 
 
-def test_pruning_does_not_hide_that_a_parent_is_missing(
-    driver: Driver, store: WatchedStore
-) -> None:
+def test_pruning_does_not_hide_that_a_parent_is_missing(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     for n in range(4):
         branch.put(n=n)

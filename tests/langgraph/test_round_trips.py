@@ -57,12 +57,6 @@ class Counted:
             self._loop.close()
 
 
-@pytest.fixture(params=["sync", "async"])
-def mode(request: pytest.FixtureRequest) -> str:
-    mode: str = request.param
-    return mode
-
-
 @pytest.fixture(params=["redis", "postgres"])
 def counted(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> Iterator[Counted]:
     server = request.getfixturevalue(f"{request.param}_server")

@@ -9,50 +9,24 @@ import pytest
 import swarmstate
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.swarmstate import Stats, SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
-from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from swarmstate.base import Batch
 
 
-class DisturbedStore(CountingStore):
-    """Calls `before_write`, once, before the next batch that deletes blobs is written."""
-
-    before_write: Callable[[], None] | None = None
-
-    def _disturb(self, batches: Sequence[Batch]) -> None:
-        deleted = any(key.startswith("blob/") for batch in batches for key in batch.delete)
-        if deleted and self.before_write is not None:
-            call, self.before_write = self.before_write, None
-            call()
-
-    def write(self, batches: Sequence[Batch]) -> None:
-        self._disturb(batches)
-        super().write(batches)
-
-    async def awrite(self, batches: Sequence[Batch]) -> None:
-        self._disturb(batches)
-        await super().awrite(batches)
+def deletes_blobs(batch: Batch) -> bool:
+    return any(key.startswith("blob/") for key in batch.delete)
 
 
 @pytest.fixture
-def store() -> DisturbedStore:
-    return DisturbedStore(swarmstate.Store())
-
-
-@pytest.fixture(params=["sync", "async"])
-def driver(request: pytest.FixtureRequest, store: DisturbedStore) -> Iterator[Driver]:
-    mode: Mode = request.param
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
+def store() -> RacingStore:
+    return RacingStore(swarmstate.Store(), deletes_blobs)
 
 
 def text(seed: object, size: int = 900) -> str:
@@ -63,7 +37,7 @@ def long_log(count: int = 40) -> list[Any]:
     return [HumanMessage(text(n), id=str(n)) for n in range(count)]
 
 
-def both(driver: Driver, store: DisturbedStore) -> tuple[Driver, Driver]:
+def both(driver: Driver, store: RacingStore) -> tuple[Driver, Driver]:
     """Return the driver, and one whose saver remembers nothing."""
     return driver, driver.over(SwarmStateSaver(store))
 
@@ -73,7 +47,7 @@ def written(driver: Driver, config: Any) -> list[tuple[str, Any]]:
     return [(channel, value) for _, channel, value in found]
 
 
-def test_what_a_task_wrote_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+def test_what_a_task_wrote_is_stored_once(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     writes = {}
@@ -93,7 +67,7 @@ def test_what_a_task_wrote_is_stored_once(driver: Driver, store: DisturbedStore)
             assert [(channel, value) for _, channel, value in item.pending_writes or []] == expected
 
 
-def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     files = {f"/f{n}": text(n, 2000) for n in range(20)}
     branch.put(files=files)
@@ -107,7 +81,7 @@ def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: DisturbedStore) 
         assert sum(changed.encode() in data for data in raw.everything(store).values()) == 1
 
 
-def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: DisturbedStore) -> None:
+def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     image = HumanMessage(text("image", 200_000), id="image")
@@ -120,7 +94,7 @@ def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: Dist
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
 
 
-def test_reading_them_costs_no_further_round_trip(driver: Driver, store: DisturbedStore) -> None:
+def test_reading_them_costs_no_further_round_trip(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     writes = [("log", [text(n) for n in range(50)]), ("d", text("d", 20_000))]
@@ -146,7 +120,7 @@ def test_reading_them_costs_no_further_round_trip(driver: Driver, store: Disturb
         assert driver.load(branch.config).parent_config == parent
 
 
-def test_what_is_written_first_stays(driver: Driver, store: DisturbedStore) -> None:
+def test_what_is_written_first_stays(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     for n in range(3):
@@ -161,7 +135,7 @@ def test_what_is_written_first_stays(driver: Driver, store: DisturbedStore) -> N
 
 
 def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
-    driver: Driver, store: DisturbedStore
+    driver: Driver, store: RacingStore
 ) -> None:
     branch = Branch(driver)
     for n in range(6):
@@ -185,7 +159,7 @@ def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
 
 
-def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: DisturbedStore) -> None:
+def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: RacingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     driver.put_writes(at("t", "", "not put yet"), [("log", [text("early")])], "task")
@@ -196,7 +170,7 @@ def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: Distur
 
 
 def test_a_write_during_a_collection_keeps_what_it_shares(
-    driver: Driver, store: DisturbedStore
+    driver: Driver, store: RacingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -213,7 +187,7 @@ def test_a_write_during_a_collection_keeps_what_it_shares(
 
 
 def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
-    driver: Driver, store: DisturbedStore
+    driver: Driver, store: RacingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -229,7 +203,7 @@ def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
         assert [item.checkpoint["id"] for item in reader.list(at())][1] == before.checkpoint["id"]
 
 
-def test_stats_count_what_writes_share(driver: Driver, store: DisturbedStore) -> None:
+def test_stats_count_what_writes_share(driver: Driver, store: RacingStore) -> None:
     def stats() -> Stats:
         found: Stats = driver._call(driver.saver, "stats", "t")
         return found
@@ -253,7 +227,7 @@ def test_stats_count_what_writes_share(driver: Driver, store: DisturbedStore) ->
 
 @pytest.mark.parametrize("damage", ["flip", "delete"])
 def test_a_damaged_blob_of_a_write_is_named(
-    driver: Driver, store: DisturbedStore, damage: str
+    driver: Driver, store: RacingStore, damage: str
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -279,7 +253,7 @@ def test_a_damaged_blob_of_a_write_is_named(
 
 
 def test_small_values_and_their_writes_stay_in_their_records(
-    driver: Driver, store: DisturbedStore
+    driver: Driver, store: RacingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=["x" * 500])
@@ -291,7 +265,7 @@ def test_small_values_and_their_writes_stay_in_their_records(
 @pytest.mark.parametrize("seed", range(8))
 def test_any_writes_read_back_beside_puts_prunes_copies_and_forks(seed: int) -> None:
     rng = random.Random(seed)
-    store = DisturbedStore(swarmstate.Store())
+    store = RacingStore(swarmstate.Store())
     driver = Driver(SwarmStateSaver(store), "sync")
     values: dict[str, Any] = {"log": long_log(20), "files": {}, "n": 0, "page": ""}
     branch = Branch(driver)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
-from langgraph.checkpoint.swarmstate import ChannelStats, Stats, SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, Mode
+from langgraph.checkpoint.swarmstate import ChannelStats, Stats
+from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate import dumps
 from swarmstate.errors import CheckpointError
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
     from swarmstate.base import BaseStore
 
 
-@pytest.fixture(params=["sync", "async"])
-def mode(request: pytest.FixtureRequest) -> Mode:
-    chosen: Mode = request.param
-    return chosen
-
-
 @pytest.fixture(params=["memory", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
     inner = (
@@ -37,13 +31,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]
     )
     with inner:
         yield CountingStore(inner)
-
-
-@pytest.fixture
-def driver(store: BaseStore, mode: Mode) -> Iterator[Driver]:
-    driver = Driver(SwarmStateSaver(store), mode)
-    yield driver
-    driver.close()
 
 
 def stats(driver: Driver, *thread: Any) -> Stats:

@@ -86,18 +86,7 @@ def add_items(path: Path, number: int, barrier: Any, connection: crash.Connectio
 
 def test_processes_share_one_file(tmp_path: Path) -> None:
     path = tmp_path / "memories.db"
-    barrier = crash.context.Barrier(PROCESSES)
-    workers = []
-    for number in range(PROCESSES):
-        ours, theirs = crash.context.Pipe(duplex=False)
-        worker = crash.context.Process(target=add_items, args=(path, number, barrier, theirs))
-        worker.start()
-        theirs.close()
-        workers.append((worker, ours))
-    for worker, ours in workers:
-        ours.recv()
-        worker.join()
-        assert worker.exitcode == 0
+    crash.compete(PROCESSES, add_items, path)
     with SwarmStateStore(path) as store:
         assert store.list_namespaces(prefix=("team",)) == [
             *(("team", f"p{number}") for number in range(PROCESSES)),

@@ -1,4 +1,4 @@
-"""A store that counts its round trips and hands everything on to another."""
+"""A store that notes what it is asked and hands everything on to another."""
 
 from __future__ import annotations
 
@@ -13,17 +13,37 @@ __all__ = ["CountingStore"]
 
 
 class CountingStore(BaseStore):
-    """Passes every call to `inner`; `trips` names the calls since the last `reset`."""
+    """Passes every call to `inner`.
+
+    Attributes:
+        trips: Names of the calls since the last `reset`.
+        queries: What was read since then.
+    """
 
     def __init__(self, inner: BaseStore) -> None:
         self.inner = inner
         self.trips: list[str] = []
+        self.queries: list[Query] = []
 
     def reset(self) -> None:
         self.trips.clear()
+        self.queries.clear()
+
+    @property
+    def looked_up(self) -> list[str]:
+        """The keys that were looked up one by one, in their order."""
+        return [key for query in self.queries for key in query.keys]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of records that were read with their values."""
+        ranges = [each for query in self.queries for each in query.ranges if not each.keys_only]
+        names = [*self.looked_up, *(each.start for each in ranges)]
+        return {name.partition("/")[0] for name in names}
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
         self.trips.append("read")
+        self.queries += queries
         return self.inner.read(queries)
 
     def write(self, batches: Sequence[Batch]) -> None:
@@ -32,6 +52,7 @@ class CountingStore(BaseStore):
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         self.trips.append("read")
+        self.queries += queries
         return await self.inner.aread(queries)
 
     async def awrite(self, batches: Sequence[Batch]) -> None:

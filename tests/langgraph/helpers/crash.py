@@ -18,13 +18,14 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = [
     "Acknowledged",
     "Connection",
     "Work",
+    "compete",
     "context",
     "expected_messages",
     "final_messages",
@@ -37,6 +38,28 @@ CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 10_000}
 
 context = multiprocessing.get_context("forkserver")
 context.set_forkserver_preload([__name__])
+
+
+def compete(count: int, target: Callable[..., None], path: Path, *arguments: Any) -> list[Any]:
+    """Run `target` in so many processes at once; return what each of them sent.
+
+    It is called with the path, the number of its process, the further arguments, a barrier that
+    all of them are to wait at, and the connection to send the one answer over.
+    """
+    barrier = context.Barrier(count)
+    workers = []
+    for number in range(count):
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(target=target, args=(path, number, *arguments, barrier, writer))
+        process.start()
+        writer.close()
+        workers.append((process, reader))
+    answers = [reader.recv() for _, reader in workers]
+    for process, reader in workers:
+        process.join()
+        reader.close()
+        assert process.exitcode == 0
+    return answers
 
 
 class Acknowledged(NamedTuple):

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from swarmstate import BaseStore
     from swarmstate.observability import GuardedSink, MetricsSink
 
-# What a saver may spend on remembering the values of threads that are in use.
-_REMEMBERED_BYTES = 64 * 1024 * 1024
+_MEMORY_BUDGET = 64 * 1024 * 1024
 
 
 class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
@@ -37,6 +36,7 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         ttl: See `SwarmStateSaver`.
         refresh_on_read: See `SwarmStateSaver`.
         metrics: See `SwarmStateSaver`.
+        memory_budget: See `SwarmStateSaver`.
     """
 
     _metrics: GuardedSink  # Of a measured one alone.
@@ -49,18 +49,22 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         ttl: float | None = None,
         refresh_on_read: bool = False,
         metrics: MetricsSink | None = None,
+        memory_budget: int = _MEMORY_BUDGET,
     ) -> None:
         super().__init__(serde=serde or SwarmStateSerializer())
         if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
             raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+        if memory_budget < 0:
+            raise ValueError(f"expected memory_budget to be 0 or more bytes, found {memory_budget}")
         self._hold(store)
         if metrics is not None:
             meter(self, metrics)
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
-        self._sharing = Sharing(budget=_REMEMBERED_BYTES)
+        self._memory_budget = memory_budget
+        self._sharing = Sharing(budget=memory_budget)
         # `serde` may be assigned at any time; these are the values of the one that was used last.
-        self._values_of_serde = self.serde, values_of(self.serde, self._sharing)
+        self._values_of_serde = self.serde, self._values_with(self.serde)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -77,9 +81,12 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
     def _values(self) -> Values:
         serde, values = self._values_of_serde
         if serde is not self.serde:
-            values = values_of(self.serde, self._sharing)
+            values = self._values_with(self.serde)
             self._values_of_serde = self.serde, values
         return values
+
+    def _values_with(self, serde: SerializerProtocol) -> Values:
+        return values_of(serde, self._sharing, self._memory_budget)
 
     def _reader(self) -> Reader:
         refresh = self.ttl if self.refresh_on_read else None

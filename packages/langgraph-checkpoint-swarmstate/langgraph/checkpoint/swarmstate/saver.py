@@ -59,6 +59,9 @@ class SwarmStateSaver(SaverBase):
         metrics: Where each operation is measured, such as "checkpoint.put", and each
             round trip that it makes. The store is then under a `MeteredStore`, unless it
             is one. Without a sink nothing is measured and nothing looked at.
+        memory_budget: About how many bytes this may hold of the state of threads that were
+            stored or loaded, 64 MiB by default, so that what did not change need not be
+            encoded, stored or read again. 0 remembers nothing.
 
     A store that the saver opened itself is closed by `close()`; one that was
     handed in is not. The saver is a context manager, sync and async.

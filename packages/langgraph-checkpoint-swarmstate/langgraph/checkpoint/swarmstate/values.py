@@ -131,12 +131,13 @@ class SharedValues:
     Args:
         codec: The codec of the serializer.
         sharing: What is remembered of values stored before.
+        memory_budget: How many bytes of blobs that were stored just now may be kept at most.
     """
 
-    def __init__(self, codec: Codec, sharing: Sharing) -> None:
+    def __init__(self, codec: Codec, sharing: Sharing, memory_budget: int) -> None:
         self._codec = codec
         self._sharing = sharing
-        self._recent = RecentBlobs(_RECENT_BYTES)
+        self._recent = RecentBlobs(min(_RECENT_BYTES, memory_budget))
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
         """Return the split of values, encoding only what changed since `base`."""
@@ -247,10 +248,10 @@ class WholeValues:
         }
 
 
-def values_of(serde: SerializerProtocol, sharing: Sharing) -> Values:
+def values_of(serde: SerializerProtocol, sharing: Sharing, memory_budget: int) -> Values:
     """Return how values are split and joined under a serializer."""
     codec = serde.plain_codec if type(serde) is SwarmStateSerializer else None
-    return WholeValues(serde) if codec is None else SharedValues(codec, sharing)
+    return WholeValues(serde) if codec is None else SharedValues(codec, sharing, memory_budget)
 
 
 def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:

@@ -15,7 +15,7 @@ use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability};
 use crate::callbacks::Announcer;
 use crate::clock::Clock;
 use crate::error::to_py;
-use crate::plane;
+use crate::plane::{self, Page};
 
 /// A store of records in one SQLite file; see `swarmstate.DiskStore`.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
@@ -88,7 +88,7 @@ impl DiskStore {
         let now = self.clock.now(py)?;
         py.detach(|| {
             self.engine
-                .namespaces(&page.prefix, page.after.as_deref(), page.limit, now)
+                .namespaces(page.prefix, page.after, page.limit, now)
         })
         .map_err(to_py)
     }
@@ -169,18 +169,15 @@ impl DiskStore {
         limit: Option<&Bound<'_, PyAny>>,
         done: Py<PyAny>,
     ) -> PyResult<()> {
-        let Page {
-            prefix,
-            after,
-            limit,
-        } = Page::new(Some(prefix), after, limit)?;
+        let page = Page::new(Some(prefix), after, limit)?;
+        let (prefix, after) = (page.prefix.to_owned(), page.after.map(str::to_owned));
         let now = self.clock.now(py)?;
         let done = self.announcer.callback(done, |py, names: Vec<String>| {
             Ok(PyList::new(py, names)?.into_any().unbind())
         })?;
         py.detach(|| {
             self.engine
-                .submit_namespaces(prefix, after, limit, now, done)
+                .submit_namespaces(prefix, after, page.limit, now, done)
         });
         Ok(())
     }
@@ -198,31 +195,6 @@ impl DiskStore {
         let done = self.announcer.callback(done, |py, ()| Ok(py.None()))?;
         py.detach(|| self.engine.submit_copy(source, target, now, done));
         Ok(())
-    }
-}
-
-/// What `namespaces` is asked for.
-struct Page {
-    prefix: String,
-    after: Option<String>,
-    limit: Option<usize>,
-}
-
-impl Page {
-    fn new(
-        prefix: Option<&Bound<'_, PyAny>>,
-        after: Option<&Bound<'_, PyAny>>,
-        limit: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        let prefix = prefix.map_or(Ok(""), |prefix| plane::bound(prefix, "prefix"))?;
-        let after = after
-            .map(|after| plane::bound(after, "after"))
-            .transpose()?;
-        Ok(Self {
-            prefix: prefix.to_owned(),
-            after: after.map(str::to_owned),
-            limit: limit.map_or(Ok(None), plane::limit)?,
-        })
     }
 }
 

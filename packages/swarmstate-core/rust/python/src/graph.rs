@@ -21,6 +21,13 @@ struct State {
     names: Vec<Arc<Py<PyString>>>,
 }
 
+impl State {
+    #[inline]
+    fn node(&self, name: &str) -> PyResult<usize> {
+        self.graph.node(name).map_err(graph_error)
+    }
+}
+
 /// Native part of `swarmstate.HandoffGraph`.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub(crate) struct HandoffGraph {
@@ -63,8 +70,8 @@ impl HandoffGraph {
         });
         let when = when.transpose()?;
         self.change(|state| {
-            let source = state.graph.node(source).map_err(graph_error)?;
-            let target = state.graph.node(target).map_err(graph_error)?;
+            let source = state.node(source)?;
+            let target = state.node(target)?;
             let edge = Edge {
                 target,
                 priority,
@@ -83,7 +90,7 @@ impl HandoffGraph {
     ) -> PyResult<Option<Bound<'py, PyString>>> {
         let py = node.py();
         let known = self.state();
-        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let number = known.node(node.to_str()?)?;
         let target = next(&known.graph, &PythonHost(py), number, state)?;
         Ok(target.map(|target| known.names[target].bind(py).clone()))
     }
@@ -96,7 +103,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let number = known.node(node.to_str()?)?;
         let mut targets = Vec::new();
         for edge in known.graph.edges(number) {
             if !targets.contains(&edge.target) && is_taken(&PythonHost(py), edge, state)? {
@@ -117,7 +124,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let number = known.node(node.to_str()?)?;
         let host = PythonHost(py);
         let routed = PyList::empty(py);
         for state in states.try_iter()? {
@@ -139,7 +146,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.graph.node(node.to_str()?).map_err(graph_error)?;
+        let number = known.node(node.to_str()?)?;
         let host = PythonHost(py);
         let asked = PyList::empty(py);
         for edge in known.graph.edges(number) {
@@ -189,7 +196,7 @@ impl HandoffGraph {
     /// Return `(kind, node, place, other place)` of what is probably not meant.
     fn problems<'py>(&self, py: Python<'py>, entry: &str) -> PyResult<Bound<'py, PyList>> {
         let known = self.state();
-        let entry = known.graph.node(entry).map_err(graph_error)?;
+        let entry = known.node(entry)?;
         let found = PyList::empty(py);
         for problem in known.graph.problems(entry) {
             let (kind, node, place, other) = match problem {
@@ -211,8 +218,8 @@ impl HandoffGraph {
         target: &str,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let known = self.state();
-        let source = known.graph.node(source).map_err(graph_error)?;
-        let target = known.graph.node(target).map_err(graph_error)?;
+        let source = known.node(source)?;
+        let target = known.node(target)?;
         let path = known.graph.path(source, target);
         path.map(|path| PyList::new(py, path.iter().map(|node| known.names[*node].bind(py))))
             .transpose()

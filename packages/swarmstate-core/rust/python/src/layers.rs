@@ -3,6 +3,8 @@
 //! Values come in lists, the answer to one query or the changes of one batch, so that the GIL is
 //! given up once for all of them, and not for small ones.
 
+use std::fmt::Display;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -37,9 +39,7 @@ impl KeyRing {
                 }
             })
             .collect::<PyResult<_>>()?;
-        Keys::new(keys, active)
-            .map(Self)
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+        Keys::new(keys, active).map(Self).map_err(unfit)
     }
 
     fn encode<'py>(
@@ -98,7 +98,7 @@ impl Compression {
         }
         Engine::new(level, min_size, max_size, dictionaries)
             .map(Self)
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+            .map_err(unfit)
     }
 
     /// Make a dictionary of at most `size` bytes from typical values.
@@ -113,9 +113,7 @@ impl Compression {
             .map(|sample| Ok(sample.cast_into::<PyBytes>()?))
             .collect::<PyResult<Vec<_>>>()?;
         let samples: Vec<&[u8]> = samples.iter().map(|sample| sample.as_bytes()).collect();
-        let dictionary = py
-            .detach(|| Engine::train(&samples, size))
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let dictionary = py.detach(|| Engine::train(&samples, size)).map_err(unfit)?;
         Ok(PyBytes::new(py, &dictionary))
     }
 
@@ -142,6 +140,11 @@ impl Compression {
             self.0.decompress(namespace, key, value)
         })
     }
+}
+
+/// Says what is wrong with the arguments that something was to be made of.
+fn unfit(error: impl Display) -> PyErr {
+    PyValueError::new_err(error.to_string())
 }
 
 /// Converts each value, given the key it is stored under.

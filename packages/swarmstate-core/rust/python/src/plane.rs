@@ -114,6 +114,27 @@ pub(crate) fn expiry(ttl: &Bound<'_, PyAny>, now: i64) -> PyResult<Option<Expiry
     )))
 }
 
+/// What `namespaces` is asked for, borrowed from its arguments.
+pub(crate) struct Page<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) after: Option<&'a str>,
+    pub(crate) limit: Option<usize>,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(
+        prefix: Option<&'a Bound<'_, PyAny>>,
+        after: Option<&'a Bound<'_, PyAny>>,
+        limit: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            prefix: prefix.map_or(Ok(""), |prefix| bound(prefix, "prefix"))?,
+            after: after.map(|after| bound(after, "after")).transpose()?,
+            limit: limit.map_or(Ok(None), self::limit)?,
+        })
+    }
+}
+
 /// Converts a limit: `None`, or a number that is not negative.
 pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if value.is_none() {

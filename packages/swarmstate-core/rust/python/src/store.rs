@@ -14,7 +14,7 @@ use swarmstate_engine::{Batch, MemoryStore, Value};
 use crate::clock::Clock;
 use crate::codec::Codec;
 use crate::error::to_py;
-use crate::plane;
+use crate::plane::{self, Page};
 use crate::snapshot::{Snapshot, names};
 
 /// A write of at least this many changes gives up the GIL.
@@ -73,14 +73,13 @@ impl Store {
         after: Option<&Bound<'py, PyAny>>,
         limit: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let prefix = prefix.map_or(Ok(""), |prefix| plane::bound(prefix, "prefix"))?;
-        let after = after
-            .map(|after| plane::bound(after, "after"))
-            .transpose()?;
-        let limit = limit.map_or(Ok(None), plane::limit)?;
+        let page = Page::new(prefix, after, limit)?;
         let now = self.clock.now(py)?;
         let found = py
-            .detach(|| self.engine.namespaces(prefix, after, limit, now))
+            .detach(|| {
+                self.engine
+                    .namespaces(page.prefix, page.after, page.limit, now)
+            })
             .map_err(to_py)?;
         names(py, found)
     }

@@ -9,12 +9,13 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use swarmstate_engine::BlobHash;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 
+use super::classes::Classes;
 use super::parts::{
     Before, Body, Container, Cut, Entry, Item, Items, Kind, Made, Part, Pieces, Seen, Stored,
     Whole, entries, kind_of,
 };
 use super::prior::Prior;
-use super::shadow::{Classes, Shadow};
+use super::shadow::Shadow;
 use super::source::Source;
 use super::writes::Homes;
 use crate::codec::{Codec, Plans};

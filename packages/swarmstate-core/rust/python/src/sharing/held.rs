@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use swarmstate_engine::BlobHash;
 
+use super::classes::Classes;
 use super::parts::{Body, Container, Cut, Items, Made, Seen, Stored};
-use super::shadow::Classes;
 
 /// What is known of values, by the blob that they lie in.
 #[derive(Default)]

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PySequence, PyString, PyTuple};
-use swarmstate_engine::BlobHash;
 
+use super::blobs::{CheckpointError, find, hashes};
+use super::classes::Classes;
 use super::feed::{Feed, Piece, Target};
 use super::held::Held;
 use super::parts::{Container, Cut, Item, Items, Kind, Part, Seen, Stored, Whole};
-use super::shadow::{Classes, Shadow};
+use super::shadow::Shadow;
 use super::template::Template;
 use crate::codec::{Codec, CollectorPause, Item as Read};
-
-import_exception!(swarmstate.errors, CheckpointError);
 
 /// How deeply containers are cut within one another, at most.
 const MAX_NESTING: usize = 16;
@@ -402,45 +400,4 @@ impl<'py> Joiner<'_, 'py> {
             ))),
         }
     }
-}
-
-/// The blobs that an entry refers to.
-pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
-    let mut blobs = Vec::new();
-    for piece in entry.try_iter()?.skip(1) {
-        let piece = piece?;
-        if !piece.is_instance_of::<PyBytes>() {
-            blobs.extend(hashes(&piece)?);
-        }
-    }
-    Ok(blobs)
-}
-
-/// The blobs that a piece refers to: the only item of a list is their hashes, one after another.
-pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
-    let hashes = piece.cast::<PySequence>()?.get_item(0)?;
-    BlobHash::read_all(hashes.cast::<PyBytes>()?.as_bytes())
-        .ok_or_else(|| CheckpointError::new_err("a reference to blobs is cut short"))
-}
-
-/// The bytes of a blob, checked against its hash.
-fn find<'py>(
-    name: &str,
-    hash: BlobHash,
-    blobs: &Bound<'py, PyDict>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let problem = match blobs.get_item(hash.name())? {
-        Some(data) if !data.is_none() => {
-            let data = data.cast_into::<PyBytes>()?;
-            if hash.is_of(data.as_bytes()) {
-                return Ok(data);
-            }
-            "whose bytes are damaged"
-        }
-        _ => "which is missing",
-    };
-    Err(CheckpointError::new_err(format!(
-        "channel {name:?} refers to blob {:?}, {problem}",
-        hash.name()
-    )))
 }

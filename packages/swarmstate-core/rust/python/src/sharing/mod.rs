@@ -4,10 +4,13 @@
 //! when it was last stored or read, and in which pieces it lies. Whether
 //! something is still the same is proven each time, object by object.
 
+mod blobs;
+mod classes;
 mod cut;
 mod feed;
 mod held;
 mod join;
+mod memory;
 pub mod names;
 mod parts;
 mod prior;
@@ -27,33 +30,14 @@ use swarmstate_engine::{BlobHash, BlobHome};
 use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
 use crate::gil::has_gil;
+use blobs::blobs_of;
+use classes::Classes;
 use cut::Cutter;
 use held::Held;
 use join::Joiner;
+use memory::Memory;
 use parts::{Before, Cut};
-
-use shadow::Classes;
 use writes::Homes;
-
-/// Values by name, as they were stored last under one base.
-struct Known {
-    base: String,
-    /// The codec that they were split or joined with; copies are made for it alone.
-    codec: u64,
-    cuts: HashMap<String, Cut>,
-    bytes: usize,
-    /// When it was used last, in uses.
-    used: u64,
-}
-
-#[derive(Default)]
-struct State {
-    known: HashMap<String, Known>,
-    /// By key the names of the values that lay in blobs when they were last known, if any did.
-    large: HashMap<String, Vec<String>>,
-    bytes: usize,
-    uses: u64,
-}
 
 /// Splits dicts of values into entries and blobs, and joins them again.
 ///
@@ -68,11 +52,10 @@ struct State {
 ///         the longest time is forgotten first.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Sharing {
-    budget: usize,
+    memory: Memory,
     /// Whether an object can tell how many hold it.
     has_gil: bool,
     versions: Option<DictVersions>,
-    state: Mutex<State>,
 }
 
 /// What is remembered of values that are to be joined.
@@ -109,10 +92,9 @@ impl Sharing {
     #[pyo3(signature = (*, budget))]
     fn new(py: Python<'_>, budget: usize) -> PyResult<Self> {
         Ok(Self {
-            budget,
+            memory: Memory::new(budget),
             has_gil: has_gil(py)?,
             versions: DictVersions::of_interpreter(py)?,
-            state: Mutex::default(),
         })
     }
 
@@ -143,7 +125,10 @@ impl Sharing {
         input: (Bound<'_, PyString>, Bound<'_, PyString>),
     ) -> PyResult<Split> {
         let mut known = base
-            .and_then(|base| self.take(&key.to_string_lossy(), &base.to_string_lossy()))
+            .and_then(|base| {
+                self.memory
+                    .take(&key.to_string_lossy(), &base.to_string_lossy())
+            })
             .unwrap_or_default();
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
@@ -193,7 +178,7 @@ impl Sharing {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(cuts) = cuts {
-            self.remember(py, key, base, split.codec, cuts);
+            self.memory.remember(py, key, base, split.codec, cuts);
         }
     }
 
@@ -224,7 +209,7 @@ impl Sharing {
         writes: Vec<(Bound<'_, PyString>, Bound<'_, PyAny>)>,
     ) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>)> {
         let key = key.to_string_lossy();
-        let large = self.lock().large.get(&*key).cloned().unwrap_or_default();
+        let large = self.memory.large(&key);
         let base = &base.to_string_lossy();
         writes::split(py, codec, base, &large, &writes)
     }
@@ -241,12 +226,12 @@ impl Sharing {
     #[pyo3(signature = (codec, key, entries))]
     fn recall(&self, codec: &Codec, key: &str, entries: &Bound<'_, PyDict>) -> PyResult<Recalled> {
         let py = entries.py();
-        let mut held = self.held(key, codec);
+        let mut held = self.memory.held(key, codec.id());
         let mut classes = Classes::new(self.versions);
         let mut names = Vec::new();
         let mut refers = false;
         for (name, entry) in entries.iter() {
-            let blobs = join::blobs_of(&entry)?;
+            let blobs = blobs_of(&entry)?;
             refers |= !blobs.is_empty();
             let held = match blobs.is_empty() {
                 true => None,
@@ -318,7 +303,7 @@ impl Sharing {
                 if joiner.lacks
                     && let Some(key) = key
                 {
-                    self.forget(key);
+                    self.memory.forget(key);
                 }
             })?;
             values.set_item(name, value)?;
@@ -329,103 +314,9 @@ impl Sharing {
         if let Some(key) = key
             && !cuts.is_empty()
         {
-            self.remember(py, key, base, codec.id(), cuts);
+            self.memory.remember(py, key, base, codec.id(), cuts);
         }
         Ok(values)
-    }
-}
-
-impl Sharing {
-    /// Take what is known of a key, if it is known under this base.
-    ///
-    /// Taken, not lent: of two threads that store a successor of one state only
-    /// one has the benefit, and none waits.
-    fn take(&self, key: &str, base: &str) -> Option<HashMap<String, Cut>> {
-        let mut state = self.lock();
-        if state.known.get(key)?.base != base {
-            return None;
-        }
-        let known = state.known.remove(key)?;
-        state.bytes -= known.bytes;
-        Some(known.cuts)
-    }
-
-    /// What values of a key can be had from, whatever its base is.
-    ///
-    /// Values that were handed out are taken: only one caller may have them again.
-    fn held(&self, key: &str, codec: &Codec) -> HashMap<String, Held> {
-        match self.lock().known.get_mut(key) {
-            Some(known) if known.codec == codec.id() => known
-                .cuts
-                .iter_mut()
-                .map(|(name, cut)| (name.clone(), cut.held()))
-                .collect(),
-            _ => HashMap::new(),
-        }
-    }
-
-    fn forget(&self, key: &str) {
-        let forgotten = {
-            let mut state = self.lock();
-            let forgotten = state.known.remove(key);
-            state.bytes -= forgotten.as_ref().map_or(0, |known| known.bytes);
-            forgotten
-        };
-        // After the lock is released: dropping may run any Python code.
-        drop(forgotten);
-    }
-
-    fn remember(
-        &self,
-        py: Python<'_>,
-        key: &str,
-        base: &str,
-        codec: u64,
-        cuts: HashMap<String, Cut>,
-    ) {
-        let bytes = cuts.values().map(Cut::bytes).sum();
-        let large = writes::large(py, cuts.iter().map(|(name, cut)| (name, &cut.entry)));
-        let large: Vec<_> = large.into_iter().cloned().collect();
-        // Dropped only after the lock is released: dropping may run any Python code.
-        let mut forgotten = Vec::new();
-        {
-            let mut state = self.lock();
-            if large.is_empty() {
-                state.large.remove(key);
-            } else {
-                state.large.insert(key.to_owned(), large);
-            }
-            state.uses += 1;
-            let known = Known {
-                base: base.to_owned(),
-                codec,
-                cuts,
-                bytes,
-                used: state.uses,
-            };
-            state.bytes += bytes;
-            if let Some(before) = state.known.insert(key.to_owned(), known) {
-                state.bytes -= before.bytes;
-                forgotten.push(before);
-            }
-            while state.bytes > self.budget {
-                let oldest = state.known.iter().min_by_key(|(_, known)| known.used);
-                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-                    break;
-                };
-                state.large.remove(&oldest);
-                if let Some(known) = state.known.remove(&oldest) {
-                    state.bytes -= known.bytes;
-                    forgotten.push(known);
-                }
-            }
-        }
-        drop(forgotten);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Every change of the state is complete before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use swarmstate_engine::{BlobHash, BlobHome};
 
-use super::join::blobs_of;
+use super::blobs::blobs_of;
 
 /// What the names of blobs that belong to an owner begin with: four characters.
 #[pyfunction]

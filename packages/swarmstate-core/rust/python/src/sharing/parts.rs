@@ -8,7 +8,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use swarmstate_engine::BlobHash;
 
-use super::shadow::{Classes, Shadow};
+use super::classes::Classes;
+use super::shadow::Shadow;
 use super::template::Template;
 use super::witness::Witness;
 use crate::codec::{DictCursor, write_array_header, write_map_header};
@@ -370,12 +371,16 @@ impl Part {
         if !self.items.are(classes, values()) {
             return false;
         }
+        let Some(versions) = classes.versions else {
+            return true;
+        };
         // To look at a class for the first time may run Python code, which may change what was
         // proven before. The second time none runs, nor when the witness is taken.
         if classes.count() > met && !self.items.are(classes, values()) {
             return false;
         }
-        self.items.witness = Witness::of(classes, values(), self.items.unmade_bytes());
+        let held_bytes = || self.items.unmade_bytes();
+        self.items.witness = Witness::of(versions, classes, values(), held_bytes);
         true
     }
 }

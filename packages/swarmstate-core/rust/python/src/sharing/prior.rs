@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use pyo3::prelude::*;
 
+use super::classes::Classes;
 use super::parts::{Container, Entry, Part, Stored, kind_of};
-use super::shadow::Classes;
 
 /// The parts that a value had before, to be found again wherever they went.
 pub(super) struct Prior {

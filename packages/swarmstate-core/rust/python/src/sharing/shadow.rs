@@ -13,73 +13,13 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{
-    PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple, PyType,
-};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PySet, PyString, PyTuple};
 
-use crate::codec::{DictCursor, Plan, plan_of};
-use crate::dict_version::DictVersions;
+use super::classes::Classes;
+use crate::codec::{DictCursor, Plan};
 
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
-
-/// Classes that were met, and how their instances are written if from their fields alone.
-#[derive(Default)]
-pub(super) struct Classes<'py> {
-    met: Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>,
-    /// Whether dicts have versions.
-    pub(super) versions: Option<DictVersions>,
-}
-
-impl<'py> Classes<'py> {
-    pub(super) fn new(versions: Option<DictVersions>) -> Self {
-        let met = Vec::new();
-        Self { met, versions }
-    }
-
-    /// Whether `value` is of the class of a plan, and the plan is still that of the class.
-    #[inline]
-    pub(super) fn is_of(&mut self, value: &Bound<'py, PyAny>, plan: &Arc<Plan>) -> bool {
-        if let Some(known) = self.met(value) {
-            return Arc::ptr_eq(known, plan);
-        }
-        match self.plan(&value.get_type()) {
-            Ok(Some(known)) => Arc::ptr_eq(&known, plan),
-            _ => false,
-        }
-    }
-
-    /// How many were met.
-    pub(super) fn count(&self) -> usize {
-        self.met.len()
-    }
-
-    /// How `value` is written, if its class was met.
-    #[inline]
-    pub(super) fn met(&self, value: &Bound<'py, PyAny>) -> Option<&Arc<Plan>> {
-        let class = value.get_type_ptr();
-        let mut met = self.met.iter();
-        met.find(|(known, _)| known.as_type_ptr() == class)?
-            .1
-            .as_ref()
-    }
-
-    /// Whether a plan is still that of its class.
-    pub(super) fn is_current(&mut self, py: Python<'py>, plan: &Arc<Plan>) -> PyResult<bool> {
-        let known = self.plan(plan.class.bind(py))?;
-        Ok(known.is_some_and(|known| Arc::ptr_eq(&known, plan)))
-    }
-
-    /// How instances of a class are written, if from their fields alone.
-    pub(super) fn plan(&mut self, class: &Bound<'py, PyType>) -> PyResult<Option<Arc<Plan>>> {
-        if let Some((_, plan)) = self.met.iter().find(|(known, _)| known.is(class)) {
-            return Ok(plan.clone());
-        }
-        let plan = plan_of(class)?;
-        self.met.push((class.clone(), plan.clone()));
-        Ok(plan)
-    }
-}
 
 /// Steps that most values take no more than.
 const USUAL_STEPS: usize = 64;
@@ -248,9 +188,9 @@ fn walk_values<'py>(
     Ok(true)
 }
 
-/// Whether an object has two references: the one of what it was found in, and `value`.
+/// Whether an object has two references: the one of what it was found in, and the caller's.
 #[inline]
-fn is_in_nothing_else(value: &Bound<'_, PyAny>) -> bool {
+pub(super) fn is_in_nothing_else(value: &Bound<'_, PyAny>) -> bool {
     // SAFETY: `value` is a live object.
     unsafe { ffi::Py_REFCNT(value.as_ptr()) == 2 }
 }

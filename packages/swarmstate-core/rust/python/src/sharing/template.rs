@@ -9,7 +9,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use super::shadow::{Classes, instance_dict, is_leaf};
+use super::classes::Classes;
+use super::shadow::{instance_dict, is_leaf};
 use crate::codec::{DictCursor, Plan};
 
 /// Values nested more deeply are decoded each time.

@@ -13,7 +13,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::shadow::{Classes, instance_dict, is_as_rebuilt, is_leaf};
+use super::classes::Classes;
+use super::shadow::{instance_dict, is_as_rebuilt, is_in_nothing_else, is_leaf};
 use crate::codec::{DictCursor, Plan};
 use crate::dict_version::DictVersions;
 
@@ -23,8 +24,8 @@ pub(super) struct Witness {
     /// The values, in the order of the items.
     roots: Box<[Address]>,
     facts: Box<[Fact]>,
-    /// What the values take in memory that only this may hold.
-    held_bytes: usize,
+    /// What it takes in memory, about, with the values that nothing else here holds.
+    bytes: usize,
 }
 
 /// Of an object that is held elsewhere.
@@ -50,13 +51,13 @@ impl Witness {
     /// Note what values consist of that a shadow was just found to hold; None if something in them
     /// can have no fact. No Python code runs meanwhile.
     ///
-    /// `held_bytes`: what those take in memory that nothing else here holds.
+    /// `held_bytes`: what those of the values take in memory that nothing else here holds.
     pub(super) fn of<'a, 'py: 'a>(
+        versions: DictVersions,
         classes: &Classes<'py>,
         values: impl Iterator<Item = &'a Bound<'py, PyAny>>,
-        held_bytes: usize,
+        held_bytes: impl FnOnce() -> usize,
     ) -> Option<Self> {
-        let versions = classes.versions?;
         let mut roots = Vec::new();
         let mut facts = Facts {
             versions,
@@ -67,11 +68,18 @@ impl Witness {
             roots.push(value.as_ptr().addr());
             facts.note(value)?;
         }
+        let facts = facts.facts;
+        let items = |fact: &Fact| match fact {
+            Fact::List(_, items) => size_of_val(&**items),
+            _ => 0,
+        };
+        let lists: usize = facts.iter().map(items).sum();
+        let own = size_of::<Self>() + size_of_val(&*roots) + size_of_val(&*facts) + lists;
         Some(Self {
             versions,
             roots: roots.into(),
-            facts: facts.facts.into(),
-            held_bytes,
+            facts: facts.into(),
+            bytes: own + held_bytes(),
         })
     }
 
@@ -93,11 +101,11 @@ impl Witness {
             let holds = match fact {
                 Fact::Dict(dict, version) => self.is_still::<ALONE>(dict.bind(py), *version),
                 Fact::List(list, items) => is_still_of::<ALONE>(list.bind(py), items),
-                Fact::Tuple(tuple) => !ALONE || is_in_one_place(tuple.bind(py)),
+                Fact::Tuple(tuple) => !ALONE || is_in_nothing_else(tuple.bind(py)),
                 Fact::Model(model, plan) => {
                     let model = model.bind(py);
                     classes.is_of(model, plan)
-                        && (!ALONE || (is_in_one_place(model) && is_as_rebuilt(plan, model)))
+                        && (!ALONE || (is_in_nothing_else(model) && is_as_rebuilt(plan, model)))
                         && self.has::<ALONE>(instance_dict(model), facts.next())
                         && self.has::<ALONE>(plan.slots.extra.get(model), facts.next())
                 }
@@ -111,18 +119,9 @@ impl Witness {
         true
     }
 
-    /// What it takes in memory, about, with what only it may hold.
+    /// What it takes in memory, about, with the values that nothing else here holds.
     pub(super) fn bytes(&self) -> usize {
-        let items = |fact: &Fact| match fact {
-            Fact::List(_, items) => size_of_val(&**items),
-            _ => 0,
-        };
-        let items: usize = self.facts.iter().map(items).sum();
-        size_of::<Self>()
-            + size_of_val(&*self.roots)
-            + size_of_val(&*self.facts)
-            + items
-            + self.held_bytes
+        self.bytes
     }
 
     /// Whether what was found in a model is what was there.
@@ -142,27 +141,20 @@ impl Witness {
 
     #[inline]
     fn is_still<const ALONE: bool>(&self, dict: &Bound<'_, PyDict>, version: u64) -> bool {
-        (!ALONE || is_in_one_place(dict)) && self.versions.is_still(dict, version)
+        (!ALONE || is_in_nothing_else(dict)) && self.versions.is_still(dict, version)
     }
 }
 
 /// Whether a list has these items and no more.
 #[inline]
 fn is_still_of<const ALONE: bool>(list: &Bound<'_, PyList>, items: &[Address]) -> bool {
-    (!ALONE || is_in_one_place(list))
+    (!ALONE || is_in_nothing_else(list))
         && list.len() == items.len()
         && items.iter().enumerate().all(|(index, known)| {
             // SAFETY: it is a list of so many items, which lends one; nothing is done with it.
             let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), index.cast_signed()) };
             item.addr() == *known
         })
-}
-
-/// Whether an object has two references: that of what it was found in, and that of its fact.
-#[inline]
-fn is_in_one_place<T>(object: &Bound<'_, T>) -> bool {
-    // SAFETY: `object` is a live object.
-    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 2 }
 }
 
 /// Facts that are being collected.

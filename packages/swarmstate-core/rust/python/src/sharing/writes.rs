@@ -4,10 +4,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::BlobHome;
 
+use super::classes::Classes;
 use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
 use super::parts::{Before, Pieces, entries, kind_of};
-use super::shadow::Classes;
 use crate::codec::{Codec, Plans};
 
 /// The names of the values that lie in blobs.

@@ -186,6 +186,22 @@ impl<'py> Encoder<'py, '_> {
         Ok(list.len() == len)
     }
 
+    /// Begin to write a dict, of so many entries; None if this is none, or lies too deep.
+    #[inline]
+    fn open_dict(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        room: usize,
+    ) -> PyResult<Option<(usize, DictCursor<'py>)>> {
+        let (Ok(dict), true) = (value.cast_exact::<PyDict>(), self.deeper(room)) else {
+            return Ok(None);
+        };
+        let len = dict.len();
+        fits(wire::write_map_header(&mut self.out, len))?;
+        self.depth += 1;
+        Ok(Some((len, DictCursor::new(dict.clone()))))
+    }
+
     fn shaped_dict(
         &mut self,
         keys: &Shape,
@@ -193,13 +209,9 @@ impl<'py> Encoder<'py, '_> {
         value: &Bound<'py, PyAny>,
         room: usize,
     ) -> PyResult<bool> {
-        let (Ok(dict), true) = (value.cast_exact::<PyDict>(), self.deeper(room)) else {
+        let Some((len, mut cursor)) = self.open_dict(value, room)? else {
             return Ok(false);
         };
-        let len = dict.len();
-        fits(wire::write_map_header(&mut self.out, len))?;
-        self.depth += 1;
-        let mut cursor = DictCursor::new(dict.clone());
         let mut count = 0;
         loop {
             let out = &mut self.out;
@@ -232,13 +244,9 @@ impl<'py> Encoder<'py, '_> {
         value: &Bound<'py, PyAny>,
         room: usize,
     ) -> PyResult<bool> {
-        let (Ok(dict), true) = (value.cast_exact::<PyDict>(), self.deeper(room)) else {
+        let Some((len, mut cursor)) = self.open_dict(value, room)? else {
             return Ok(false);
         };
-        let len = dict.len();
-        fits(wire::write_map_header(&mut self.out, len))?;
-        self.depth += 1;
-        let mut cursor = DictCursor::new(dict.clone());
         let (mut count, mut required) = (0, 0);
         while let Some((key, value)) = cursor.next() {
             let Ok(Ok(name)) = key.cast_exact::<PyString>().map(|key| key.to_str()) else {

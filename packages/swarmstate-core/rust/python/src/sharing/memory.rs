@@ -1,0 +1,150 @@
+//! What is remembered of values, as long as there is room.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+
+use super::held::Held;
+use super::parts::Cut;
+use super::writes;
+
+/// Values by name, as they were stored last under one base.
+struct Known {
+    base: String,
+    /// The codec that they were split or joined with; copies are made for it alone.
+    codec: u64,
+    cuts: HashMap<String, Cut>,
+    bytes: usize,
+    /// When it was used last, in uses.
+    used: u64,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<String, Known>,
+    /// By key the names of the values that lay in blobs when they were last known, if any did.
+    large: HashMap<String, Vec<String>>,
+    bytes: usize,
+    uses: u64,
+}
+
+impl State {
+    /// Forgets what is known of a key, which the caller drops once the lock is released: that may
+    /// run any Python code.
+    fn forget(&mut self, key: &str) -> Option<Known> {
+        self.large.remove(key);
+        let forgotten = self.known.remove(key)?;
+        self.bytes -= forgotten.bytes;
+        Some(forgotten)
+    }
+}
+
+/// Values that were stored or read, by what they belong to.
+pub(super) struct Memory {
+    budget: usize,
+    state: Mutex<State>,
+}
+
+impl Memory {
+    /// Remember nothing yet, and never more than about `budget` bytes.
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            budget,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Take what is known of a key, if it is known under this base.
+    ///
+    /// Taken, not lent: of two threads that store a successor of one state only
+    /// one has the benefit, and none waits.
+    pub(super) fn take(&self, key: &str, base: &str) -> Option<HashMap<String, Cut>> {
+        let mut state = self.lock();
+        if state.known.get(key)?.base != base {
+            return None;
+        }
+        let known = state.known.remove(key)?;
+        state.bytes -= known.bytes;
+        Some(known.cuts)
+    }
+
+    /// What values of a key can be had from, whatever its base is.
+    ///
+    /// Values that were handed out are taken: only one caller may have them again.
+    pub(super) fn held(&self, key: &str, codec: u64) -> HashMap<String, Held> {
+        match self.lock().known.get_mut(key) {
+            Some(known) if known.codec == codec => known
+                .cuts
+                .iter_mut()
+                .map(|(name, cut)| (name.clone(), cut.held()))
+                .collect(),
+            _ => HashMap::new(),
+        }
+    }
+
+    /// The names of the values that lay in blobs when they were last known.
+    pub(super) fn large(&self, key: &str) -> Vec<String> {
+        self.lock().large.get(key).cloned().unwrap_or_default()
+    }
+
+    /// Forget what is known of a key.
+    pub(super) fn forget(&self, key: &str) {
+        let forgotten = self.lock().forget(key);
+        drop(forgotten);
+    }
+
+    /// Remember values under a key, and forget others if that takes too much.
+    pub(super) fn remember(
+        &self,
+        py: Python<'_>,
+        key: &str,
+        base: &str,
+        codec: u64,
+        cuts: HashMap<String, Cut>,
+    ) {
+        let bytes: usize = cuts.values().map(Cut::bytes).sum();
+        if bytes > self.budget {
+            // There is no room for it even if all others are forgotten.
+            self.forget(key);
+            return;
+        }
+        let large = writes::large(py, cuts.iter().map(|(name, cut)| (name, &cut.entry)));
+        let large: Vec<_> = large.into_iter().cloned().collect();
+        let mut forgotten = Vec::new();
+        {
+            let mut state = self.lock();
+            if large.is_empty() {
+                state.large.remove(key);
+            } else {
+                state.large.insert(key.to_owned(), large);
+            }
+            state.uses += 1;
+            let known = Known {
+                base: base.to_owned(),
+                codec,
+                cuts,
+                bytes,
+                used: state.uses,
+            };
+            state.bytes += bytes;
+            if let Some(before) = state.known.insert(key.to_owned(), known) {
+                state.bytes -= before.bytes;
+                forgotten.push(before);
+            }
+            while state.bytes > self.budget {
+                let oldest = state.known.iter().min_by_key(|(_, known)| known.used);
+                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                    break;
+                };
+                forgotten.extend(state.forget(&oldest));
+            }
+        }
+        drop(forgotten);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
