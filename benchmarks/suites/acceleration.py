@@ -31,6 +31,7 @@ _PATCHES = (
     "streaming",
     "chat_models",
     "signatures",
+    "collector",
 )
 # A patch that leaves something to later turns needs some.
 _TURNS_IN_TURN = 10
@@ -112,11 +113,19 @@ def _lockstep(
 def _patches(contender: str) -> Any:
     if contender in _PEERS:
         return nullcontext()
+    return accelerated(*([] if contender == "ours" else [contender]))
+
+
+def accelerated(*names: str) -> Any:
+    """Put patches in force, all there are if none is named.
+
+    Raises:
+        WrongResultError: Not just these were applied.
+    """
     from langgraph.checkpoint.swarmstate import accelerate
 
-    wanted = () if contender == "ours" else (contender,)
-    acceleration = accelerate(*wanted)
-    if acceleration.applied != (wanted or _PATCHES):
+    acceleration = accelerate(*names)
+    if acceleration.applied != (names or _PATCHES):
         raise WrongResultError(f"expected the patches to be applied, found {acceleration}")
     return acceleration
 

@@ -50,7 +50,8 @@ class _Values:
             from langgraph.checkpoint.swarmstate.values import values_of
             from swarmstate import Sharing
 
-            self._values = values_of(serializer, Sharing(budget=1 << 26))
+            budget = 64 * 1024 * 1024
+            self._values = values_of(serializer, Sharing(budget=budget), budget)
         self._blobs: dict[str, bytes] = {}
         self._stored: Any = None
         self.put(value)

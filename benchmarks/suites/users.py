@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -14,6 +14,7 @@ from benchmarks.opened import Opened
 from benchmarks.report import Table, ratio
 from benchmarks.rounds import Rounds, WrongResultError, at
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.suites.acceleration import accelerated
 from benchmarks.suites.growth import digest
 
 CONTENDER_NAMES = (
@@ -27,13 +28,27 @@ CONTENDER_NAMES = (
     "ours-postgres",
     "peer-redis",
     "ours-redis",
+    "ours+collector",
+    "ours-file+collector",
+    "ours+",
+    "ours-file+",
 )
 PARAMETERS = {"users": 100, "turns": 10}
 
 
 def measure(contender: str, folder: Path, *, users: int, turns: int) -> dict[str, Any]:
-    """Return how many turns a second all users have together."""
-    return asyncio.run(_measure(contender, folder, users, turns))
+    """Return how many turns a second all users have together.
+
+    Args:
+        contender: Its name; with `+` and the name of a patch it is accelerated by that, with `+`
+            alone by all of them.
+        folder: Where it may write.
+        users: How many there are.
+        turns: How many each has.
+    """
+    name, plus, patch = contender.partition("+")
+    with accelerated(*([patch] if patch else [])) if plus else nullcontext():
+        return asyncio.run(_measure(name, folder, users, turns))
 
 
 async def _measure(contender: str, folder: Path, users: int, turns: int) -> dict[str, Any]:
@@ -103,9 +118,11 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     )
     rate = at("turns_a_second")
     for name in rounds.results:
-        contender = CONTENDERS[name]
+        plain, plus, patch = name.partition("+")
+        contender = CONTENDERS[plain]
+        argument = f'"{patch}"' if patch else ""
         table.add(
-            contender.label,
+            contender.label + (f", accelerate({argument})" if plus else ""),
             contender.keeps,
             f"{rounds.median(name, rate):.0f}",
             ratio(rounds.ratio(OURS.get(contender.keeps, ""), name, rate)),

@@ -92,10 +92,11 @@ def accelerate(*names: str) -> Acceleration:
     """Make LangGraph faster in this process, and return what undoes that.
 
     Results, events and what is stored stay what they are. A patch replaces functions and classes
-    of LangGraph or LangChain by ones that do the same in less time; graphs that are compiled
-    already are faster, too. Each patch is applied only if the installed versions, and the
-    source of everything it replaces, are those it was made for. None is applied twice: several
-    accelerations share them, and the last one that is undone puts the originals back.
+    of LangGraph or LangChain by ones that do the same in less time, and one sets Python's garbage
+    collector; graphs that are compiled already are faster, too. Each patch is applied only if
+    the installed versions, and the source of everything it replaces, are those it was made for.
+    None is applied twice: several accelerations share them, and the last one that is undone puts
+    the originals back.
 
     Args:
         names: The patches to apply; all of them by default.
@@ -166,6 +167,9 @@ def _apply(patch: Patch) -> _Applied:
         raise UnsuitableError(f"found something missing: {error}") from error
     replacements: dict[str, object] = module.REPLACEMENTS
     replaced = [(find(path), replacement) for path, replacement in replacements.items()]
+    engage: Callable[[], None] | None = getattr(module, "engage", None)
+    if engage is not None:
+        engage()
     for target, replacement in replaced:
         setattr(target.owner, target.name, replacement)
     applied = _Applied(patch.name, replaced, getattr(module, "release", None))

@@ -19,8 +19,8 @@ class Patch(NamedTuple):
     Attributes:
         name: What it is called by.
         summary: What it does, in a few words.
-        module: The module beside this one whose `REPLACEMENTS` it puts in place; its `release`,
-            if there is one, is called when they are taken away.
+        module: The module beside this one whose `REPLACEMENTS` it puts in place; its `engage`,
+            if there is one, is called before, and its `release` when they are taken away.
         versions: The versions of distributions that it may be applied to.
         sources: Digests of what it replaces and relies on.
     """
@@ -128,6 +128,13 @@ _ALL = (
             f"{_MODELS}:_signature_parameters": "72712e7be17eaec8",
             "langgraph.pregel._loop:put_writes_accepts_task_path": "1c85ee3421c4a9a5",
         },
+    ),
+    Patch(
+        "collector",
+        "Python's garbage collector works less often, which pays with many runs at once",
+        "collector",
+        _LANGGRAPH,
+        {},
     ),
 )
 
