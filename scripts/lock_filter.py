@@ -5,7 +5,8 @@ stores uv.lock: the full lock comes in on stdin, the index-neutral one goes out.
 
 - `url = "https://host/path/name.whl"` becomes `filename = "name.whl"`,
 - `registry = "https://host/simple"` becomes `registry = "index"`,
-- the `[package.metadata]` tables are left out.
+- `size = 123` is left out, which only some indexes tell,
+- and so are the `[package.metadata]` tables.
 
 Versions and hashes stay. uv reads the neutral form as stale, keeps what it pins
 and writes the full lock again. `lock_filter.py --check` holds that: what the
@@ -27,6 +28,7 @@ NEUTRAL_REGISTRY = "index"
 
 _URL = re.compile(r'\burl = "[^"]*?([^"/?#]+)(?:[?#][^"]*)?"')
 _REGISTRY = re.compile(r'\bregistry = "[^"]*"')
+_SIZE = re.compile(r", size = \d+")
 # A table runs to the next header or the end of the file; arrays inside it are indented.
 _METADATA = re.compile(r"^\[package\.metadata(?:\.[^\]]+)?\]\n(?:(?!\[).*\n)*", re.MULTILINE)
 
@@ -36,6 +38,7 @@ def clean(lock: str) -> str:
     lock = _METADATA.sub("", lock)
     lock = _URL.sub(r'filename = "\1"', lock)
     lock = _REGISTRY.sub(f'registry = "{NEUTRAL_REGISTRY}"', lock)
+    lock = _SIZE.sub("", lock)
     return lock.rstrip("\n") + "\n"
 
 

@@ -22,9 +22,9 @@ source = { registry = "https://mirror.example:8443/simple" }
 dependencies = [
     { name = "right", version = "2.0", source = { registry = "https://m.example/simple" } },
 ]
-sdist = { url = "https://user:word@files.example/4e/8a/left-1.2.0.tar.gz", hash = "sha256:aa" }
+sdist = { url = "https://user:word@f.example/left-1.2.0.tar.gz", hash = "sha256:aa", size = 1 }
 wheels = [
-    { url = "https://files.example/00/left-1.2.0-py3-none-any.whl#sha256=bb", hash = "sha256:bb" },
+    { url = "https://f.example/left-1.2.0-py3-none-any.whl#bb", hash = "sha256:bb", size = 3 },
 ]
 
 [[package]]
