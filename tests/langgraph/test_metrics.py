@@ -99,7 +99,7 @@ def run_everything(saver: SwarmStateSaver) -> None:
     assert saver.stats("zoe").checkpoints == 3
     saver.prune(["eve"])
     saver.delete_for_runs(["nobody"])
-    assert sorted(saver.threads()) == ["zoe", "eve"]
+    assert sorted(saver.threads()) == ["eve", "zoe"]
     saver.delete_thread("zoe")
 
 
@@ -113,7 +113,7 @@ async def arun_everything(saver: SwarmStateSaver) -> None:
     assert (await saver.astats("zoe")).checkpoints == 3
     await saver.aprune(["eve"])
     await saver.adelete_for_runs(["nobody"])
-    assert sorted(await saver.athreads()) == ["zoe", "eve"]
+    assert sorted(await saver.athreads()) == ["eve", "zoe"]
     await saver.adelete_thread("zoe")
 
 
