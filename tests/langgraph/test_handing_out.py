@@ -111,6 +111,21 @@ def test_what_nobody_holds_is_handed_out_again(puts: int) -> None:
     assert all(ref() is message for ref, message in zip(before, again, strict=True))
 
 
+@pytest.mark.parametrize("puts", [0, 2])
+def test_what_is_in_a_large_dict_in_a_dict_is_handed_out_again(puts: int) -> None:
+    rows = {f"row {index}": _message(index) for index in range(_COUNT)}
+    saver = _saver({"report": {"rows": rows, "by": "audit"}})
+    found = saver.get_tuple(_THREAD)
+    assert found is not None
+    config, report = found.config, found.checkpoint["channel_values"]["report"]
+    for _ in range(puts):
+        config = _put(saver, config, {"report": dict(report)})
+    refs = [weakref.ref(message) for message in report["rows"].values()]
+    del found, report
+    again = _load(saver)["report"]["rows"].values()
+    assert all(ref() is message for ref, message in zip(refs, again, strict=True))
+
+
 def test_what_was_loaded_is_handed_out_again_however_the_thread_grows() -> None:
     saver = _messages_saver()
     config = saver.get_tuple(_THREAD).config  # type: ignore[union-attr]  # it was put

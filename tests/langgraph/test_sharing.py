@@ -571,8 +571,8 @@ def objects(value: Any) -> Iterator[int]:
             yield from objects(item)
 
 
-def test_values_that_are_read_again_are_what_decoding_gives_and_new_each_time() -> None:
-    store = Store()
+def varied_thread(store: Store) -> Thread:
+    """A thread of 30 checkpoints with values of every kind, which share most of what they hold."""
     thread = Thread(SwarmStateSaver(store))
     rng = random.Random(5)
     call = {"name": "search", "args": {"q": ["x", {}]}, "id": "c", "type": "tool_call"}
@@ -601,13 +601,36 @@ def test_values_that_are_read_again_are_what_decoding_gives_and_new_each_time() 
                 "text": "z" * 5000,
             }
         )
+    return thread
+
+
+def test_values_that_are_read_again_are_what_decoding_gives_and_new_each_time() -> None:
+    store = Store()
+    thread = varied_thread(store)
     decoded = Thread(SwarmStateSaver(store)).latest()
-    assert len(decoded["messages"]) == len(special) + 210
+    assert len(decoded["messages"]) == 214
     copies = [thread.latest() for _ in range(4)]
     assert [insides(copy) for copy in copies] == [insides(decoded)] * 4
     addresses = [address for copy in copies for address in objects(copy)]
     assert len(addresses) > 4000
     assert len(set(addresses)) == len(addresses)
+
+
+def test_listed_values_are_what_decoding_gives_and_share_no_more_than_their_leaves() -> None:
+    store = Store()
+    thread = varied_thread(store)
+    found = SwarmStateSaver(store).list({"configurable": {"thread_id": "1"}})
+    listed = [each.checkpoint["channel_values"] for each in found]
+    alone = []
+    for config, _ in reversed(thread.stored):
+        read = SwarmStateSaver(store).get_tuple(config)
+        assert read is not None
+        alone.append(read.checkpoint["channel_values"])
+    assert [insides(values) for values in listed] == [insides(values) for values in alone]
+    addresses = [address for values in listed for address in objects(values)]
+    assert len(set(addresses)) == len(addresses)
+    texts = {id(values["files"]["/7"]["body"]) for values in listed}
+    assert len(texts) == 1
 
 
 def test_another_serializer_is_not_given_what_it_would_not_build() -> None:

@@ -135,7 +135,7 @@ class KeyRing:
 
 @final
 class Sharing:
-    def __new__(cls, *, budget: int) -> Self: ...
+    def __new__(cls, *, budget: int, copies: bool = False) -> Self: ...
     def split(
         self,
         codec: Codec,

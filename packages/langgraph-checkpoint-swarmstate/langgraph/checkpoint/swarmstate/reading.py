@@ -118,7 +118,7 @@ class Reader:
             blobs.update(zip(missing, answer.values, strict=True))
             opened.take(iter(answer.ranges), blobs)
             yield from _fill(namespace, [opened], blobs)
-        return self._close(opened, blobs, key, recalled)
+        return self._close(opened, blobs, self._values, key, recalled)
 
     def _find(
         self, namespace: str, address: Address
@@ -182,13 +182,22 @@ class Reader:
             for opened in belonging:
                 opened.take(read, names)
             yield from _fill(namespace, belonging, names)
+        # What they share is decoded for the first of them and copied for the others.
+        values = self._values.apart()
+        loaded = []
         with _collector_at_rest():
-            return [self._close(opened, blobs[opened.namespace], None, None) for opened in items]
+            for opened in items:
+                key = opened.stored.address.values_key() if len(items) > 1 else None
+                recalled = recall(values, key, opened.stored) if key is not None else None
+                found = blobs[opened.namespace]
+                loaded.append(self._close(opened, found, values, key, recalled))
+        return loaded
 
     def _close(
         self,
         opened: _Opened,
         blobs: dict[str, bytes | None],
+        joining: Values,
         key: str | None,
         recalled: Recalled | None,
     ) -> CheckpointTuple:
@@ -197,12 +206,13 @@ class Reader:
         Args:
             opened: The checkpoint, with its writes.
             blobs: Its blobs, and perhaps more.
+            joining: Joins its values.
             key: What its values are remembered under, if others are likely to follow.
             recalled: What was recalled of it; the other blobs are in `blobs`.
         """
         serde, stored, checkpoint = self._serde, opened.stored, opened.body
         checkpoint["channel_values"] = values = decode_values(
-            self._values, key, stored, stored.channels, blobs, recalled
+            joining, key, stored, stored.channels, blobs, recalled
         )
         if opened.parent is not None:
             sends = [

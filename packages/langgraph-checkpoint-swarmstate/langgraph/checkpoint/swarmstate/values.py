@@ -99,6 +99,9 @@ class Values(Protocol):
             CheckpointError: An entry is damaged.
         """
 
+    def apart(self) -> Values:
+        """Return what joins checkpoints that share values, with a memory of its own."""
+
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return those blobs that need not be read, since they were stored just now."""
 
@@ -137,6 +140,7 @@ class SharedValues:
     def __init__(self, codec: Codec, sharing: Sharing, memory_budget: int) -> None:
         self._codec = codec
         self._sharing = sharing
+        self._memory_budget = memory_budget
         self._recent = RecentBlobs(min(_RECENT_BYTES, memory_budget))
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
@@ -160,6 +164,11 @@ class SharedValues:
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
         """Return which blobs must be read: of the others all values are at hand."""
         return self._sharing.recall(self._codec, key, entries)
+
+    def apart(self) -> SharedValues:
+        """Return values that copy what they have joined before."""
+        sharing = Sharing(budget=self._memory_budget, copies=True)
+        return SharedValues(self._codec, sharing, 0)
 
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return those blobs that are kept, once."""
@@ -228,6 +237,10 @@ class WholeValues:
     def recall(self, key: str, entries: dict[str, Entry]) -> _AllBlobs:
         """Return all blobs."""
         return _AllBlobs([name for entry in entries.values() for name in blob_names(entry)])
+
+    def apart(self) -> WholeValues:
+        """Return this, which remembers nothing."""
+        return self
 
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return nothing."""

@@ -4,16 +4,19 @@
 //! another; that of a dict likewise. So any run of items can be stored on its
 //! own, and joining the pieces gives the encoding of the whole value back.
 
+use std::ops::Range;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use swarmstate_engine::BlobHash;
-use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
 
 use super::classes::Classes;
+use super::merging::Joining;
 use super::parts::{
-    Before, Body, Container, Cut, Entry, Item, Items, Kind, Made, Part, Pieces, Seen, Stored,
-    Whole, entries, kind_of,
+    Before, Body, Container, Cut, Entry, Item, Items, Kind, Part, Seen, Stored, Whole, entries,
+    kind_of,
 };
+use super::pieces::Pieces;
 use super::prior::Prior;
 use super::shadow::Shadow;
 use super::source::Source;
@@ -213,7 +216,7 @@ impl<'py> Cutter<'_, 'py> {
         })
     }
 
-    fn encode(
+    pub(super) fn encode(
         &mut self,
         out: &mut Vec<u8>,
         value: &Bound<'py, PyAny>,
@@ -230,113 +233,66 @@ impl<'py> Cutter<'_, 'py> {
         buffer: &mut Vec<u8>,
         depth: usize,
     ) -> PyResult<Source> {
-        // Taken before encoding, as above.
-        let mut item = Item {
-            key: entry.key.as_ref().map(|key| key.clone().unbind()),
-            seen: Seen::default(),
-        };
-        item.seen.shadow = Shadow::of(&mut self.classes, &entry.value)?;
         let start = buffer.len();
         if let Some(key) = &entry.key {
             self.encode(buffer, key, depth + 1)?;
         }
-        let head = buffer.len();
-        let was_nested = nested.is_some();
-        if !was_nested {
-            self.encode(buffer, &entry.value, depth + 1)?;
+        let head = start..buffer.len();
+        if let Some(container) = nested
+            && let Some(items) = entries(&entry.value, container.kind)
+        {
+            return self.nested(entry, buffer, head, &items, container, depth);
         }
+        // Taken before encoding, as above.
+        let shadow = Shadow::of(&mut self.classes, &entry.value)?;
+        self.encode(buffer, &entry.value, depth + 1)?;
         if entry.key.is_some()
             && depth < MAX_NESTING
-            && (was_nested || buffer.len() - head > NESTED_VALUE)
+            && buffer.len() - head.end > NESTED_VALUE
             && let Some(kind) = kind_of(&entry.value)
             && let Some(items) = entries(&entry.value, kind)
         {
-            let parts = nested.map_or_else(Vec::new, |container| container.parts);
-            let container = self.container(kind, &items, parts, depth + 1)?;
-            let head = buffer[start..head].into();
-            buffer.truncate(start);
-            return Ok(Source::Nested {
-                item,
+            let parts = Vec::new();
+            return self.nested(
+                entry,
+                buffer,
                 head,
-                container,
-            });
+                &items,
+                Container { kind, parts },
+                depth,
+            );
         }
-        if was_nested {
-            self.encode(buffer, &entry.value, depth + 1)?;
-        }
+        let template = None;
         Ok(Source::New {
-            item,
+            item: Item::of(entry, Seen { shadow, template }),
             encoded: start..buffer.len(),
         })
     }
 
-    /// Merge a run of parts that are not cut themselves, and store those that are new.
-    fn join(&mut self, joining: &mut Joining<'_, 'py>, run: &mut Vec<Source>) -> PyResult<()> {
-        let sizes: Vec<Segment> = run.iter().map(Source::size).collect();
-        let merges = match joining.kind {
-            Kind::List => merge_list(&sizes),
-            Kind::Dict => merge_dict(&sizes),
-        };
-        let mut sources = run.drain(..);
-        for merge in merges {
-            if merge.len() > 1 {
-                let (items, made, data) =
-                    self.merge(joining, sources.by_ref().take(merge.len()))?;
-                let part = self.part(joining.items(items, made), &data, false)?;
-                joining.push(part);
-                continue;
-            }
-            match sources.next() {
-                Some(Source::New { item, encoded }) => {
-                    let items = joining.items(vec![item], Vec::new());
-                    let part = self.part(items, &joining.buffer[encoded], true)?;
-                    joining.push(part);
-                }
-                Some(Source::Kept(part)) => {
-                    self.relies |= part.has_blob();
-                    joining.push(part);
-                }
-                Some(Source::Nested { .. }) | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The items of neighbouring parts and their encoding; those of old parts are encoded again.
-    fn merge(
+    /// Cut the value of an entry, given how it was cut before.
+    ///
+    /// It is recognized by what it holds. A shadow of its own would prove the same a second time,
+    /// and a witness of it would keep what it holds from being handed out again.
+    fn nested(
         &mut self,
-        joining: &Joining<'_, 'py>,
-        sources: impl Iterator<Item = Source>,
-    ) -> PyResult<(Vec<Item>, Vec<Made>, Vec<u8>)> {
-        let mut items = Vec::new();
-        let mut made = Vec::new();
-        let mut data = Vec::new();
-        let first = joining.done;
-        for source in sources {
-            match source {
-                Source::New { item, encoded } => {
-                    data.extend_from_slice(&joining.buffer[encoded]);
-                    items.push(item);
-                }
-                Source::Kept(part) => {
-                    let at = first + items.len();
-                    for entry in &joining.entries[at..at + part.items.len()] {
-                        if let Some(key) = &entry.key {
-                            self.encode(&mut data, key, joining.depth + 1)?;
-                        }
-                        self.encode(&mut data, &entry.value, joining.depth + 1)?;
-                    }
-                    made.resize_with(items.len(), || None);
-                    made.extend(part.items.made);
-                    items.extend(part.items.items.iter().map(|item| item.clone_ref(self.py)));
-                }
-                Source::Nested { .. } => {}
-            }
-        }
-        Ok((items, made, data))
+        entry: &Entry<'py>,
+        buffer: &mut Vec<u8>,
+        head: Range<usize>,
+        items: &[Entry<'py>],
+        before: Container,
+        depth: usize,
+    ) -> PyResult<Source> {
+        let container = self.container(before.kind, items, before.parts, depth + 1)?;
+        let encoded = buffer[head.clone()].into();
+        buffer.truncate(head.start);
+        Ok(Source::Nested {
+            item: Item::of(entry, Seen::default()),
+            head: encoded,
+            container,
+        })
     }
 
-    fn part(&mut self, items: Items, data: &[u8], alone: bool) -> PyResult<Part> {
+    pub(super) fn part(&mut self, items: Items, data: &[u8], alone: bool) -> PyResult<Part> {
         let stored = if data.len() > INLINE_RUN {
             Stored::Blob(self.store(data, alone)?)
         } else {
@@ -386,34 +342,5 @@ impl<'py> Cutter<'_, 'py> {
         let mut data = Vec::new();
         self.encode(&mut data, value, 0)?;
         Ok(("msgpack", data))
-    }
-}
-
-/// A list or dict whose parts are being joined.
-struct Joining<'a, 'py> {
-    kind: Kind,
-    entries: &'a [Entry<'py>],
-    /// The encodings of the new items.
-    buffer: &'a [u8],
-    depth: usize,
-    parts: Vec<Part>,
-    /// How many items the parts so far hold.
-    done: usize,
-}
-
-impl Joining<'_, '_> {
-    /// The items that come next.
-    fn items(&self, items: Vec<Item>, made: Vec<Made>) -> Items {
-        let first = self.entries.get(self.done);
-        Items::new(
-            items,
-            first.map_or(0, |entry| entry.value.as_ptr() as usize),
-            made,
-        )
-    }
-
-    fn push(&mut self, part: Part) {
-        self.done += part.items.len();
-        self.parts.push(part);
     }
 }

@@ -17,6 +17,16 @@ use crate::codec::{Codec, CollectorPause, Item as Read};
 /// How deeply containers are cut within one another, at most.
 const MAX_NESTING: usize = 16;
 
+/// What is remembered of the values that are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remembers {
+    Nothing,
+    /// What they consist of: it is recognized when they are put, and handed out again.
+    Values,
+    /// How to copy them: they are only read, and others follow that share what they consist of.
+    Copies,
+}
+
 /// Joins the values of one state.
 pub(super) struct Joiner<'a, 'py> {
     pub(super) py: Python<'py>,
@@ -24,8 +34,7 @@ pub(super) struct Joiner<'a, 'py> {
     /// The blobs that are referred to, by name.
     pub(super) blobs: &'a Bound<'py, PyDict>,
     pub(super) classes: Classes<'py>,
-    /// Whether it is to be said how the values are cut.
-    pub(super) remembers: bool,
+    pub(super) remembers: Remembers,
     /// Whether something that was to be copied cannot be, and was not read.
     pub(super) lacks: bool,
 }
@@ -53,7 +62,7 @@ impl<'py> Joiner<'_, 'py> {
             && pieces.len() > 1
             && let Some((value, container)) = self.join_container(&mut pieces, held)?
         {
-            let cut = (self.remembers).then(|| Cut::of_container(entry.unbind(), container));
+            let cut = self.cut(|| Cut::of_container(entry.unbind(), container));
             return Ok((value, cut));
         }
         let single = match &*pieces {
@@ -65,7 +74,7 @@ impl<'py> Joiner<'_, 'py> {
             && let Some(template) = &seen.template
             && let Some(value) = template.copy(self.py, &mut self.classes)?
         {
-            let cut = (self.remembers).then(|| {
+            let cut = self.cut(|| {
                 let seen = seen.clone();
                 let blob = Some((*size, *blob));
                 Cut::of_whole(entry.unbind(), Whole { seen, blob })
@@ -93,7 +102,7 @@ impl<'py> Joiner<'_, 'py> {
         let read = reader.value(None, 0)?;
         reader.finish()?;
         let is_known = before.is_some();
-        if !self.remembers {
+        if self.remembers == Remembers::Nothing {
             return Ok((read.value, None));
         }
         let whole = Whole {
@@ -236,7 +245,7 @@ impl<'py> Joiner<'_, 'py> {
             if index == 0 {
                 first = value.as_ptr() as usize;
             }
-            if self.remembers {
+            if self.remembers == Remembers::Values {
                 made.push(Some(value.clone().unbind()));
             }
             match (kind, &known.items[index].key) {
@@ -307,7 +316,7 @@ impl<'py> Joiner<'_, 'py> {
                 first = value.as_ptr() as usize;
             }
             items.push(item);
-            if self.remembers {
+            if self.remembers == Remembers::Values {
                 made.push(is_plain.then(|| value.clone().unbind()));
             }
             target.push(key, value)?;
@@ -371,21 +380,29 @@ impl<'py> Joiner<'_, 'py> {
         })
     }
 
-    /// What is to be remembered of a value that was decoded: how to copy it too, if that it is
+    /// What is to be remembered of a value that was decoded. How to copy it too, if that it is
     /// decoded again shows that copies are wanted.
     fn seen(&mut self, read: &Read<'py>, is_known: bool) -> PyResult<Seen> {
-        if !self.remembers {
-            return Ok(Seen::default());
-        }
-        let template = if is_known && read.is_plain {
+        let is_copied = match self.remembers {
+            Remembers::Nothing => return Ok(Seen::default()),
+            Remembers::Values => is_known,
+            Remembers::Copies => true,
+        };
+        let template = if is_copied && read.is_plain {
             Template::of(&mut self.classes, &read.value, 0)?.map(Arc::new)
         } else {
             None
         };
-        Ok(Seen {
-            shadow: Shadow::of(&mut self.classes, &read.value)?,
-            template,
-        })
+        let shadow = match self.remembers {
+            Remembers::Values => Shadow::of(&mut self.classes, &read.value)?,
+            _ => None,
+        };
+        Ok(Seen { shadow, template })
+    }
+
+    /// How a value is cut, if that is to be remembered.
+    fn cut(&self, cut: impl FnOnce() -> Cut) -> Option<Cut> {
+        (self.remembers != Remembers::Nothing).then(cut)
     }
 
     fn decode(&self, name: &str, tag: &str, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {

@@ -11,8 +11,10 @@ mod feed;
 mod held;
 mod join;
 mod memory;
+mod merging;
 pub mod names;
 mod parts;
+mod pieces;
 mod prior;
 mod shadow;
 mod source;
@@ -34,7 +36,7 @@ use blobs::blobs_of;
 use classes::Classes;
 use cut::Cutter;
 use held::Held;
-use join::Joiner;
+use join::{Joiner, Remembers};
 use memory::Memory;
 use parts::{Before, Cut};
 use writes::Homes;
@@ -50,9 +52,12 @@ use writes::Homes;
 /// Args:
 ///     budget: Bytes that remembering may take, about. What was not used for
 ///         the longest time is forgotten first.
+///     copies: Values are only joined, and share much: what is joined a second
+///         time is copied, and nothing is handed out twice.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Sharing {
     memory: Memory,
+    copies: bool,
     /// Whether an object can tell how many hold it.
     has_gil: bool,
     versions: Option<DictVersions>,
@@ -89,10 +94,11 @@ pub struct Split {
 #[pymethods]
 impl Sharing {
     #[new]
-    #[pyo3(signature = (*, budget))]
-    fn new(py: Python<'_>, budget: usize) -> PyResult<Self> {
+    #[pyo3(signature = (*, budget, copies=false))]
+    fn new(py: Python<'_>, budget: usize, copies: bool) -> PyResult<Self> {
         Ok(Self {
             memory: Memory::new(budget),
+            copies,
             has_gil: has_gil(py)?,
             versions: DictVersions::of_interpreter(py)?,
         })
@@ -293,7 +299,11 @@ impl Sharing {
             codec,
             blobs,
             classes: Classes::new(self.versions),
-            remembers: key.is_some(),
+            remembers: match key {
+                None => Remembers::Nothing,
+                Some(_) if self.copies => Remembers::Copies,
+                Some(_) => Remembers::Values,
+            },
             lacks: false,
         };
         for (name, entry) in entries.iter() {

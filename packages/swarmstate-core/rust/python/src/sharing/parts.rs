@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use swarmstate_engine::BlobHash;
 
 use super::classes::Classes;
+use super::pieces::Pieces;
 use super::shadow::Shadow;
 use super::template::Template;
 use super::witness::Witness;
@@ -168,6 +169,13 @@ impl Seen {
 }
 
 impl Item {
+    pub(super) fn of(entry: &Entry<'_>, seen: Seen) -> Self {
+        Self {
+            key: entry.key.as_ref().map(|key| key.clone().unbind()),
+            seen,
+        }
+    }
+
     pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             key: self.key.as_ref().map(|key| key.clone_ref(py)),
@@ -276,59 +284,6 @@ impl Container {
                 }
             }
         }
-    }
-}
-
-/// The pieces of an entry that is being made.
-#[derive(Default)]
-pub(super) struct Pieces {
-    complete: Vec<Piece>,
-    /// What comes next; at most one of the two holds anything.
-    inline: Vec<u8>,
-    hashes: Vec<u8>,
-}
-
-enum Piece {
-    /// Bytes that stand in the record itself.
-    Inline(Vec<u8>),
-    /// The hashes of blobs, one after another.
-    Hashes(Vec<u8>),
-}
-
-impl Pieces {
-    /// Where bytes are appended that stand in the record itself.
-    pub(super) fn inline(&mut self) -> &mut Vec<u8> {
-        if !self.hashes.is_empty() {
-            let hashes = std::mem::take(&mut self.hashes);
-            self.complete.push(Piece::Hashes(hashes));
-        }
-        &mut self.inline
-    }
-
-    /// Append a blob.
-    pub(super) fn blob(&mut self, hash: BlobHash) {
-        if !self.inline.is_empty() {
-            let inline = std::mem::take(&mut self.inline);
-            self.complete.push(Piece::Inline(inline));
-        }
-        self.hashes.extend_from_slice(hash.as_bytes());
-    }
-
-    /// The entry of the pieces, for a record.
-    pub(super) fn entry(mut self, py: Python<'_>, tag: &str) -> PyResult<Py<PyTuple>> {
-        self.complete.push(if self.hashes.is_empty() {
-            Piece::Inline(self.inline)
-        } else {
-            Piece::Hashes(self.hashes)
-        });
-        let mut entry = vec![PyString::intern(py, tag).into_any()];
-        for piece in self.complete {
-            entry.push(match piece {
-                Piece::Inline(data) => PyBytes::new(py, &data).into_any(),
-                Piece::Hashes(hashes) => PyTuple::new(py, [PyBytes::new(py, &hashes)])?.into_any(),
-            });
-        }
-        Ok(PyTuple::new(py, entry)?.unbind())
     }
 }
 

@@ -19,10 +19,18 @@ const MAX_DEPTH: usize = 32;
 /// What copies are made from; never handed out itself.
 pub(super) enum Template {
     Leaf(Py<PyAny>),
-    List(Box<[Template]>),
+    List(Items),
     Dict(Fields),
     /// A model, by the plan that it was rebuilt by.
     Model(Arc<Plan>, Fields),
+}
+
+/// The items of a list.
+pub(super) struct Items {
+    /// Those that are leaves, and None in place of the others.
+    leaves: Py<PyList>,
+    others: Box<[(usize, Template)]>,
+    len: usize,
 }
 
 /// The entries of a dict.
@@ -47,14 +55,7 @@ impl Template {
             return Ok(None);
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            let mut items = Vec::with_capacity(list.len());
-            for item in list {
-                match Self::of(classes, &item, depth + 1)? {
-                    Some(item) => items.push(item),
-                    None => return Ok(None),
-                }
-            }
-            return Ok(Some(Self::List(items.into())));
+            return Ok(Items::of(classes, list, depth)?.map(Self::List));
         }
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             return Ok(Fields::of(classes, dict, depth)?.map(Self::Dict));
@@ -80,17 +81,7 @@ impl Template {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(match self {
             Self::Leaf(leaf) => Some(leaf.bind(py).clone()),
-            Self::List(items) if items.is_empty() => Some(PyList::empty(py).into_any()),
-            Self::List(items) => {
-                let mut copies = Vec::with_capacity(items.len());
-                for item in items {
-                    match item.copy(py, classes)? {
-                        Some(copy) => copies.push(copy),
-                        None => return Ok(None),
-                    }
-                }
-                Some(PyList::new(py, copies)?.into_any())
-            }
+            Self::List(items) => items.copy(py, classes)?.map(Bound::into_any),
             Self::Dict(fields) => fields.copy(py, classes)?.map(Bound::into_any),
             Self::Model(plan, fields) => match &plan.rebuild {
                 Some(rebuild) if classes.is_current(py, plan)? => {
@@ -108,10 +99,59 @@ impl Template {
     pub(super) fn bytes(&self) -> usize {
         let inside = match self {
             Self::Leaf(_) => 0,
-            Self::List(items) => items.iter().map(Self::bytes).sum(),
+            Self::List(items) => items.bytes(),
             Self::Dict(fields) | Self::Model(_, fields) => fields.bytes(),
         };
         size_of::<Self>() + inside
+    }
+}
+
+impl Items {
+    fn of<'py>(
+        classes: &mut Classes<'py>,
+        list: &Bound<'py, PyList>,
+        depth: usize,
+    ) -> PyResult<Option<Self>> {
+        let py = list.py();
+        let leaves = PyList::empty(py);
+        let mut others = Vec::new();
+        for item in list {
+            if is_leaf(&item) {
+                leaves.append(item)?;
+                continue;
+            }
+            match Template::of(classes, &item, depth + 1)? {
+                Some(item) => others.push((leaves.len(), item)),
+                None => return Ok(None),
+            }
+            leaves.append(py.None())?;
+        }
+        Ok(Some(Self {
+            len: leaves.len(),
+            leaves: leaves.unbind(),
+            others: others.into(),
+        }))
+    }
+
+    fn copy<'py>(
+        &self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let list = self.leaves.bind(py).get_slice(0, self.len);
+        for (index, item) in &self.others {
+            match item.copy(py, classes)? {
+                Some(item) => list.set_item(*index, item)?,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(list))
+    }
+
+    fn bytes(&self) -> usize {
+        // A list's header, and a reference for each of its items.
+        let others = self.others.iter().map(|(_, item)| 8 + item.bytes());
+        60 + 8 * self.len + others.sum::<usize>()
     }
 }
 

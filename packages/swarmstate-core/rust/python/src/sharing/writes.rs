@@ -7,7 +7,8 @@ use swarmstate_engine::BlobHome;
 use super::classes::Classes;
 use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
-use super::parts::{Before, Pieces, entries, kind_of};
+use super::parts::{Before, entries, kind_of};
+use super::pieces::Pieces;
 use crate::codec::{Codec, Plans};
 
 /// The names of the values that lie in blobs.

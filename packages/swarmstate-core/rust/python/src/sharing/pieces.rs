@@ -1,0 +1,58 @@
+//! The pieces that an entry in a record consists of.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use swarmstate_engine::BlobHash;
+
+/// The pieces of an entry that is being made.
+#[derive(Default)]
+pub(super) struct Pieces {
+    complete: Vec<Piece>,
+    /// What comes next; at most one of the two holds anything.
+    inline: Vec<u8>,
+    hashes: Vec<u8>,
+}
+
+enum Piece {
+    /// Bytes that stand in the record itself.
+    Inline(Vec<u8>),
+    /// The hashes of blobs, one after another.
+    Hashes(Vec<u8>),
+}
+
+impl Pieces {
+    /// Where bytes are appended that stand in the record itself.
+    pub(super) fn inline(&mut self) -> &mut Vec<u8> {
+        if !self.hashes.is_empty() {
+            let hashes = std::mem::take(&mut self.hashes);
+            self.complete.push(Piece::Hashes(hashes));
+        }
+        &mut self.inline
+    }
+
+    /// Append a blob.
+    pub(super) fn blob(&mut self, hash: BlobHash) {
+        if !self.inline.is_empty() {
+            let inline = std::mem::take(&mut self.inline);
+            self.complete.push(Piece::Inline(inline));
+        }
+        self.hashes.extend_from_slice(hash.as_bytes());
+    }
+
+    /// The entry of the pieces, for a record.
+    pub(super) fn entry(mut self, py: Python<'_>, tag: &str) -> PyResult<Py<PyTuple>> {
+        self.complete.push(if self.hashes.is_empty() {
+            Piece::Inline(self.inline)
+        } else {
+            Piece::Hashes(self.hashes)
+        });
+        let mut entry = vec![PyString::intern(py, tag).into_any()];
+        for piece in self.complete {
+            entry.push(match piece {
+                Piece::Inline(data) => PyBytes::new(py, &data).into_any(),
+                Piece::Hashes(hashes) => PyTuple::new(py, [PyBytes::new(py, &hashes)])?.into_any(),
+            });
+        }
+        Ok(PyTuple::new(py, entry)?.unbind())
+    }
+}
