@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import swarmstate
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.swarmstate import Stats, SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver
-from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, make_metadata
 from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
@@ -118,6 +119,109 @@ def test_reading_them_costs_no_further_round_trip(driver: Driver, store: RacingS
         for channel, value in writes:
             assert [write[2] for write in found[channel]["writes"]] == [value]
         assert driver.load(branch.config).parent_config == parent
+
+
+def rows(count: int = 60) -> dict[str, Any]:
+    return {f"row {n}": {"title": text(n, 300), "tags": [n]} for n in range(count)}
+
+
+def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: RacingStore) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log(), report={"rows": rows(), "by": "audit"}, notes=text("notes", 9_000))
+    branch.put(notes=branch.values["notes"])
+    expected = []
+    size = sum(map(len, raw.everything(store).values()))
+    for n in range(8):
+        said = AIMessage(text(f"said {n}"), id=f"said {n}")
+        report = branch.values["report"]
+        added = {**report, "rows": {**report["rows"], f"added {n}": text(f"added {n}")}}
+        notes = branch.values["notes"]
+        writes = [("log", [*branch.values["log"], said]), ("report", added), ("notes", notes)]
+        driver.put_writes(branch.config, writes, "task")
+        expected.append((branch.config, writes))
+        branch.put(**dict(writes))
+    grown = sum(map(len, raw.everything(store).values())) - size
+    assert grown < 2 * size
+    for reader in both(driver, store):
+        for config, writes in expected:
+            assert written(reader, config) == writes
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_task_writes_reads_back(driver: Driver, store: RacingStore, seed: int) -> None:
+    rng = random.Random(seed)
+    branch = Branch(driver)
+    values: dict[str, Any] = {"log": long_log(), "report": {"rows": rows(), "by": "audit"}}
+    branch.put(**values)
+    expected = []
+    for n in range(14):
+        log, inside = list(values["log"]), dict(values["report"]["rows"])
+        for _ in range(rng.randrange(4)):
+            at_ = rng.randrange(len(log))
+            edit = rng.randrange(7)
+            if edit == 0:
+                log[at_] = HumanMessage(text(("edit", n), 300), id=str(n))
+            elif edit == 6 and isinstance(log[at_], HumanMessage):
+                log[at_].content = text(("in place", n), 300)
+            elif edit == 1:
+                log[at_:at_] = [text(("new", n)), 7, HumanMessage(text(n), id="h")]
+            elif edit == 2:
+                del log[at_ : at_ + rng.randrange(12)]
+                log.append("end")
+            elif edit == 3:
+                log[at_:] = [*log[at_:], *log[:at_]]
+            elif edit == 4:
+                row = inside.pop(rng.choice([*inside]))
+                inside[text(("row", n), 20)] = row if rng.random() < 0.5 else [row, row]
+            elif edit == 5:
+                inside[rng.choice([*inside])] = {"list": log[at_ : at_ + 20]}
+        values = {"log": log, "report": {"rows": inside, "by": "audit"}}
+        driver.put_writes(branch.config, [*values.items()], f"task {n:02}")
+        expected.append((branch.config, copy.deepcopy([*values.items()])))
+        if rng.random() < 0.7:
+            branch.put(**values)
+        if rng.random() < 0.3:
+            values = driver.load(at()).checkpoint["channel_values"]
+    for reader in both(driver, store):
+        found: dict[str, list[tuple[str, Any]]] = {}
+        for config, writes in expected:
+            found.setdefault(str(config), []).extend(writes)
+        for config, _ in expected:
+            assert written(reader, config) == found[str(config)]
+
+
+def test_reading_what_was_handed_on_costs_no_further_round_trip(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    writes = [("log", [*branch.values["log"], text(n)]) for n in range(7)]
+    for n, write in enumerate(writes):
+        driver.put_writes(branch.config, [write], f"task {n}")
+    for reader in both(driver, store):
+        # The second time the values are recalled.
+        for config in (at(), branch.config, at(), branch.config):
+            store.reset()
+            assert written(reader, config) == writes
+            assert store.trips == ["read", "read"]
+        store.reset()
+        assert len(reader.list(at(), limit=1)) == 1
+        assert store.trips == ["read", "read", "read"]
+
+
+def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    first = branch.put(log=long_log())
+    handed_on = [*branch.values["log"], text("more")]
+    driver.put_writes(first, [("log", handed_on)], "task")
+    again = driver.load(at()).checkpoint
+    driver.put(at("t"), {**again, "channel_values": {"log": ["short"]}}, make_metadata(0), {})
+    driver.prune(["t"])
+    for reader in both(driver, store):
+        assert reader.load(first).checkpoint["channel_values"] == {"log": ["short"]}
+        assert written(reader, first) == [("log", handed_on)]
 
 
 def test_what_is_written_first_stays(driver: Driver, store: RacingStore) -> None:

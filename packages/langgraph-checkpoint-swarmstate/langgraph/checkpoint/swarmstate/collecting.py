@@ -24,13 +24,11 @@ from .layout import (
     BLOBS,
     CHECKPOINTS,
     COLLECTIONS,
-    HOME_LENGTH,
     INDEX,
     RUNS,
     WRITES,
     Address,
     address_of_write,
-    blobs_at,
     bucket_of,
     checkpoints_prefix,
     parse_checkpoint_key,
@@ -193,17 +191,13 @@ class Plan:
         Raises:
             CheckpointError: Such a write is damaged.
         """
+        if not self.doomed.blobs:
+            return
         doomed = set(self.doomed.writes)
-        homes = {key[: len(BLOBS) + HOME_LENGTH] for key in self.doomed.blobs}
-        kept = [
+        wanted = [
             (key, address_of_write(self._thread_id, key))
             for key, _ in self._writes
             if key not in doomed
-        ]
-        wanted = [
-            (key, address)
-            for key, address in kept
-            if blobs_at(str(address.checkpoint_id)).start in homes
         ]
         if not wanted:
             return

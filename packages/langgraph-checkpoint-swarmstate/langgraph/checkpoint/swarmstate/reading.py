@@ -263,7 +263,7 @@ class _Opened:
         parent: The parent, if that holds sends of the checkpoint as writes.
         sends: These writes.
         blobs: Names of the blobs to read: those it refers to, unless they were recalled,
-            and those of `writes`.
+            and those of `writes`, which may be any of the former if they are not known yet.
         refers: Whether it refers to any blobs.
         ranges: Ranges to read: of `writes` and the blobs that these may refer to if
             that is None, and of the parent's writes.
@@ -299,11 +299,14 @@ class _Opened:
         self.refers = bool(self.blobs) if recalled is None else recalled.refers
         self.ranges: list[Range] = []
         if writes is None:
+            # They may refer to any blob of the checkpoint, recalled or not.
+            self.blobs = stored.blobs()
             self.ranges.append(writes_of(stored.address))
             if self.refers:
                 self.ranges.append(blobs_at(str(stored.address.checkpoint_id)))
         else:
-            self.blobs += [name for write in writes for name in write.blobs()]
+            written = [name for write in writes for name in write.blobs()]
+            self.blobs = list(dict.fromkeys([*self.blobs, *written]))
         if stored.parent is not None and self.body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL:
             thread_id, checkpoint_ns, _ = stored.address
             self.parent = Address(thread_id, checkpoint_ns, stored.parent)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from swarmstate import Batch, Expect
+from swarmstate import Batch, Expect, blob_names
 from swarmstate.base import prefix_end
 from swarmstate.errors import ConflictError, InvalidConfigError
 from swarmstate.operations import Operation, Write
@@ -129,7 +129,8 @@ def put_writes(
 
     Regular writes are write-once; errors, interrupts and the like have indices
     of their own (`WRITES_IDX_MAP`) and replace what is there. Of large ones the
-    items are blobs, which the next checkpoint then shares.
+    items are blobs, which the next checkpoint then shares; those that the checkpoint
+    holds already are its blobs.
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
@@ -155,7 +156,7 @@ def put_writes(
         thread_namespace(address.thread_id),
         put=special,
         put_if_absent=regular,
-        delete_ranges=_STOP_COLLECTION if blobs else (),
+        delete_ranges=_STOP_COLLECTION if blobs or any(map(blob_names, entries)) else (),
         ttl=ttl,
     )
     yield Write([batch])

@@ -141,16 +141,17 @@ impl<'py> Cutter<'_, 'py> {
     ) -> PyResult<Cut> {
         let container = match self.container(kind, entries, parts, 0) {
             Ok(container) => container,
-            // The path in the message begins at the item; that of the whole value says more.
-            Err(error) => {
-                self.encode(&mut Vec::new(), value, 0)?;
-                return Err(error);
-            }
+            Err(error) => return Err(self.described(value, error)),
         };
         let mut pieces = Pieces::default();
         container.pieces(&mut pieces);
         let entry = pieces.entry(self.py, "msgpack")?;
         Ok(Cut::of_container(entry, container))
+    }
+
+    /// The error with the path from the whole value on, where it has one that begins at an item.
+    pub(super) fn described(&mut self, value: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
+        (self.encode(&mut Vec::new(), value, 0).err()).unwrap_or(error)
     }
 
     /// Cut a list or dict; `parts` are those it had before.
@@ -226,7 +227,7 @@ impl<'py> Cutter<'_, 'py> {
     }
 
     /// Encode one item; a large container inside a dict is cut instead.
-    fn source(
+    pub(super) fn source(
         &mut self,
         entry: &Entry<'py>,
         nested: Option<Container>,
@@ -307,16 +308,17 @@ impl<'py> Cutter<'_, 'py> {
 
     pub(super) fn store(&mut self, data: &[u8], alone: bool) -> PyResult<BlobHash> {
         let mut hash = BlobHash::of(data);
-        match self.homes {
-            Homes::Single(home) if alone => {
-                if let Some(known) = self.before.find(&hash) {
-                    self.relies = true;
-                    return Ok(known);
-                }
-                hash = hash.at(home);
+        let home = match self.homes {
+            Homes::Single(home) if alone => Some(home),
+            Homes::All(home) => Some(home),
+            _ => None,
+        };
+        if let Some(home) = home {
+            if let Some(known) = self.before.find(&hash) {
+                self.relies = true;
+                return Ok(known);
             }
-            Homes::All(home) => hash = hash.at(home),
-            _ => {}
+            hash = hash.at(home);
         }
         let name = hash.name();
         if !self.blobs.contains(&name)? {

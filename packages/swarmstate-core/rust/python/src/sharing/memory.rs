@@ -69,6 +69,44 @@ impl Memory {
         Some(known.cuts)
     }
 
+    /// Use what is known of a key, if it is known under this base, and leave it there.
+    ///
+    /// It is away meanwhile, so that nobody waits: who wants it at this moment has to do without,
+    /// and if somebody stores or reads the key meanwhile, what they know is kept instead.
+    pub(super) fn lend<T>(
+        &self,
+        key: &str,
+        base: &str,
+        use_it: impl FnOnce(&mut HashMap<String, Cut>) -> T,
+    ) -> T {
+        let lent = {
+            let mut state = self.lock();
+            let is_known = (state.known.get(key)).is_some_and(|known| known.base == base);
+            let lent = if is_known {
+                state.known.remove(key)
+            } else {
+                None
+            };
+            state.bytes -= lent.as_ref().map_or(0, |known| known.bytes);
+            lent
+        };
+        let Some(mut known) = lent else {
+            return use_it(&mut HashMap::new());
+        };
+        let result = use_it(&mut known.cuts);
+        let superseded = {
+            let mut state = self.lock();
+            if state.known.contains_key(key) {
+                Some(known)
+            } else {
+                state.bytes += known.bytes;
+                state.known.insert(key.to_owned(), known)
+            }
+        };
+        drop(superseded);
+        result
+    }
+
     /// What values of a key can be had from, whatever its base is.
     ///
     /// Values that were handed out are taken: only one caller may have them again.

@@ -191,8 +191,9 @@ impl Sharing {
     /// Split what tasks want to write to values; each is an item, or some, of what follows.
     ///
     /// If the value under a name lay in blobs when it was last known, so do the items, under the
-    /// names that `split` will give them when they are in a value that follows. All of these
-    /// begin with `blob_home(base)`.
+    /// names that `split` will give them when they are in a value that follows. The names of new
+    /// blobs begin with `blob_home(base)`; what the value of `base` held and is recognized is
+    /// referred to where it lies.
     ///
     /// Args:
     ///     codec: Encodes them.
@@ -217,7 +218,9 @@ impl Sharing {
         let key = key.to_string_lossy();
         let large = self.memory.large(&key);
         let base = &base.to_string_lossy();
-        writes::split(py, codec, base, &large, &writes)
+        self.memory.lend(&key, base, |known| {
+            writes::split(py, codec, self.versions, (base, &large, known), &writes)
+        })
     }
 
     /// Recall what entries refer to, before it is read.

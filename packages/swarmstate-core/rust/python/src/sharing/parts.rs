@@ -13,7 +13,7 @@ use super::pieces::Pieces;
 use super::shadow::Shadow;
 use super::template::Template;
 use super::witness::Witness;
-use crate::codec::{DictCursor, write_array_header, write_map_header};
+use crate::codec::DictCursor;
 
 /// A value as it was stored last: its entry in the record, and how to recognize it.
 pub(super) struct Cut {
@@ -135,11 +135,18 @@ impl Before {
     pub(super) fn of(cut: &Cut) -> Self {
         let mut blobs = Vec::new();
         match &cut.body {
-            Body::Whole(whole) => blobs.extend(whole.blob.map(|(_, blob)| blob)),
+            Body::Whole(whole) => return Self::of_whole(whole),
             Body::Container(container) => container.list_blobs(&mut blobs),
         }
         Self {
             blobs,
+            by_hash: None,
+        }
+    }
+
+    pub(super) fn of_whole(whole: &Whole) -> Self {
+        Self {
+            blobs: whole.blob.iter().map(|(_, blob)| *blob).collect(),
             by_hash: None,
         }
     }
@@ -245,6 +252,11 @@ impl Items {
 }
 
 impl Container {
+    /// How many items it has.
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.items.len()).sum()
+    }
+
     fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
         for part in &self.parts {
             match &part.stored {
@@ -268,26 +280,24 @@ impl Container {
 
     /// Append the pieces that make the encoding.
     pub(super) fn pieces(&self, pieces: &mut Pieces) {
-        let len = self.parts.iter().map(|part| part.items.len()).sum();
-        // A length that msgpack cannot hold was refused when the value was encoded.
-        let _ = match self.kind {
-            Kind::List => write_array_header(pieces.inline(), len),
-            Kind::Dict => write_map_header(pieces.inline(), len),
-        };
-        for part in &self.parts {
-            match &part.stored {
-                Stored::Inline(data) => pieces.inline().extend_from_slice(data),
-                Stored::Blob(hash) => pieces.blob(*hash),
-                Stored::Nested(head, container) => {
-                    pieces.inline().extend_from_slice(head);
-                    container.pieces(pieces);
-                }
-            }
-        }
+        pieces.header(self.kind, self.len());
+        self.parts.iter().for_each(|part| part.pieces(pieces));
     }
 }
 
 impl Part {
+    /// Append the pieces that make the encoding of its items.
+    pub(super) fn pieces(&self, pieces: &mut Pieces) {
+        match &self.stored {
+            Stored::Inline(data) => pieces.inline().extend_from_slice(data),
+            Stored::Blob(hash) => pieces.blob(*hash),
+            Stored::Nested(head, container) => {
+                pieces.inline().extend_from_slice(head);
+                container.pieces(pieces);
+            }
+        }
+    }
+
     pub(super) fn has_blob(&self) -> bool {
         match &self.stored {
             Stored::Inline(_) => false,

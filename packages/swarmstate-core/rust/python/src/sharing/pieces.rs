@@ -4,6 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use swarmstate_engine::BlobHash;
 
+use super::parts::Kind;
+use crate::codec::{write_array_header, write_map_header};
+
 /// The pieces of an entry that is being made.
 #[derive(Default)]
 pub(super) struct Pieces {
@@ -21,6 +24,15 @@ enum Piece {
 }
 
 impl Pieces {
+    /// Append the header of a list or dict.
+    pub(super) fn header(&mut self, kind: Kind, len: usize) {
+        // A length that msgpack cannot hold is refused when the value is encoded.
+        let _ = match kind {
+            Kind::List => write_array_header(self.inline(), len),
+            Kind::Dict => write_map_header(self.inline(), len),
+        };
+    }
+
     /// Where bytes are appended that stand in the record itself.
     pub(super) fn inline(&mut self) -> &mut Vec<u8> {
         if !self.hashes.is_empty() {

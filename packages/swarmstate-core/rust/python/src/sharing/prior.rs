@@ -7,12 +7,17 @@ use pyo3::prelude::*;
 use super::classes::Classes;
 use super::parts::{Container, Entry, Part, Stored, kind_of};
 
+/// Mostly one or two items are new, and a map takes longer to make than to look for these.
+const FEW_SEARCHES: usize = 4;
+
 /// The parts that a value had before, to be found again wherever they went.
 pub(super) struct Prior {
     parts: Vec<Option<Part>>,
     /// The part that is next if nothing changed.
     expected: usize,
-    /// Parts by the address of their first item's value; made when first needed.
+    /// How often a part was looked for elsewhere.
+    searches: usize,
+    /// Parts by the address of their first item's value; made if there are many searches.
     by_first: Option<HashMap<usize, usize>>,
     /// Parts that are cut themselves, by the address of their key.
     nested: HashMap<usize, usize>,
@@ -34,9 +39,15 @@ impl Prior {
         Self {
             parts,
             expected: 0,
+            searches: 0,
             by_first: None,
             nested,
         }
+    }
+
+    /// The parts that were not taken.
+    pub(super) fn into_parts(self) -> Vec<Part> {
+        self.parts.into_iter().flatten().collect()
     }
 
     /// Take the part that holds exactly the next items, if there is one.
@@ -46,12 +57,33 @@ impl Prior {
         classes: &mut Classes<'py>,
         entries: &[Entry<'py>],
     ) -> Option<Part> {
+        let position = self.find(py, classes, entries)?;
+        self.parts[position].take()
+    }
+
+    /// The part that holds exactly the next items, if there is one.
+    pub(super) fn part<'py>(
+        &mut self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+        entries: &[Entry<'py>],
+    ) -> Option<&Part> {
+        let position = self.find(py, classes, entries)?;
+        self.parts[position].as_ref()
+    }
+
+    fn find<'py>(
+        &mut self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+        entries: &[Entry<'py>],
+    ) -> Option<usize> {
         let position = self.position(entries)?;
         if !self.parts[position].as_mut()?.holds(py, classes, entries) {
             return None;
         }
         self.expected = position + 1;
-        self.parts[position].take()
+        Some(position)
     }
 
     fn position(&mut self, entries: &[Entry<'_>]) -> Option<usize> {
@@ -61,32 +93,46 @@ impl Prior {
         if self.parts.get(self.expected).is_some_and(starts_here) {
             return Some(self.expected);
         }
-        if self.parts.is_empty() {
-            return None;
-        }
-        let by_first = self.by_first.get_or_insert_with(|| {
-            let parts = self.parts.iter().enumerate();
-            parts
-                .filter_map(|(position, part)| Some((part.as_ref()?.items.first, position)))
-                .collect()
-        });
+        self.searches += 1;
+        let found = if self.searches <= FEW_SEARCHES {
+            self.parts.iter().position(starts_here)
+        } else {
+            let by_first = self.by_first.get_or_insert_with(|| {
+                let parts = self.parts.iter().enumerate();
+                parts
+                    .filter_map(|(position, part)| Some((part.as_ref()?.items.first, position)))
+                    .collect()
+            });
+            by_first.get(&first).copied()
+        };
         // Another object may hold the same as the one that was here.
-        let found = by_first.get(&first).copied();
         found.or_else(|| (self.expected < self.parts.len()).then_some(self.expected))
     }
 
     /// Take how the value of an entry was cut, if it was.
     pub(super) fn take_nested(&mut self, entry: &Entry<'_>) -> Option<Container> {
+        let position = self.find_nested(entry)?;
+        match self.parts[position].take()?.stored {
+            Stored::Nested(_, container) => Some(container),
+            _ => None,
+        }
+    }
+
+    /// The encoded key of an entry, and how its value was cut, if it was.
+    pub(super) fn nested(&mut self, entry: &Entry<'_>) -> Option<(&[u8], &mut Container)> {
+        let position = self.find_nested(entry)?;
+        match &mut self.parts[position].as_mut()?.stored {
+            Stored::Nested(head, container) => Some((head, container)),
+            _ => None,
+        }
+    }
+
+    fn find_nested(&self, entry: &Entry<'_>) -> Option<usize> {
         let key = entry.key.as_ref()?.as_ptr() as usize;
         let kind = kind_of(&entry.value)?;
         let position = *self.nested.get(&key)?;
-        if !matches!(&self.parts[position], Some(Part { stored: Stored::Nested(_, container), .. })
-            if container.kind == kind)
-        {
-            return None;
-        }
-        match self.parts[position].take()?.stored {
-            Stored::Nested(_, container) => Some(container),
+        match &self.parts[position].as_ref()?.stored {
+            Stored::Nested(_, container) if container.kind == kind => Some(position),
             _ => None,
         }
     }
