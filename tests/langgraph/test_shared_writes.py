@@ -214,7 +214,7 @@ def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
 ) -> None:
     branch = Branch(driver)
     first = branch.put(log=long_log())
-    handed_on = [*branch.values["log"], text("more")]
+    handed_on = list(branch.values["log"])
     driver.put_writes(first, [("log", handed_on)], "task")
     again = driver.load(at()).checkpoint
     driver.put(at("t"), {**again, "channel_values": {"log": ["short"]}}, make_metadata(0), {})
@@ -222,6 +222,20 @@ def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
     for reader in both(driver, store):
         assert reader.load(first).checkpoint["channel_values"] == {"log": ["short"]}
         assert written(reader, first) == [("log", handed_on)]
+
+
+def test_what_was_known_of_a_deleted_thread_is_stored_again(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    other = driver.over(SwarmStateSaver(store))
+    other.delete_thread("t")
+    again = Branch(other)
+    again.put(log=[text(("again", n)) for n in range(20)])
+    driver.put_writes(again.config, [("log", branch.values["log"])], "task")
+    for reader in both(driver, store):
+        assert written(reader, again.config) == [("log", long_log())]
 
 
 def test_what_is_written_first_stays(driver: Driver, store: RacingStore) -> None:
