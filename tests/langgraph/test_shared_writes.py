@@ -11,7 +11,12 @@ import swarmstate
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.swarmstate import Stats, SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver
-from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, make_metadata
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+)
 from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
@@ -222,6 +227,43 @@ def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
     for reader in both(driver, store):
         assert reader.load(first).checkpoint["channel_values"] == {"log": ["short"]}
         assert written(reader, first) == [("log", handed_on)]
+
+
+def test_a_write_that_comes_before_its_checkpoint_is_whole(driver: Driver) -> None:
+    store = RacingStore(swarmstate.Store())
+    driver = driver.over(SwarmStateSaver(store))
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    checkpoint = make_checkpoint({"log": [*branch.values["log"], "next"]}, {"log": 2})
+    config = at("t", "", checkpoint["id"])
+    handed_on = [*checkpoint["channel_values"]["log"], "after it"]
+    # The saver knows what it is about to store, and the task is quicker.
+    quick = Driver(driver.saver, "sync")
+    store.before_write = lambda: quick.put_writes(config, [("log", handed_on)], "task")
+    store.reset()
+    driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
+    assert store.trips == ["write"] * 3, "the writes were tried, then sent whole, then the put"
+    for reader in both(driver, store):
+        assert written(reader, config) == [("log", handed_on)]
+
+
+def test_what_a_write_relies_on_may_go_meanwhile(driver: Driver) -> None:
+    store = RacingStore(swarmstate.Store())
+    driver = driver.over(SwarmStateSaver(store))
+    branch = Branch(driver)
+    branch.put(log=long_log())
+    handed_on = [*branch.values["log"], text("more")]
+    other = Driver(SwarmStateSaver(store), "sync")
+    store.before_write = lambda: other.delete_thread("t")
+    store.reset()
+    driver.put_writes(branch.config, [("log", handed_on)], "task")
+    assert store.trips.count("write") == 3, "the thread was deleted, and the writes sent twice"
+    # Somebody brings the checkpoint back, with other values.
+    checkpoint = make_checkpoint({"log": [text(("other", n)) for n in range(20)]}, {"log": 1})
+    checkpoint["id"] = branch.id
+    other.put(at("t"), checkpoint, make_metadata(0), {"log": 1})
+    for reader in both(driver, store):
+        assert written(reader, branch.config) == [("log", handed_on)]
 
 
 def test_what_was_known_of_a_deleted_thread_is_stored_again(

@@ -145,8 +145,14 @@ class Sharing:
         input: tuple[str, str],
     ) -> Split: ...
     def split_writes(
-        self, codec: Codec, key: str, base: str, writes: Sequence[tuple[str, Any]]
-    ) -> tuple[list[tuple[Any, ...]], dict[str, bytes]]: ...
+        self,
+        codec: Codec,
+        key: str,
+        base: str,
+        writes: Sequence[tuple[str, Any]],
+        *,
+        relying: bool,
+    ) -> tuple[list[tuple[Any, ...]], dict[str, bytes], bool]: ...
     def keep(self, key: str, base: str, split: Split) -> None: ...
     def join(
         self,

@@ -67,6 +67,20 @@ class Recalled(Protocol):
         """Whether its entries refer to any blobs."""
 
 
+class SplitWrites(NamedTuple):
+    """Pending writes as they are to be stored.
+
+    Attributes:
+        entries: The entry of each.
+        blobs: Blobs that they refer to, by name.
+        relies_on_base: Whether they also refer to blobs of the checkpoint that they follow.
+    """
+
+    entries: Sequence[Entry]
+    blobs: dict[str, bytes]
+    relies_on_base: bool
+
+
 class Values(Protocol):
     """Splits and joins the channel values of checkpoints."""
 
@@ -78,19 +92,20 @@ class Values(Protocol):
         """
 
     def split_writes(
-        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
-    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
-        """Return the entries of writes to channels after the checkpoint `base`, and their blobs.
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
+    ) -> SplitWrites:
+        """Return what to store for writes to channels after the checkpoint `base`.
 
         The names of the blobs begin with `blob_home(base)`. There are none if
         no value of the checkpoint lies in blobs, unless that has just changed.
+        With `relying` the entries may also refer to blobs of the checkpoint.
 
         Raises:
             EncodeError: A value cannot be serialized; the message names its channel.
         """
 
     def keep(self, key: str, base: str, split: Any) -> None:
-        """Take note that split values were stored as the checkpoint `base`."""
+        """Take note that split values are being stored as the checkpoint `base`."""
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
         """Return the `Recalled` of a checkpoint's entries; `key` is that of `split`.
@@ -148,13 +163,14 @@ class SharedValues:
         return self._sharing.split(self._codec, key, base, values, (START, target))
 
     def split_writes(
-        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
-    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
-        """Return the entries of writes, which share what the next checkpoint will hold."""
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
+    ) -> SplitWrites:
+        """Return the split of writes, which share what the checkpoint and the next one hold."""
         try:
-            return self._sharing.split_writes(self._codec, key, base, writes)
+            split = self._sharing.split_writes(self._codec, key, base, writes, relying=relying)
         except EncodeError as error:
             raise EncodeError(f"a write to channel {error}") from error
+        return SplitWrites(*split)
 
     def keep(self, key: str, base: str, split: Any) -> None:
         """Remember the values, to recognize them next time."""
@@ -224,12 +240,13 @@ class WholeValues:
         return _WholeSplit(entries, blobs)
 
     def split_writes(
-        self, key: str, base: str, writes: Sequence[tuple[str, Any]]
-    ) -> tuple[Sequence[Entry], dict[str, bytes]]:
+        self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
+    ) -> SplitWrites:
         """Return the serialized writes."""
-        return [
+        entries = [
             dump(self._serde, value, f"a write to channel {channel!r}") for channel, value in writes
-        ], {}
+        ]
+        return SplitWrites(entries, {}, relies_on_base=False)
 
     def keep(self, key: str, base: str, split: Any) -> None:
         """Do nothing: serialized values are compared by their bytes."""

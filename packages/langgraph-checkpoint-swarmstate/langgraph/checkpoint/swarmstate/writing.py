@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from swarmstate import Batch, Expect, blob_names
+from swarmstate import Batch, Expect
 from swarmstate.base import prefix_end
 from swarmstate.errors import ConflictError, InvalidConfigError
 from swarmstate.operations import Operation, Write
@@ -28,7 +28,7 @@ from .layout import (
     writes_prefix,
 )
 from .records import encode_body, encode_checkpoint, encode_write
-from .values import Split, Values
+from .values import Split, SplitWrites, Values
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -66,13 +66,14 @@ def put(
     # Without a base nothing is relied on, so nothing can conflict a second time.
     for base in (parent, None):
         split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
+        # Before it is stored: what relies on it expects it to be there.
+        values.keep(key, checkpoint["id"], split)
         try:
             yield Write(_batches(address, parent, body, split, metadata.get("run_id"), ttl))
             break
         except ConflictError:
             if not split.relies_on_base:
                 raise
-    values.keep(key, checkpoint["id"], split)
     return address
 
 
@@ -130,7 +131,8 @@ def put_writes(
     Regular writes are write-once; errors, interrupts and the like have indices
     of their own (`WRITES_IDX_MAP`) and replace what is there. Of large ones the
     items are blobs, which the next checkpoint then shares; those that the checkpoint
-    holds already are its blobs.
+    holds already are its blobs. That it is stored is then expected; if it is not
+    yet, all of them are sent.
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
@@ -142,21 +144,42 @@ def put_writes(
             "expected config['configurable']['checkpoint_id'] to name the checkpoint that the "
             "writes belong to, found none; pass the config that put() returned"
         )
-    prefix = f"{writes_prefix(address.checkpoint_ns, address.checkpoint_id)}{escape(task_id)}/"
+    for relying in (True, False):
+        split = values.split_writes(
+            address.values_key(), address.checkpoint_id, writes, relying=relying
+        )
+        try:
+            yield Write([_writes_batch(address, writes, split, task_id, task_path, ttl)])
+            break
+        except ConflictError:
+            if not split.relies_on_base:
+                raise
+
+
+def _writes_batch(
+    address: Address,
+    writes: Sequence[tuple[str, Any]],
+    split: SplitWrites,
+    task_id: str,
+    task_path: str,
+    ttl: float | None,
+) -> Batch:
+    """Return what to write for pending writes."""
+    prefix = f"{writes_prefix(address.checkpoint_ns, str(address.checkpoint_id))}{escape(task_id)}/"
     regular: dict[str, bytes] = {}
     special: dict[str, bytes] = {}
-    entries, blobs = values.split_writes(address.values_key(), address.checkpoint_id, writes)
-    for position, ((channel, _), entry) in enumerate(zip(writes, entries, strict=True)):
+    for position, ((channel, _), entry) in enumerate(zip(writes, split.entries, strict=True)):
         idx = WRITES_IDX_MAP.get(channel, position)
         target = regular if idx >= 0 else special
         key = f"{prefix}{idx}"
         target[key] = encode_write(key, channel, task_path, entry)
-    regular.update((BLOBS + name, data) for name, data in blobs.items())
-    batch = Batch(
+    regular.update((BLOBS + name, data) for name, data in split.blobs.items())
+    relied_on = f"{checkpoints_prefix(address.checkpoint_ns)}{address.checkpoint_id}"
+    return Batch(
         thread_namespace(address.thread_id),
         put=special,
         put_if_absent=regular,
-        delete_ranges=_STOP_COLLECTION if blobs or any(map(blob_names, entries)) else (),
+        delete_ranges=_STOP_COLLECTION if split.blobs or split.relies_on_base else (),
         ttl=ttl,
+        expect=Expect(relied_on, relied_on) if split.relies_on_base else None,
     )
-    yield Write([batch])

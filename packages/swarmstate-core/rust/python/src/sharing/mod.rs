@@ -176,7 +176,8 @@ impl Sharing {
         })
     }
 
-    /// Remember values that were split and then stored under a new base.
+    /// Remember values that were split and are stored under a new base, if that succeeds: what
+    /// relies on it must expect it to be there.
     fn keep(&self, py: Python<'_>, key: &str, base: &str, split: &Split) {
         let cuts = split
             .cuts
@@ -200,13 +201,15 @@ impl Sharing {
     ///     key: What they belong to.
     ///     base: The state that they follow.
     ///     writes: Names and values.
+    ///     relying: Whether they may refer to blobs that the base refers to.
     ///
     /// Returns:
-    ///     The entries, and blobs that they refer to, by name.
+    ///     The entries, blobs that they refer to, by name, and whether they also refer to blobs
+    ///     that the base refers to.
     ///
     /// Raises:
     ///     EncodeError: A value cannot be encoded; the message begins with its name.
-    #[pyo3(signature = (codec, key, base, writes))]
+    #[pyo3(signature = (codec, key, base, writes, *, relying))]
     fn split_writes(
         &self,
         py: Python<'_>,
@@ -214,13 +217,19 @@ impl Sharing {
         key: &Bound<'_, PyString>,
         base: &Bound<'_, PyString>,
         writes: Vec<(Bound<'_, PyString>, Bound<'_, PyAny>)>,
-    ) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>)> {
+        relying: bool,
+    ) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>, bool)> {
         let key = key.to_string_lossy();
         let large = self.memory.large(&key);
         let base = &base.to_string_lossy();
-        self.memory.lend(&key, base, |known| {
+        let split = |known: &mut HashMap<String, Cut>| {
             writes::split(py, codec, self.versions, (base, &large, known), &writes)
-        })
+        };
+        if relying {
+            self.memory.lend(&key, base, split)
+        } else {
+            split(&mut HashMap::new())
+        }
     }
 
     /// Recall what entries refer to, before it is read.

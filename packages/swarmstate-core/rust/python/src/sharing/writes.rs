@@ -47,7 +47,7 @@ pub(super) fn split<'py>(
     versions: Option<DictVersions>,
     (base, large, known): (&str, &[String], &mut HashMap<String, Cut>),
     writes: &[(Bound<'py, PyString>, Bound<'py, PyAny>)],
-) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>)> {
+) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>, bool)> {
     let blobs = PyDict::new(py);
     let mut cutter = Cutter {
         py,
@@ -74,7 +74,8 @@ pub(super) fn split<'py>(
         let entry = cutter.cut_write(value, limit, before);
         entries.push(entry.map_err(|error| named(py, &name, error))?);
     }
-    Ok((entries, blobs.unbind()))
+    let relies = cutter.relies;
+    Ok((entries, blobs.unbind(), relies))
 }
 
 impl<'py> Cutter<'_, 'py> {
@@ -93,6 +94,7 @@ impl<'py> Cutter<'_, 'py> {
                 if (whole.seen.shadow.as_ref())
                     .is_some_and(|shadow| shadow.holds(&mut self.classes, value)) =>
             {
+                self.relies |= whole.blob.is_some();
                 return Ok(entry.clone_ref(self.py));
             }
             Some((_, Body::Whole(whole))) => self.before = Before::of_whole(whole),
@@ -147,6 +149,7 @@ impl<'py> Cutter<'_, 'py> {
         let mut next = 0;
         while next < items.len() {
             if let Some(part) = prior.part(self.py, &mut self.classes, &items[next..]) {
+                self.relies |= part.has_blob();
                 part.pieces(pieces);
                 next += part.items.len();
                 continue;
