@@ -178,14 +178,17 @@ impl Sharing {
 
     /// Remember values that were split and are stored under a new base, if that succeeds: what
     /// relies on it must expect it to be there.
-    fn keep(&self, py: Python<'_>, key: &str, base: &str, split: &Split) {
+    fn keep(&self, key: &Bound<'_, PyString>, base: &Bound<'_, PyString>, split: &Split) {
+        let py = key.py();
         let cuts = split
             .cuts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(cuts) = cuts {
-            self.memory.remember(py, key, base, split.codec, cuts);
+            // What cannot be stored, as lone surrogates, is refused by the store.
+            let (key, base) = (key.to_string_lossy(), base.to_string_lossy());
+            self.memory.remember(py, &key, &base, split.codec, cuts);
         }
     }
 
