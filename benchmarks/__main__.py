@@ -89,6 +89,7 @@ BENCHMARKS = {
     "images": Benchmark(
         "growth", "images of 5 MB in messages", {"scenario": "images", "turns": 10}
     ),
+    "notes": Benchmark("growth", "a list handed on whole", {"scenario": "notes"}),
     "steps": Benchmark("growth", "2,000 steps of small state", {"scenario": "steps", "turns": 100}),
     "opaque": Benchmark("growth", "a dict of 200 KB that stays", {"scenario": "opaque"}),
     "crewai-1k": Benchmark(

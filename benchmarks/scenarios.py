@@ -217,6 +217,33 @@ class Steps(Scenario):
         return {"target": (turn + 1) * 20}
 
 
+class _NotesState(TypedDict):
+    asked: int
+    notes: list[dict[str, Any]]
+
+
+class Notes(Scenario):
+    """A graph without reducers: each turn hands on all notes and one of 1 KB more."""
+
+    def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
+        def research(state: _NotesState) -> dict[str, Any]:
+            asked = state["asked"]
+            note = {
+                "title": text(f"title {asked}", 60),
+                "body": text(f"note {asked}", 900),
+                "sources": [text(f"source {asked}/{number}", 30) for number in range(2)],
+            }
+            return {"notes": [*state.get("notes", ()), note]}
+
+        builder = StateGraph(_NotesState)
+        builder.add_node("research", research)
+        builder.add_edge(START, "research")
+        return builder
+
+    def given(self, turn: int) -> dict[str, Any]:
+        return {"asked": turn}
+
+
 class _OpaqueState(TypedDict):
     report: dict[str, Any]
     asked: int
@@ -254,6 +281,7 @@ SCENARIOS: dict[str, Scenario] = {
     "chat": Chat(),
     "files": Files(),
     "images": Images(),
+    "notes": Notes(),
     "steps": Steps(),
     "opaque": Opaque(),
 }
