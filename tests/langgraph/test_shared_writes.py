@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import swarmstate
@@ -14,46 +14,21 @@ from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
-    make_checkpoint,
     make_metadata,
 )
 from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
-from tests.langgraph.helpers.racing import RacingStore
-
-if TYPE_CHECKING:
-    from swarmstate.base import Batch
-
-
-def deletes_blobs(batch: Batch) -> bool:
-    return any(key.startswith("blob/") for key in batch.delete)
+from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.logs import both, long_log, text, written
 
 
 @pytest.fixture
-def store() -> RacingStore:
-    return RacingStore(swarmstate.Store(), deletes_blobs)
+def store() -> CountingStore:
+    return CountingStore(swarmstate.Store())
 
 
-def text(seed: object, size: int = 900) -> str:
-    return "".join(random.Random(str(seed)).choices("abcdefgh ", k=size))
-
-
-def long_log(count: int = 40) -> list[Any]:
-    return [HumanMessage(text(n), id=str(n)) for n in range(count)]
-
-
-def both(driver: Driver, store: RacingStore) -> tuple[Driver, Driver]:
-    """Return the driver, and one whose saver remembers nothing."""
-    return driver, driver.over(SwarmStateSaver(store))
-
-
-def written(driver: Driver, config: Any) -> list[tuple[str, Any]]:
-    found = driver.load(config).pending_writes or []
-    return [(channel, value) for _, channel, value in found]
-
-
-def test_what_a_task_wrote_is_stored_once(driver: Driver, store: RacingStore) -> None:
+def test_what_a_task_wrote_is_stored_once(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     writes = {}
@@ -73,7 +48,7 @@ def test_what_a_task_wrote_is_stored_once(driver: Driver, store: RacingStore) ->
             assert [(channel, value) for _, channel, value in item.pending_writes or []] == expected
 
 
-def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: RacingStore) -> None:
+def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     files = {f"/f{n}": text(n, 2000) for n in range(20)}
     branch.put(files=files)
@@ -87,7 +62,7 @@ def test_a_file_of_a_dict_is_stored_once(driver: Driver, store: RacingStore) -> 
         assert sum(changed.encode() in data for data in raw.everything(store).values()) == 1
 
 
-def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: RacingStore) -> None:
+def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     image = HumanMessage(text("image", 200_000), id="image")
@@ -100,7 +75,7 @@ def test_an_image_that_comes_as_input_is_stored_once(driver: Driver, store: Raci
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
 
 
-def test_reading_them_costs_no_further_round_trip(driver: Driver, store: RacingStore) -> None:
+def test_reading_them_costs_no_further_round_trip(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     writes = [("log", [text(n) for n in range(50)]), ("d", text("d", 20_000))]
@@ -130,7 +105,7 @@ def rows(count: int = 60) -> dict[str, Any]:
     return {f"row {n}": {"title": text(n, 300), "tags": [n]} for n in range(count)}
 
 
-def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: RacingStore) -> None:
+def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log(), report={"rows": rows(), "by": "audit"}, notes=text("notes", 9_000))
     branch.put(notes=branch.values["notes"])
@@ -153,7 +128,7 @@ def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: RacingS
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_a_task_writes_reads_back(driver: Driver, store: RacingStore, seed: int) -> None:
+def test_whatever_a_task_writes_reads_back(driver: Driver, store: CountingStore, seed: int) -> None:
     rng = random.Random(seed)
     branch = Branch(driver)
     values: dict[str, Any] = {"log": long_log(), "report": {"rows": rows(), "by": "audit"}}
@@ -196,7 +171,7 @@ def test_whatever_a_task_writes_reads_back(driver: Driver, store: RacingStore, s
 
 
 def test_reading_what_was_handed_on_costs_no_further_round_trip(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -215,7 +190,7 @@ def test_reading_what_was_handed_on_costs_no_further_round_trip(
 
 
 def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     first = branch.put(log=long_log())
@@ -229,45 +204,8 @@ def test_what_was_handed_on_stays_though_its_checkpoint_is_put_again(
         assert written(reader, first) == [("log", handed_on)]
 
 
-def test_a_write_that_comes_before_its_checkpoint_is_whole(driver: Driver) -> None:
-    store = RacingStore(swarmstate.Store())
-    driver = driver.over(SwarmStateSaver(store))
-    branch = Branch(driver)
-    branch.put(log=long_log())
-    checkpoint = make_checkpoint({"log": [*branch.values["log"], "next"]}, {"log": 2})
-    config = at("t", "", checkpoint["id"])
-    handed_on = [*checkpoint["channel_values"]["log"], "after it"]
-    # The saver knows what it is about to store, and the task is quicker.
-    quick = Driver(driver.saver, "sync")
-    store.before_write = lambda: quick.put_writes(config, [("log", handed_on)], "task")
-    store.reset()
-    driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
-    assert store.trips == ["write"] * 3, "the writes were tried, then sent whole, then the put"
-    for reader in both(driver, store):
-        assert written(reader, config) == [("log", handed_on)]
-
-
-def test_what_a_write_relies_on_may_go_meanwhile(driver: Driver) -> None:
-    store = RacingStore(swarmstate.Store())
-    driver = driver.over(SwarmStateSaver(store))
-    branch = Branch(driver)
-    branch.put(log=long_log())
-    handed_on = [*branch.values["log"], text("more")]
-    other = Driver(SwarmStateSaver(store), "sync")
-    store.before_write = lambda: other.delete_thread("t")
-    store.reset()
-    driver.put_writes(branch.config, [("log", handed_on)], "task")
-    assert store.trips.count("write") == 3, "the thread was deleted, and the writes sent twice"
-    # Somebody brings the checkpoint back, with other values.
-    checkpoint = make_checkpoint({"log": [text(("other", n)) for n in range(20)]}, {"log": 1})
-    checkpoint["id"] = branch.id
-    other.put(at("t"), checkpoint, make_metadata(0), {"log": 1})
-    for reader in both(driver, store):
-        assert written(reader, branch.config) == [("log", handed_on)]
-
-
 def test_what_was_known_of_a_deleted_thread_is_stored_again(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -280,7 +218,7 @@ def test_what_was_known_of_a_deleted_thread_is_stored_again(
         assert written(reader, again.config) == [("log", long_log())]
 
 
-def test_what_is_written_first_stays(driver: Driver, store: RacingStore) -> None:
+def test_what_is_written_first_stays(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     for n in range(3):
@@ -295,7 +233,7 @@ def test_what_is_written_first_stays(driver: Driver, store: RacingStore) -> None
 
 
 def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     for n in range(6):
@@ -319,7 +257,7 @@ def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
     assert driver.load(at()).checkpoint["channel_values"] == branch.values
 
 
-def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: RacingStore) -> None:
+def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
     driver.put_writes(at("t", "", "not put yet"), [("log", [text("early")])], "task")
@@ -329,25 +267,8 @@ def test_blobs_of_writes_without_a_checkpoint_stay(driver: Driver, store: Racing
     assert text("early").encode() in held
 
 
-def test_a_write_during_a_collection_keeps_what_it_shares(
-    driver: Driver, store: RacingStore
-) -> None:
-    branch = Branch(driver)
-    branch.put(log=long_log())
-    kept = branch.config
-    branch.put({"run_id": "r"}, log=[*branch.values["log"], text("again")])
-    other = Driver(driver.saver, "sync")
-    # The blob exists, is about to be deleted, and the task writes just what is in it.
-    store.before_write = lambda: other.put_writes(kept, [("log", [text("again")])], "task")
-    driver.delete_for_runs(["r"])
-    assert "again" not in str(driver.get_tuple(branch.config))
-    for reader in both(driver, store):
-        assert [item.config for item in reader.list(at())] == [kept]
-        assert written(reader, kept) == [("log", [text("again")])]
-
-
 def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -363,7 +284,7 @@ def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
         assert [item.checkpoint["id"] for item in reader.list(at())][1] == before.checkpoint["id"]
 
 
-def test_stats_count_what_writes_share(driver: Driver, store: RacingStore) -> None:
+def test_stats_count_what_writes_share(driver: Driver, store: CountingStore) -> None:
     def stats() -> Stats:
         found: Stats = driver._call(driver.saver, "stats", "t")
         return found
@@ -387,7 +308,7 @@ def test_stats_count_what_writes_share(driver: Driver, store: RacingStore) -> No
 
 @pytest.mark.parametrize("damage", ["flip", "delete"])
 def test_a_damaged_blob_of_a_write_is_named(
-    driver: Driver, store: RacingStore, damage: str
+    driver: Driver, store: CountingStore, damage: str
 ) -> None:
     branch = Branch(driver)
     branch.put(log=long_log())
@@ -413,7 +334,7 @@ def test_a_damaged_blob_of_a_write_is_named(
 
 
 def test_small_values_and_their_writes_stay_in_their_records(
-    driver: Driver, store: RacingStore
+    driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
     branch.put(log=["x" * 500])
@@ -425,7 +346,7 @@ def test_small_values_and_their_writes_stay_in_their_records(
 @pytest.mark.parametrize("seed", range(8))
 def test_any_writes_read_back_beside_puts_prunes_copies_and_forks(seed: int) -> None:
     rng = random.Random(seed)
-    store = RacingStore(swarmstate.Store())
+    store = CountingStore(swarmstate.Store())
     driver = Driver(SwarmStateSaver(store), "sync")
     values: dict[str, Any] = {"log": long_log(20), "files": {}, "n": 0, "page": ""}
     branch = Branch(driver)

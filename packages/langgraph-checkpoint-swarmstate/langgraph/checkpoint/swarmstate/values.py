@@ -51,8 +51,15 @@ class Split(Protocol):
         """Blobs that must be stored with them, by name."""
 
     @property
-    def relies_on_base(self) -> bool:
-        """Whether the entries also refer to blobs of the base."""
+    def relies_on(self) -> Sequence[str]:
+        """The ids of checkpoints that must exist, the youngest first.
+
+        The first is the base, if the entries also refer to its blobs. If it is not
+        known to be stored, what it relies on follows.
+        """
+
+    def confirm(self) -> None:
+        """Take note that the values are stored."""
 
 
 class Recalled(Protocol):
@@ -73,12 +80,12 @@ class SplitWrites(NamedTuple):
     Attributes:
         entries: The entry of each.
         blobs: Blobs that they refer to, by name.
-        relies_on_base: Whether they also refer to blobs of the checkpoint that they follow.
+        relies_on: As for `Split`.
     """
 
     entries: Sequence[Entry]
     blobs: dict[str, bytes]
-    relies_on_base: bool
+    relies_on: Sequence[str]
 
 
 class Values(Protocol):
@@ -105,7 +112,10 @@ class Values(Protocol):
         """
 
     def keep(self, key: str, base: str, split: Any) -> None:
-        """Take note that split values are being stored as the checkpoint `base`."""
+        """Take note that split values are being stored as the checkpoint `base`.
+
+        What is split afterwards may rely on it, and on what it relies on until it is confirmed.
+        """
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
         """Return the `Recalled` of a checkpoint's entries; `key` is that of `split`.
@@ -205,7 +215,10 @@ class SharedValues:
 class _WholeSplit(NamedTuple):
     entries: dict[str, Entry]
     blobs: dict[str, bytes]
-    relies_on_base: bool = False
+    relies_on: Sequence[str] = ()
+
+    def confirm(self) -> None:
+        """Do nothing: nobody relies on it."""
 
 
 class _AllBlobs(NamedTuple):
@@ -246,7 +259,7 @@ class WholeValues:
         entries = [
             dump(self._serde, value, f"a write to channel {channel!r}") for channel, value in writes
         ]
-        return SplitWrites(entries, {}, relies_on_base=False)
+        return SplitWrites(entries, {}, ())
 
     def keep(self, key: str, base: str, split: Any) -> None:
         """Do nothing: serialized values are compared by their bytes."""

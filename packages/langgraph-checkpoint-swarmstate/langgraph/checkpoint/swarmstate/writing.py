@@ -51,8 +51,7 @@ def put(
     """Store a checkpoint and return where it is.
 
     Blobs that the parent refers to are not sent again. That the parent still
-    exists, and they with it, is the expectation of the batch; if it does not
-    hold, everything is sent.
+    exists, and they with it, is what is expected; if it does not, everything is sent.
 
     Raises:
         InvalidConfigError: The config names no thread.
@@ -70,10 +69,12 @@ def put(
         values.keep(key, checkpoint["id"], split)
         try:
             yield Write(_batches(address, parent, body, split, metadata.get("run_id"), ttl))
-            break
         except ConflictError:
-            if not split.relies_on_base:
+            if not split.relies_on:
                 raise
+        else:
+            split.confirm()
+            break
     return address
 
 
@@ -91,16 +92,31 @@ def _batches(
     added = {BLOBS + name: data for name, data in split.blobs.items()}
     if run_id is not None:
         added[f"{RUNS}{run_id}"] = b""
+    expecting, expect = _expectations(address, split.relies_on)
     thread = Batch(
         thread_namespace(address.thread_id),
         put={record_key: encode_checkpoint(record_key, parent, body, split.entries)},
         put_if_absent=added,
         delete_ranges=_STOP_COLLECTION,
         ttl=ttl,
-        expect=Expect(f"{prefix}{parent}", f"{prefix}{parent}") if split.relies_on_base else None,
+        expect=expect,
     )
     index = _index_batch(address.thread_id, str(address.checkpoint_id), parent, run_id)
-    return [thread] if index is None else [thread, index]
+    return [*expecting, thread] if index is None else [*expecting, thread, index]
+
+
+def _expectations(address: Address, relies_on: Sequence[str]) -> tuple[list[Batch], Expect | None]:
+    """Return how to expect checkpoints, of which each but the last may rely on those after it.
+
+    Batches before the one with the changes expect the younger ones, and that one the oldest.
+    They are applied in this order: so the oldest was still there when the younger ones were
+    found, and these are as they were known, for what does not find the oldest is stored anew.
+    """
+    prefix = checkpoints_prefix(address.checkpoint_ns)
+    expected = [Expect(f"{prefix}{each}", f"{prefix}{each}") for each in relies_on]
+    namespace = thread_namespace(address.thread_id)
+    before = [Batch(namespace, expect=each) for each in expected[:-1]]
+    return before, expected[-1] if expected else None
 
 
 def _index_batch(
@@ -149,21 +165,21 @@ def put_writes(
             address.values_key(), address.checkpoint_id, writes, relying=relying
         )
         try:
-            yield Write([_writes_batch(address, writes, split, task_id, task_path, ttl)])
+            yield Write(_writes_batches(address, writes, split, task_id, task_path, ttl))
             break
         except ConflictError:
-            if not split.relies_on_base:
+            if not split.relies_on:
                 raise
 
 
-def _writes_batch(
+def _writes_batches(
     address: Address,
     writes: Sequence[tuple[str, Any]],
     split: SplitWrites,
     task_id: str,
     task_path: str,
     ttl: float | None,
-) -> Batch:
+) -> list[Batch]:
     """Return what to write for pending writes."""
     prefix = f"{writes_prefix(address.checkpoint_ns, str(address.checkpoint_id))}{escape(task_id)}/"
     regular: dict[str, bytes] = {}
@@ -174,12 +190,13 @@ def _writes_batch(
         key = f"{prefix}{idx}"
         target[key] = encode_write(key, channel, task_path, entry)
     regular.update((BLOBS + name, data) for name, data in split.blobs.items())
-    relied_on = f"{checkpoints_prefix(address.checkpoint_ns)}{address.checkpoint_id}"
-    return Batch(
+    expecting, expect = _expectations(address, split.relies_on)
+    written = Batch(
         thread_namespace(address.thread_id),
         put=special,
         put_if_absent=regular,
-        delete_ranges=_STOP_COLLECTION if split.blobs or split.relies_on_base else (),
+        delete_ranges=_STOP_COLLECTION if split.blobs or split.relies_on else (),
         ttl=ttl,
-        expect=Expect(relied_on, relied_on) if split.relies_on_base else None,
+        expect=expect,
     )
+    return [*expecting, written]

@@ -61,6 +61,7 @@ class _Saving(Future[Any]):
         self._context = copy_context()
         self._function = function
         self._args = args
+        self._operation: Operation[Any] | None = None
         self.write: Write | None = None
 
     def result(self, timeout: float | None = None) -> Any:
@@ -70,19 +71,13 @@ class _Saving(Future[Any]):
         return super().result(timeout)
 
     def prepare(self) -> None:
-        """Encode what is to be written, and let the saver count it as stored.
-
-        That it is not if the write fails, does no harm: what relies on it expects it to be there.
-        """
+        """Encode what is to be written. What follows may rely on it, and expects it to be there."""
         # Whatever goes wrong goes wrong again, and is reported, when LangGraph's own call is made.
         with suppress(Exception):
-            operation = self._operation(self._line.saver)
+            operation = self._begin(self._line.saver)
             request = next(operation)
             if isinstance(request, Write):
-                try:
-                    operation.send(None)
-                except StopIteration:
-                    self.write = request
+                self._operation, self.write = operation, request
 
     def write_with(self, others: list[_Saving]) -> None:
         """Write this and what follows it in one round trip.
@@ -101,20 +96,26 @@ class _Saving(Future[Any]):
             self.set_exception(error)
             self._let_go()
             return False
-        self.finish(result)
+        self._finish(result)
         return True
 
-    def finish(self, result: Any) -> None:
-        """Take note that it is done."""
+    def written(self) -> None:
+        """Take note that the write succeeded."""
+        if self._operation is not None:
+            with suppress(StopIteration):
+                self._operation.send(None)
+        self._finish(None)
+
+    def _finish(self, result: Any) -> None:
         self.set_result(result)
         self._let_go()
 
     def _let_go(self) -> None:
         """Refer no longer to the run, which has this future: only when it is done."""
         del self._function, self._args
-        self.write = None
+        self._operation = self.write = None
 
-    def _operation(self, saver: SwarmStateSaver) -> Operation[Any]:
+    def _begin(self, saver: SwarmStateSaver) -> Operation[Any]:
         if getattr(self._function, "__func__", None) is _stock_put:
             _, _, config, checkpoint, metadata, _ = self._args
             return saver._put(config, checkpoint, metadata)
@@ -186,7 +187,7 @@ class _Line:
                 pass
             else:
                 for saving in together:
-                    saving.finish(None)
+                    saving.written()
                 return
         for saving in together:
             if not saving.call():

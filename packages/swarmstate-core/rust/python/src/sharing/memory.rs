@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 use super::held::Held;
 use super::parts::Cut;
+use super::reliance::Reliance;
 use super::writes;
 
 /// Values by name, as they were stored last under one base.
@@ -15,6 +16,7 @@ struct Known {
     /// The codec that they were split or joined with; copies are made for it alone.
     codec: u64,
     cuts: HashMap<String, Cut>,
+    reliance: Reliance,
     bytes: usize,
     /// When it was used last, in uses.
     used: u64,
@@ -59,14 +61,14 @@ impl Memory {
     ///
     /// Taken, not lent: of two threads that store a successor of one state only
     /// one has the benefit, and none waits.
-    pub(super) fn take(&self, key: &str, base: &str) -> Option<HashMap<String, Cut>> {
+    pub(super) fn take(&self, key: &str, base: &str) -> Option<(HashMap<String, Cut>, Reliance)> {
         let mut state = self.lock();
         if state.known.get(key)?.base != base {
             return None;
         }
         let known = state.known.remove(key)?;
         state.bytes -= known.bytes;
-        Some(known.cuts)
+        Some((known.cuts, known.reliance))
     }
 
     /// Use what is known of a key, if it is known under this base, and leave it there.
@@ -77,7 +79,7 @@ impl Memory {
         &self,
         key: &str,
         base: &str,
-        use_it: impl FnOnce(&mut HashMap<String, Cut>) -> T,
+        use_it: impl FnOnce(&mut HashMap<String, Cut>, &Reliance) -> T,
     ) -> T {
         let lent = {
             let mut state = self.lock();
@@ -91,9 +93,9 @@ impl Memory {
             lent
         };
         let Some(mut known) = lent else {
-            return use_it(&mut HashMap::new());
+            return use_it(&mut HashMap::new(), &Reliance::default());
         };
-        let result = use_it(&mut known.cuts);
+        let result = use_it(&mut known.cuts, &known.reliance);
         let superseded = {
             let mut state = self.lock();
             if state.known.contains_key(key) {
@@ -140,6 +142,7 @@ impl Memory {
         base: &str,
         codec: u64,
         cuts: HashMap<String, Cut>,
+        reliance: Reliance,
     ) {
         let bytes: usize = cuts.values().map(Cut::bytes).sum();
         if bytes > self.budget {
@@ -162,6 +165,7 @@ impl Memory {
                 base: base.to_owned(),
                 codec,
                 cuts,
+                reliance,
                 bytes,
                 used: state.uses,
             };

@@ -16,6 +16,7 @@ pub mod names;
 mod parts;
 mod pieces;
 mod prior;
+mod reliance;
 mod shadow;
 mod source;
 mod template;
@@ -39,6 +40,7 @@ use held::Held;
 use join::{Joiner, Remembers};
 use memory::Memory;
 use parts::{Before, Cut};
+use reliance::Reliance;
 use writes::Homes;
 
 /// Splits dicts of values into entries and blobs, and joins them again.
@@ -84,12 +86,13 @@ pub struct Split {
     /// Blobs that the entries refer to, by name, if they may not be stored yet.
     #[pyo3(get)]
     blobs: Py<PyDict>,
-    /// Whether the entries also refer to blobs that the base refers to.
-    #[pyo3(get)]
-    relies_on_base: bool,
+    reliance: Reliance,
     codec: u64,
     cuts: Mutex<Option<HashMap<String, Cut>>>,
 }
+
+/// The entries of pending writes, their blobs by name, and the bases that they rely on.
+type SplitWrites = (Vec<Py<PyTuple>>, Py<PyDict>, Vec<String>);
 
 #[pymethods]
 impl Sharing {
@@ -126,22 +129,21 @@ impl Sharing {
         py: Python<'_>,
         codec: &Codec,
         key: &Bound<'_, PyString>,
-        base: Option<&Bound<'_, PyString>>,
+        base: Option<Bound<'_, PyString>>,
         values: &Bound<'_, PyDict>,
         input: (Bound<'_, PyString>, Bound<'_, PyString>),
     ) -> PyResult<Split> {
-        let mut known = base
-            .and_then(|base| {
-                self.memory
-                    .take(&key.to_string_lossy(), &base.to_string_lossy())
-            })
+        let base = base.as_ref().map(|base| base.to_string_lossy());
+        let base = base.as_deref();
+        let (mut known, reliance) = base
+            .and_then(|base| self.memory.take(&key.to_string_lossy(), base))
             .unwrap_or_default();
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
         let mut cuts = HashMap::with_capacity(values.len());
         // Of what was remembered alone: anything else is found again by what it holds.
         let homes = match base {
-            Some(base) if !known.is_empty() => Homes::Single(BlobHome::of(&base.to_string_lossy())),
+            Some(base) if !known.is_empty() => Homes::Single(BlobHome::of(base)),
             _ => Homes::None,
         };
         let mut cutter = Cutter {
@@ -167,8 +169,9 @@ impl Sharing {
             entries.set_item(name, cut.entry.bind(py))?;
             cuts.insert(text, cut);
         }
+        let base = base.filter(|_| cutter.relies);
         Ok(Split {
-            relies_on_base: cutter.relies,
+            reliance: base.map_or_else(Reliance::default, |base| reliance.of_successor(base)),
             codec: codec.id(),
             entries: entries.unbind(),
             blobs: blobs.unbind(),
@@ -176,8 +179,8 @@ impl Sharing {
         })
     }
 
-    /// Remember values that were split and are stored under a new base, if that succeeds: what
-    /// relies on it must expect it to be there.
+    /// Remember values that were split and are stored under a new base, if that succeeds: see
+    /// `Split.confirm`.
     fn keep(&self, key: &Bound<'_, PyString>, base: &Bound<'_, PyString>, split: &Split) {
         let py = key.py();
         let cuts = split
@@ -188,7 +191,8 @@ impl Sharing {
         if let Some(cuts) = cuts {
             // What cannot be stored, as lone surrogates, is refused by the store.
             let (key, base) = (key.to_string_lossy(), base.to_string_lossy());
-            self.memory.remember(py, &key, &base, split.codec, cuts);
+            let reliance = split.reliance.clone();
+            (self.memory).remember(py, &key, &base, split.codec, cuts, reliance);
         }
     }
 
@@ -207,8 +211,7 @@ impl Sharing {
     ///     relying: Whether they may refer to blobs that the base refers to.
     ///
     /// Returns:
-    ///     The entries, blobs that they refer to, by name, and whether they also refer to blobs
-    ///     that the base refers to.
+    ///     The entries, blobs that they refer to, by name, and `Split.relies_on`.
     ///
     /// Raises:
     ///     EncodeError: A value cannot be encoded; the message begins with its name.
@@ -221,17 +224,23 @@ impl Sharing {
         base: &Bound<'_, PyString>,
         writes: Vec<(Bound<'_, PyString>, Bound<'_, PyAny>)>,
         relying: bool,
-    ) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>, bool)> {
+    ) -> PyResult<SplitWrites> {
         let key = key.to_string_lossy();
         let large = self.memory.large(&key);
         let base = &base.to_string_lossy();
-        let split = |known: &mut HashMap<String, Cut>| {
-            writes::split(py, codec, self.versions, (base, &large, known), &writes)
+        let split = |known: &mut HashMap<String, Cut>, reliance: &Reliance| {
+            let prior = (base.as_ref(), large.as_slice(), known);
+            let (entries, blobs, relies) = writes::split(py, codec, self.versions, prior, &writes)?;
+            let relies_on = match relies {
+                true => reliance.of_successor(base).bases().to_vec(),
+                false => Vec::new(),
+            };
+            Ok((entries, blobs, relies_on))
         };
         if relying {
             self.memory.lend(&key, base, split)
         } else {
-            split(&mut HashMap::new())
+            split(&mut HashMap::new(), &Reliance::default())
         }
     }
 
@@ -339,9 +348,25 @@ impl Sharing {
         if let Some(key) = key
             && !cuts.is_empty()
         {
-            self.memory.remember(py, key, base, codec.id(), cuts);
+            (self.memory).remember(py, key, base, codec.id(), cuts, Reliance::default());
         }
         Ok(values)
+    }
+}
+
+#[pymethods]
+impl Split {
+    /// The bases that must be there when the split values are stored, the youngest first: that
+    /// whose blobs the entries also refer to, and what this one relies on itself if it is not
+    /// known to be stored. None of them if all blobs are in `blobs`.
+    #[getter]
+    fn relies_on(&self) -> &[String] {
+        self.reliance.bases()
+    }
+
+    /// Take note that the values are stored: what refers to them need not rely on more.
+    fn confirm(&self) {
+        self.reliance.confirm();
     }
 }
 

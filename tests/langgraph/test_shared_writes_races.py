@@ -1,0 +1,162 @@
+"""What pending writes share may go, come back or change while they are on their way."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+)
+
+from tests.langgraph.helpers.logs import both, long_log, text, written
+from tests.langgraph.helpers.racing import RacingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swarmstate.base import Batch
+
+
+@pytest.fixture
+def store() -> RacingStore:
+    return RacingStore(swarmstate.Store())
+
+
+@pytest.fixture
+def branch(driver: Driver, store: RacingStore) -> Branch:
+    """Return a branch whose checkpoint, in `store`, has a long list."""
+    branch = Branch(driver.over(SwarmStateSaver(store)))
+    branch.put(log=long_log())
+    store.reset()
+    return branch
+
+
+def test_a_write_that_comes_before_its_checkpoint_is_whole(
+    branch: Branch, store: RacingStore
+) -> None:
+    driver = branch.driver
+    checkpoint = make_checkpoint({"log": [*branch.values["log"], "next"]}, {"log": 2})
+    config = at("t", "", checkpoint["id"])
+    handed_on = [*checkpoint["channel_values"]["log"], "after it"]
+    # The saver knows what it is about to store, and the task is quicker.
+    quick = Driver(driver.saver, "sync")
+    store.before_write = lambda: quick.put_writes(config, [("log", handed_on)], "task")
+    driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
+    assert store.trips == ["write"] * 3, "the writes were tried, then sent whole, then the put"
+    for reader in both(driver, store):
+        assert written(reader, config) == [("log", handed_on)]
+
+
+def test_what_a_write_relies_on_may_go_meanwhile(branch: Branch, store: RacingStore) -> None:
+    driver = branch.driver
+    handed_on = [*branch.values["log"], text("more")]
+    other = Driver(SwarmStateSaver(store), "sync")
+    store.before_write = lambda: other.delete_thread("t")
+    driver.put_writes(branch.config, [("log", handed_on)], "task")
+    assert store.trips.count("write") == 3, "the thread was deleted, and the writes sent twice"
+    # Somebody brings the checkpoint back, with other values.
+    checkpoint = make_checkpoint({"log": [text(("other", n)) for n in range(20)]}, {"log": 1})
+    checkpoint["id"] = branch.id
+    other.put(at("t"), checkpoint, make_metadata(0), {"log": 1})
+    for reader in both(driver, store):
+        assert written(reader, branch.config) == [("log", handed_on)]
+
+
+def during_a_put_whose_parent_goes(
+    branch: Branch, store: RacingStore, log: list[Any], follow: Callable[[Any], object]
+) -> Any:
+    """Put a checkpoint twice, as its parent is deleted, and return its config.
+
+    What `follow` does, given that config, is encoded before the second time and stored after it.
+    """
+    checkpoint = make_checkpoint({"log": log}, {"log": 2})
+    config = at("t", "", checkpoint["id"])
+    encoded, released = threading.Event(), threading.Event()
+    follower = threading.Thread(target=follow, args=(config,))
+
+    def hold() -> None:
+        encoded.set()
+        assert released.wait(60)
+
+    def go_ahead() -> None:
+        store.before_write = hold
+        follower.start()
+        assert encoded.wait(60)
+        Driver(SwarmStateSaver(store), "sync").delete_thread("t")
+
+    store.before_write = go_ahead
+    branch.driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
+    released.set()
+    follower.join()
+    return config
+
+
+def test_a_write_relies_on_what_its_checkpoint_was_when_it_was_encoded(
+    branch: Branch, store: RacingStore
+) -> None:
+    log = [*branch.values["log"], text("next")]
+    handed_on = [*log, text("after it")]
+    quick = Driver(branch.driver.saver, "sync")
+    config = during_a_put_whose_parent_goes(
+        branch, store, log, lambda at_: quick.put_writes(at_, [("log", handed_on)], "task")
+    )
+    for reader in both(branch.driver, store):
+        assert reader.load(config).checkpoint["channel_values"] == {"log": log}
+        assert written(reader, config) == [("log", handed_on)]
+
+
+def test_a_put_relies_on_what_its_parent_was_when_it_was_encoded(
+    branch: Branch, store: RacingStore
+) -> None:
+    log = [*branch.values["log"], text("next")]
+    following = make_checkpoint({"log": [*log, text("after it")]}, {"log": 3})
+    quick = Driver(branch.driver.saver, "sync")
+    config = during_a_put_whose_parent_goes(
+        branch, store, log, lambda at_: quick.put(at_, following, make_metadata(2), {"log": 3})
+    )
+    followed_by = at("t", "", following["id"])
+    for reader in both(branch.driver, store):
+        assert reader.load(config).checkpoint["channel_values"] == {"log": log}
+        found = reader.load(followed_by)
+        assert found.checkpoint["channel_values"] == following["channel_values"]
+
+
+def test_what_is_stored_relies_on_its_parent_no_more(branch: Branch, store: RacingStore) -> None:
+    driver = branch.driver
+    branch.put(log=[*branch.values["log"], text("next")])
+    driver.prune(["t"])
+    store.reset()
+    handed_on = [*branch.values["log"], text("after it")]
+    driver.put_writes(branch.config, [("log", handed_on)], "task")
+    branch.put(log=handed_on)
+    assert store.trips == ["write", "write"], "nothing was sent again"
+    for reader in both(driver, store):
+        assert reader.load(at()).checkpoint["channel_values"] == {"log": handed_on}
+
+
+def test_a_write_during_a_collection_keeps_what_it_shares(driver: Driver) -> None:
+    def deletes_blobs(batch: Batch) -> bool:
+        return any(key.startswith("blob/") for key in batch.delete)
+
+    store = RacingStore(swarmstate.Store(), deletes_blobs)
+    branch = Branch(driver.over(SwarmStateSaver(store)))
+    branch.put(log=long_log())
+    driver = branch.driver
+    kept = branch.config
+    branch.put({"run_id": "r"}, log=[*branch.values["log"], text("again")])
+    other = Driver(driver.saver, "sync")
+    # The blob exists, is about to be deleted, and the task writes just what is in it.
+    store.before_write = lambda: other.put_writes(kept, [("log", [text("again")])], "task")
+    driver.delete_for_runs(["r"])
+    assert "again" not in str(driver.get_tuple(branch.config))
+    for reader in both(driver, store):
+        assert [item.config for item in reader.list(at())] == [kept]
+        assert written(reader, kept) == [("log", [text("again")])]
