@@ -42,10 +42,31 @@ def test_urls(redis_server: RedisServer, tmp_path: Path) -> None:
         assert client.hget(f"{prefix_of(tmp_path)}:n", "async1") == b"\x01"
 
 
+def test_a_url_says_what_arguments_say(redis_server: RedisServer, tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path)
+    url = (
+        f"{redis_server.url(3)}?prefix={prefix}&ttl=60&refresh_on_read=true&socket_timeout=7"
+        "&retry_for=0.5&max_connections=3&socket_connect_timeout=2"
+    )
+    with RedisStore(url) as store:
+        check_both_worlds(store)
+        store.set("n", "key", 1)
+    with redis_server.client(db=3) as client:
+        assert 0 < client.ttl(f"{prefix}:n") <= 60
+    with RedisStore(url, ttl=600, prefix=f"{prefix}2") as store:
+        store.set("n", "key", 1)
+    with redis_server.client(db=3) as client:
+        assert 60 < client.ttl(f"{prefix}2:n") <= 600
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "redis://host?nonsense=1",
+        "redis://host?decode_responses=true",
+        "redis://host?health_check_interval=3",
+        "redis://host?max_connections=some",
+        "redis://host?refresh_on_read=maybe",
         "redis://host?cluster=perhaps",
         "redis://:sec/ret@host",
         "http://host",
@@ -68,6 +89,8 @@ def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
         ({"url": "redis://host", "ttl": 0}, ValueError),
         ({"url": "redis://host", "timeout": 0}, ValueError),
         ({"url": "redis://host", "retry_for": -1}, ValueError),
+        ({"url": "redis://host?timeout=-1"}, ValueError),
+        ({"url": "redis://host", "max_connections": 0}, ValueError),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Semaphore
+from threading import Lock, Semaphore
 from time import monotonic
 from typing import Any, Protocol
 
@@ -111,19 +111,23 @@ class DirectLink:
         self._timeout = timeout
         self._max_connections = max_connections
         self._closed = False
+        self._starting = Lock()
         self._start()
 
     def _start(self) -> None:
-        self._process = os.getpid()
         self._free = Semaphore(self._max_connections)
         # Those that are not in use, and since when; the last one used is taken first.
         self._idle: list[tuple[Connection, float]] = []
+        # Last: who sees it uses what is above.
+        self._process = os.getpid()
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
         """Send commands in one go and return their outcomes."""
         if self._process != os.getpid():
             # After a fork the connections are the parent's.
-            self._start()
+            with self._starting:
+                if self._process != os.getpid():
+                    self._start()
         if not self._free.acquire(timeout=self._timeout):
             busy = LostError(f"all {self._max_connections} connections stayed in use")
             return [busy] * len(commands)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from swarmstate.base import (
     BaseStore,
@@ -29,6 +28,7 @@ from swarmstate_redis.links import AsyncLink, Link
 from swarmstate_redis.names import Names
 from swarmstate_redis.planning import Planner
 from swarmstate_redis.targets import target_of_client, target_of_url
+from swarmstate_redis.urls import Said
 
 if TYPE_CHECKING:
     from swarmstate.base import Allow
@@ -55,19 +55,23 @@ class RedisStore(BaseStore):
 
     Args:
         url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, as redis-py
-            takes it; with `?cluster=true` a node of a cluster.
+            takes it; with `?cluster=true` a node of a cluster. The options from `prefix` to
+            `max_connections` may be in it, too: `?prefix=agents&ttl=3600`. An argument
+            comes before what the URL says.
         client: A client of redis-py instead, sync or async, also of a cluster or of a
             service that sentinels watch. It stays open when the store is closed.
-        prefix: What all keys begin with. Stores with other prefixes see nothing of
-            this one, unless one prefix continues another after a colon.
+        prefix: What all keys begin with (default "swarmstate"). Stores with other
+            prefixes see nothing of this one, unless one prefix continues another after
+            a colon.
         ttl: Seconds after which a namespace expires that is no longer written to;
             None (default) keeps it. What a write says itself comes first.
-        refresh_on_read: Whether reading a namespace also renews `ttl`.
-        timeout: Seconds to wait for a connection, and for the answer to one request.
+        refresh_on_read: Whether reading a namespace also renews `ttl` (default False).
+        timeout: Seconds to wait for a connection, and for the answer to one request
+            (default 30); a URL may call it `socket_timeout`.
         retry_for: Seconds for which a request is tried again while the server cannot
-            be reached, starts or fails over.
-        max_connections: How many connections the threads of a process use at most.
-            Each event loop has two of its own.
+            be reached, starts or fails over (default 5).
+        max_connections: How many connections the threads of a process use at most
+            (default 50). Each event loop has two of its own.
         allow: Classes that may be constructed when values are read, besides those the
             codec knows; see `swarmstate.codec.Codec`.
 
@@ -84,39 +88,44 @@ class RedisStore(BaseStore):
         url: str | None = None,
         *,
         client: Any = None,
-        prefix: str = "swarmstate",
+        prefix: str | None = None,
         ttl: float | None = None,
-        refresh_on_read: bool = False,
-        timeout: float = 30.0,
-        retry_for: float = 5.0,
-        max_connections: int = 50,
+        refresh_on_read: bool | None = None,
+        timeout: float | None = None,
+        retry_for: float | None = None,
+        max_connections: int | None = None,
         allow: Allow = (),
     ) -> None:
         """Set up the store."""
         super().__init__(allow=allow)
         if (url is None) == (client is None):
             raise ValueError("expected either a url or a client")
-        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
-        if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
-            raise ValueError(
-                f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
-            )
-        if url is not None:
-            self._target = target_of_url(url, timeout=timeout, max_connections=max_connections)
+        said = None if url is None else Said.by(url)
+        options: dict[str, Any] = {**_DEFAULTS, **(said.options if said is not None else {})}
+        given = {
+            "prefix": prefix,
+            "ttl": ttl,
+            "refresh_on_read": refresh_on_read,
+            "timeout": timeout,
+            "retry_for": retry_for,
+            "max_connections": max_connections,
+        }
+        options.update({name: value for name, value in given.items() if value is not None})
+        _check(options)
+        limits = {name: options[name] for name in ("timeout", "max_connections")}
+        if said is not None:
+            self._target = target_of_url(said.url, **limits)
         else:
-            self._target = target_of_client(
-                client, timeout=timeout, max_connections=max_connections
-            )
+            self._target = target_of_client(client, **limits)
         self._planner = Planner(
-            Names(prefix),
+            Names(options["prefix"]),
             cluster=self._target.cluster,
             server=self._target.name,
-            ttl=ttl,
-            refresh_on_read=refresh_on_read,
+            ttl=options["ttl"],
+            refresh_on_read=options["refresh_on_read"],
         )
-        self._prefix = prefix
-        self._retry_for = retry_for
+        self._prefix: str = options["prefix"]
+        self._retry_for: float = options["retry_for"]
         self._closed = False
         self._lock = Lock()
         self._link: Link | None = None
@@ -292,17 +301,32 @@ class _LoopLink:
 
 
 def open_url(url: str, **options: Any) -> RedisStore:
-    """Open the store of `redis://…` or `rediss://…`.
+    """Open the store of `redis://…` or `rediss://…`; options are those of `RedisStore`."""
+    return RedisStore(url, **options)
 
-    `prefix` may be given as an option or in the URL: `redis://host/0?prefix=agents`.
-    """
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    for name, value in query:
-        if name == "prefix":
-            options.setdefault(name, value)
-    rest = urlencode([pair for pair in query if pair[0] != "prefix"])
-    return RedisStore(urlunsplit(parts._replace(query=rest)), **options)
+
+_DEFAULTS: dict[str, Any] = {
+    "prefix": "swarmstate",
+    "ttl": None,
+    "refresh_on_read": False,
+    "timeout": 30.0,
+    "retry_for": 5.0,
+    "max_connections": 50,
+}
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    ttl, timeout, retry_for = (options[name] for name in ("ttl", "timeout", "retry_for"))
+    if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
+        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+    if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
+        raise ValueError(
+            f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
+        )
+    if options["max_connections"] < 1:
+        raise ValueError(
+            f"expected max_connections of 1 or more, found {options['max_connections']!r}"
+        )
 
 
 def _listing(prefix: str, after: str | None, limit: int | None) -> Query:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from swarmstate_redis.links import (
     Link,
     PoolLink,
 )
+from swarmstate_redis.urls import flag
 
 # What sync and async connections are configured with alike.
 _COMMON = (
@@ -98,11 +98,13 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
             "user and password percent-encoded; this one cannot be read"
         ) from None
     connection_class = options.pop("connection_class", redis.Connection)
-    cluster = _flag(options.pop("cluster", "false"))
-    known = inspect.signature(redis.Redis.__init__).parameters
+    cluster = flag("cluster", options.pop("cluster", "false"))
     for name in options:
-        if name not in known:
-            raise ValueError(f"unknown option {name!r} of a redis:// URL")
+        if name not in _COMMON:
+            raise ValueError(
+                f"unknown option {name!r} of a redis:// URL; expected cluster, an argument of "
+                f"RedisStore, or one of {', '.join(_COMMON)}"
+            )
     options.setdefault("socket_connect_timeout", timeout)
     if cluster:
         tls = connection_class is redis.SSLConnection
@@ -251,11 +253,3 @@ def _port(options: Mapping[str, Any]) -> int:
 def _startup_nodes(client: Any) -> list[Any]:
     nodes = client.nodes_manager.startup_nodes
     return list(nodes.values())
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(
-            f"expected the option cluster of a redis:// URL to be true or false: {text!r}"
-        )
-    return text.lower() == "true"

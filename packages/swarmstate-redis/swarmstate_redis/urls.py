@@ -1,0 +1,79 @@
+"""What a URL says about the store rather than about its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+__all__ = ["Said"]
+
+
+class Said(NamedTuple):
+    """A URL in its two parts.
+
+    Attributes:
+        url: The URL without what is for the store.
+        options: What it says about the store: arguments of `RedisStore`.
+    """
+
+    url: str
+    options: dict[str, Any]
+
+    @classmethod
+    def by(cls, url: str) -> Said:
+        """Return what a URL says.
+
+        Raises:
+            ValueError: A value is not of its option's kind.
+        """
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            # Who connects says what is wrong with it.
+            return cls(url, {})
+        options = {}
+        rest = []
+        for name, text in parse_qsl(parts.query, keep_blank_values=True):
+            if name in _OPTIONS:
+                option, kind = _OPTIONS[name]
+                options[option] = _converted(name, text, kind)
+            else:
+                rest.append((name, text))
+        return cls(urlunsplit(parts._replace(query=urlencode(rest))), options)
+
+
+def flag(name: str, text: str) -> bool:
+    """Return an option that is true or false.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise ValueError(
+            f"expected the option {name} of a redis:// URL to be true or false: {text!r}"
+        )
+    return text.lower() == "true"
+
+
+# The argument that an option of a URL stands for, and its kind; None is true or false.
+_OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
+    "max_connections": ("max_connections", int),
+    "prefix": ("prefix", str),
+    "refresh_on_read": ("refresh_on_read", None),
+    "retry_for": ("retry_for", float),
+    "socket_timeout": ("timeout", float),
+    "timeout": ("timeout", float),
+    "ttl": ("ttl", float),
+}
+
+
+def _converted(name: str, text: str, kind: Callable[[str], Any] | None) -> Any:
+    if kind is None:
+        return flag(name, text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(
+            f"expected the option {name} of a redis:// URL to be a number: {text!r}"
+        ) from None
