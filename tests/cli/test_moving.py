@@ -71,6 +71,18 @@ def test_expiry_comes_along(tmp_path: Path) -> None:
         assert lasting.ttl == math.inf
 
 
+@pytest.mark.parametrize(("ttl", "target_ttl"), [(60, math.inf), (math.inf, 60)])
+def test_an_expiry_that_differs_is_replaced_if_asked(ttl: float, target_ttl: float) -> None:
+    source, target = Store(), Store()
+    source.write([Batch("n", put={"key": b"v"}, ttl=ttl)])
+    target.write([Batch("n", put={"key": b"v"}, ttl=target_ttl)])
+    assert len(copy_store(source, target).failures) == 1
+    assert copy_store(source, target, overwrite=True).failures == ()
+    [found] = target.read([Query("n", ask_ttl=True)])
+    assert found.ttl is not None
+    assert (found.ttl == math.inf) == (ttl == math.inf)
+
+
 def test_only_what_has_the_prefix_and_others_stay() -> None:
     source, target = filled(), Store()
     target.set("mine", "k", 1)

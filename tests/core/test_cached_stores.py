@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import swarmstate
 from swarmstate.base import BaseStore
 from swarmstate.cached import CacheInfo, cached
 
@@ -132,3 +133,17 @@ def test_clearing_in_a_loop(stores: Stores) -> None:
 
     asyncio.run(run())
     assert calls == [1, 1]
+
+
+def test_clearing_a_name_leaves_those_that_continue_it() -> None:
+    store = swarmstate.Store()
+    names = ("a", "a/b", "a%2Fb")
+    functions = [
+        cached(store=store, name=name)(lambda x, name=name: f"{name}{x}") for name in names
+    ]
+    for name, function in zip(names, functions, strict=True):
+        assert function(1) == f"{name}1"
+    functions[0].cache_clear()
+    for function in functions:
+        function(1)
+    assert [function.cache_info().hits for function in functions] == [0, 1, 1]

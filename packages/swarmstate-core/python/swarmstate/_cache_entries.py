@@ -1,7 +1,8 @@
 """Where `swarmstate.cached` keeps results in a store, by what stands for a call.
 
 Each result is a namespace of its own, `cache:{name}/{hash}`, with one record, so that
-stores expire results by themselves, each at its time.
+stores expire results by themselves, each at its time. In names `%` and `/` are escaped, so
+that clearing one function's results never meets another's.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class StoredEntries:
 
     def __init__(self, store: BaseStore, name: str, ttl: float | None, allow: Allow) -> None:
         self.store = store
-        self._prefix = f"{_PREFIX}{name}/"
+        escaped = name.replace("%", "%25").replace("/", "%2F")
+        self._prefix = f"{_PREFIX}{escaped}/"
         self._ttl = math.inf if ttl is None else ttl
         self._codec = Codec(allow=allow)
 

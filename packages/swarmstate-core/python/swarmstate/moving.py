@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from swarmstate.base import BaseStore, Batch, Expect, Query, Range
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.errors import ConflictError
 
 __all__ = ["CopyReport", "Importer", "Progress", "Report", "StoreSize", "copy_store", "measure"]
@@ -206,6 +206,10 @@ def _pages(store: BaseStore, name: str) -> Iterator[list[Row]]:
         limit = min(max(_PAGE_BYTES // mean, 1), _LARGEST_PAGE)
 
 
+def _expires(found: Result) -> bool:
+    return found.ttl is not None and found.ttl < math.inf
+
+
 def _size(rows: Sequence[Row]) -> int:
     return sum(len(value) for _, value in rows)
 
@@ -217,13 +221,15 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
         ConflictError: The target has other records; nothing was written.
     """
     whole = Range(keys_only=True)
-    [found] = target.read([Query(name, ranges=[whole])])
+    [found] = target.read([Query(name, ranges=[whole], ask_ttl=True)])
+    expired = _expires(found)
     left = {key for key, _ in found.ranges[0]}
     fresh = not left
     if left and not overwrite:
         _check_resumable(source, target, name, left)
     [found] = source.read([Query(name, ask_ttl=True)])
     ttl = found.ttl
+    renews = overwrite and not fresh and _expires(found) != expired
     rows: dict[str, bytes] = {}
     size = written = 0
     for page in _pages(source, name):
@@ -236,7 +242,7 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
             target.write([Batch(name, put=rows, ttl=ttl, expect=expect)])
             written += len(rows)
             rows, size = {}, 0
-    if rows or left:
+    if rows or left or renews:
         expect = Expect("", None) if fresh and not written else None
         target.write([Batch(name, put=rows, delete=sorted(left), ttl=ttl, expect=expect)])
         written += len(rows)
@@ -287,7 +293,7 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
             difference = f"{other[0][0]!r} differs"
     if difference is None and left:
         difference = f"the target has {min(left)!r}, too"
-    if difference is None and records and (expected.ttl == math.inf) != (found.ttl == math.inf):
+    if difference is None and records and _expires(expected) != _expires(found):
         difference = "only one of them expires"
     return records, size, difference
 
