@@ -19,6 +19,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.pregel import Pregel, _runner
 from swarmstate import BaseStore, Store
@@ -267,6 +268,30 @@ def test_a_stream_that_is_left_early_is_a_run() -> None:
             break
     assert profile.runs == 1
     assert "node two" not in by_name(profile)
+
+
+def test_who_closes_a_stream_closes_its_run() -> None:
+    ended = []
+
+    async def stops() -> None:
+        async def one(state: Any) -> dict[str, Any]:
+            get_stream_writer()("started")
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append("node")
+            return {}
+
+        graph = built(SwarmStateSaver(), one=one)
+        config: Any = {"configurable": {"thread_id": "1"}}
+        stream = graph.astream({"messages": [("user", "Hi")]}, config, stream_mode="custom")
+        assert await anext(stream) == "started"
+        await stream.aclose()
+        ended.append("stream")
+
+    with swarmstate.profile():
+        asyncio.run(stops())
+    assert ended == ["node", "stream"]
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -83,11 +83,18 @@ def test_rules_come_before_the_model() -> None:
     assert (router.by_rule, router.by_fallback) == (1, 2)
 
 
-def test_a_coroutine_as_the_fallback() -> None:
-    async def model(state: State) -> Command[Any]:
-        await asyncio.sleep(0)
-        return Command(goto="lamps")
+class Model:
+    async def __call__(self, state: State) -> Command[Any]:
+        return await ask(state)
 
+
+async def ask(state: State) -> Command[Any]:
+    await asyncio.sleep(0)
+    return Command(goto="lamps")
+
+
+@pytest.mark.parametrize("model", [ask, Model()])
+def test_a_coroutine_as_the_fallback(model: Any) -> None:
     router = HandoffRouter(rules(), default="triage", fallback=model)
 
     def add(builder: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -258,6 +259,44 @@ def test_the_sweeper_runs_until_it_is_stopped() -> None:
     watched.close()
     assert again.done()
     assert not [each for each in threading.enumerate() if each.name == "swarmstate-sweeper"]
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
+def test_an_interval_of_the_sweeper_that_makes_no_sense(minutes: float) -> None:
+    ttl: Any = {"sweep_interval_minutes": minutes}
+    for store, said in ((SwarmStateStore(), minutes), (SwarmStateStore(ttl=ttl), None)):
+        with pytest.raises(ValueError, match="interval"):
+            store.start_ttl_sweeper(said)
+        assert store.stop_ttl_sweeper()
+
+
+def test_the_sweeper_ends_with_a_store_that_others_close() -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    ended = store.start_ttl_sweeper(0.001)
+    inner.close()
+    ended.result(60)
+    assert store.stop_ttl_sweeper(60)
+
+
+def test_a_store_that_cannot_be_made_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+    close = swarmstate.DiskStore.close
+
+    def closing(store: swarmstate.DiskStore) -> None:
+        closed.append(store)
+        close(store)
+
+    monkeypatch.setattr(swarmstate.DiskStore, "close", closing)
+    index: Any = {"dims": 2}
+    with pytest.raises(ValueError, match="embed"):
+        SwarmStateStore(tmp_path / "x.db", index=index)
+    assert len(closed) == 1
+    with swarmstate.DiskStore(tmp_path / "y.db") as mine, pytest.raises(ValueError, match="embed"):
+        SwarmStateStore(mine, index=index)
+    assert closed[1:] == [mine], "by its owner"
 
 
 def test_items_of_a_read_only_store_are_read_though_they_cannot_be_renewed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import subprocess
@@ -67,6 +68,22 @@ def test_closing_leaves_no_session_thread_task_or_socket(postgres_server: Postgr
     wait_until(lambda: sessions(postgres_server, url) == 0)
     assert threading.active_count() == threads
     assert sockets() == opened
+
+
+def test_a_connection_that_could_not_be_begun_counts_no_more(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with PostgresStore(postgres_server.new_database(), max_size=1) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr("swarmstate_postgres._lanes.HandLoop", fail)
+            for _ in range(2):
+                with pytest.raises(OSError, match="too many"):
+                    store.set("n", "key", 1)
+        store.set("n", "key", 2)
+        assert store.get("n", "key") == 2
 
 
 def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: PostgresServer) -> None:

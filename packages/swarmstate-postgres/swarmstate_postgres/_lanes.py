@@ -94,7 +94,13 @@ class Lanes:
             else:
                 # The last one used: its server process is the warmest.
                 return self._idle.pop()
-        return _Lane(HandLoop(), self._make())
+        try:
+            return _Lane(HandLoop(), self._make())
+        except BaseException:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+            raise
 
     def _give_back(self, lane: _Lane) -> None:
         with self._changed:

@@ -7,7 +7,15 @@ turn takes a tenth longer, whatever that handler does.
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
@@ -205,8 +213,8 @@ def _ainvoke(original: Callable[..., Any]) -> Callable[..., Any]:
     return ainvoke
 
 
-def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    def each(run: _Run, chunks: Iterator[Any]) -> Iterator[Any]:
+def _stream(original: Callable[..., Generator[Any]]) -> Callable[..., Iterator[Any]]:
+    def each(run: _Run, chunks: Generator[Any]) -> Iterator[Any]:
         whole = run.whole()
         try:
             while True:
@@ -216,6 +224,8 @@ def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[An
                     return
                 yield chunk
         finally:
+            # Whoever leaves a stream early has its run ended before going on.
+            chunks.close()
             run.end()
 
     @wraps(original)
@@ -227,8 +237,8 @@ def _stream(original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[An
     return stream
 
 
-def _astream(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    async def each(run: _Run, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
+def _astream(original: Callable[..., AsyncGenerator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    async def each(run: _Run, chunks: AsyncGenerator[Any]) -> AsyncIterator[Any]:
         whole = run.whole()
         try:
             while True:
@@ -238,6 +248,7 @@ def _astream(original: Callable[..., AsyncIterator[Any]]) -> Callable[..., Async
                     return
                 yield chunk
         finally:
+            await chunks.aclose()
             run.end()
 
     @wraps(original)

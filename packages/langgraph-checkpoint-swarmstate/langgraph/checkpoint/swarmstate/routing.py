@@ -84,8 +84,9 @@ class HandoffRouter:
 
     @property
     def node(self) -> Node:
-        """What `add_node` takes if `fallback` is a coroutine function; the router itself if not."""
-        if not inspect.iscoroutinefunction(self.fallback):
+        """What `add_node` takes if `fallback` is async; the router itself if not."""
+        call = getattr(self.fallback, "__call__", None)  # noqa: B004  # of an object with an async one
+        if not (inspect.iscoroutinefunction(self.fallback) or inspect.iscoroutinefunction(call)):
             return self
 
         async def route(state: Any) -> Any:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import TypeVar
 
 from swarmstate import Batch, Expect, Query, Range
@@ -148,7 +149,12 @@ class Sweeper:
         """Start the thread, unless it runs already.
 
         The result is done when the thread has ended; cancelling it ends the thread.
+
+        Raises:
+            ValueError: The interval is not positive and finite.
         """
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"expected a positive interval between sweeps, found {seconds!r} s")
         with self._lock:
             if self._ended is not None and not self._ended.done():
                 return self._ended
@@ -156,7 +162,10 @@ class Sweeper:
             wakeup = threading.Event()
             ended.add_done_callback(lambda _: wakeup.set())
             self._thread = threading.Thread(
-                target=self._loop, args=(seconds, wakeup), daemon=True, name="swarmstate-sweeper"
+                target=self._loop,
+                args=(seconds, wakeup, ended),
+                daemon=True,
+                name="swarmstate-sweeper",
             )
             self._thread.start()
             return ended
@@ -173,12 +182,14 @@ class Sweeper:
             thread.join(timeout)
         return not thread.is_alive()
 
-    def _loop(self, seconds: float, wakeup: threading.Event) -> None:
+    def _loop(self, seconds: float, wakeup: threading.Event, ended: Future[None]) -> None:
         while not wakeup.wait(seconds):
             try:
                 if count := self._sweep():
                     logger.info("removed %d expired items", count)
             except StoreClosedError:
+                with contextlib.suppress(InvalidStateError):  # cancelled at this moment
+                    ended.set_result(None)
                 return
             except Exception:
                 # The next sweep removes what this one could not.

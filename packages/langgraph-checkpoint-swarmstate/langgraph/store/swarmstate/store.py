@@ -84,7 +84,11 @@ class SwarmStateStore(StoreHolder, BaseStore):
         self._clock = clock
         self._sweeper = Sweeper(self.sweep_ttl)
         self._hold(store)
-        self._index = None if index is None else Index(index, self.store)
+        try:
+            self._index = None if index is None else Index(index, self.store)
+        except BaseException:
+            super().close()
+            raise
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -136,9 +140,14 @@ class SwarmStateStore(StoreHolder, BaseStore):
         Returns:
             A future that is done when the thread has ended; cancelling it ends the
             thread, and so do `stop_ttl_sweeper` and `close`.
+
+        Raises:
+            ValueError: The interval is not positive and finite.
         """
-        minutes = sweep_interval_minutes or (self.ttl_config or {}).get("sweep_interval_minutes")
-        return self._sweeper.start((minutes or _SWEEP_MINUTES) * 60)
+        minutes = sweep_interval_minutes
+        if minutes is None:
+            minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
+        return self._sweeper.start((_SWEEP_MINUTES if minutes is None else minutes) * 60)
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
         """Stop that thread and return whether it ended within `timeout` seconds."""
