@@ -21,7 +21,12 @@ from pathlib import Path
 
 # Tried besides the one in use, where they are installed: the oldest supported and a newer one.
 OTHER_PYTHONS = ("3.10", "3.13")
-NAMESPACES = ("langgraph/__init__.py", "langgraph/checkpoint/__init__.py")
+NAMESPACES = (
+    "langgraph/__init__.py",
+    "langgraph/cache/__init__.py",
+    "langgraph/checkpoint/__init__.py",
+    "langgraph/store/__init__.py",
+)
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "scripts/smoke.py"
 

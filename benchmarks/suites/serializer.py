@@ -48,7 +48,7 @@ class _Values:
         self._values: Any = None
         if contender == "ours":
             from langgraph.checkpoint.swarmstate.values import values_of
-            from swarmstate import Sharing
+            from swarmstate.sharing import Sharing
 
             budget = 64 * 1024 * 1024
             self._values = values_of(serializer, Sharing(budget=budget), budget)

@@ -17,6 +17,7 @@ MODULES = [
     "swarmstate.codec",
     "swarmstate.disk",
     "swarmstate.backends.disk",
+    "swarmstate.backends.postgres",
     "swarmstate.backends.redis",
     "swarmstate.errors",
     "swarmstate.graph",
@@ -29,10 +30,15 @@ MODULES = [
     "swarmstate.observability",
     "swarmstate.operations",
     "swarmstate.serving",
+    "swarmstate.sharing",
     "swarmstate.testing",
     "swarmstate.urls",
     "swarmstate.vectors",
+    "swarmstate_postgres",
     "swarmstate_redis",
+    "langgraph.cache.swarmstate",
+    "langgraph.checkpoint.swarmstate",
+    "langgraph.store.swarmstate",
 ]
 
 
@@ -59,6 +65,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
         "observability",
         "operations",
         "serving",
+        "sharing",
         "testing",
         "urls",
         "vectors",

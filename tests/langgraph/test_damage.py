@@ -9,8 +9,9 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.records import encode_checkpoint
 from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
-from swarmstate import blob_hash, blob_names, dumps, seal, unseal
+from swarmstate import dumps
 from swarmstate.errors import CheckpointError
+from swarmstate.sharing import blob_hash, blob_names, seal, unseal
 
 from tests.langgraph.helpers import raw
 

@@ -24,6 +24,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
 from swarmstate import DiskStore
 from swarmstate.base import BaseStore
 from swarmstate.errors import CheckpointError, ConflictError
+from swarmstate.sharing import blob_names
 
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.racing import RacingStore
@@ -128,7 +129,7 @@ def _blobs(store: BaseStore, item: Any) -> Iterator[str]:
     _, ns, checkpoint_id = thread_of(item.config)
     content, _ = swarmstate.loads(raw.read(store, "t", f"checkpoint/{ns}/{checkpoint_id}"))
     for entry in content["channels"].values():
-        yield from (f"blob/{name}" for name in swarmstate.blob_names(entry))
+        yield from (f"blob/{name}" for name in blob_names(entry))
 
 
 @pytest.mark.parametrize("policy", [*POLICIES[:3], *POLICIES[-2:], {"strategy": "delete"}], ids=str)

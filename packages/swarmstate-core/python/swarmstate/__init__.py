@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from swarmstate._core import (
-    Sharing,
-    Snapshot,
-    Split,
-    __version__,
-    blob_hash,
-    blob_home,
-    blob_names,
-    seal,
-    unseal,
-)
+from swarmstate._core import Snapshot, __version__
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
 from swarmstate.codec import Codec, dumps, loads
 from swarmstate.disk import DiskStore
@@ -31,18 +21,11 @@ __all__ = [
     "Query",
     "Range",
     "Result",
-    "Sharing",
     "Snapshot",
-    "Split",
     "Store",
     "__version__",
-    "blob_hash",
-    "blob_home",
-    "blob_names",
     "dumps",
     "loads",
     "open",
     "profile",
-    "seal",
-    "unseal",
 ]

@@ -128,7 +128,7 @@ class DiskStore(_core.DiskStore, BaseStore):
     def vacuum(self, max_pages: int | None = None) -> int:
         """Give free space of the file back to the file system.
 
-        Deleted records leave free pages of 4 KiB, which new records use. Works
+        Deleted records leave free pages of 8 KiB, which new records use. Works
         in short steps, between which others write.
 
         Args:

@@ -2,7 +2,7 @@
 
 Each entry is a namespace of the store, with the one record `value`: so stores
 expire entries by themselves, each at its time. The record is the msgpack array
-`[[type, bytes], check]` (`swarmstate.seal`); `type` and `bytes` are what the
+`[[type, bytes], check]` (`swarmstate.sharing.seal`); `type` and `bytes` are what the
 cache's serializer made of the value.
 """
 
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.values import dump
 
-from swarmstate import Batch, Query, seal, unseal
+from swarmstate import Batch, Query
 from swarmstate.operations import Namespaces, Operation, Read, Write
+from swarmstate.sharing import seal, unseal
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

@@ -15,9 +15,10 @@ from langchain_core.outputs import (
 from langgraph.checkpoint.swarmstate.holding import StoreHolder
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 
-from swarmstate import blob_hash, dumps
+from swarmstate import dumps
 from swarmstate.errors import EncodeError
 from swarmstate.operations import Operation
+from swarmstate.sharing import blob_hash
 
 from . import entries
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from swarmstate import Sharing
+from swarmstate.sharing import Sharing
 
 from .holding import StoreHolder
 from .metering import meter

@@ -27,8 +27,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from swarmstate import Range, blob_home
+from swarmstate import Range
 from swarmstate.errors import InvalidConfigError, InvalidNameError
+from swarmstate.sharing import blob_home
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

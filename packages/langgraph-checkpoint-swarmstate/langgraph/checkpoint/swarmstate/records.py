@@ -1,6 +1,6 @@
 """What the records of a thread hold: checkpoints and pending writes as bytes.
 
-A record is the msgpack array `[content, check]` (`swarmstate.seal`), where the check
+A record is the msgpack array `[content, check]` (`swarmstate.sharing.seal`), where the check
 covers its key as well. The content of
 a checkpoint is a map
 
@@ -12,10 +12,10 @@ a checkpoint is a map
 and that of a pending write an array `[channel, task_path, type, piece, ...]`.
 `type` and the joined pieces are what the saver's serializer made of the value.
 A piece is bytes, or a list of one item: the hashes of blobs of the thread, one
-after another. A blob is stored under the hash of its bytes (`swarmstate.blob_hash`),
+after another. A blob is stored under the hash of its bytes (`swarmstate.sharing.blob_hash`),
 so equal bytes are stored once however many checkpoints hold them, and damage is
 noticed. What pending writes and the checkpoint after them hold has the home of the
-checkpoint before them (`swarmstate.blob_home`) in front of its hash, so that it can
+checkpoint before them (`swarmstate.sharing.blob_home`) in front of its hash, so that it can
 be read without knowing the writes. The check of a record is the CRC-32 of its content
 and its key; every format has it.
 
@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
 
-from swarmstate import blob_names, seal, unseal
 from swarmstate.errors import CheckpointError, CodecError, DecodeError
+from swarmstate.sharing import blob_names, seal, unseal
 
 from .layout import Address, checkpoint_key, parse_write_key
 from .values import Entry, Values, dump

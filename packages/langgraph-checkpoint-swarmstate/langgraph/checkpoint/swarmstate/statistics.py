@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from swarmstate import Query, Range, blob_names
+from swarmstate import Query, Range
 from swarmstate.operations import Operation, Read
+from swarmstate.sharing import blob_names
 
 from .layout import (
     BLOBS,

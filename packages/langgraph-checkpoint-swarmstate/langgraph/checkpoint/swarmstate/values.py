@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from swarmstate import Codec, Sharing, blob_hash, blob_names
+from swarmstate import Codec
 from swarmstate.errors import CheckpointError, EncodeError
+from swarmstate.sharing import Sharing, blob_hash, blob_names
 
 from .layout import HOME_LENGTH
 from .recent import RecentBlobs

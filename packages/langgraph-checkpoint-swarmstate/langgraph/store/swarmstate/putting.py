@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.store.base import PutOp
 
-from swarmstate import Batch, Range, seal
+from swarmstate import Batch, Range
+from swarmstate.sharing import seal
 from swarmstate.vectors import UNKNOWN
 
 from .embedding import Index, new_token

@@ -1,6 +1,6 @@
 """What the records of an item hold.
 
-Each is the msgpack array `[content, check]` (`swarmstate.seal`). The contents are
+Each is the msgpack array `[content, check]` (`swarmstate.sharing.seal`). The contents are
 
     created/    microseconds since the Unix epoch
     expiry/     the time to live, in minutes
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from langgraph.checkpoint.swarmstate.values import dump
 from langgraph.store.base import Item, SearchItem
 
-from swarmstate import Result, seal, unseal
+from swarmstate import Result
 from swarmstate.errors import CodecError, ItemError
+from swarmstate.sharing import seal, unseal
 
 from .layout import CREATED, ITEMS, LAST_TIME, Labels, expiry_key, parse_expiry
 

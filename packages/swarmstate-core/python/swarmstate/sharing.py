@@ -1,0 +1,10 @@
+"""What adapters make records of: values as parts that their versions share, and checks.
+
+`Sharing` splits values into entries and blobs, and joins them; `blob_hash`, `blob_home` and
+`blob_names` say what blobs are called. `seal` puts a check around a record, which `unseal`
+looks at. The formats are in docs/formats.md, how sharing works in docs/design.md.
+"""
+
+from swarmstate._core import Sharing, Split, blob_hash, blob_home, blob_names, seal, unseal
+
+__all__ = ["Sharing", "Split", "blob_hash", "blob_home", "blob_names", "seal", "unseal"]
