@@ -30,7 +30,7 @@ def _undone() -> Iterator[None]:
     deaccelerate()
 
 
-def recorded(name: str, saver: Any, mode: Mode) -> str:
+def noted(name: str, saver: Any, mode: Mode) -> list[Any]:
     driver = Driver(saver, mode)
     with closing(driver):
         run = Runner(driver, saver)
@@ -39,7 +39,23 @@ def recorded(name: str, saver: Any, mode: Mode) -> str:
             run.end(graph)
     if isinstance(saver, SwarmStateSaver):
         saver.close()
-    return record(run.noted)
+    return run.noted
+
+
+def recorded(name: str, saver: Any, mode: Mode) -> str:
+    return record(noted(name, saver, mode))
+
+
+def errors(name: str, saver: Any, mode: Mode) -> list[str]:
+    found = [each for event in noted(name, saver, mode) for each in event]
+    return [repr(each) for each in found if isinstance(each, Exception)]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("name", RUNS)
+def test_what_fails_does_so_with_any_saver(name: str, mode: Mode) -> None:
+    # Else what is compared below might be the same error twice.
+    assert errors(name, SwarmStateSaver(), mode) == errors(name, InMemorySaver(), mode)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

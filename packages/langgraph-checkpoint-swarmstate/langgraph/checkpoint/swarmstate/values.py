@@ -178,7 +178,9 @@ class SharedValues:
     ) -> SplitWrites:
         """Return the split of writes, which share what the checkpoint and the next one hold."""
         try:
-            split = self._sharing.split_writes(self._codec, key, base, writes, relying=relying)
+            # LangGraph hands on what a node's cache returns, which may be lists instead of tuples.
+            pairs = [(channel, value) for channel, value in writes]
+            split = self._sharing.split_writes(self._codec, key, base, pairs, relying=relying)
         except EncodeError as error:
             raise EncodeError(f"a write to channel {error}") from error
         return SplitWrites(*split)

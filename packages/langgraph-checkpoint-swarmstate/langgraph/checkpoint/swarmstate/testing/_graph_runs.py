@@ -87,6 +87,16 @@ class GraphRunsContract(ContractBase):
         ]
         assert driver.state(graph, original.config).values == original.values
 
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    def test_a_cached_node_does_not_run_again(self, driver: Driver, durability: str) -> None:
+        calls: list[str] = []
+        graph = graphs.cached_counter(driver.saver, calls)
+        for thread in ("one", "two"):
+            found = driver.invoke(graph, {"n": 1}, at(thread), durability=durability)
+            assert found == {"n": 3, "log": ["cached", "after"]}
+            assert driver.state(graph, at(thread)).values == found
+        assert calls == ["cached 2", "after 3", "after 3"]
+
     def test_replay_from_an_earlier_checkpoint(self, driver: Driver) -> None:
         calls: list[str] = []
         graph = graphs.counter(driver.saver, 4, calls)

@@ -47,6 +47,15 @@ class WritesContract(ContractBase):
         driver.put_writes(config, [("a", n) for n in range(23)], "task")
         assert driver.load(at()).pending_writes == [("task", "a", n) for n in range(23)]
 
+    @pytest.mark.parametrize("size", [1, 20_000])
+    def test_writes_may_be_pairs_of_any_kind(self, driver: Driver, size: int) -> None:
+        # Caches hand back lists, and LangGraph hands them on.
+        config = Branch(driver).put(a=["x" * size])
+        pairs: Any = [["a", ["x" * size, "y"]], ["b", 2]]
+        driver.put_writes(config, pairs, "task")
+        expected = [("task", "a", ["x" * size, "y"]), ("task", "b", 2)]
+        assert driver.load(at()).pending_writes == expected
+
     def test_order_is_by_path_then_task_then_index(self, driver: Driver) -> None:
         config = Branch(driver).put(a=0)
         driver.put_writes(config, [("a", "1"), ("b", "2")], "task-b", "~__pregel_pull, b")

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.cache.memory import InMemoryCache
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Send, interrupt
+from langgraph.types import CachePolicy, Send, interrupt
 from typing_extensions import TypedDict
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "PlainState",
     "agent",
     "approval",
+    "cached_counter",
     "counter",
     "delta_log",
     "fan_out",
@@ -97,6 +99,25 @@ def counter(saver: Saver, steps: int = 3, calls: list[str] | None = None) -> Any
     builder.add_edge(START, "count")
     builder.add_conditional_edges("count", route, ["count", END])
     return builder.compile(checkpointer=saver)
+
+
+def cached_counter(saver: Saver, calls: list[str] | None = None) -> Any:
+    """Return a graph that counts up in a node whose results are cached, and in one after it."""
+    noted = [] if calls is None else calls
+
+    def counting(name: str) -> Any:
+        def count(state: PlainState) -> dict[str, Any]:
+            noted.append(f"{name} {state['n'] + 1}")
+            return {"n": state["n"] + 1, "log": [name]}
+
+        return count
+
+    builder = StateGraph(PlainState)
+    builder.add_node("cached", counting("cached"), cache_policy=CachePolicy())
+    builder.add_node("after", counting("after"))
+    builder.add_edge(START, "cached")
+    builder.add_edge("cached", "after")
+    return builder.compile(checkpointer=saver, cache=InMemoryCache())
 
 
 def plain_log(saver: Saver) -> Any:
