@@ -169,6 +169,27 @@ def test_cancelling_a_caller_whose_request_was_sent_disturbs_no_other() -> None:
     asyncio.run(main())
 
 
+def test_what_is_asked_after_a_cancellation_is_sent_after_what_was_cancelled() -> None:
+    async def main() -> None:
+        server = Server()
+        server.gate.clear()
+        batcher = Batcher(server, lanes=3)
+        cancelled, other = (asyncio.create_task(ask(batcher, n)) for n in (1, 2))
+        await turns()
+        beside = asyncio.create_task(ask(batcher, 3))
+        await turns()
+        cancelled.cancel()
+        later = [asyncio.create_task(ask(batcher, n)) for n in (4, 5)]
+        await turns(20)
+        assert server.trips == [[1, 2], [3]], "what was under way goes on, and nothing else begins"
+        server.gate.set()
+        assert await asyncio.gather(other, beside, *later) == [4, 6, 8, 10]
+        assert server.trips == [[1, 2], [3], [4, 5]]
+        await batcher.drain()
+
+    asyncio.run(main())
+
+
 def test_a_round_trip_is_bounded() -> None:
     async def main() -> None:
         server = Server()

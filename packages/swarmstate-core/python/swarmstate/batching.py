@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Batcher"]
 
@@ -24,11 +24,41 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
+class _Trip:
+    """A round trip that is under way.
+
+    Attributes:
+        is_abandoned: Whether a caller was cancelled whose request is part of it.
+    """
+
+    __slots__ = ("is_abandoned",)
+
+    def __init__(self) -> None:
+        self.is_abandoned = False
+
+
+class _Answer(asyncio.Future[A]):
+    """What the outcome of a request will be.
+
+    Attributes:
+        trip: The round trip that takes the request along, once there is one.
+    """
+
+    trip: _Trip | None = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel as futures do, and let it be known if the request was sent already."""
+        cancelled = super().cancel(msg)
+        if cancelled and self.trip is not None:
+            self.trip.is_abandoned = True
+        return cancelled
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting(Generic[Q, A]):
     request: Q
     weight: int
-    future: asyncio.Future[A]
+    future: _Answer[A]
 
 
 class Batcher(Generic[Q, A]):
@@ -37,8 +67,10 @@ class Batcher(Generic[Q, A]):
     Each caller gets the outcome of its own request: an error of one is not seen
     by the others. Cancelling a caller withdraws its request if it has not been
     sent, and otherwise only stops waiting for it: a round trip runs in a task of
-    its own, to its end, whoever still waits. Requests of one caller that awaits
-    each are sent in its order; nothing is said about the order between callers.
+    its own, to its end, whoever still waits. Until then no other begins: what is
+    asked after a cancellation is never undone by what was cancelled. Requests of one
+    caller that awaits each are sent in its order; nothing is said about the order
+    between callers.
 
     Args:
         round_trip: Sends requests and returns their outcomes, one each, in their
@@ -64,6 +96,7 @@ class Batcher(Generic[Q, A]):
         self._queue: deque[_Waiting[Q, A]] = deque()
         # Tasks that make round trips, at most one per lane; they end when the queue is empty.
         self._tasks: set[asyncio.Task[None]] = set()
+        self._trips: set[_Trip] = set()
         # A task is about to be started, so nobody else needs to.
         self._starting = False
 
@@ -75,7 +108,7 @@ class Batcher(Generic[Q, A]):
             weight: What it counts for the limit, such as its bytes.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[A] = loop.create_future()
+        future: _Answer[A] = _Answer(loop=loop)
         self._queue.append(_Waiting(request, weight, future))
         self._start_soon(loop)
         return future
@@ -90,9 +123,10 @@ class Batcher(Generic[Q, A]):
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # Not now: what else is ready to run in this turn of the loop may ask, too.
-        if not self._starting and len(self._tasks) < self._lanes:
-            self._starting = True
-            loop.call_soon(self._start, loop)
+        if self._starting or len(self._tasks) >= self._lanes or self._has_abandoned():
+            return
+        self._starting = True
+        loop.call_soon(self._start, loop)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._starting = False
@@ -112,6 +146,10 @@ class Batcher(Generic[Q, A]):
         while taken := self._take():
             if self._queue:
                 self._start_soon(loop)
+            trip = _Trip()
+            for each in taken:
+                each.future.trip = trip
+            self._trips.add(trip)
             try:
                 outcomes = await self._outcomes([each.request for each in taken])
             except BaseException:
@@ -119,6 +157,8 @@ class Batcher(Generic[Q, A]):
                 for each in taken:
                     each.future.cancel()
                 raise
+            finally:
+                self._trips.discard(trip)
             for each, outcome in zip(taken, outcomes, strict=True):
                 if each.future.done():
                     continue
@@ -128,6 +168,8 @@ class Batcher(Generic[Q, A]):
                     each.future.set_result(outcome)
 
     def _take(self) -> list[_Waiting[Q, A]]:
+        if self._has_abandoned():
+            return []
         taken: list[_Waiting[Q, A]] = []
         weight = 0
         while self._queue:
@@ -139,6 +181,10 @@ class Batcher(Generic[Q, A]):
                 taken.append(each)
                 weight += each.weight
         return taken
+
+    def _has_abandoned(self) -> bool:
+        # Whoever makes that round trip goes on with what waits when it has ended.
+        return any(trip.is_abandoned for trip in self._trips)
 
     async def _outcomes(self, requests: Sequence[Q]) -> Sequence[A | Exception]:
         try:

@@ -207,3 +207,20 @@ class ConcurrencyContract(Harness):
             assert found in ([None, None], [b"1", b"2"])
         store.set("n", "b", 2)
         assert store.keys("n") == ["a", "b"]
+
+    def test_what_was_cancelled_never_lands_later(self, store: BaseStore) -> None:
+        async def work(name: str) -> None:
+            for turn in range(20):
+                write = asyncio.ensure_future(store.aset(name, "key", b"cancelled" * 20_000))
+                for _ in range(turn):
+                    await asyncio.sleep(0)
+                write.cancel()
+                await asyncio.gather(write, return_exceptions=True)
+                await store.aset(name, "key", turn)
+                for _ in range(3):
+                    assert await store.aget(name, "key") == turn
+
+        async def main() -> None:
+            await asyncio.gather(*(work(f"n{number}") for number in range(8)))
+
+        asyncio.run(main())
