@@ -323,9 +323,7 @@ class SwarmStateSaver(SaverBase):
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Return what DeltaChannels are rebuilt from."""
-        return await self._arun(
-            delta_history(self._values(), self.serde, address_of(config), channels)
-        )
+        return await self._arun(self._delta_history(config, channels))
 
     def stats(self, thread_id: str | None = None) -> Stats:
         """Return what a thread, or all of them, take up in the store.

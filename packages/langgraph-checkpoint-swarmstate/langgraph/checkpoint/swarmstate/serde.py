@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from langgraph.checkpoint.serde import jsonplus
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from swarmstate import Codec
@@ -65,10 +66,7 @@ class SwarmStateSerializer(JsonPlusSerializer):
 
     def _has_own_hook(self) -> bool:
         """Return whether the user reads ext values in a way of their own."""
-        if hasattr(self, "_custom_unpack_ext_hook"):
-            return self._custom_unpack_ext_hook
-        # langgraph-checkpoint 4.0.0 has one hook for all.
-        return self._unpack_ext_hook is not jsonplus._msgpack_ext_hook
+        return self._custom_unpack_ext_hook
 
     @cached_property
     def _codec(self) -> Codec:
@@ -87,24 +85,17 @@ class SwarmStateSerializer(JsonPlusSerializer):
 
     def _stand_in(self, module: str, name: str, payload: Any, error: Exception) -> Any:
         """Return what stands for an object that could not be rebuilt: what it was built from."""
-        fallback: Callable[[Any, Exception], Any] | None = getattr(
-            jsonplus, "_reconstruction_fallback", None
-        )
-        return payload if fallback is None else fallback((module, name, payload), error)
+        return jsonplus._reconstruction_fallback((module, name, payload), error)
 
     def _rule(self) -> tuple[Callable[[str, str], bool], Callable[[str, str, str], bool]]:
         """Return what says whether a class, and a method of one, may be used."""
-        if hasattr(jsonplus, "_create_msgpack_ext_hook") and not self._has_own_hook():
-            rule = inspect.getclosurevars(self._unpack_ext_hook).nonlocals
-            return rule["_check_allowed"], rule["_check_allowed_method"]
-        return _allow, _allow
+        if self._has_own_hook():
+            return _allow, _allow
+        rule = inspect.getclosurevars(self._unpack_ext_hook).nonlocals
+        return rule["_check_allowed"], rule["_check_allowed_method"]
 
     def _silently_allowed(self) -> set[tuple[str, str]]:
         """Return the classes that LangGraph's rule lets pass without an event."""
-        try:
-            from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
-        except ImportError:  # langgraph-checkpoint 4.0.0 has no rule.
-            return set()
         names: set[tuple[str, ...]] = set(SAFE_MSGPACK_TYPES)
         # They are built of checked plain data, and a store's own codec takes them as well.
         names |= {

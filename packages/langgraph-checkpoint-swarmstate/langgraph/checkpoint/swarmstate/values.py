@@ -36,7 +36,7 @@ START = "__start__"
 Entry = Sequence[Any]
 """`(type, piece, ...)`: a serialized value.
 
-A piece is bytes, or a list whose only item is the hashes of blobs, one after another.
+A piece is bytes, or a list whose only item is the names of blobs in bytes, one after another.
 """
 
 

@@ -46,7 +46,7 @@ struct Level {
 /// single item that is larger, an image say, stands alone for ever.
 const LIST_SEGMENT_BYTES: usize = 1024 * 1024;
 
-/// What a reference to a segment costs in the record of a checkpoint, in bytes.
+/// About what a reference to a segment costs in the record of a checkpoint, in bytes.
 const REFERENCE_BYTES: usize = 16;
 
 /// Segments of a dict are at least this large, if it has enough entries.

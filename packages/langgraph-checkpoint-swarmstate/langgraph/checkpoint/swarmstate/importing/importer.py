@@ -13,6 +13,7 @@ from swarmstate.errors import StoreUnavailableError, SwarmStateError
 from swarmstate.moving import Progress
 
 from ..layout import Address, escape, thread_namespace, writes_prefix
+from ..reading import SENDS_ARE_CHANNEL
 from ..records import encode_write
 from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
@@ -24,9 +25,6 @@ from .sqlite import SqliteSource, damaged
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
     from langgraph.checkpoint.serde.base import SerializerProtocol
-
-# Checkpoints before this format have their sends among the pending writes of their parent.
-_SENDS_ARE_CHANNEL = 4
 
 
 class ImportReport(NamedTuple):
@@ -244,7 +242,7 @@ class _Thread:
     def _expected(self, saver: SwarmStateSaver, found: SourceCheckpoint) -> dict[str, Any]:
         """Return the checkpoint as a saver gives it out: with sends of an old format moved."""
         expected: dict[str, Any] = {**found.checkpoint, "id": found.id.checkpoint_id}
-        if found.parent is None or expected.get("v", _SENDS_ARE_CHANNEL) >= _SENDS_ARE_CHANNEL:
+        if found.parent is None or expected.get("v", SENDS_ARE_CHANNEL) >= SENDS_ARE_CHANNEL:
             return expected
         parent = Id(found.id.checkpoint_ns, found.parent)
         sends = [value for _, channel, value in self._ordered_writes(parent) if channel == TASKS]
