@@ -18,6 +18,7 @@ from swarmstate.base import (
     check_batches,
     check_name,
     check_queries,
+    check_ttl,
 )
 from swarmstate.batching import Batcher
 from swarmstate.errors import StoreClosedError
@@ -316,9 +317,8 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    ttl, timeout, retry_for = (options[name] for name in ("ttl", "timeout", "retry_for"))
-    if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+    check_ttl(options["ttl"])
+    timeout, retry_for = options["timeout"], options["retry_for"]
     if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
         raise ValueError(
             f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"

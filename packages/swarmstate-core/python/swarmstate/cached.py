@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import types
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol,
 from swarmstate._cache_entries import StoredEntries
 from swarmstate._core import CallCache, CallKey
 from swarmstate._flights import AsyncFlights, Flights
-from swarmstate.base import BaseStore
+from swarmstate.base import BaseStore, check_ttl
 
 if TYPE_CHECKING:
     from swarmstate.base import Allow
@@ -225,8 +224,7 @@ def cached(
             or, in a store, the result.
         ValueError: An option makes no sense.
     """
-    if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+    check_ttl(ttl)
     if store is None:
         if name is not None or allow != ():
             raise ValueError("name and allow are for results in a store; pass store=, too")

@@ -16,6 +16,7 @@ from langgraph.checkpoint.swarmstate.holding import StoreHolder
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 
 from swarmstate import dumps
+from swarmstate.base import check_ttl
 from swarmstate.errors import EncodeError
 from swarmstate.operations import Operation
 from swarmstate.sharing import blob_hash
@@ -60,8 +61,7 @@ class SwarmStateLLMCache(StoreHolder, BaseCache):
         ttl: float | None = None,
         serde: SerializerProtocol | None = None,
     ) -> None:
-        if ttl is not None and not ttl > 0:
-            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+        check_ttl(ttl)
         self.serde = serde or SwarmStateSerializer()
         self.ttl = ttl
         self._hold(store)

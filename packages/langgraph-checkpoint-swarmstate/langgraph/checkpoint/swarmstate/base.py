@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from swarmstate.base import check_ttl
 from swarmstate.sharing import Sharing
 
 from .holding import StoreHolder
@@ -52,8 +52,7 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         memory_budget: int = _MEMORY_BUDGET,
     ) -> None:
         super().__init__(serde=serde or SwarmStateSerializer())
-        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+        check_ttl(ttl)
         if memory_budget < 0:
             raise ValueError(f"expected memory_budget to be 0 or more bytes, found {memory_budget}")
         self._hold(store)
