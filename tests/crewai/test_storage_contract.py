@@ -20,6 +20,7 @@ class TestCrewAILanceDB(StorageBackendContract):
             "test_scopes_end_at_a_segment",
             "test_filters_come_before_the_limit",
             "test_saving_an_id_again_replaces_it",
+            "test_no_ids_delete_nothing",
             "test_delete_by_scope",
             "test_delete_combines_its_criteria",
             "test_other_handles_are_seen",

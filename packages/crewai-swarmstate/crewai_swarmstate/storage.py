@@ -154,12 +154,12 @@ class SwarmStateStorage:
         Args:
             scope_prefix: In this scope and below.
             categories: With at least one of these.
-            record_ids: With one of these ids.
+            record_ids: With one of these ids; an empty list names no memory.
             older_than: Created before this time.
             metadata_filter: With all of these.
         """
         where = selection(scope_prefix, categories, metadata_filter, older_than)
-        if not record_ids:
+        if record_ids is None:
             return self._collection.delete_where(**where)
         if not _selects_some(where):
             return self._collection.delete(record_ids)
@@ -176,7 +176,7 @@ class SwarmStateStorage:
     ) -> int:
         """Delete memories as `delete` does."""
         where = selection(scope_prefix, categories, metadata_filter, older_than)
-        if not record_ids:
+        if record_ids is None:
             return await self._collection.adelete_where(**where)
         if not _selects_some(where):
             return await self._collection.adelete(record_ids)

@@ -29,6 +29,7 @@ class SharedStorageContract(StorageCase):
     ]
     deletions: ClassVar[list[dict[str, Any]]] = [
         {"record_ids": ["a1", "b", "unknown"]},
+        {"record_ids": []},
         {"scope_prefix": "/crew/a"},
         {"categories": ["y"]},
         {"older_than": EPOCH - timedelta(minutes=3)},

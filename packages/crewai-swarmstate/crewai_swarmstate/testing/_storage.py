@@ -248,6 +248,12 @@ class StorageBackendContract(SharedStorageContract):
         assert sorted(ids(scoped.list_records())) == ["a2", "crew", "other", "root"]
         assert "a1" not in ids(scoped.search([1.0, 0.0, 0.0]))
 
+    def test_no_ids_delete_nothing(self, scoped: StorageBackend) -> None:
+        """An empty list of ids is not the same as none: whoever found nothing deletes nothing."""
+        assert scoped.delete(record_ids=[]) == 0
+        assert scoped.delete(record_ids=[], scope_prefix="/crew") == 0
+        assert scoped.count() == 6
+
     def test_delete_by_scope(self, scoped: StorageBackend) -> None:
         """A scope is deleted with all below it, and nothing else."""
         assert scoped.delete(scope_prefix="/crew/a") == 2
