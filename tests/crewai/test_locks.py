@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ from swarmstate.base import Batch
 from swarmstate.errors import StoreError
 
 PROCESS = Path(__file__).parent / "helpers" / "lock_process.py"
+
+# Another process: what one process locks in a file holds only against others.
+BLOCK = """
+import sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("BEGIN IMMEDIATE")
+sys.stdin.read()
+"""
 
 
 def test_processes_take_turns(tmp_path: Path) -> None:
@@ -60,10 +71,54 @@ def test_a_living_holder_keeps_its_lock_beyond_the_lease(tmp_path: Path) -> None
         raise AssertionError("two hold the lock")
 
 
+class Notice(logging.Handler):
+    """Lets a test wait for a message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.arrived.set()
+
+
+@pytest.fixture
+def notice() -> Iterator[Notice]:
+    handler = Notice()
+    logger = logging.getLogger("crewai_swarmstate.locks")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_a_holder_keeps_its_lock_when_the_store_was_away(tmp_path: Path, notice: Notice) -> None:
+    lock = lock_backend(f"disk://{tmp_path}/locks.db?timeout=0.01", lease=1.5)
+    with lock("name"):
+        command = [sys.executable, "-c", BLOCK, str(tmp_path / "locks.db")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE):
+            assert notice.arrived.wait(60)
+        with pytest.raises(LockTimeoutError), lock("name", timeout=2):
+            raise AssertionError("two hold the lock")
+
+
 def test_losing_a_lock_is_reported(tmp_path: Path) -> None:
     lock = lock_backend(tmp_path / "locks.db")
     with pytest.raises(StoreError, match="longer than its lease"), lock("name"):
         shared_store(tmp_path / "locks.db").clear("crewai-lock:name")
+
+
+def test_a_lost_lock_does_not_hide_the_error_of_its_holder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lose_and_fail() -> None:
+        with lock_backend(tmp_path / "locks.db")("name"):
+            shared_store(tmp_path / "locks.db").clear("crewai-lock:name")
+            raise RuntimeError("of the holder")
+
+    with pytest.raises(RuntimeError, match="of the holder"):
+        lose_and_fail()
+    assert "lock 'name' failed" in caplog.text
+    assert "longer than its lease" in caplog.text
 
 
 def test_crewai_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

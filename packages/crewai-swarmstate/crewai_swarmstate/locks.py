@@ -6,6 +6,7 @@ renews it; the lease of a process that died runs out.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -16,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from swarmstate.base import Batch
-from swarmstate.errors import ConflictError, StoreError
+from swarmstate.errors import ConflictError, StoreError, StoreUnavailableError
 
 from .handles import canonical_uri, shared_store
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from swarmstate import BaseStore
 
 __all__ = ["LockTimeoutError", "lock_backend"]
+
+logger = logging.getLogger(__name__)
 
 _HOLDER = "holder"
 # Waiting grows from the first to the second, in seconds.
@@ -45,7 +48,8 @@ def lock_backend(
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
         lease: Seconds after which the lock of a process that died is free. A
-            holder that lives renews its lease three times in that time.
+            holder that lives renews its lease three times in that time, and goes
+            on trying while the store is unavailable.
 
     Raises:
         ValueError: `lease` is not positive.
@@ -68,12 +72,20 @@ def lock_backend(
             daemon=True,
         )
         renewing.start()
+        has_failed = True
         try:
             yield
+            has_failed = False
         finally:
             released.set()
             renewing.join()
-            _release(store, namespace, token)
+            try:
+                _release(store, namespace, token)
+            except StoreError as error:
+                if not has_failed:
+                    raise
+                # The caller must see what went wrong while the lock was held.
+                logger.warning("the release of lock %r failed: %s", name, error)
 
     return lock
 
@@ -102,11 +114,17 @@ def _acquire(
 def _renew(
     store: BaseStore, namespace: str, token: bytes, lease: float, released: threading.Event
 ) -> None:
-    while not released.wait(lease / 3):
+    wait = lease / 3
+    while not released.wait(wait):
+        wait = lease / 3
         try:
             store.write([Batch(namespace, ttl=lease, expect_values={_HOLDER: token})])
         except ConflictError:
-            return  # The lease had run out, and somebody else holds the lock now.
+            return  # The lease had run out, and somebody else may hold the lock now.
+        except StoreUnavailableError as error:
+            # Sooner than otherwise: what is left of the lease is all the time there is.
+            wait = lease / 10
+            logger.warning("%r could not be renewed and is tried again: %s", namespace, error)
 
 
 def _release(store: BaseStore, namespace: str, token: bytes) -> None:
