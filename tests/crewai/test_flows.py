@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import human_feedback
 from crewai.flow.persistence import persist
 from crewai_swarmstate import SwarmStateFlowPersistence, close_stores, shared_store
+from pydantic import BaseModel
 from swarmstate.codec import loads
+from swarmstate.errors import EncodeError
 
 PROCESS = Path(__file__).parent / "helpers" / "flow_process.py"
 
@@ -84,6 +88,54 @@ def test_values_keep_their_types() -> None:
     assert persistence.load_state("flow") == state
 
 
+@dataclass(frozen=True)
+class Stop:
+    name: str
+
+
+class Ticket(BaseModel, frozen=True):
+    number: int
+
+
+def test_sets_of_what_becomes_a_map_become_lists() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    state = {"id": "flow", "stops": {Stop("a")}, "tickets": frozenset({(Ticket(number=1),)})}
+    persistence.save_state("flow", "step", state)
+    assert persistence.load_state("flow") == {
+        "id": "flow",
+        "stops": [{"name": "a"}],
+        "tickets": [[{"number": 1}]],
+    }
+
+
+def test_a_deque_keeps_its_bound() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    persistence.save_state("flow", "step", {"id": "flow", "last": deque([1, 2], maxlen=2)})
+    loaded = persistence.load_state("flow")
+    assert loaded is not None
+    assert loaded["last"] == deque([1, 2])
+    assert loaded["last"].maxlen == 2
+
+
+class Folder(BaseModel):
+    parent: Any = None
+
+
+def test_a_state_that_contains_itself_is_refused() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    nested: dict[str, Any] = {"id": "flow"}
+    nested["children"] = [{"parent": nested}]
+    folder = Folder()
+    folder.parent = folder
+    for state, place in (
+        (nested, r"state\['children'\]\[0\]\['parent'\].* contain itself"),
+        ({"id": "flow", "folder": folder}, r"state\['folder'\], a Folder: Circular"),
+    ):
+        with pytest.raises(EncodeError, match=place):
+            persistence.save_state("flow", "step", state)
+    assert persistence.load_state("flow") is None
+
+
 class Opaque:
     def __str__(self) -> str:
         return "an opaque thing"
@@ -94,6 +146,9 @@ def test_what_has_no_form_is_stored_as_text_and_reported(caplog: pytest.LogCaptu
     persistence.save_state("flow", "step", {"id": "flow", "list": [Opaque()]})
     assert persistence.load_state("flow") == {"id": "flow", "list": ["an opaque thing"]}
     assert "state['list'][0] is a Opaque" in caplog.text
+    persistence.save_state("flow", "step", {"id": "flow", "folder": Folder(parent=Opaque())})
+    assert persistence.load_state("flow") == {"id": "flow", "folder": {"parent": "an opaque thing"}}
+    assert "state['folder']['parent'] is a Opaque" in caplog.text
 
 
 def test_records_are_plain_msgpack(tmp_path: Path) -> None:

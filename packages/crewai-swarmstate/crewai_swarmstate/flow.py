@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crewai.flow.persistence.base import FlowPersistence
 from pydantic import BaseModel, Field, field_validator
+from pydantic_core import PydanticSerializationError
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
-from swarmstate.errors import CodecError
+from swarmstate.errors import CodecError, EncodeError
 
 from .handles import canonical_uri, shared_store
 from .sequences import append, newest
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _STEPS = "state/"
 _PENDING = "pending"
+# Each level takes two of the thousand frames that Python allows, and others need some, too.
+_DEEPEST = 200
 
 
 class FlowStep(NamedTuple):
@@ -55,6 +58,8 @@ class SwarmStateFlowPersistence(FlowPersistence):
     States are stored with their types (dates, sets, bytes and so on). Pydantic
     models are stored as their JSON form, as CrewAI's own backend does. What has
     no msgpack form is stored as its `str`, again as there, and a warning is logged.
+    Sets of what is stored as a map become lists. A state that contains itself, or is
+    nested more than 200 levels deep, is refused with an `EncodeError`.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -86,6 +91,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
 
         Raises:
             ValueError: `state_data` is neither a dict nor a pydantic model.
+            EncodeError: It is nested too deeply, or contains itself.
         """
         step = _step(method_name, state_data)
         append(self._store, _namespace(flow_uuid), _STEPS, lambda key: {key: step})
@@ -181,17 +187,24 @@ def _state(state_data: dict[str, Any] | BaseModel) -> dict[str, Any]:
     return plain
 
 
-def _plain(value: Any, path: str) -> Any:
+def _plain(value: Any, path: str, depth: int = 0) -> Any:
     """Return `value` in types that can be read back without the classes of the flow."""
+    if depth > _DEEPEST:
+        raise EncodeError(
+            f"cannot store {path[:60]}…: expected a state of at most {_DEEPEST} levels, "
+            "found more; does it contain itself?"
+        )
+    below = depth + 1
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return _dumped(value, path, below)
     if isinstance(value, Mapping):
-        return {key: _plain(item, f"{path}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | deque) and type(value) in _CONTAINERS:
-        return type(value)(_plain(item, f"{path}[{index}]") for index, item in enumerate(value))
+        return {key: _plain(item, f"{path}[{key!r}]", below) for key, item in value.items()}
+    if type(value) in _CONTAINERS:
+        items = [_plain(item, f"{path}[{index}]", below) for index, item in enumerate(value)]
+        return _contained(value, items)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        return _plain(fields, path)
+        return _plain(fields, path, below)
     if type(value) in _SCALARS:
         return value
     try:
@@ -203,6 +216,28 @@ def _plain(value: Any, path: str) -> Any:
         )
         return str(value)
     return value
+
+
+def _dumped(model: BaseModel, path: str, depth: int) -> Any:
+    """Return the JSON form of `model`; if it has none, its fields in plain types."""
+    try:
+        try:
+            return model.model_dump(mode="json")
+        except PydanticSerializationError:
+            fields = model.model_dump()
+    except (TypeError, ValueError) as error:
+        raise EncodeError(f"cannot store {path}, a {type(model).__name__}: {error}") from error
+    return _plain(fields, path, depth)
+
+
+def _contained(container: Any, items: list[Any]) -> Any:
+    """Return `items` in a container such as theirs was."""
+    if isinstance(container, deque):
+        return deque(items, container.maxlen)
+    try:
+        return type(container)(items)
+    except TypeError:
+        return items  # Of a set, in which models and dataclasses have become maps.
 
 
 _CONTAINERS = frozenset({list, tuple, set, frozenset, deque})
