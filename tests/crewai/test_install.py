@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from crewai import Agent
+from crewai.events.event_bus import CrewAIEventsBus
 from crewai.flow.flow import Flow, start
 from crewai.flow.persistence import factory as flow_factory
 from crewai.flow.persistence import persist
 from crewai.flow.persistence.sqlite import SQLiteFlowPersistence
 from crewai.knowledge.knowledge import Knowledge
+from crewai.knowledge.storage import factory as knowledge_factory
 from crewai.memory import unified_memory
 from crewai.memory.storage.lancedb_storage import LanceDBStorage
 from crewai.memory.unified_memory import Memory
@@ -106,6 +108,18 @@ def test_earlier_factories_are_given_back(tmp_path: Path) -> None:
         assert flow_factory.default_flow_persistence() is mine
     finally:
         flow_factory.set_flow_persistence_factory(None)
+
+
+def test_installing_again_leaves_nothing_of_before(tmp_path: Path) -> None:
+    register_entity = CrewAIEventsBus.register_entity
+    install(tmp_path / "a.db", locks=True, checkpoint_memory=True)
+    install(tmp_path / "b.db", default=False)
+    assert isinstance(flow_factory.default_flow_persistence(), SQLiteFlowPersistence)
+    assert knowledge_factory._factory is None
+    assert lock_store._backend is None
+    assert CrewAIEventsBus.register_entity is register_entity
+    named: Any = Memory(storage="swarmstate", embedder=embed)._storage
+    assert named.uri == f"disk://{tmp_path}/b.db"
 
 
 def test_a_decorated_flow_uses_it(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ def install(
 
     Call it once at start, before modules with flows are imported: `@persist()`
     chooses its persistence when it decorates. Memories that name another
-    storage keep it. Installing again replaces what was installed.
+    storage keep it. Installing again replaces what was installed, all of it: what
+    is not asked for again is given back to CrewAI.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -101,13 +102,18 @@ def install(
                 flow_factory._factory,
                 lock_store._backend,
             )
+        # What is not asked for now is given back, so that nothing of an earlier call is left.
         memory_factory.set_memory_storage_factory(memory)
-        if default:
-            knowledge_factory.set_knowledge_storage_factory(knowledge)
-            flow_factory.set_flow_persistence_factory(lambda: persistence)
-        if locks:
-            lock_store.set_lock_backend(lock_backend(installed))
-        if checkpoint_memory and _undo_remedy is None:
+        knowledge_factory.set_knowledge_storage_factory(
+            knowledge if default else _replaced.knowledge
+        )
+        flow_factory.set_flow_persistence_factory(
+            (lambda: persistence) if default else _replaced.flow
+        )
+        lock_store.set_lock_backend(lock_backend(installed) if locks else _replaced.lock)
+        if not checkpoint_memory:
+            _take_remedy_back()
+        elif _undo_remedy is None:
             _undo_remedy = checkpoint_without_internal_flows()
 
 
@@ -122,16 +128,21 @@ def uninstall() -> None:
     from crewai.memory.storage.factory import set_memory_storage_factory
     from crewai_core.lock_store import set_lock_backend
 
-    global _replaced, _undo_remedy
+    global _replaced
     with _lock:
         if _replaced is None:
             return
-        if _undo_remedy is not None:
-            _undo_remedy()
-            _undo_remedy = None
+        _take_remedy_back()
         set_memory_storage_factory(_replaced.memory)
         set_knowledge_storage_factory(_replaced.knowledge)
         set_flow_persistence_factory(_replaced.flow)
         set_lock_backend(_replaced.lock)
         _replaced = None
     close_stores()
+
+
+def _take_remedy_back() -> None:
+    global _undo_remedy
+    if _undo_remedy is not None:
+        _undo_remedy()
+        _undo_remedy = None
