@@ -85,6 +85,14 @@ def test_a_checkpoint_comes_back_as_it_was(provider: SwarmStateCheckpointProvide
     assert (info.id, info.parent_id, info.branch) == (provider.extract_id(location), "p", "b")
 
 
+def test_records_are_plain_msgpack(provider: SwarmStateCheckpointProvider) -> None:
+    identity = provider.extract_id(provider.checkpoint("{}", "somewhere", branch="a/b"))
+    records = dict(shared_store(provider.uri).items("crewai-checkpoints:somewhere"))
+    assert records["branch/a%2Fb/0000000000"] == identity
+    assert records[f"checkpoint/{identity}"]["data"] == "{}"
+    assert len(records) == 2
+
+
 def test_the_async_methods_do_the_same(provider: SwarmStateCheckpointProvider) -> None:
     location = asyncio.run(provider.acheckpoint("{}", "somewhere"))
     assert provider.from_checkpoint(location) == "{}"

@@ -47,6 +47,13 @@ def test_a_held_lock_times_out_and_is_named(tmp_path: Path) -> None:
         pass
 
 
+def test_a_held_lock_is_a_value_that_any_program_reads(tmp_path: Path) -> None:
+    with lock_backend(tmp_path / "locks.db")("name"):
+        [(key, value)] = shared_store(tmp_path / "locks.db").items("crewai-lock:name")
+    assert key == "holder"
+    assert len(value) == 32
+
+
 def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
     lock = lock_backend(tmp_path / "locks.db")
     with pytest.raises(RuntimeError), lock("name"):

@@ -100,7 +100,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         [result] = self._store.read([Query(namespace, ranges=[newest(_branch(branch), None)])])
         old = result.ranges[0][max_keep:]
         keys = [key for key, _ in old]
-        checkpoints = [f"checkpoint/{identity.decode()}" for _, identity in old]
+        checkpoints = [f"checkpoint/{_codec.loads(identity)}" for _, identity in old]
         if old:
             self._store.write([Batch(namespace, delete=[*keys, *checkpoints])])
         return len(old)
@@ -130,7 +130,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         """Return the checkpoints of a branch, newest first."""
         namespace = _namespace(location)
         [result] = self._store.read([Query(namespace, ranges=[newest(_branch(branch), None)])])
-        ids = [identity.decode() for _, identity in result.ranges[0]]
+        ids: list[str] = [_codec.loads(identity) for _, identity in result.ranges[0]]
         [found] = self._store.read([Query(namespace, keys=[f"checkpoint/{each}" for each in ids])])
         records = [
             (identity, _codec.loads(value))
@@ -211,7 +211,10 @@ def _records(data: str, parent_id: str | None, branch: str) -> tuple[str, Record
     record = _codec.dumps(
         {"data": data, "parent_id": parent_id, "branch": branch, "saved_at": now.isoformat()}
     )
-    return identity, lambda key: {key: identity.encode(), f"checkpoint/{identity}": record}
+    return identity, lambda key: {
+        key: _codec.dumps(identity),
+        f"checkpoint/{identity}": record,
+    }
 
 
 def _query(location: str) -> Query:

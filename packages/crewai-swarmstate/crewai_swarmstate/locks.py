@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from swarmstate.base import Batch
+from swarmstate.codec import Codec
 from swarmstate.errors import ConflictError, StoreError, StoreUnavailableError
 
 from .handles import canonical_uri, shared_store
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["LockTimeoutError", "lock_backend"]
 
 logger = logging.getLogger(__name__)
+
+_codec = Codec()
 
 _HOLDER = "holder"
 # Waiting grows from the first to the second, in seconds.
@@ -62,7 +65,7 @@ def lock_backend(
     def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
         store = shared_store(canonical)
         namespace = f"crewai-lock:{name}"
-        token = uuid.uuid4().bytes
+        token = _codec.dumps(uuid.uuid4().hex)
         _acquire(store, namespace, token, lease, timeout, name)
         released = threading.Event()
         renewing = threading.Thread(
