@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from crewai import Agent, Crew, Task
 from crewai.tools.tool_failure import ToolFailure
-from crewai_swarmstate import SwarmStateCacheHandler, close_stores
+from crewai_swarmstate import SwarmStateCacheHandler, close_stores, shared_store
 from pydantic import ValidationError
 
 from tests.crewai.helpers.offline import ScriptedLLM
+from tests.servers.redis import wait_until
 
 
 @pytest.fixture
@@ -41,23 +41,43 @@ def test_what_cannot_be_stored_is_reported(
     assert "'search' is not cached" in caplog.text
 
 
-def test_results_are_forgotten_in_time(
-    cache: SwarmStateCacheHandler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    brief = SwarmStateCacheHandler(uri=cache.uri, ttl=10)
-    now = time.time()
+def test_results_are_forgotten_in_time(cache: SwarmStateCacheHandler) -> None:
+    brief = SwarmStateCacheHandler(uri=cache.uri, ttl=0.2)
+    cache.add("search", "kept", "found")
     brief.add("search", "q", "found")
-    assert brief.read("search", "q") == "found"
-    monkeypatch.setattr(time, "time", lambda: now + 11)
+    store = shared_store(cache.uri)
+    wait_until(lambda: len(store.namespaces()) == 1, "the store frees what has expired")
     assert brief.read("search", "q") is None
+    assert brief.read("search", "kept") == "found"
+
+
+def test_a_result_that_is_added_again_gets_its_time_anew(cache: SwarmStateCacheHandler) -> None:
+    SwarmStateCacheHandler(uri=cache.uri, ttl=0.2).add("search", "q", "old")
+    SwarmStateCacheHandler(uri=cache.uri, ttl=0.2).add("search", "other", "old")
+    cache.add("search", "q", "new")
+    store = shared_store(cache.uri)
+    wait_until(lambda: len(store.namespaces()) == 1, "the store frees what has expired")
+    assert cache.read("search", "q") == "new"
 
 
 def test_a_tool_can_be_cleared(cache: SwarmStateCacheHandler) -> None:
-    cache.add("search", "q", 1)
-    cache.add("fetch", "q", 2)
+    others = ["fetch", "search/deep", "search%2F", "sear", "", "\x00"]
+    for tool in ("search", *others):
+        cache.add(tool, "q", tool)
     cache.clear("search")
     assert cache.read("search", "q") is None
-    assert cache.read("fetch", "q") == 2
+    assert [cache.read(tool, "q") for tool in others] == others
+
+
+def test_a_damaged_result_counts_as_missing(
+    cache: SwarmStateCacheHandler, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.add("search", "q", "found")
+    store = shared_store(cache.uri)
+    [name] = store.namespaces("crewai-tool:search/")
+    store.set(name, "value", "something else")
+    assert cache.read("search", "q") is None
+    assert "'search' cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from crewai.agents.cache.cache_handler import CacheHandler
 from pydantic import field_validator
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError
+from swarmstate.sharing import blob_hash, seal, unseal
 
 from .handles import canonical_uri, shared_store
 
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 class SwarmStateCacheHandler(CacheHandler):
     """CrewAI's cache of tool results on a swarmstate store.
 
+    Each result is a namespace of its own, which the store expires.
     Results are shared by all crews that use the same store. What a tool returned
     and the codec does not take is not cached, and a warning is logged; declared
     failures are never cached, as in CrewAI's own handler.
@@ -66,38 +67,45 @@ class SwarmStateCacheHandler(CacheHandler):
 
         if isinstance(output, ToolFailure):
             return
-        expires = None if self.ttl is None else time.time() + self.ttl
         try:
-            record = _codec.dumps({"input": input, "output": output, "expires": expires})
-            _codec.loads(record)
+            encoded = _codec.dumps(output)
+            _codec.loads(encoded)
         except CodecError as error:
             logger.warning("the result of tool %r is not cached: %s", tool, error)
             return
-        shared_store(self.uri).write([Batch(_namespace(tool), put={_key(input): record})])
+        ttl = math.inf if self.ttl is None else self.ttl
+        batch = Batch(_namespace(tool, input), put={_KEY: seal(encoded)}, ttl=ttl)
+        shared_store(self.uri).write([batch])
 
     def read(self, tool: str, input: str) -> Any | None:
         """Return what `tool` returned for `input`, None if that is not known."""
-        [result] = shared_store(self.uri).read([Query(_namespace(tool), keys=[_key(input)])])
+        [result] = shared_store(self.uri).read([Query(_namespace(tool, input), keys=[_KEY])])
         [record] = result.values
         if record is None:
             return None
-        entry = _codec.loads(record)
-        if entry["expires"] is not None and entry["expires"] <= time.time():
+        try:
+            return _codec.loads(unseal(record))
+        except CodecError as error:
+            # The tool is run again and the result replaced: a cache loses nothing.
+            logger.warning("a cached result of tool %r cannot be read: %s", tool, error)
             return None
-        return entry["output"]
 
     def clear(self, tool: str) -> None:
         """Forget all results of `tool`."""
-        shared_store(self.uri).clear(_namespace(tool))
+        store = shared_store(self.uri)
+        store.write([Batch(name, clear=True) for name in store.namespaces(_prefix(tool))])
 
 
 _codec = Codec()
 
-
-def _namespace(tool: str) -> str:
-    return f"crewai-tool:{tool}"
+_KEY = "value"
 
 
-def _key(input: str) -> str:
-    # An input may be of any length and hold characters that a key cannot.
-    return hashlib.sha256(input.encode("utf-8", "surrogatepass")).hexdigest()
+def _prefix(tool: str) -> str:
+    # Escaped, so that no tool is the beginning of another one's names.
+    return f"crewai-tool:{quote(tool, safe='')}/"
+
+
+def _namespace(tool: str, input: str) -> str:
+    # An input may be of any length and hold characters that a name cannot.
+    return f"{_prefix(tool)}{blob_hash(input.encode('utf-8', 'surrogatepass')).hex()}"
