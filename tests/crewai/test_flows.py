@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,22 @@ def test_sets_of_what_becomes_a_map_become_lists() -> None:
         "stops": [{"name": "a"}],
         "tickets": [[{"number": 1}]],
     }
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+def test_keys_of_enums_become_plain() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    persistence.save_state("flow", "step", {"id": "flow", "seen": {Colour.RED: 1, Level.LOW: 2}})
+    loaded = persistence.load_state("flow")
+    assert loaded == {"id": "flow", "seen": {"red": 1, 1: 2}}
+    assert [type(key) for key in loaded["seen"]] == [str, int]
 
 
 def test_a_deque_keeps_its_bound() -> None:

@@ -56,6 +56,12 @@ def test_a_document_is_stored_and_embedded_once(
     assert len(storage.search(["x"], limit=10, score_threshold=0)) == 4
 
 
+def test_a_document_may_hold_a_lone_surrogate(storage: SwarmStateKnowledgeStorage) -> None:
+    storage.save(["cut off \ud83d"])
+    [found] = storage.search(["cut off"], score_threshold=0)
+    assert found["content"] == "cut off \ud83d"
+
+
 def test_collections_are_apart_and_outlive_the_process(
     storage: SwarmStateKnowledgeStorage, embedder: Counting
 ) -> None:

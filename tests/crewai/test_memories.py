@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from crewai.memory.types import MemoryRecord
 from crewai_swarmstate import SwarmStateStorage, shared_store
-from swarmstate.errors import EmbeddingError
+from swarmstate.errors import EmbeddingError, InvalidFilterError
 from swarmstate.vectors import Collection
 
 
@@ -67,3 +67,13 @@ def test_scores_are_cosines_if_asked_for() -> None:
     assert storage.search([1.0, 1.0], min_score=0.8) == []
     with pytest.raises(ValueError, match="'cosine'"):
         SwarmStateStorage("memory://", scoring="dot")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["$eq", "$ref"])
+def test_metadata_that_looks_like_an_operator_is_no_filter(key: str) -> None:
+    storage = SwarmStateStorage("memory://")
+    storage.save([MemoryRecord(id="id", content="text", metadata={key: 1}, embedding=[1.0])])
+    with pytest.raises(InvalidFilterError, match="operator"):
+        storage.search([1.0], metadata_filter={key: 1})
+    [(found, _)] = storage.search([1.0])
+    assert found.metadata == {key: 1}

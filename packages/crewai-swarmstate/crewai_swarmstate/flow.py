@@ -198,7 +198,9 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
     if isinstance(value, BaseModel):
         return _dumped(value, path, below)
     if isinstance(value, Mapping):
-        return {key: _plain(item, f"{path}[{key!r}]", below) for key, item in value.items()}
+        return {
+            _plain_key(key): _plain(item, f"{path}[{key!r}]", below) for key, item in value.items()
+        }
     if type(value) in _CONTAINERS:
         items = [_plain(item, f"{path}[{index}]", below) for index, item in enumerate(value)]
         return _contained(value, items)
@@ -216,6 +218,15 @@ def _plain(value: Any, path: str, depth: int = 0) -> Any:
         )
         return str(value)
     return value
+
+
+def _plain_key(key: Any) -> Any:
+    """Return a key of a subclass, such as of an enum of texts, as what it is without its class."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if isinstance(key, int) and not isinstance(key, bool):
+        return int.__int__(key)
+    return key
 
 
 def _dumped(model: BaseModel, path: str, depth: int) -> Any:

@@ -145,7 +145,8 @@ def _embedder(given: Any) -> Embed:
 
 
 def _by_id(documents: list[str]) -> dict[str, str]:
-    return {hashlib.sha256(each.encode()).hexdigest(): each for each in documents}
+    encoded = [(each, each.encode("utf-8", "surrogatepass")) for each in documents]
+    return {hashlib.sha256(data).hexdigest(): each for each, data in encoded}
 
 
 def _missing(ids: dict[str, str], found: list[Record | None]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
+from swarmstate.errors import InvalidFilterError
 from swarmstate.vectors import Record, Where
 
 if TYPE_CHECKING:
@@ -113,9 +114,19 @@ def selection(
     metadata_filter: Mapping[str, Any] | None = None,
     older_than: datetime | None = None,
 ) -> Where:
-    """Return what selects the records that meet all that is given."""
+    """Return what selects the records that meet all that is given.
+
+    Raises:
+        InvalidFilterError: A key of the metadata begins with `$`, as operators do.
+    """
     conditions: dict[str, Any] = {}
     if metadata_filter:
+        for key in metadata_filter:
+            if key.startswith("$"):
+                raise InvalidFilterError(
+                    f"expected a filter by keys of the metadata without $ in front, found {key!r}: "
+                    "it would be taken for an operator"
+                )
         # With its operator, so that no value is taken for one.
         conditions["metadata"] = {key: {"$eq": value} for key, value in metadata_filter.items()}
     if older_than is not None:
