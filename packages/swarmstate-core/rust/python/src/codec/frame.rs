@@ -1,7 +1,7 @@
 //! What the encoder has open, and where in the value that is.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyFrozenSet, PyList, PyString, PyTuple};
 
 use super::cursor::DictCursor;
 use super::encode::{fits, refused};
@@ -159,10 +159,7 @@ pub fn path(frames: &[Frame<'_>]) -> String {
     for frame in frames {
         let label = |key: &Bound<'_, PyAny>| match key.extract::<String>() {
             Ok(name) if fields => format!(".{name}"),
-            _ => format!(
-                "[{}]",
-                key.repr().map_or("?".to_owned(), |text| text.to_string())
-            ),
+            _ => format!("[{}]", shown(key)),
         };
         match frame {
             Frame::List { next, .. } | Frame::Tuple { next, .. } if *next > 0 => {
@@ -187,4 +184,24 @@ pub fn path(frames: &[Frame<'_>]) -> String {
     let more = if parts.len() > MAX_PARTS { "…" } else { "" };
     parts.truncate(MAX_PARTS);
     parts.concat() + more
+}
+
+/// A key as Python shows it. Python may show what is deeply nested only on a stack that is larger
+/// than this thread's: of that the type must do.
+fn shown(key: &Bound<'_, PyAny>) -> String {
+    let is_container = |value: &Bound<'_, PyAny>| {
+        value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyFrozenSet>()
+    };
+    let is_nested = match key.try_iter() {
+        Ok(mut items) if is_container(key) => {
+            items.any(|item| item.is_ok_and(|item| is_container(&item)))
+        }
+        _ => false,
+    };
+    let text = if is_nested {
+        key.get_type().name()
+    } else {
+        key.repr()
+    };
+    text.map_or("?".to_owned(), |text| text.to_string())
 }
