@@ -70,13 +70,7 @@ def is_transient(error: Exception) -> bool:
     """Tell whether sending the same again may help."""
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return False
-    # A cluster client says so when it finds no node that serves a slot.
-    lost = (
-        redis_errors.ConnectionError,
-        redis_errors.TimeoutError,
-        redis_errors.RedisClusterException,
-    )
-    return isinstance(error, (*lost, OSError)) or bool(codes_of(error) & _PASSING)
+    return isinstance(error, _LOST) or bool(codes_of(error) & _PASSING)
 
 
 def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
