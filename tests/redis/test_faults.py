@@ -198,6 +198,46 @@ def test_an_answer_that_comes_too_late_is_an_error_and_no_second_write(own: Redi
         assert store.get("n", "k") == 4
 
 
+def test_a_server_that_accepts_and_does_not_greet_is_unreachable(own: RedisServer) -> None:
+    async def main() -> str:
+        async with RedisStore(own.url(), timeout=0.3, retry_for=0) as store:
+            with own.paused(), pytest.raises(StoreUnavailableError) as raised:
+                await asyncio.wait_for(store.aset("n", "k", 1), 30)
+            await store.aset("n", "k", 2)
+            assert store.get("n", "k") == 2
+        return str(raised.value)
+
+    assert "cannot be reached" in asyncio.run(main())
+
+
+def test_a_server_that_does_not_greet_is_tried_again(own: RedisServer) -> None:
+    async def main() -> None:
+        impatient = RedisStore(own.url(), timeout=0.3, retry_for=0)
+        async with impatient, RedisStore(own.url(), timeout=0.3, retry_for=60) as store:
+            with own.paused():
+                writing = asyncio.create_task(store.aset("n", "k", 1))
+                # Who began later has given up, so the writer's first attempt has ended, too.
+                with pytest.raises(StoreUnavailableError):
+                    await asyncio.wait_for(impatient.aget("n", "k"), 30)
+            await asyncio.wait_for(writing, 60)
+            assert await store.aget("n", "k") == 1
+
+    asyncio.run(main())
+
+
+def test_closing_does_not_wait_for_a_server_that_does_not_greet(own: RedisServer) -> None:
+    async def main() -> None:
+        store = RedisStore(own.url(), timeout=0.3, retry_for=0)
+        with own.paused():
+            writing = asyncio.create_task(store.aset("n", "k", 1))
+            await asyncio.sleep(0)
+            await asyncio.wait_for(store.aclose(), 30)
+            with pytest.raises(StoreUnavailableError):
+                await asyncio.wait_for(writing, 30)
+
+    asyncio.run(main())
+
+
 def test_a_wrong_password_says_so(redis_server: RedisServer) -> None:
     url = f"redis://:wrong-secret@127.0.0.1:{redis_server.port}/0"
     with RedisStore(url) as store:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from threading import Lock, Semaphore
 from time import monotonic
@@ -204,7 +204,7 @@ class ConnectionsLink:
 
     Args:
         make: Makes a connection, which need not be connected yet.
-        timeout: Seconds to wait for all replies.
+        timeout: Seconds to wait for a connection, and then for all replies.
         sentinels: Clients that know where the server is, which closing the link closes.
     """
 
@@ -230,7 +230,7 @@ class ConnectionsLink:
         outcomes: list[Outcome] = []
         try:
             if not connection.is_connected:
-                await connection.connect()
+                await self._connect(connection)
             await asyncio.wait_for(_exchange(connection, commands, outcomes), self._timeout)
         except asyncio.TimeoutError:
             await connection.disconnect(nowait=True)
@@ -247,13 +247,26 @@ class ConnectionsLink:
         self._idle.append(connection)
         return outcomes
 
+    async def _connect(self, connection: AsyncConnection) -> None:
+        try:
+            # redis-py limits the time until the server accepts, not that of its greeting.
+            await asyncio.wait_for(connection.connect(), self._timeout)
+        except asyncio.TimeoutError:
+            # The server has nothing of what is to be sent, so this is no late answer.
+            raise LostError(f"it did not greet within {self._timeout:g} s") from None
+
     async def close(self) -> None:
         """Close the connections."""
         self._idle.clear()
         while self._connections:
-            await self._connections.pop().disconnect()
+            await self._end(self._connections.pop().disconnect())
         for sentinel in self._sentinels:
-            await sentinel.aclose()
+            await self._end(sentinel.aclose())
+
+    async def _end(self, ending: Awaitable[None]) -> None:
+        # Who takes leave of a server that stands still has left all the same.
+        with suppress(asyncio.TimeoutError, *_FAILURES):
+            await asyncio.wait_for(ending, self._timeout)
 
     def abandon(self) -> None:
         """Do nothing: a loop that runs once more closes them, any other has let go of them."""

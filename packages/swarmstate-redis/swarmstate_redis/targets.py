@@ -191,7 +191,8 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
         (found["host"], found["port"])
         for found in (each.connection_pool.connection_kwargs for each in manager.sentinels)
     ]
-    watching = _quick(_common(manager.sentinel_kwargs, "ssl"))
+    # A sentinel that accepts and does not answer must not be waited for without end, either.
+    watching = _quick({"socket_timeout": timeout, **_common(manager.sentinel_kwargs, "ssl")})
     tls = "SSL" in pool.connection_class.__name__
     settings = _quick({"protocol": 2, **_common(pool.connection_kwargs), "ssl": tls})
 
