@@ -33,6 +33,43 @@ _, status = os.waitpid(pid, 0)
 assert status == 0
 """
 
+# Ctrl-C and time limits raise wherever the main thread happens to be.
+_INTERRUPTED = """
+import random, signal, sys
+from swarmstate_redis import RedisStore
+
+class Interrupted(Exception):
+    pass
+
+def interrupt(*_):
+    if armed:
+        raise Interrupted
+
+armed = False
+signal.signal(signal.SIGALRM, interrupt)
+chosen = random.Random(1)
+store = RedisStore(sys.argv[1], prefix=sys.argv[2], timeout=5, retry_for=0, max_connections=1)
+interrupted = 0
+for number in range(6_000):
+    try:
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, chosen.uniform(1e-6, 2e-4))
+            store.set("n", "k", number)
+            found = store.get("n", "k")
+            armed = False
+            assert found == number, (found, number)
+        finally:
+            armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interrupted:
+        interrupted += 1
+assert interrupted > 1_000, interrupted
+store.set("n", "k", -1)
+assert store.get("n", "k") == -1
+store.close()
+"""
+
 
 def _connections_of(client: redis.Redis, name: str) -> list[str]:
     return [each["id"] for each in client.client_list() if each["name"] == name]
@@ -110,6 +147,19 @@ def test_one_lost_connection_speaks_for_the_idle_ones(
         # There is time for one repetition, not for eight.
         store.set("n", "later", 8)
         assert len(store.keys("n")) == 9
+
+
+def test_interrupted_calls_give_their_connection_back(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, redis_server.url(), prefix_of(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    # What an interruption does to finalizers of other libraries is printed, and no matter.
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_fork_has_connections_of_its_own(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from threading import Lock, Semaphore
+from queue import Empty, SimpleQueue
+from threading import Lock
 from time import monotonic
 from typing import Any, Protocol
 
@@ -115,7 +116,10 @@ class DirectLink:
         self._start()
 
     def _start(self) -> None:
-        self._free = Semaphore(self._max_connections)
+        # Permits to use a connection, in a queue whose steps signals cannot interrupt.
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self._max_connections):
+            self._free.put(None)
         # Those that are not in use, and since when; the last one used is taken first.
         self._idle: list[tuple[Connection, float]] = []
         # Last: who sees it uses what is above.
@@ -128,10 +132,12 @@ class DirectLink:
             with self._starting:
                 if self._process != os.getpid():
                     self._start()
-        if not self._free.acquire(timeout=self._timeout):
-            busy = LostError(f"all {self._max_connections} connections stayed in use")
-            return [busy] * len(commands)
+        free = self._free
+        permits: list[None] = []
         try:
+            # A handler of a signal may raise after any call. A single one takes the permit
+            # and keeps it, so there is no moment at which it could get lost.
+            permits.extend(map(free.get, (True,), (self._timeout,)))
             connection = self._take()
             try:
                 connection.connect()
@@ -145,8 +151,12 @@ class DirectLink:
                 connection.disconnect()
                 self._drop_idle()
             return outcomes
+        except Empty:
+            busy = LostError(f"all {self._max_connections} connections stayed in use")
+            return [busy] * len(commands)
         finally:
-            self._free.release()
+            if permits:
+                free.put(None)
 
     def _take(self) -> Connection:
         try:
