@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection as AsyncConnection
-from redis.client import NEVER_DECODE
 from redis.connection import AbstractConnection as Connection
 from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
@@ -27,8 +26,6 @@ from redis.exceptions import TimeoutError as LateError
 from swarmstate_redis.commands import Outcome, Words, packed
 from swarmstate_redis.failures import AnswerTimeoutError
 
-# Cluster clients return replies as bytes only if they are told so with each command.
-_BYTES: dict[str, Any] = {NEVER_DECODE: []}
 _FAILURES = (RedisError, RedisClusterException, OSError)
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
@@ -80,7 +77,7 @@ class PoolLink:
         except _FAILURES as error:
             return [error] * len(commands)
         try:
-            return _answers(connection, commands)[0]
+            return _answers(connection, commands, _sent(connection, commands))[0]
         finally:
             self._pool.release(connection)
 
@@ -127,6 +124,10 @@ class DirectLink:
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
         """Send commands in one go and return their outcomes."""
+        return finished(self.sending(commands))
+
+    def sending(self, commands: Sequence[Words]) -> Generator[None, None, list[Outcome]]:
+        """Send commands in a first step, and return their outcomes in a second one."""
         if self._process != os.getpid():
             # After a fork the connections are the parent's.
             with self._starting:
@@ -139,11 +140,14 @@ class DirectLink:
             # and keeps it, so there is no moment at which it could get lost.
             permits.extend(map(free.get, (True,), (self._timeout,)))
             connection = self._take()
+            failure = _sent(connection, commands)
             try:
-                connection.connect()
-            except _FAILURES as error:
-                return [error] * len(commands)
-            outcomes, alive = _answers(connection, commands)
+                yield
+            except BaseException:
+                # Replies that nobody read must not be taken for those of the next commands.
+                connection.disconnect()
+                raise
+            outcomes, alive = _answers(connection, commands, failure)
             if alive and not self._closed:
                 self._idle.append((connection, monotonic()))
             else:
@@ -152,6 +156,7 @@ class DirectLink:
                 self._drop_idle()
             return outcomes
         except Empty:
+            yield
             busy = LostError(f"all {self._max_connections} connections stayed in use")
             return [busy] * len(commands)
         finally:
@@ -184,11 +189,44 @@ class DirectLink:
                 self._idle.pop()[0].disconnect()
 
 
-def _answers(connection: Connection, commands: Sequence[Words]) -> tuple[list[Outcome], bool]:
-    """Send commands, and return their outcomes and whether the connection is still good."""
-    outcomes: list[Outcome] = []
+def finished(sending: Generator[None, None, list[Outcome]]) -> list[Outcome]:
+    """Take all further steps of what sends commands and return their outcomes."""
+    try:
+        while True:
+            next(sending)
+    except StopIteration as done:
+        outcomes: list[Outcome] = done.value
+        return outcomes
+
+
+def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None:
+    """Send commands; return what went wrong, if anything did."""
+    try:
+        connection.connect()
+    except _FAILURES as error:
+        return error
     try:
         connection.send_packed_command([packed(commands)])
+    except LateError as error:
+        connection.disconnect()
+        return AnswerTimeoutError(f"in time ({error})")
+    except _FAILURES as error:
+        connection.disconnect()
+        return error
+    except BaseException:
+        connection.disconnect()
+        raise
+    return None
+
+
+def _answers(
+    connection: Connection, commands: Sequence[Words], failure: Exception | None
+) -> tuple[list[Outcome], bool]:
+    """Return the outcomes of what was sent, and whether the connection is still good."""
+    outcomes: list[Outcome] = []
+    if failure is not None:
+        return _filled(outcomes, commands, failure), False
+    try:
         for _ in commands:
             try:
                 outcomes.append(connection.read_response(disable_decoding=True))
@@ -291,76 +329,6 @@ async def _exchange(
             outcomes.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             outcomes.append(error)
-
-
-class ClusterLink:
-    """A link to a cluster, through a client of redis-py that knows its nodes.
-
-    Args:
-        client: Makes the client, or returns the one that was handed in.
-        owned: Whether closing the link closes the client.
-    """
-
-    def __init__(self, client: Callable[[], Any], *, owned: bool) -> None:
-        self._make = client
-        self._client: Any = None
-        self._owned = owned
-
-    def send(self, commands: Sequence[Words]) -> list[Outcome]:
-        """Send commands to their nodes and return their outcomes."""
-        try:
-            if self._client is None:
-                self._client = self._make()
-            if len(commands) == 1:
-                return [self._client.execute_command(*_named(commands[0]), **_BYTES)]
-            pipeline = self._client.pipeline()
-            for words in commands:
-                pipeline.execute_command(*_named(words), **_BYTES)
-            outcomes: list[Outcome] = pipeline.execute(raise_on_error=False)
-        except _FAILURES as error:
-            return [error] * len(commands)
-        return outcomes
-
-    def close(self) -> None:
-        """Close the client, if it is the link's own."""
-        if self._owned and self._client is not None:
-            self._client.close()
-
-
-class AsyncClusterLink:
-    """A link of one event loop to a cluster.
-
-    Args:
-        make: Makes the client, which closing the link closes.
-    """
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._client = make()
-
-    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
-        """Send commands to their nodes and return their outcomes."""
-        try:
-            if len(commands) == 1:
-                return [await self._client.execute_command(*_named(commands[0]), **_BYTES)]
-            pipeline = self._client.pipeline()
-            for words in commands:
-                pipeline.execute_command(*_named(words), **_BYTES)
-            outcomes: list[Outcome] = await pipeline.execute(raise_on_error=False)
-        except _FAILURES as error:
-            return [error] * len(commands)
-        return outcomes
-
-    async def close(self) -> None:
-        """Close the client."""
-        await self._client.aclose()
-
-    def abandon(self) -> None:
-        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
-
-
-def _named(words: Words) -> list[str | bytes]:
-    """Return words with the command's name as cluster clients need it to find the keys."""
-    return [words[0].decode(), *words[1:]]
 
 
 def _filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:

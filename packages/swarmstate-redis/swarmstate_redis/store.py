@@ -72,7 +72,8 @@ class RedisStore(BaseStore):
         retry_for: Seconds for which a request is tried again while the server cannot
             be reached, starts or fails over (default 5).
         max_connections: How many connections the threads of a process use at most
-            (default 50). Each event loop has two of its own.
+            (default 50). Each event loop has two of its own. In a cluster that is for
+            each node.
         allow: Classes that may be constructed when values are read, besides those the
             codec knows; see `swarmstate.codec.Codec`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -16,10 +16,9 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from swarmstate_redis.cluster import Address, AsyncClusterLink, ClusterLink, Slots
 from swarmstate_redis.links import (
-    AsyncClusterLink,
     AsyncLink,
-    ClusterLink,
     ConnectionsLink,
     DirectLink,
     Link,
@@ -107,28 +106,34 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
             )
     options.setdefault("socket_connect_timeout", timeout)
     if cluster:
-        tls = connection_class is redis.SSLConnection
-        return _cluster(options | {"ssl": tls}, timeout, None)
+        seed = options.get("host", "localhost"), _port(options)
+        return _cluster(connection_class, options, [seed], timeout, max_connections)
     return _single(connection_class, options, timeout, max_connections)
 
 
 def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Target:
     """Return where a client of redis-py leads to.
 
-    A sync client is used as it is. Async connections belong to an event loop, so each
-    loop gets some of its own, made from the client's settings.
+    A sync client of one server is used as it is. Async connections belong to an event
+    loop, so each loop gets some of its own, made from the client's settings; so do the
+    nodes of a cluster.
 
     Raises:
         TypeError: It is no client of redis-py, or has connections of a kind that cannot
             be made for both worlds.
     """
     if isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster)):
-        given = client if isinstance(client, redis.RedisCluster) else None
         options = dict(client.get_connection_kwargs())
+        tls = "ssl_cert_reqs" in options or bool(options.get("ssl"))
         nodes = client.get_nodes() or list(_startup_nodes(client))
-        options |= {"host": nodes[0].host, "port": nodes[0].port}
-        options["ssl"] = "ssl_cert_reqs" in options or bool(options.get("ssl"))
-        return _cluster(_common(options, "ssl"), timeout, given)
+        return _cluster(
+            redis.SSLConnection if tls else redis.Connection,
+            _common(options),
+            [(node.host, int(node.port)) for node in nodes],
+            timeout,
+            max_connections,
+            remap=getattr(client.nodes_manager, "address_remap", None),
+        )
     if not isinstance(client, (redis.Redis, redis.asyncio.Redis)):
         raise TypeError(
             "expected client to be a Redis or RedisCluster of redis or redis.asyncio, not "
@@ -211,21 +216,42 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
     return Target(f"the sentinels' service {service!r}", link, async_link)
 
 
-def _cluster(options: dict[str, Any], timeout: float, given: Any) -> Target:
-    settings = {"protocol": 2, "host": "localhost", "port": 6379, **options}
-    settings |= {"socket_timeout": timeout}
-    settings.pop("db", None)
+def _cluster(
+    kind: type,
+    options: Mapping[str, Any],
+    seeds: Sequence[Address],
+    timeout: float,
+    max_connections: int,
+    *,
+    remap: Callable[[Address], Address] | None = None,
+) -> Target:
+    usual = {"protocol": 2, "socket_connect_timeout": timeout, **options}
+    # A cluster has one database, and each connection says which node it leads to.
+    settings = _quick({k: v for k, v in usual.items() if k not in ("db", "host", "path", "port")})
+    async_class = _ASYNC_CLASSES[kind]
 
-    def link() -> Link:
-        if given is not None:
-            return ClusterLink(lambda: given, owned=False)
-        return ClusterLink(lambda: redis.RedisCluster(**settings), owned=True)
+    def to_node(node: Address) -> DirectLink:
+        def connect() -> Connection:
+            connection: Connection = kind(
+                host=node[0], port=node[1], socket_timeout=timeout, **settings
+            )
+            return connection
 
-    name = f"the cluster of {settings['host']}:{settings['port']}"
+        return DirectLink(connect, timeout, max_connections)
+
+    def to_node_async(node: Address) -> ConnectionsLink:
+        def make() -> AsyncConnection:
+            connection: AsyncConnection = async_class(
+                host=node[0], port=node[1], **settings, **_ASYNC
+            )
+            return connection
+
+        return ConnectionsLink(make, timeout)
+
     return Target(
-        name,
-        link,
-        lambda: AsyncClusterLink(lambda: redis.asyncio.RedisCluster(**settings)),
+        f"the cluster of {seeds[0][0]}:{seeds[0][1]}",
+        lambda: ClusterLink(Slots(seeds, remap), to_node),
+        lambda: AsyncClusterLink(Slots(seeds, remap), to_node_async),
         cluster=True,
     )
 

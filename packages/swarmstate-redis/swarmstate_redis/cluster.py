@@ -1,0 +1,261 @@
+"""Links to a cluster: which node serves a key, and a link to each of them.
+
+redis-py's own clients of clusters send again whatever failed, also what a node may be
+doing at that very moment, and hide that it did. So nodes get the same links that a single
+server has, and all that is added here is where to send what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import AskError as RedirectError
+from redis.exceptions import ClusterDownError, MovedError, ResponseError
+from redis.exceptions import ConnectionError as LostError
+
+from swarmstate_redis.commands import Outcome, Words
+from swarmstate_redis.failures import AnswerTimeoutError, codes_of, is_transient
+from swarmstate_redis.links import ConnectionsLink, DirectLink, finished
+from swarmstate_redis.names import SLOTS, slot_of
+
+Address = tuple[str, int]
+"""Host and port of a node."""
+
+Parcel = tuple[Address, list[Words]]
+"""Commands, and the node to send them to."""
+
+Routing = Generator[Sequence[Parcel], Sequence[Sequence[Outcome]], list[Outcome]]
+"""Yields parcels to send at once, is sent the outcomes of each, and returns those of all."""
+
+# As often as a command may be sent to another node: a slot that moves is told of twice.
+_HOPS = 5
+_REDIRECTION = re.compile(r"(?:(MOVED|ASK) )?(\d+) (.*):(\d+)$")
+_ASKING: Words = [b"ASKING"]
+_SLOTS: Words = [b"CLUSTER", b"SLOTS"]
+
+
+class Slots:
+    """Which node serves which slot; free of I/O, and for any number of threads.
+
+    Args:
+        seeds: Nodes to ask at first.
+        remap: Where a node is that says it is at an address, as redis-py's `address_remap`.
+    """
+
+    def __init__(
+        self, seeds: Iterable[Address], remap: Callable[[Address], Address] | None = None
+    ) -> None:
+        self._seeds = list(seeds)
+        self._remap = remap
+        # Whom to ask, the most promising first.
+        self._nodes = list(self._seeds)
+        self._serving: list[Address | None] = [None] * SLOTS
+        self._is_known = False
+
+    def routed(self, commands: Sequence[Words]) -> Routing:
+        """Send commands to the nodes that serve their keys, and where these send them on to."""
+        if not self._is_known:
+            failure = yield from self._ask()
+            if failure is not None:
+                return [failure] * len(commands)
+        outcomes: list[Outcome] = [None] * len(commands)
+        missing: Sequence[int] = range(len(commands))
+        asking: dict[int, Address] = {}
+        for _ in range(_HOPS):
+            shares: dict[Address, list[int]] = {}
+            for index in missing:
+                address = asking.get(index) or self._serving[slot_of(_key_of(commands[index]))]
+                if address is None:
+                    self._is_known = False
+                    outcomes[index] = ClusterDownError("CLUSTERDOWN no node serves the slot")
+                else:
+                    shares.setdefault(address, []).append(index)
+            # Who takes connections in one order never waits for one who waits for him.
+            order = sorted(shares)
+            replies = yield [
+                (
+                    node,
+                    [words for index in shares[node] for words in _asked(index, asking, commands)],
+                )
+                for node in order
+            ]
+            missing = []
+            for node, answers in zip(order, replies, strict=True):
+                answer = iter(answers)
+                for index in shares[node]:
+                    if asking.pop(index, None) is not None:
+                        next(answer)
+                    outcome = outcomes[index] = next(answer)
+                    if isinstance(outcome, Exception) and self._sent_on(
+                        outcome, node, index, asking
+                    ):
+                        missing.append(index)
+            if not missing:
+                return outcomes
+        lost = LostError("its nodes do not agree on who serves a slot")
+        for index in missing:
+            outcomes[index] = lost
+        return outcomes
+
+    def _sent_on(
+        self, error: Exception, node: Address, index: int, asking: dict[int, Address]
+    ) -> bool:
+        """Take note of a failure; tell whether it says where to send the command instead."""
+        if isinstance(error, ResponseError):
+            found = _REDIRECTION.match(str(error))
+            if found is not None and (found[1] or isinstance(error, RedirectError)):
+                to = self._address(found[3], int(found[4]), node)
+                if found[1] == "MOVED" or isinstance(error, MovedError):
+                    self._serving[int(found[2])] = to
+                    # Others have most likely moved with it.
+                    self._is_known = False
+                else:
+                    asking[index] = to
+                return True
+        if (
+            isinstance(error, AnswerTimeoutError)
+            or (is_transient(error) and not isinstance(error, ResponseError))
+            or "CLUSTERDOWN" in codes_of(error)
+        ):
+            self._is_known = False
+            self._nodes = [*(each for each in self._nodes if each != node), node]
+        return False
+
+    def _ask(self) -> Generator[Sequence[Parcel], Sequence[Sequence[Outcome]], Exception | None]:
+        failure: Exception | None = None
+        for node in self._nodes:
+            [[outcome]] = yield [(node, [_SLOTS])]
+            if not isinstance(outcome, Exception):
+                self._learn(outcome, node)
+                return None
+            failure = outcome
+        if isinstance(failure, AnswerTimeoutError):
+            # Nothing but the question was sent, so all of it may be sent again.
+            return LostError(f"no node says who serves what: no answer {failure}")
+        return failure
+
+    def _learn(self, reply: Sequence[Any], asked: Address) -> None:
+        serving: list[Address | None] = [None] * SLOTS
+        for first, last, master, *_ in reply:
+            node = self._address((master[0] or b"").decode(), int(master[1]), asked)
+            serving[first : last + 1] = [node] * (last + 1 - first)
+        masters = {node for node in serving if node is not None}
+        self._nodes = list(dict.fromkeys([asked, *sorted(masters), *self._seeds]))
+        self._serving = serving
+        self._is_known = True
+
+    def _address(self, host: str, port: int, told_by: Address) -> Address:
+        # A node that does not know what it is called by says so in one of these ways.
+        address = told_by[0] if host in ("", "?") else host, port
+        return address if self._remap is None else self._remap(address)
+
+
+def _asked(index: int, asking: Mapping[int, Address], commands: Sequence[Words]) -> list[Words]:
+    return [_ASKING, commands[index]] if index in asking else [commands[index]]
+
+
+def _key_of(words: Words) -> bytes:
+    """Return a key of a command; all of one command's keys share a slot."""
+    return words[3] if words[0] in (b"EVALSHA", b"EVAL") else words[1]
+
+
+class ClusterLink:
+    """A link to a cluster.
+
+    Args:
+        slots: Who serves what.
+        connect: Makes the link to a node.
+    """
+
+    def __init__(self, slots: Slots, connect: Callable[[Address], DirectLink]) -> None:
+        self._slots = slots
+        self._connect = connect
+        self._links: dict[Address, DirectLink] = {}
+        self._closed = False
+
+    def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands to their nodes and return their outcomes."""
+        routing = self._slots.routed(commands)
+        try:
+            parcels = next(routing)
+            while True:
+                parcels = routing.send(self._exchange(parcels))
+        except StopIteration as done:
+            outcomes: list[Outcome] = done.value
+            return outcomes
+
+    def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
+        if len(parcels) == 1:
+            [(node, commands)] = parcels
+            return [self._link(node).send(commands)]
+        # All of them get theirs before the first is waited for.
+        sendings = [self._link(node).sending(commands) for node, commands in parcels]
+        try:
+            for each in sendings:
+                next(each)
+            return [finished(each) for each in sendings]
+        finally:
+            for each in sendings:
+                each.close()
+
+    def _link(self, node: Address) -> DirectLink:
+        link = self._links.get(node)
+        if link is None:
+            link = self._links.setdefault(node, self._connect(node))
+            if self._closed:
+                link.close()
+        return link
+
+    def close(self) -> None:
+        """Close the connections; those in use when their use ends."""
+        self._closed = True
+        for link in list(self._links.values()):
+            link.close()
+
+
+class AsyncClusterLink:
+    """A link of one event loop to a cluster.
+
+    Args:
+        slots: Who serves what.
+        connect: Makes the link to a node.
+    """
+
+    def __init__(self, slots: Slots, connect: Callable[[Address], ConnectionsLink]) -> None:
+        self._slots = slots
+        self._connect = connect
+        self._links: dict[Address, ConnectionsLink] = {}
+
+    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
+        """Send commands to their nodes and return their outcomes."""
+        routing = self._slots.routed(commands)
+        try:
+            parcels = next(routing)
+            while True:
+                parcels = routing.send(await self._exchange(parcels))
+        except StopIteration as done:
+            outcomes: list[Outcome] = done.value
+            return outcomes
+
+    async def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
+        sendings = [self._link(node).send(commands) for node, commands in parcels]
+        if len(sendings) == 1:
+            return [await sendings[0]]
+        return await asyncio.gather(*sendings)
+
+    def _link(self, node: Address) -> ConnectionsLink:
+        link = self._links.get(node)
+        if link is None:
+            link = self._links[node] = self._connect(node)
+        return link
+
+    async def close(self) -> None:
+        """Close the connections."""
+        while self._links:
+            await self._links.popitem()[1].close()
+
+    def abandon(self) -> None:
+        """Do nothing: a loop that runs once more closes them, any other has let go of them."""

@@ -1,0 +1,134 @@
+"""A real cluster whose nodes stand still, move slots and go away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from swarmstate.errors import StoreClosedError, StoreUnavailableError
+from swarmstate_redis import RedisStore
+from swarmstate_redis.names import SLOTS, slot_of
+
+from tests.redis.test_contract import prefix_of
+from tests.servers.redis import PASSWORD, RedisServer, running_cluster, wait_until
+
+
+def slot(prefix: str, namespace: str) -> int:
+    return slot_of(f"{prefix}:{namespace}".encode())
+
+
+def node_of(nodes: list[RedisServer], prefix: str, namespace: str) -> int:
+    """Return the number of the node that a namespace is on."""
+    return slot(prefix, namespace) * len(nodes) // SLOTS
+
+
+def scripts_run(node: RedisServer) -> int:
+    with node.client() as client:
+        return sum(
+            int(stats["calls"])
+            for name, stats in client.info("commandstats").items()
+            if name in ("cmdstat_evalsha", "cmdstat_eval")
+        )
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_node_that_answers_too_late_is_an_error_and_no_second_write(
+    redis_cluster: list[RedisServer], tmp_path: Path, kind: str
+) -> None:
+    prefix = prefix_of(tmp_path)
+    node = redis_cluster[node_of(redis_cluster, prefix, "n")]
+    url = f"{redis_cluster[0].url()}?cluster=true&timeout=0.5"
+
+    def sync() -> str:
+        with RedisStore(url, prefix=prefix) as store:
+            store.set("n", "k", 1)
+            before = scripts_run(node)
+            with node.paused(), pytest.raises(StoreUnavailableError) as raised:
+                store.set("n", "k", 2)
+            wait_until(lambda: scripts_run(node) > before, "it does what it was sent")
+            assert scripts_run(node) == before + 1
+            store.set("n", "k", 3)
+            assert store.get("n", "k") == 3
+        return str(raised.value)
+
+    async def main() -> str:
+        async with RedisStore(url, prefix=prefix) as store:
+            await store.aset("n", "k", 1)
+            before = scripts_run(node)
+            with node.paused(), pytest.raises(StoreUnavailableError) as raised:
+                await store.aset("n", "k", 2)
+            wait_until(lambda: scripts_run(node) > before, "it does what it was sent")
+            assert scripts_run(node) == before + 1
+            await store.aset("n", "k", 3)
+            assert await store.aget("n", "k") == 3
+        return str(raised.value)
+
+    assert "did not answer" in (sync() if kind == "sync" else asyncio.run(main()))
+
+
+def test_slots_that_move_are_followed() -> None:
+    with running_cluster() as nodes, RedisStore(f"{nodes[0].url()}?cluster=true") as store:
+        store.set_many("n", {"a": 1, "b": 2})
+        number, moving = node_of(nodes, "swarmstate", "n"), slot("swarmstate", "n")
+        source, target = nodes[number], nodes[number - 1]
+        names = {each: each.execute("CLUSTER", "MYID") for each in (source, target)}
+        target.execute("CLUSTER", "SETSLOT", moving, "IMPORTING", names[source])  # type: ignore[arg-type]  # a name
+        source.execute("CLUSTER", "SETSLOT", moving, "MIGRATING", names[target])  # type: ignore[arg-type]  # a name
+        assert store.get("n", "a") == 1
+        keys = ("swarmstate:n", "{swarmstate:n}:keys")
+        to = ("127.0.0.1", target.port, "", 0, 5_000)
+        source.execute("MIGRATE", *to, "AUTH", PASSWORD, "KEYS", *keys)
+        # The new node has it, and the old one is still asked first.
+        assert store.get("n", "a") == 1
+        assert asyncio.run(store.aget("n", "b")) == 2
+        with ThreadPoolExecutor() as pool:
+            # Until the move is over, a key that does not exist yet is on neither of them.
+            writing = pool.submit(store.set, "n", "c", 3)
+            for each in (target, source):
+                each.execute("CLUSTER", "SETSLOT", moving, "NODE", names[target])  # type: ignore[arg-type]  # a name
+            writing.result()
+        assert store.items("n") == [("a", 1), ("b", 2), ("c", 3)]
+        assert store.namespaces() == ["n"]
+
+
+def test_a_node_that_is_gone_is_told_and_found_again() -> None:
+    with running_cluster() as nodes:
+        url = f"{nodes[0].url()}?cluster=true&retry_for=0.2"
+        with RedisStore(url) as store:
+            names = [f"n{number}" for number in range(30)]
+            for name in names:
+                store.set(name, "k", name)
+            nodes[0].stop()
+            there = [name for name in names if node_of(nodes, "swarmstate", name) != 0]
+            gone = next(name for name in names if name not in there)
+            with pytest.raises(StoreUnavailableError, match="the cluster of"):
+                store.get(gone, "k")
+            # The node that the URL names is not needed any more.
+            nodes[1].execute("CONFIG", "SET", "cluster-require-full-coverage", "no")
+            nodes[2].execute("CONFIG", "SET", "cluster-require-full-coverage", "no")
+            assert store.get(there[0], "k") == there[0]
+            nodes[0].start()
+
+
+def test_closing_a_store_in_use_is_told_to_those_who_use_it(
+    redis_cluster: list[RedisServer], tmp_path: Path
+) -> None:
+    store = RedisStore(f"{redis_cluster[0].url()}?cluster=true", prefix=prefix_of(tmp_path))
+    turns = [0] * 12
+    everybody = threading.Barrier(len(turns))
+
+    def use(number: int) -> None:
+        everybody.wait()
+        while True:
+            store.set("n", f"{number}", turns[number])
+            turns[number] += 1
+
+    with ThreadPoolExecutor(len(turns)) as pool:
+        futures = [pool.submit(use, number) for number in range(len(turns))]
+        wait_until(lambda: all(turns) or any(each.done() for each in futures), "all of them write")
+        store.close()
+        for each in futures:
+            assert isinstance(each.exception(), StoreClosedError)
