@@ -190,28 +190,44 @@ def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Pat
         store.set("n", "k", 1)
 
 
-def test_the_documented_permissions_are_enough(redis_server: RedisServer, tmp_path: Path) -> None:
+def documented_permissions(prefix: str) -> list[str]:
     page = Path(__file__).parents[2] / "docs" / "operations.md"
     found = re.search(r"^ACL SETUSER agents on >password [^`]*", page.read_text(), re.MULTILINE)
     assert found is not None
+    return found[0].replace("swarmstate", prefix).split()
+
+
+# The last three have braces in all the ways that names of keys depend on.
+@pytest.mark.parametrize("name", ["n", "user/{3f2504e0-4f89}", "{a", "a}b"])
+@pytest.mark.parametrize("kind", ["standalone", "cluster"])
+def test_the_documented_permissions_are_enough(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, name: str
+) -> None:
+    servers: list[RedisServer]
+    if kind == "cluster":
+        servers = request.getfixturevalue("redis_cluster")
+    else:
+        servers = [request.getfixturevalue("redis_server")]
     prefix = prefix_of(tmp_path)
-    redis_server.execute(*found[0].replace("swarmstate", prefix).split())
-    url = f"redis://agents:password@127.0.0.1:{redis_server.port}/0"
-    with RedisStore(url, prefix=prefix) as store:
-        store.set_many("n", {"a": 1, "b": 2}, ttl=60)
-        store.copy("n", "m")
-        assert store.namespaces() == ["m", "n"]
+    for server in servers:
+        server.execute(*documented_permissions(prefix))
+    url = f"redis://agents:password@127.0.0.1:{servers[0].port}/0"
+    with RedisStore(f"{url}?cluster={str(kind == 'cluster').lower()}", prefix=prefix) as store:
+        other = f"{name}2"
+        store.set_many(name, {"a": 1, "b": 2}, ttl=60)
+        store.copy(name, other)
+        assert store.namespaces() == [name, other]
         ranges = [Range("a"), Range(reverse=True, limit=1)]
-        store.read([Query("n", ["a"], ranges, ttl=math.inf, ask_ttl=True)])
-        put = {"c": store.read([Query("n", ["a"])])[0].values[0] or b""}
+        store.read([Query(name, ["a"], ranges, ttl=math.inf, ask_ttl=True)])
+        put = {"c": store.read([Query(name, ["a"])])[0].values[0] or b""}
         store.write(
             [
-                Batch("n", put_if_absent=put, expect=Expect("", "b"), delete=["a"]),
-                Batch("n", put=put, delete_ranges=[("b", "c")], ttl=math.inf, clear=False),
-                Batch("m", clear=True, expect_values={"a": put["c"]}),
+                Batch(name, put_if_absent=put, expect=Expect("", "b"), delete=["a"]),
+                Batch(name, put=put, delete_ranges=[("b", "c")], ttl=math.inf, clear=False),
+                Batch(other, clear=True, expect_values={"a": put["c"]}),
             ]
         )
-        assert store.items("n") == [("c", 1)]
+        assert store.items(name) == [("c", 1)]
         store.restore(store.snapshot())
         store.clear()
         assert store.namespaces() == []
