@@ -24,7 +24,7 @@ from swarmstate_redis.links import (
     Link,
     PoolLink,
 )
-from swarmstate_redis.urls import flag
+from swarmstate_redis.urls import flag, unreadable
 
 # What sync and async connections are configured with alike.
 _COMMON = (
@@ -92,10 +92,7 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
         options = parse_url(url)
     except ValueError:
         # The original message may show a part of the password.
-        raise ValueError(
-            "expected a URL such as redis://user:password@host:6379/0, with special characters of "
-            "user and password percent-encoded; this one cannot be read"
-        ) from None
+        raise unreadable() from None
     connection_class = options.pop("connection_class", redis.Connection)
     cluster = flag("cluster", options.pop("cluster", "false"))
     for name in options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 __all__ = ["Said"]
 
@@ -25,13 +25,15 @@ class Said(NamedTuple):
         """Return what a URL says.
 
         Raises:
-            ValueError: A value is not of its option's kind.
+            ValueError: It is no URL of Redis, or a value is not of its option's kind.
         """
         try:
             parts = urlsplit(url)
         except ValueError:
-            # Who connects says what is wrong with it.
-            return cls(url, {})
+            # The original message may show a part of the password.
+            raise unreadable() from None
+        if not _ends_where_it_seems_to(parts):
+            raise unreadable()
         options = {}
         rest = []
         for name, text in parse_qsl(parts.query, keep_blank_values=True):
@@ -41,6 +43,27 @@ class Said(NamedTuple):
             else:
                 rest.append((name, text))
         return cls(urlunsplit(parts._replace(query=urlencode(rest))), options)
+
+
+def unreadable() -> ValueError:
+    """Return the exception for a URL that does not say what its author meant."""
+    return ValueError(
+        "expected a URL such as redis://user:password@host:6379/0, with special characters of "
+        "user and password percent-encoded (? is %3F, # is %23, / is %2F, @ is %40), and @ also "
+        "elsewhere; this one cannot be read"
+    )
+
+
+def _ends_where_it_seems_to(parts: SplitResult) -> bool:
+    """Tell whether no part of a password can have been taken for something else.
+
+    What ends a password before its `@` begins a path, a query or a fragment: the rest of
+    it would be shown in messages, and the host would be localhost.
+    """
+    if parts.fragment or "@" in parts.query:
+        return False
+    # The path of a Unix socket may be any.
+    return parts.scheme == "unix" or parts.path in ("", "/") or parts.path[1:].isdecimal()
 
 
 def flag(name: str, text: str) -> bool:
