@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis.cluster import RedisCluster
 from swarmstate.base import Batch, Expect, Query, Range
-from swarmstate.errors import StoreUnavailableError
+from swarmstate.errors import StoreError, StoreUnavailableError
 from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
@@ -179,6 +179,35 @@ def test_no_command_walks_over_the_whole_keyspace(
             store.clear()
         used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
     assert not used & {"keys", "scan", "hgetall", "flushdb"}
+
+
+def test_a_value_that_redis_does_not_take_is_told_and_not_sent(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with store_of(redis_server, tmp_path) as store:
+        batch = Batch("n", put={"small": b"", "large": bytes(512 * 1024 * 1024 + 1)})
+        with pytest.raises(StoreError, match=r"536,870,912 bytes.*'n'.*'large'.*in parts"):
+            store.write([batch])
+        assert store.keys("n") == []
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_more_records_than_a_request_may_have_are_told_and_not_sent(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    server: RedisServer = request.getfixturevalue(f"{kind}_server")
+    with server.client() as client:
+        is_limited = int(client.info("server")["redis_version"].split(".")[0]) < 7
+    with store_of(server, tmp_path) as store:
+        batch = Batch("n", put={f"{number}": b"" for number in range(530_000)})
+        if is_limited:
+            with pytest.raises(StoreError, match=r"1,048,576 arguments.*write less at once"):
+                store.write([batch])
+            assert store.keys("n") == []
+        else:
+            store.write([batch])
+            assert len(store.keys("n")) == 530_000
+            store.clear("n")
 
 
 def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
-from swarmstate.errors import ConflictError, StoreFormatError
+from swarmstate.errors import ConflictError, StoreError, StoreFormatError
 
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
 from swarmstate_redis.failures import incomplete, told
@@ -21,6 +22,12 @@ _PAGE = 1_000
 # 3,000 years; Redis counts the ms since 1970 in 64 bits.
 _LONGEST = 10**14
 _MOST = 2**62
+# A bulk string of the protocol (proto-max-bulk-len, where it was not changed).
+_LONGEST_WORD = 512 * 1024 * 1024
+# Words of a command, until the release that lifted that.
+_MOST_WORDS = 1024 * 1024
+_UNLIMITED_SINCE = 7
+_VERSION = re.compile(rb"^redis_version:(\d+)", re.MULTILINE)
 
 
 class Planner:
@@ -56,7 +63,7 @@ class Planner:
         groups = [[query] for query in queries] if self._cluster else [queries] if queries else []
         if not groups:
             return []
-        outcomes = yield [self._read_command(group) for group in groups]
+        outcomes = yield from self._sendable([self._read_command(group) for group in groups])
         results: list[Result] = []
         for group, outcome in zip(groups, outcomes, strict=True):
             answers = self._checked(outcome, [query.namespace for query in group])
@@ -106,7 +113,8 @@ class Planner:
         """Apply batches, outside a cluster in one round trip."""
         if not self._cluster:
             if batches:
-                [outcome] = yield [self._write_command(batches, all_namespaces=True)]
+                command = self._write_command(batches, all_namespaces=True)
+                [outcome] = yield from self._sendable([command])
                 self._applied(outcome, batches)
             return
         for run in _runs(batches):
@@ -114,7 +122,7 @@ class Planner:
             entered = [group[0].namespace for group in run if any(map(_puts, group))]
             if entered:
                 commands.append(self._enter(entered))
-            outcomes = yield commands
+            outcomes = yield from self._sendable(commands)
             created = [
                 group[0].namespace
                 for group, outcome in zip(run, outcomes, strict=False)
@@ -153,8 +161,44 @@ class Planner:
                     arguments += (key.encode(), value)
         if all_namespaces:
             keys.append(self._names.namespaces)
+        if max(map(len, arguments)) > _LONGEST_WORD:
+            raise self._too_long(batches)
         command = Command.of_script(_WRITE, keys, arguments)
         return command._replace(mark=len(command.words) - len(arguments))
+
+    def _too_long(self, batches: Sequence[Batch]) -> StoreError:
+        namespace, key, value = max(
+            (
+                (batch.namespace, key, value)
+                for batch in batches
+                for records in (batch.put, batch.put_if_absent, batch.expect_values)
+                for key, value in records.items()
+                if value is not None
+            ),
+            key=lambda found: len(found[2]),
+        )
+        return StoreError(
+            f"expected values of at most {_LONGEST_WORD:,} bytes, which is what Redis takes; found "
+            f"one of {len(value):,} bytes in namespace {namespace!r} under the key {key!r}. "
+            "Nothing was sent; store it in parts, or elsewhere"
+        )
+
+    def _sendable(self, commands: Sequence[Command]) -> Operation[list[Outcome]]:
+        """Send commands, unless one has more words than the server takes."""
+        most = max(len(command.words) for command in commands)
+        if most > _MOST_WORDS:
+            # A server that is too old ends the connection, which looks like any other loss.
+            [said] = yield [Command([b"INFO", b"server"])]
+            found = None if isinstance(said, Exception) else _VERSION.search(said)
+            if found is not None and int(found[1]) < _UNLIMITED_SINCE:
+                raise StoreError(
+                    f"expected requests of at most {_MOST_WORDS:,} arguments, which is what Redis "
+                    f"before {_UNLIMITED_SINCE}.0 takes, found one of {most:,} for Redis at "
+                    f"{self._server}. Nothing was sent; read or write less at once (a record that "
+                    "is put takes two arguments), or use a newer server"
+                )
+        outcomes = yield commands
+        return outcomes
 
     def _applied(self, outcome: Outcome, batches: Sequence[Batch]) -> bool:
         """Return whether the last batch brought its namespace into being.
