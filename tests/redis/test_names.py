@@ -25,7 +25,7 @@ def test_no_two_names_share_a_key() -> None:
     names = [*ODD_NAMES, *BRACES, "keys", "keys:a", "recent:a", ":keys", "namespaces"]
     every = Names("swarmstate")
     keys = [key for name in sorted(set(names)) for key in every.of(name)]
-    assert every.namespaces not in keys
+    assert not {every.namespaces, every.witness} & set(keys)
     assert len(set(keys)) == len(keys)
 
 
@@ -40,6 +40,7 @@ def test_the_layout_is_what_the_documentation_says() -> None:
     number = tag_of_slot(slot_of(b"swarmstate:a}b"))
     assert names.of("a}b")[1] == b"{%b}:keys:swarmstate:a}b" % number
     assert names.namespaces == b"{swarmstate}:namespaces"
+    assert names.witness == b"{swarmstate}:indexed"
 
 
 @pytest.mark.parametrize("prefix", ["", "{a}", "a}"])

@@ -9,11 +9,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.cluster import RedisCluster
 from swarmstate.base import Batch, Expect, Query, Range
-from swarmstate.errors import StoreError, StoreUnavailableError
+from swarmstate.errors import StoreError, StoreIncompleteError, StoreUnavailableError
 from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
@@ -61,7 +62,7 @@ def test_a_value_is_one_field_of_a_hash(redis_server: RedisServer, tmp_path: Pat
     assert redis_server.execute("HLEN", f"{prefix}:user/ada") == 2
     keys = redis_server.execute("ZRANGE", f"{{{prefix}:user/ada}}:keys", 0, -1)
     assert keys == [b"name", b"tags"]
-    assert redis_server.execute("ZRANGE", f"{{{prefix}}}:namespaces", 0, -1) == [b"user/ada"]
+    assert redis_server.execute("ZRANGE", f"{{{prefix}}}:namespaces", 0, -1) == [b"", b"user/ada"]
 
 
 def test_concurrent_tasks_share_round_trips(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -102,20 +103,45 @@ def test_expired_namespaces_leave_the_index(redis_server: RedisServer, tmp_path:
             store.set(f"n{number:02}", "k", number)
         for number in range(0, 50, 2):
             redis_server.execute("DEL", f"{prefix}:n{number:02}", f"{{{prefix}:n{number:02}}}:keys")
-        assert redis_server.execute("ZCARD", index) == 50
+        assert redis_server.execute("ZCARD", index) == 51
         assert store.namespaces(limit=3) == ["n01", "n03", "n05"]
         assert store.namespaces() == [f"n{number:02}" for number in range(1, 50, 2)]
-        assert redis_server.execute("ZCARD", index) == 25
+        assert redis_server.execute("ZCARD", index) == 26
 
 
-def test_a_write_heals_an_index_that_was_lost(redis_server: RedisServer, tmp_path: Path) -> None:
-    with store_of(redis_server, tmp_path) as store:
-        store.set("n", "k", 1)
-        redis_server.execute("DEL", f"{{{prefix_of(tmp_path)}}}:namespaces")
+@pytest.mark.parametrize("kind", ["standalone", "cluster"])
+def test_an_index_of_namespaces_that_was_lost_is_told_until_it_is_made_anew(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    prefix = prefix_of(tmp_path)
+    client: Any
+    if kind == "cluster":
+        server: RedisServer = request.getfixturevalue("redis_cluster")[0]
+        client = RedisCluster(host="127.0.0.1", port=server.port, password=PASSWORD)
+    else:
+        server = request.getfixturevalue("redis_server")
+        client = server.client()
+    url = f"{server.url()}?cluster={str(kind == 'cluster').lower()}"
+    with RedisStore(url, prefix=prefix) as store:
         assert store.namespaces() == []
-        assert store.get("n", "k") == 1
-        store.set("n", "k", 2)
-        assert store.namespaces() == ["n"]
+        store.set("n", "k", 1)
+        store.set("m", "k", 1)
+        client.delete(f"{{{prefix}}}:namespaces")
+        for _ in range(2):
+            for call in (store.namespaces, store.snapshot, lambda: store.namespaces("n", limit=1)):
+                with pytest.raises(StoreIncompleteError, match="index of namespaces"):
+                    call()
+            assert store.get("n", "k") == 1
+            # Neither a namespace that is written to nor a new one makes the index whole.
+            store.set("n", "k", 1)
+            store.set("new", "k", 1)
+            store.copy("m", "copied")
+        for name in ("", "copied", "m", "n", "new"):
+            client.zadd(f"{{{prefix}}}:namespaces", {name: 0})
+        assert store.namespaces() == ["copied", "m", "n", "new"]
+        store.clear()
+        assert store.namespaces() == []
+    client.close()
 
 
 def test_a_cluster_s_index_is_healed(redis_cluster: list[RedisServer], tmp_path: Path) -> None:
@@ -128,7 +154,7 @@ def test_a_cluster_s_index_is_healed(redis_cluster: list[RedisServer], tmp_path:
         client.delete(f"{prefix}:n07")
         client.delete(f"{{{prefix}:n07}}:keys")
         assert len(store.namespaces()) == 19
-        assert client.zcard(f"{{{prefix}}}:namespaces") == 19
+        assert client.zcard(f"{{{prefix}}}:namespaces") == 20
         store.set("n07", "k", 1)
         assert len(store.namespaces("n0")) == 10
     client.close()

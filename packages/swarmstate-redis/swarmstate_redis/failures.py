@@ -129,3 +129,12 @@ def incomplete(namespace: str, server: str, records: int, entries: int) -> Store
         "expired on its own or was changed by hand. Clear it, and keep Redis from evicting parts "
         "(maxmemory-policy noeviction)"
     )
+
+
+def lost_index(server: str, key: str) -> StoreIncompleteError:
+    """Return the exception for an index of namespaces that is not the one it was."""
+    return StoreIncompleteError(
+        f"the index of namespaces on Redis at {server} was evicted or deleted, so they cannot be "
+        f"listed; each by itself is whole. docs/operations.md says how to make {key!r} anew. Keep "
+        "Redis from evicting it (maxmemory-policy noeviction)"
+    )

@@ -31,7 +31,8 @@ class Names:
             gives a meaning.
 
     Attributes:
-        namespaces: The sorted set of all namespaces.
+        namespaces: The sorted set of all namespaces, and an empty name.
+        witness: A string that is there once that sorted set was.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -41,6 +42,7 @@ class Names:
             raise ValueError(f"expected a prefix that is not empty and has no braces: {prefix!r}")
         self.prefix = prefix
         self.namespaces = f"{{{prefix}}}:namespaces".encode()
+        self.witness = f"{{{prefix}}}:indexed".encode()
         # Bounded, and large enough for the threads that are in use at once.
         self.of = lru_cache(maxsize=4_096)(self._of)
 

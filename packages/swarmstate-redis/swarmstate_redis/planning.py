@@ -10,12 +10,12 @@ from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.errors import ConflictError, StoreError, StoreFormatError
 
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
-from swarmstate_redis.failures import incomplete, told
+from swarmstate_redis.failures import incomplete, lost_index, told
 from swarmstate_redis.names import Names, slot_of
 from swarmstate_redis.tokens import Tokens
 
-_READ, _WRITE = Script("expiry", "read"), Script("expiry", "write")
-_COPY, _FORGET = Script("copy"), Script("forget")
+_READ, _WRITE = Script("expiry", "read"), Script("names", "expiry", "write")
+_COPY, _FORGET, _ENTER = Script("names", "copy"), Script("forget"), Script("names", "enter")
 
 # Namespaces listed in one round trip.
 _PAGE = 1_000
@@ -160,7 +160,7 @@ class Planner:
                 for key, value in records.items():
                     arguments += (key.encode(), value)
         if all_namespaces:
-            keys.append(self._names.namespaces)
+            keys += (self._names.namespaces, self._names.witness)
         if max(map(len, arguments)) > _LONGEST_WORD:
             raise self._too_long(batches)
         command = Command.of_script(_WRITE, keys, arguments)
@@ -229,14 +229,25 @@ class Planner:
     def namespaces(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
         """List namespaces, and take those out of their index that are gone."""
         least, greatest = _bounds(prefix, prefix_end(prefix))
+        if not prefix:
+            # The empty name is none of a namespace.
+            least = b"("
         if after is not None and after >= prefix:
             least = b"(" + after.encode()
         found: list[str] = []
         while limit is None or len(found) < limit:
             wanted = _PAGE if limit is None else min(limit - len(found), _PAGE)
             words = [b"ZRANGEBYLEX", self._names.namespaces, least, greatest]
-            [outcome] = yield [Command([*words, b"LIMIT", b"0", b"%d" % wanted])]
-            page: list[bytes] = self._checked(outcome)
+            page: list[bytes]
+            # In this order, lest a store that comes into being meanwhile seems to have lost it.
+            outcomes = yield [
+                Command([b"EXISTS", self._names.witness]),
+                Command([b"ZSCORE", self._names.namespaces, b""]),
+                Command([*words, b"LIMIT", b"0", b"%d" % wanted]),
+            ]
+            is_used, empty_name, page = map(self._checked, outcomes)
+            if is_used and empty_name is None:
+                raise lost_index(self._server, self._names.namespaces.decode())
             if page:
                 found += yield from self._existing([name.decode() for name in page])
                 least = b"(" + page[-1]
@@ -289,7 +300,7 @@ class Planner:
         if not self._cluster or slot_of(from_keys.data) == slot_of(to_keys.data):
             keys = [*from_keys[:2], *to_keys[:2]]
             if not self._cluster:
-                keys.append(self._names.namespaces)
+                keys += (self._names.namespaces, self._names.witness)
             [outcome] = yield [Command.of_script(_COPY, keys, [target.encode()])]
             if self._checked(outcome, [source]) and self._cluster:
                 [outcome] = yield [self._enter([target])]
@@ -300,8 +311,8 @@ class Planner:
         yield from self.write([Batch(target, clear=True, put=dict(records), ttl=found.ttl)])
 
     def _enter(self, namespaces: Iterable[str]) -> Command:
-        members = (word for name in namespaces for word in (b"0", name.encode()))
-        return Command([b"ZADD", self._names.namespaces, *members])
+        keys = [self._names.namespaces, self._names.witness]
+        return Command.of_script(_ENTER, keys, [name.encode() for name in namespaces])
 
     def _checked(self, outcome: Outcome, namespaces: Sequence[str] = ()) -> Outcome:
         if isinstance(outcome, Exception):

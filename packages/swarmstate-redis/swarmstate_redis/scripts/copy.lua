@@ -1,11 +1,10 @@
 -- Makes one namespace hold what another holds, its expiry included.
 --
 -- KEYS  data and key index of the source, the same of the target, the index of
---       namespaces, outside a cluster
+--       namespaces and its witness, outside a cluster
 -- ARGV  the target's namespace
 -- Returns how many records were copied.
 
-local call = redis.call
 local fields, members = call('HLEN', KEYS[1]), call('ZCARD', KEYS[2])
 if fields ~= members then
   return redis.error_reply('INCOMPLETE 1 ' .. fields .. ' ' .. members)
@@ -14,7 +13,7 @@ if fields > 0 then
   call('COPY', KEYS[1], KEYS[3], 'REPLACE')
   call('COPY', KEYS[2], KEYS[4], 'REPLACE')
   if KEYS[5] then
-    call('ZADD', KEYS[5], 0, ARGV[1])
+    enter_names(KEYS[5], KEYS[6], { ARGV[1] })
   end
 else
   call('UNLINK', KEYS[3], KEYS[4])

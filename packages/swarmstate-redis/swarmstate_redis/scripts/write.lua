@@ -1,7 +1,7 @@
 -- Applies batches in their order, each whole or not at all.
 --
 -- KEYS  for each batch its data, its key index and its recent tokens; then,
---       outside a cluster, the index of namespaces
+--       outside a cluster, the index of namespaces and its witness
 -- ARGV  1 if the call may be a repetition
 --       for each batch:
 --         header: 1 if it expects a last key, how many values it expects, 1 to clear,
@@ -73,7 +73,7 @@ end
 
 local again = ARGV[1] == '1'
 local batches = math.floor(#KEYS / 3)
-local all = KEYS[batches * 3 + 1]
+local all, witness = KEYS[batches * 3 + 1], KEYS[batches * 3 + 2]
 local created = 0
 
 for batch = 1, batches do
@@ -155,7 +155,7 @@ for batch = 1, batches do
     end
     if all then
       if absent + put > 0 then
-        call('ZADD', all, 0, namespace)
+        enter_names(all, witness, { namespace })
       elseif not exists then
         call('ZREM', all, namespace)
       end
