@@ -49,6 +49,8 @@ def known(value: Any) -> Any:
 PATHS: list[tuple[str, tuple[str | int, ...]]] = [
     ("n", ("n",)),
     ("m", ("m",)),
+    ("q", ("q",)),
+    ("q[0]", ("q", 0)),
     ("s", ("s",)),
     ("d.x", ("d", "x")),
     ("d['x y']", ("d", "x y")),
@@ -65,10 +67,17 @@ scalars = st.one_of(
     st.floats(-2, 2, allow_nan=False).map(lambda number: round(number, 1)),
     st.text("aAbß.", max_size=3),
 )
+# Few values in many shapes, so that what is compared is often equal, or would be in another shape.
+sequences = st.recursive(
+    st.sampled_from([None, 0, 1, "a"]),
+    lambda items: st.one_of(st.lists(items, max_size=2), st.lists(items, max_size=2).map(tuple)),
+    max_leaves=4,
+)
 states = st.fixed_dictionaries(
     {
         "n": scalars,
-        "m": scalars,
+        "m": st.one_of(scalars, sequences),
+        "q": sequences,
         "s": st.text("aAbß.", max_size=3),
         "d": st.dictionaries(st.sampled_from(["x", "x y", "z"]), scalars),
         "l": st.lists(st.one_of(scalars, st.fixed_dictionaries({"x": scalars})), max_size=3),
@@ -173,6 +182,8 @@ atoms = st.one_of(
     paths,
     scalars.map(literal),
     st.lists(scalars, max_size=3).map(literal),
+    sequences.map(literal),
+    sequences.map(literal),
     st.sampled_from(PATHS).map(
         lambda pair: (f"exists({pair[0]})", lambda state: at(state, *pair[1]) is not MISSING)
     ),
@@ -239,6 +250,15 @@ class Model(BaseModel):
         ("status in ['open', 'new']", {"status": "new"}, True),
         ("status in ('open',)", {"status": "new"}, False),
         ("status in ()", {"status": "new"}, False),
+        ("tags == ['a', 'b']", {"tags": ["a", "b"]}, True),
+        ("tags == ['a', 'b']", {"tags": ("a", "b")}, False),
+        ("tags == ('a', 'b')", {"tags": ("a", "b")}, True),
+        ("tags == ('a', 'b')", {"tags": ["a", "b"]}, False),
+        ("tags != []", {"tags": []}, False),
+        ("tags in [['a'], ['b']]", {"tags": ["b"]}, True),
+        ("'a' in ['a'] == tags", {"tags": ["a"]}, True),
+        ("tags in ([('a')], ('b'))", {"tags": "b"}, True),
+        ("tags == [('a'), ('a',), ()]", {"tags": ["a", ("a",), ()]}, True),
         ("not not status", {"status": "new"}, True),
         ("-1.5e0 <= x < 2 != y", {"x": -1, "y": 3}, True),
         ("x == None", {}, True),
@@ -267,6 +287,29 @@ def test_what_cannot_be_asked_is_an_error(when: str, state: object, cause: str) 
         holds(when, state)
     assert when in str(caught.value)
     assert isinstance(caught.value.__cause__, TypeError)
+
+
+@pytest.mark.parametrize(
+    "when", ["tags == ['a']", "tags != ['b']", "tags in [['a']]", "tags == (['a'],)"]
+)
+def test_no_state_changes_a_condition(when: str) -> None:
+    class Greedy:
+        def __eq__(self, other: object) -> bool:
+            assert isinstance(other, (list, tuple))
+            lists = [other, *other]
+            for found in lists:
+                if isinstance(found, list):
+                    found.clear()
+            return False
+
+    graph = HandoffGraph()
+    graph.add_node("a")
+    graph.add_node("b")
+    graph.add_edge("a", "b", when=when)
+    tags = [["a"], (["a"],)]
+    before = [graph.route("a", {"tags": each}) for each in tags]
+    graph.route("a", {"tags": Greedy()})
+    assert [graph.route("a", {"tags": each}) for each in tags] == before
 
 
 def test_errors_of_properties_are_not_swallowed() -> None:

@@ -10,7 +10,9 @@
 //! operand    = literal | path | call | "(" or ")"
 //! call       = function "(" or ("," or)* ")"
 //! path       = name ("." name | "[" integer | string "]")*
-//! literal    = string | number | "True" | "False" | "None" | "[" literal, ... "]" | "(" literal, ... ")"
+//! literal    = string | number | "True" | "False" | "None" | list | tuple | "(" literal ")"
+//! list       = "[" (literal ("," literal)* ","?)? "]"
+//! tuple      = "(" (literal "," (literal ("," literal)* ","?)?)? ")"
 //! ```
 
 use std::fmt;
@@ -210,11 +212,11 @@ impl Parser<'_> {
         }
     }
 
-    /// An expression in parentheses, or a list of literals in them.
+    /// An expression in parentheses, or a tuple of literals.
     fn parenthesised(&mut self) -> Parsed<Expr> {
         self.tokens.next();
         if self.tokens.take_symbol(")") {
-            return Ok(Expr::Literal(Literal::List(Vec::new())));
+            return Ok(Expr::Literal(Literal::Tuple(Vec::new())));
         }
         let expr = self.or()?;
         if self.tokens.take_symbol(")") {
@@ -227,8 +229,8 @@ impl Parser<'_> {
             return Err(self.unexpected("',' or ')'"));
         }
         let mut items = vec![first];
-        items.extend(self.literals(")")?);
-        Ok(Expr::Literal(Literal::List(items)))
+        items.extend(self.literals(")")?.0);
+        Ok(Expr::Literal(Literal::Tuple(items)))
     }
 
     fn call(&mut self, name: &str) -> Parsed<Expr> {
@@ -333,9 +335,15 @@ impl Parser<'_> {
                     return Err(self.error(message));
                 }
                 self.tokens.next();
-                let items = self.literals(if open == "[" { "]" } else { ")" })?;
+                let close = if open == "[" { "]" } else { ")" };
+                let (mut items, ends_in_comma) = self.literals(close)?;
                 self.depth -= 1;
-                return Ok(Literal::List(items));
+                return Ok(match (open, items.len()) {
+                    ("[", _) => Literal::List(items),
+                    // Parentheses alone make no tuple.
+                    (_, 1) if !ends_in_comma => items.remove(0),
+                    _ => Literal::Tuple(items),
+                });
             }
             _ => return Err(self.unexpected("a value, a path or a function")),
         };
@@ -343,17 +351,18 @@ impl Parser<'_> {
         Ok(literal)
     }
 
-    /// Literals up to a closing bracket, which is taken.
-    fn literals(&mut self, close: &'static str) -> Parsed<Vec<Literal>> {
+    /// Literals up to a closing bracket, which is taken, and whether a comma stands before it.
+    fn literals(&mut self, close: &'static str) -> Parsed<(Vec<Literal>, bool)> {
         let mut items = Vec::new();
         while !self.tokens.take_symbol(close) {
             items.push(self.literal()?);
             if !self.tokens.take_symbol(",") {
                 self.expect(close)?;
-                break;
+                return Ok((items, false));
             }
         }
-        Ok(items)
+        let ends_in_comma = !items.is_empty();
+        Ok((items, ends_in_comma))
     }
 
     fn expect(&mut self, symbol: &'static str) -> Parsed<()> {

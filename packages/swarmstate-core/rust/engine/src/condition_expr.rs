@@ -12,6 +12,7 @@ pub enum Literal {
     Float(f64),
     Str(String),
     List(Vec<Literal>),
+    Tuple(Vec<Literal>),
 }
 
 /// A comparison of two values.

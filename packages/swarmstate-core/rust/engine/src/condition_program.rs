@@ -21,8 +21,8 @@ pub trait Host {
     fn literal(&self, literal: &Literal) -> Result<Self::Constant, Self::Error>;
     /// Makes the constant that `field` takes.
     fn name(&self, name: &str) -> Result<Self::Constant, Self::Error>;
-    /// The value of a constant.
-    fn value(&self, constant: &Self::Constant) -> Self::Value;
+    /// The value of a constant, which nobody who is given it can change for the next one.
+    fn value(&self, constant: &Self::Constant) -> Result<Self::Value, Self::Error>;
     /// A bool as a value.
     fn bool(&self, value: bool) -> Self::Value;
     /// None.
@@ -145,7 +145,19 @@ fn node<H: Host>(host: &H, expr: &Expr) -> Result<Node<H::Constant>, H::Error> {
         Expr::Or(exprs) => Node::Or(all(exprs)?),
         Expr::Not(expr) => Node::Not(boxed(expr)?),
         Expr::Compare(first, rest) => {
-            let rest = rest.iter().map(|(op, expr)| Ok((*op, node(host, expr)?)));
+            let last = rest.len() - 1;
+            let rest = rest.iter().enumerate().map(|(index, (op, expr))| {
+                let right = match expr {
+                    // Of what is compared no further, only the items are looked at.
+                    Expr::Literal(Literal::List(items))
+                        if index == last && matches!(op, Comparison::In | Comparison::NotIn) =>
+                    {
+                        Node::Constant(host.literal(&Literal::Tuple(items.clone()))?)
+                    }
+                    expr => node(host, expr)?,
+                };
+                Ok((*op, right))
+            });
             Node::Compare(boxed(first)?, rest.collect::<Result<_, _>>()?)
         }
         Expr::Unary(function, expr) => Node::Unary(*function, boxed(expr)?),
@@ -267,7 +279,7 @@ fn eval<H: Host>(
     state: &H::Value,
 ) -> Result<H::Value, H::Error> {
     match node {
-        Node::Constant(constant) => Ok(host.value(constant)),
+        Node::Constant(constant) => host.value(constant),
         Node::Path(path) => Ok(follow(host, path, state)?.unwrap_or_else(|| host.none())),
         Node::And(nodes) => first_that_is(host, nodes, state, false),
         Node::Or(nodes) => first_that_is(host, nodes, state, true),

@@ -10,9 +10,9 @@ use swarmstate_engine::condition::{Condition, SyntaxError};
 use swarmstate_engine::graph::{Edge, Graph, GraphError, Problem};
 
 use crate::error::{ConditionError, GraphError as PyGraphError};
-use crate::graph_host::PythonHost;
+use crate::graph_host::{Constant, PythonHost};
 
-type When = Program<Py<PyAny>>;
+type When = Program<Constant>;
 
 /// The graph, and each node's name as an object.
 #[derive(Clone, Default)]

@@ -11,33 +11,68 @@ use swarmstate_engine::condition::{Comparison, Literal, Unary};
 /// The interpreter, as a host of conditions.
 pub(crate) struct PythonHost<'py>(pub(crate) Python<'py>);
 
+/// A literal of a condition or the name of a field.
+pub(crate) enum Constant {
+    /// What cannot change is made once.
+    Fixed(Py<PyAny>),
+    /// A list is made anew each time: an object of the state that it is compared with may change or keep it.
+    List(Vec<Constant>),
+    /// A tuple that holds lists.
+    Tuple(Vec<Constant>),
+}
+
+impl Constant {
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let values = |items: &[Self]| {
+            let values = items.iter().map(|item| item.value(py));
+            values.collect::<PyResult<Vec<_>>>()
+        };
+        Ok(match self {
+            Self::Fixed(value) => value.bind(py).clone(),
+            Self::List(items) => PyList::new(py, values(items)?)?.into_any(),
+            Self::Tuple(items) => PyTuple::new(py, values(items)?)?.into_any(),
+        })
+    }
+}
+
 impl<'py> Host for PythonHost<'py> {
     type Value = Bound<'py, PyAny>;
-    type Constant = Py<PyAny>;
+    type Constant = Constant;
     type Error = PyErr;
 
-    fn literal(&self, literal: &Literal) -> PyResult<Py<PyAny>> {
+    fn literal(&self, literal: &Literal) -> PyResult<Constant> {
         let py = self.0;
-        Ok(match literal {
+        let constants = |items: &[Literal]| {
+            let constants = items.iter().map(|item| self.literal(item));
+            constants.collect::<PyResult<Vec<_>>>()
+        };
+        Ok(Constant::Fixed(match literal {
             Literal::None => py.None(),
             Literal::Bool(value) => PyBool::new(py, *value).to_owned().into_any().unbind(),
             Literal::Int(number) => number.into_pyobject(py)?.into_any().unbind(),
             Literal::Float(number) => PyFloat::new(py, *number).into_any().unbind(),
             Literal::Str(text) => PyString::intern(py, text).into_any().unbind(),
-            Literal::List(items) => {
-                let items = items.iter().map(|item| self.literal(item));
-                let items: Vec<_> = items.collect::<PyResult<_>>()?;
-                PyTuple::new(py, items)?.into_any().unbind()
+            Literal::List(items) => return Ok(Constant::List(constants(items)?)),
+            Literal::Tuple(items) => {
+                let items = constants(items)?;
+                let is_fixed = |item: &Constant| matches!(item, Constant::Fixed(_));
+                let all_fixed = items.iter().all(is_fixed);
+                let tuple = Constant::Tuple(items);
+                if !all_fixed {
+                    return Ok(tuple);
+                }
+                tuple.value(py)?.unbind()
             }
-        })
+        }))
     }
 
-    fn name(&self, name: &str) -> PyResult<Py<PyAny>> {
-        Ok(PyString::intern(self.0, name).into_any().unbind())
+    fn name(&self, name: &str) -> PyResult<Constant> {
+        let name = PyString::intern(self.0, name);
+        Ok(Constant::Fixed(name.into_any().unbind()))
     }
 
-    fn value(&self, constant: &Py<PyAny>) -> Self::Value {
-        constant.bind(self.0).clone()
+    fn value(&self, constant: &Constant) -> PyResult<Self::Value> {
+        constant.value(self.0)
     }
 
     fn bool(&self, value: bool) -> Self::Value {
@@ -53,8 +88,8 @@ impl<'py> Host for PythonHost<'py> {
     }
 
     /// A key of a mapping, or else an attribute that is no method.
-    fn field(&self, of: &Self::Value, name: &Py<PyAny>) -> PyResult<Option<Self::Value>> {
-        let name = name.bind(self.0);
+    fn field(&self, of: &Self::Value, name: &Constant) -> PyResult<Option<Self::Value>> {
+        let name = &name.value(self.0)?;
         if let Ok(dict) = of.cast::<PyDict>() {
             return dict.get_item(name);
         }
@@ -68,8 +103,8 @@ impl<'py> Host for PythonHost<'py> {
         Ok(found.filter(|value| !value.is_callable()))
     }
 
-    fn item(&self, of: &Self::Value, key: &Py<PyAny>) -> PyResult<Option<Self::Value>> {
-        let key = key.bind(self.0);
+    fn item(&self, of: &Self::Value, key: &Constant) -> PyResult<Option<Self::Value>> {
+        let key = &key.value(self.0)?;
         if let Ok(dict) = of.cast::<PyDict>() {
             return dict.get_item(key);
         }
