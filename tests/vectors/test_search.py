@@ -91,6 +91,19 @@ def test_finds_what_comparing_every_vector_finds(
     expect(found, [i for i in left if i % 3 == 1 and i % 4 in (1, 2) and 20 <= i < 150])
 
 
+def test_a_scope_selects_whole_segments_whatever_is_in_them() -> None:
+    collection = Collection(Store(), "memories")
+    scopes = [("a",), ("a\0",), ("a\0b",), ("a", "\0b"), ("a", "b"), ("a\0", "b"), ("",), ("\0",)]
+    collection.upsert(Record(str(i), {}, [[1.0]], scope) for i, scope in enumerate(scopes))
+    for wanted in scopes:
+        below = {scope for scope in scopes if scope[: len(wanted)] == wanted}
+        assert {record.scope for record in collection.select(scope=wanted)} == below
+        assert {match.record.scope for match in collection.search([1.0], scope=wanted)} == below
+        assert collection.count(scope=wanted) == len(below)
+    assert collection.delete_where(scope=("a",)) == 3
+    assert {record.id for record in collection.select()} == {"1", "2", "5", "6", "7"}
+
+
 def test_equal_scores_are_ordered_by_id() -> None:
     collection = Collection(Store(), "memories")
     names = ["d", "b", "é", "a", "c", "Z"]

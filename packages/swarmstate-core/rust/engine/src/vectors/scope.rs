@@ -1,20 +1,15 @@
-//! Lists of texts as bytes, such that a list begins with another if its bytes do.
+//! Lists of texts as bytes, such that a list begins with another exactly if its bytes do.
 
-/// Ends a text; within one it is followed by `ESCAPED`.
+/// Ends a text, and is nowhere else: so what is not a whole text is never taken for one.
 const END: u8 = 0;
-const ESCAPED: u8 = 0xff;
+/// Stands for a byte 0 of a text; UTF-8 holds no such byte.
+const NUL: u8 = 0xff;
 
 /// Returns the bytes of a list of texts.
 pub(super) fn encode(texts: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for text in texts {
-        for byte in text.bytes() {
-            bytes.push(byte);
-            if byte == END {
-                bytes.push(ESCAPED);
-            }
-        }
-        // UTF-8 holds no byte 0xff, so an end is never taken for an escape.
+        bytes.extend(text.bytes().map(|byte| if byte == 0 { NUL } else { byte }));
         bytes.push(END);
     }
     bytes
@@ -24,14 +19,36 @@ pub(super) fn encode(texts: &[String]) -> Vec<u8> {
 pub(super) fn decode(bytes: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut text = Vec::new();
-    let mut rest = bytes.iter().copied().peekable();
-    while let Some(byte) = rest.next() {
-        if byte != END || rest.next_if_eq(&ESCAPED).is_some() {
-            text.push(byte);
-        } else {
-            texts.push(String::from_utf8_lossy(&text).into_owned());
-            text.clear();
+    for byte in bytes {
+        match *byte {
+            END => {
+                texts.push(String::from_utf8_lossy(&text).into_owned());
+                text.clear();
+            }
+            NUL => text.push(0),
+            byte => text.push(byte),
         }
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{decode, encode};
+
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[a\0\u{ff}]{0,3}", 0..4)
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_begins_with_another_exactly_if_its_bytes_do(all in texts(), some in texts()) {
+            prop_assert_eq!(&decode(&encode(&all)), &all);
+            prop_assert_eq!(encode(&all).starts_with(&encode(&some)), all.starts_with(&some));
+            let first = &all[..all.len() / 2];
+            prop_assert!(encode(&all).starts_with(&encode(first)));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crc32fast::Hasher;
 pub(super) type Lineage = [u8; 16];
 
 /// Ends with the version of the format.
-pub(super) const MAGIC: [u8; 8] = *b"SwStVec1";
+pub(super) const MAGIC: [u8; 8] = *b"SwStVec2";
 pub(super) const HEAD: usize = 48;
 
 pub(super) const END: u8 = 0;
