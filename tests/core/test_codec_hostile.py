@@ -42,6 +42,14 @@ def test_mutated_bytes(value: Any, data: st.DataObject) -> None:
         read(encoded[start:end] + encoded[start:])
 
 
+@pytest.mark.parametrize("value", [set(), frozenset(), {1}, frozenset([1]), {()}], ids=repr)
+def test_every_byte_of_a_set_replaced(value: Any) -> None:
+    encoded = dumps(value)
+    for place in range(len(encoded)):
+        for byte in range(256):
+            read(encoded[:place] + bytes([byte]) + encoded[place + 1 :])
+
+
 @given(types.everything)
 def test_truncated_bytes_are_always_refused(value: Any) -> None:
     encoded = dumps(value)

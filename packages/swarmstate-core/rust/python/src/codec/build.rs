@@ -72,12 +72,14 @@ pub fn build_class<'py>(
     match construct(code, head, method, &payload) {
         Ok(value) => Ok(value),
         Err(error) if !is_ordinary(py, &error) => Err(error),
-        // Only a builtin set has its items as a tuple.
-        Err(error) if head.is_set() => {
-            let items = PyList::new(py, payload.cast::<PyTuple>()?.iter())?;
-            policy.failed(py, code, (module, name), items.as_any(), error)
-        }
-        Err(error) => policy.failed(py, code, (module, name), &payload, error),
+        Err(error) => match payload.cast::<PyTuple>() {
+            // Only a builtin set has its items as a tuple, unless the bytes are damaged.
+            Ok(items) if head.is_set() => {
+                let items = PyList::new(py, items.iter())?;
+                policy.failed(py, code, (module, name), items.as_any(), error)
+            }
+            _ => policy.failed(py, code, (module, name), &payload, error),
+        },
     }
 }
 
