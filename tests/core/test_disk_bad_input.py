@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from swarmstate.base import Batch
+from swarmstate.base import Batch, Query, Range, Result
 from swarmstate.disk import DiskStore
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 
@@ -84,6 +84,32 @@ def test_a_damaged_file_is_an_error_when_it_is_read(tmp_path: Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 4096))
     with pytest.raises(StoreFormatError, match="damaged"), DiskStore(path) as store:
         store.items("n")
+
+
+def contents(store: DiskStore) -> list[Result]:
+    return store.read([Query(name, ranges=[Range()]) for name in store.namespaces()])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE record SET value = 'text'",
+        "UPDATE record SET value = 1.5",
+        "UPDATE record SET key = CAST(x'ff' AS TEXT)",
+        "UPDATE record SET value = 12345",
+        "UPDATE namespace SET name = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_what_no_store_writes_is_damage(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={"k": b"v"}, ttl=60)])
+    connection = sqlite3.connect(path)
+    connection.execute(damage)
+    connection.commit()
+    connection.close()
+    with DiskStore(path) as store, pytest.raises(StoreFormatError, match="damaged"):
+        contents(store)
 
 
 def test_a_file_of_format_1_is_read_and_written(tmp_path: Path) -> None:

@@ -20,10 +20,8 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
              written: find the process that holds it, or give a longer timeout"
         )),
         Some(ErrorCode::ReadOnly) => read_only(path),
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Error::Format(format!(
-            "{shown} is damaged ({error}); restore it from a backup, or recover what is left of \
-             it with the .recover command of the sqlite3 shell"
-        )),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path, &error),
+        None if is_unreadable(&error) => damaged(path, &error),
         Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
             "cannot write {shown}: the disk is full ({error}); nothing of this write was stored: \
              make room and retry"
@@ -44,6 +42,26 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
         )),
         _ => Error::Unavailable(format!("using {shown} failed: {}", described(&error))),
     }
+}
+
+fn damaged(path: &Path, error: &rusqlite::Error) -> Error {
+    Error::Format(format!(
+        "{} is damaged ({error}); restore it from a backup, or recover what is left of it with the \
+         .recover command of the sqlite3 shell",
+        path.display()
+    ))
+}
+
+/// Tells whether the file is one to SQLite, but holds what no store writes there.
+fn is_unreadable(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as Sql;
+    matches!(
+        error,
+        Sql::InvalidColumnType(..)
+            | Sql::FromSqlConversionFailure(..)
+            | Sql::IntegralValueOutOfRange(..)
+            | Sql::Utf8Error(..)
+    )
 }
 
 /// Tells whether an error may come from what one of several writes wrote, such as too much.
