@@ -91,11 +91,16 @@ def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]])
     if len(queries) == 1 and not ttls:
         return [Result(values, ranges)]
     results = []
+    renewed: dict[str, float] = {}
     first_value = first_range = 0
     for number, query in enumerate(queries, 1):
         next_value, next_range = first_value + len(query.keys), first_range + len(query.ranges)
+        if query.ttl is not None:
+            renewed[query.namespace] = query.ttl
         # The functions that renews and the one that reads see the same moment, before both.
-        ttl = query.ttl if query.ttl is not None and number in ttls else ttls.get(number)
+        ttl = ttls.get(number)
+        if ttl is not None:
+            ttl = renewed.get(query.namespace, ttl)
         results.append(Result(values[first_value:next_value], ranges[first_range:next_range], ttl))
         first_value, first_range = next_value, next_range
     return results

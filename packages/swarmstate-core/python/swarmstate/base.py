@@ -114,7 +114,10 @@ class BaseStore(Closing):
 
     @abstractmethod
     def read(self, queries: Sequence[Query]) -> list[Result]:
-        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        """Answer `queries` in their order and in one round trip, one `Result` each.
+
+        Each is answered before the next one sets an expiry.
+        """
 
     @abstractmethod
     def write(self, batches: Sequence[Batch]) -> None:

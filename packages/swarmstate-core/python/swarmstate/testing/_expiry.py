@@ -87,6 +87,18 @@ class ExpiryContract(Harness):
             self.clock.advance(45)
             assert plane.read([Query("n", ask_ttl=True)])[0].ttl == 15
 
+    def test_each_query_is_answered_before_the_next_one_sets_an_expiry(self, plane: Plane) -> None:
+        plane.write([Batch("n", put={"a": b"1"}, ttl=60), Batch("m", put={"a": b"1"})])
+        ttls = [None, 3600, None, 7200, math.inf, None, 60, 1800]
+        queries = [Query("n", keys=["a"], ttl=ttl, ask_ttl=True) for ttl in ttls]
+        queries.insert(3, Query("m", ask_ttl=True))
+        results = plane.read(queries)
+        assert results.pop(3).ttl == math.inf
+        assert [result.values for result in results] == [[b"1"]] * len(ttls)
+        expected = [60, 3600, 3600, 7200, math.inf, math.inf, 60, 1800]
+        assert [result.ttl for result in results] == pytest.approx(expected, abs=30)
+        assert plane.read([Query("n", ask_ttl=True)])[0].ttl == pytest.approx(1800, abs=30)
+
     def test_clearing_removes_it(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("m", put={"a": b"1"}, ttl=TTL)])
         plane.write([Batch("n", clear=True, put={"b": b"2"})])

@@ -1,5 +1,6 @@
 //! The store itself: opening, closing, and what may be asked of it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -298,6 +299,20 @@ impl Inner {
     }
 
     fn read(&self, queries: &[Query], now: i64) -> Result<Vec<Answer>> {
+        let mut answers = Vec::with_capacity(queries.len());
+        let mut rest = queries;
+        loop {
+            let (together, later) = rest.split_at(touchable_together(rest));
+            answers.extend(self.read_together(together, now)?);
+            if later.is_empty() {
+                return Ok(answers);
+            }
+            rest = later;
+        }
+    }
+
+    /// Sets what the queries set, and then answers them.
+    fn read_together(&self, queries: &[Query], now: i64) -> Result<Vec<Answer>> {
         let touched = queries
             .iter()
             .filter_map(|query| Some((&query.namespace, query.expiry?)));
@@ -336,6 +351,20 @@ impl Inner {
             None => self.readers.read(read),
         }
     }
+}
+
+/// How many queries can be answered after all that they set was set: each is answered before
+/// a later one sets the expiry of the same namespace.
+fn touchable_together(queries: &[Query]) -> usize {
+    if queries.iter().all(|query| query.expiry.is_none()) {
+        return queries.len();
+    }
+    let mut named = HashSet::new();
+    let again = queries.iter().position(|query| {
+        let is_new = named.insert(query.namespace.as_str());
+        !is_new && query.expiry.is_some()
+    });
+    again.unwrap_or(queries.len())
 }
 
 impl Drop for Inner {
