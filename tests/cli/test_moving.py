@@ -71,16 +71,37 @@ def test_expiry_comes_along(tmp_path: Path) -> None:
         assert lasting.ttl == math.inf
 
 
-@pytest.mark.parametrize(("ttl", "target_ttl"), [(60, math.inf), (math.inf, 60)])
-def test_an_expiry_that_differs_is_replaced_if_asked(ttl: float, target_ttl: float) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("there", [{"a": b"1", "b": b"2"}, {"a": b"1"}], ids=["all", "a part"])
+@pytest.mark.parametrize(
+    ("ttl", "target_ttl"), [(60, math.inf), (math.inf, 60), (60, 3600), (3600, 60)]
+)
+def test_the_expiry_of_the_source_replaces_an_outdated_one(
+    ttl: float, target_ttl: float, there: dict[str, bytes], overwrite: bool
+) -> None:
     source, target = Store(), Store()
-    source.write([Batch("n", put={"key": b"v"}, ttl=ttl)])
-    target.write([Batch("n", put={"key": b"v"}, ttl=target_ttl)])
-    assert len(copy_store(source, target).failures) == 1
-    assert copy_store(source, target, overwrite=True).failures == ()
+    source.write([Batch("n", put={"a": b"1", "b": b"2"}, ttl=ttl)])
+    target.write([Batch("n", put=there, ttl=target_ttl)])
+    report = copy_store(source, target, overwrite=overwrite)
+    assert (report.failures, report.written) == ((), 2 - len(there))
     [found] = target.read([Query("n", ask_ttl=True)])
-    assert found.ttl is not None
-    assert (found.ttl == math.inf) == (ttl == math.inf)
+    assert found.ttl == pytest.approx(ttl, abs=30)
+
+
+def test_the_expiry_of_other_records_stays() -> None:
+    source, target = Store(), Store()
+    source.write([Batch("n", put={"a": b"1"}, ttl=60)])
+    target.write([Batch("n", put={"a": b"2"}, ttl=3600)])
+    assert len(copy_store(source, target).failures) == 1
+    [found] = target.read([Query("n", ask_ttl=True)])
+    assert found.ttl == pytest.approx(3600, abs=30)
+
+
+def test_an_expiry_that_hardly_differs_is_no_difference() -> None:
+    source, target = Store(), Store()
+    source.write([Batch("n", put={"a": b"1"}, ttl=60)])
+    target.write([Batch("n", put={"a": b"1"}, ttl=61)])
+    assert copy_store(source, Failing(target, writes=0)).failures == ()
 
 
 def test_only_what_has_the_prefix_and_others_stay() -> None:
@@ -156,7 +177,14 @@ class Immortal(StoreLayer):
         yield from super().writing([batch._replace(ttl=None) for batch in batches])
 
 
-@pytest.mark.parametrize("kind", [Forgetful, Changing, Immortal])
+class Hasty(StoreLayer):
+    """Lets everything expire too early."""
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        yield from super().writing([batch._replace(ttl=60) for batch in batches])
+
+
+@pytest.mark.parametrize("kind", [Forgetful, Changing, Immortal, Hasty])
 def test_the_comparison_finds_what_went_wrong(kind: type[StoreLayer]) -> None:
     source = filled()
     source.write([Batch("n2", ttl=3600)])

@@ -8,10 +8,11 @@ of other programs is offered by other distributions in the entry-point group
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError
 
 __all__ = ["CopyReport", "Importer", "Progress", "Report", "StoreSize", "copy_store", "measure"]
@@ -26,6 +27,9 @@ _LARGEST_PAGE = 10_000
 
 # A namespace of up to this many bytes is written in one batch, and so whole or not at all.
 _BATCH_BYTES = 32 * 1024 * 1024
+
+# Seconds by which expiries differ that are the same: asking for them and setting them takes time.
+_TOLERANCE = 5.0
 
 Row = tuple[str, bytes]
 
@@ -137,6 +141,7 @@ def copy_store(
 
     The target may hold other namespaces. Of a namespace that it has already, what
     is equal stays; so a copy that was interrupted goes on when it is called again.
+    Such a namespace then expires when the source's does.
     A namespace of up to 32 MiB appears whole or not at all; a larger one is
     written in several steps. Nothing should write to either meanwhile: what is
     written to the source is copied or not, and the comparison says so.
@@ -206,10 +211,6 @@ def _pages(store: BaseStore, name: str) -> Iterator[list[Row]]:
         limit = min(max(_PAGE_BYTES // mean, 1), _LARGEST_PAGE)
 
 
-def _expires(found: Result) -> bool:
-    return found.ttl is not None and found.ttl < math.inf
-
-
 def _size(rows: Sequence[Row]) -> int:
     return sum(len(value) for _, value in rows)
 
@@ -220,16 +221,12 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
     Raises:
         ConflictError: The target has other records; nothing was written.
     """
-    whole = Range(keys_only=True)
-    [found] = target.read([Query(name, ranges=[whole], ask_ttl=True)])
-    expired = _expires(found)
+    [found] = target.read([Query(name, ranges=[Range(keys_only=True)])])
     left = {key for key, _ in found.ranges[0]}
     fresh = not left
     if left and not overwrite:
         _check_resumable(source, target, name, left)
-    [found] = source.read([Query(name, ask_ttl=True)])
-    ttl = found.ttl
-    renews = overwrite and not fresh and _expires(found) != expired
+    end = _end(source, name)
     rows: dict[str, bytes] = {}
     size = written = 0
     for page in _pages(source, name):
@@ -239,14 +236,36 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
         size += _size(missing)
         if size >= _BATCH_BYTES:
             expect = Expect("", None) if fresh and not written else None
-            target.write([Batch(name, put=rows, ttl=ttl, expect=expect)])
+            target.write([Batch(name, put=rows, ttl=_ttl(end), expect=expect)])
             written += len(rows)
             rows, size = {}, 0
-    if rows or left or renews:
+    if rows or left:
         expect = Expect("", None) if fresh and not written else None
-        target.write([Batch(name, put=rows, delete=sorted(left), ttl=ttl, expect=expect)])
+        target.write([Batch(name, put=rows, delete=sorted(left), ttl=_ttl(end), expect=expect)])
         written += len(rows)
+    # Also after a write, which may have taken long.
+    if _difference_of_ends(end, _end(target, name)) is not None:
+        target.write([Batch(name, ttl=_ttl(end))])
     return written
+
+
+def _end(store: BaseStore, name: str) -> float | None:
+    """Return when a namespace expires, by the monotonic clock; None if it does not exist."""
+    [found] = store.read([Query(name, ask_ttl=True)])
+    return None if found.ttl is None else time.monotonic() + found.ttl
+
+
+def _ttl(end: float | None) -> float | None:
+    # What has expired meanwhile must do so in the target, too.
+    return None if end is None else max(end - time.monotonic(), 0.001)
+
+
+def _difference_of_ends(end: float | None, other: float | None) -> str | None:
+    if end is None or other is None or math.isclose(end, other, rel_tol=0, abs_tol=_TOLERANCE):
+        return None
+    if math.inf in (end, other):
+        return "only one of them expires"
+    return f"it expires {abs(other - end):,.0f} seconds too {'late' if other > end else 'early'}"
 
 
 def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[str]) -> None:
@@ -281,9 +300,8 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
     """Return how many records there are, their size, and in what the target differs, if it does."""
     records = size = 0
     difference: str | None = None
-    [found] = target.read([Query(name, ranges=[Range(keys_only=True)], ask_ttl=True)])
+    [found] = target.read([Query(name, ranges=[Range(keys_only=True)])])
     left = {key for key, _ in found.ranges[0]}
-    [expected] = source.read([Query(name, ask_ttl=True)])
     for page in _pages(source, name):
         records += len(page)
         size += _size(page)
@@ -293,8 +311,8 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
             difference = f"{other[0][0]!r} differs"
     if difference is None and left:
         difference = f"the target has {min(left)!r}, too"
-    if difference is None and records and _expires(expected) != _expires(found):
-        difference = "only one of them expires"
+    if difference is None and records:
+        difference = _difference_of_ends(_end(source, name), _end(target, name))
     return records, size, difference
 
 
