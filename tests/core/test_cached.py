@@ -58,6 +58,18 @@ class Text(str):
     __slots__ = ()
 
 
+class Number(int):
+    pass
+
+
+class Row(list[int]):
+    pass
+
+
+class Fields(dict[str, int]):
+    pass
+
+
 class Level(IntEnum):
     ONE = 1
 
@@ -91,9 +103,9 @@ SAME = [
     ("\ud800" * 50, "\ud800" * 25 + "\ud800" * 25),
     (b"long" * 1000, b"".join([b"long"] * 1000)),
     (("é" * 50, (b"x" * 50, 1)), ("é" * 25 + "é" * 25, (b"x" * 25 + b"x" * 25, 1))),
-    (Text("long" * 1000), "long" * 1000),
-    (Text("short"), "short"),
-    (Text("\ud800" * 50), "\ud800" * 50),
+    (Text("long" * 1000), Text("long" * 1000)),
+    (Text("\ud800" * 50), Text("\ud800" * 50)),
+    ([Number(1), {Text("a"): Number(1 << 100)}], [Number(1), {Text("a"): Number(1 << 100)}]),
     ({"long" * 10: "long" * 20, "x": 1}, {"x": 1, "long" * 10: "".join(["long"] * 20)}),
     (math.nan, float("nan")),
     (memoryview(b"x"), memoryview(b"x")),
@@ -108,6 +120,10 @@ DIFFERENT = [
     *[np.zeros(2), np.zeros((1, 2)), np.zeros(2, np.float32), np.zeros(3), np.array(0.0)],
     *["x" * 50, "x" * 49 + "y", b"x" * 50, ("x" * 50,), ["x" * 50], "é" * 50, "\ud800" * 50],
     *[("x" * 50, "y" * 50), ("y" * 50, "x" * 50), (("x" * 50,), "y" * 50), ("x" * 50, b"y" * 50)],
+    *[Text("a"), Text("b"), Text(""), Text("x" * 50), (Text("x" * 50),), Text("\ud800" * 50)],
+    *[Number(1), Number(2), Number(255), Number(1 << 64), [Number(1)], (Number(1),), {Number(1)}],
+    *[{Text("a"): 1}, {"a": 1}, {"a": Number(1)}, Row(), Row([1]), Fields(), Fields(a=1)],
+    *[np.str_("a"), np.bytes_(b"a"), b"a", Point(Number(1))],
     *[OrderedDict(a=1, b=2), OrderedDict(b=2, a=1), {"a": 1, "b": 2}, {"a": {"b": 2}}],
 ]
 

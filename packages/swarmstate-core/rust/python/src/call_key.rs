@@ -7,9 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
-use crate::codec::{
-    EncodeError, Levels, class_name, plain_str, write_held, write_key, write_tuple,
-};
+use crate::codec::{EncodeError, Levels, class_name, write_held, write_key, write_tuple};
 
 /// A str or bytes of this length is held and not copied: Python remembers its hash, and a call
 /// with the same object need not look at what is in it. In characters, or in bytes.
@@ -74,8 +72,6 @@ impl CallKey {
             let levels = levels.deeper()?;
             write_tuple(&mut self.bytes, tuple.len());
             return tuple.iter().try_for_each(|each| self.write(&each, levels));
-        } else if let Some(text) = plain_str(value)? {
-            return self.write(text.as_any(), levels);
         }
         write_key(&mut self.bytes, value, levels)
     }

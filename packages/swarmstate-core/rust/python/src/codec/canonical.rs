@@ -80,16 +80,6 @@ pub fn write_held(out: &mut Vec<u8>, text: &Bound<'_, PyAny>) {
     out.extend_from_slice(&[MARK, kind]);
 }
 
-/// The exact str that a str of a subclass has the key of, if it has one.
-pub fn plain_str<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
-    if !value.is_instance_of::<PyString>() || !matches!(plain_base(value)?, Some(Base::Str)) {
-        return Ok(None);
-    }
-    let exact = value.py().get_type::<PyString>();
-    let plain = exact.call_method1(intern!(value.py(), "__str__"), (value,))?;
-    Ok(Some(plain.cast_into::<PyString>()?))
-}
-
 fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     if let Ok(tuple) = value.cast_exact::<PyTuple>() {
         begin(out, tag::TUPLE, tuple.len());
@@ -109,7 +99,18 @@ fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyRe
     if value.is_exact_instance_of::<PyFrozenSet>() {
         return set(out, tag::FROZENSET, value, levels);
     }
-    match plain_base(value)? {
+    if let Ok(exact) = value.cast_exact::<PyList>() {
+        return list(out, exact, levels);
+    }
+    if let Ok(exact) = value.cast_exact::<PyDict>() {
+        return dict(out, exact, levels);
+    }
+    // The codec writes a subclass as what it derives from; to a function it is another argument.
+    let base = plain_base(value)?;
+    if base.is_some() {
+        class(out, value)?;
+    }
+    match base {
         Some(Base::List) => list(out, value.cast::<PyList>()?, levels),
         Some(Base::Dict) => dict(out, value.cast::<PyDict>()?, levels),
         Some(Base::Str) => match value.cast::<PyString>()?.to_str() {
@@ -126,6 +127,13 @@ fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyRe
         }
         None => object(out, value, levels),
     }
+}
+
+/// Append what stands before an object: its class.
+fn class(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    out.extend_from_slice(&[MARK, tag::OBJECT]);
+    let name = class_name(value.get_type().as_any());
+    written(wire::write_str(out, &name))
 }
 
 fn begin(out: &mut Vec<u8>, tag: u8, len: usize) {
@@ -219,10 +227,9 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResu
             "exceptions are compared by identity; use str(error)",
         ));
     }
-    let class = value.get_type();
-    out.extend_from_slice(&[MARK, tag::OBJECT]);
-    written(wire::write_str(out, &class_name(class.as_any())))?;
-    if let Some(fields) = class.getattr_opt(intern!(py, "__pydantic_fields__"))? {
+    class(out, value)?;
+    let fields = intern!(py, "__pydantic_fields__");
+    if let Some(fields) = value.get_type().getattr_opt(fields)? {
         return model(out, value, &fields, levels);
     }
     if is_of(value, "ndarray")? {

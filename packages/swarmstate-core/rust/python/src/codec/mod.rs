@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-pub(crate) use canonical::{Levels, MARK, plain_str, write_held, write_key, write_tuple};
+pub(crate) use canonical::{Levels, MARK, write_held, write_key, write_tuple};
 pub(crate) use cursor::DictCursor;
 pub(crate) use encode::Plans;
 pub(crate) use error::{DecodeError, EncodeError, class_name};
