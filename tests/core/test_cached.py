@@ -537,6 +537,45 @@ def test_cancelling_one_call_stops_nobody_else() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("others", [0, 2])
+def test_who_stops_waiting_leaves_no_complaint(others: int, fails: bool) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, each: complaints.append(each))
+        begun = asyncio.Event()
+
+        @cached
+        async def function(value: int) -> int:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if fails:
+                    raise ValueError(value)
+            return value
+
+        calls = [asyncio.create_task(function(1)) for _ in range(1 + others)]
+        await begun.wait()
+        for call in calls:
+            call.cancel()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(each) for each in ended] == [asyncio.CancelledError] * len(calls)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(function(2), 0.001)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        calls.clear()
+        gc.collect()
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
 def test_event_loops_of_several_threads_share_a_flight() -> None:
     entered, release = threading.Event(), threading.Event()
     calls = []

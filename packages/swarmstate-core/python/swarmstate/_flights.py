@@ -8,6 +8,7 @@ gives nothing: then one of those who waited starts anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
@@ -79,6 +80,24 @@ class _AsyncFlight(Generic[T]):
         self.waiting = 0
 
 
+async def _done(future: Future[Any]) -> None:
+    """Wait until a future is done, whatever becomes of it.
+
+    Unlike `asyncio.wrap_future`, who is cancelled leaves nothing behind that
+    complains of an exception that nobody looked at.
+    """
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake(_: Future[Any]) -> None:
+        # A loop that was closed meanwhile waits for nothing any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(woken.set)
+
+    future.add_done_callback(wake)
+    await woken.wait()
+
+
 class AsyncFlights(Generic[T]):
     """Flights of coroutines, by key. Safe for event loops of several threads."""
 
@@ -107,7 +126,8 @@ class AsyncFlights(Generic[T]):
             if is_own:
                 return await compute()
             try:
-                return await asyncio.shield(asyncio.wrap_future(flight.future))
+                await _done(flight.future)
+                return flight.future.result()
             except _BrokenOffError:
                 continue
             finally:
