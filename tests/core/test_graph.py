@@ -162,11 +162,43 @@ def test_round_trips_as_plain_data() -> None:
         {"nodes": ["a"], "edges": [{"from": "a"}]},
         {"nodes": ["a"], "edges": [{"from": "a", "to": "b", "if": "x"}]},
         {"nodes": ["a"], "edges": [{"from": "a", "to": "b"}]},
+        {"nodes": 3, "edges": []},
+        {"nodes": "ab", "edges": []},
+        {"nodes": [3], "edges": []},
+        {"nodes": [["a"]], "edges": []},
+        {"nodes": ["\ud800"], "edges": []},
+        {"nodes": [], "edges": None},
+        {"nodes": [], "edges": [3]},
+        {"nodes": [], "edges": [], "on_cycle": "sometimes"},
+        {"nodes": ["a", "b"], "edges": [{"from": "a", "to": ["b"]}]},
+        {"nodes": ["a", "b"], "edges": [{"from": "a", "to": "b", "when": 1}]},
+        {"nodes": ["a", "b"], "edges": [{"from": "a", "to": "b", "priority": None}]},
+        {"nodes": ["a", "b"], "edges": [{"from": "a", "to": "b", "priority": 0.5}]},
+        {"nodes": ["a", "b"], "edges": [{"from": "a", "to": "b", "priority": 1 << 63}]},
     ],
 )
 def test_refuses_what_is_no_graph(data: Any) -> None:
     with pytest.raises(GraphError):
         HandoffGraph.from_dict(data)
+
+
+def test_names_that_no_node_can_have_are_unknown() -> None:
+    graph = made([("a", "b")])
+    for ask in (
+        lambda: graph.add_node("\ud800"),
+        lambda: graph.add_edge("a", "\ud800"),
+        lambda: graph.add_edge("\ud800", "a"),
+        lambda: graph.add_edge("a", "b", priority=1 << 70),
+        lambda: graph.route("\ud800", {}),
+        lambda: graph.explain("\ud800", {}),
+        lambda: graph.validate("\ud800"),
+        lambda: graph.path("a", "\ud800"),
+    ):
+        with pytest.raises(GraphError):
+            ask()
+    with pytest.raises(ConditionError, match="expected UTF-8 as a condition"):
+        graph.add_edge("a", "b", when="x == '\ud800'")
+    assert graph.edges == [Edge("a", "b")]
 
 
 def test_a_refused_edge_changes_nothing() -> None:

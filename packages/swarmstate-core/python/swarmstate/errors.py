@@ -164,4 +164,4 @@ class ConditionError(SwarmStateError, ValueError):
 
 
 class GraphError(SwarmStateError, ValueError):
-    """A graph has no such node, has it already, or would have a cycle that is not allowed."""
+    """A graph has no such node, has it already, or would have what it cannot or may not have."""

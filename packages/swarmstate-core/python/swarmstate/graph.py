@@ -147,7 +147,8 @@ class HandoffGraph(_core.HandoffGraph):
 
         Raises:
             ConditionError: (a ValueError) `when` is no condition; the message shows where.
-            GraphError: (a ValueError) A node is unknown, or the edge closes a cycle.
+            GraphError: (a ValueError) A node is unknown, the edge closes a cycle, or the
+                priority has more than 64 bits.
         """
         self.insert_edge(source, target, when, priority)
 
@@ -209,17 +210,24 @@ class HandoffGraph(_core.HandoffGraph):
         """Make a graph of what `to_dict` returned, or of a configuration file.
 
         Raises:
-            GraphError: (a ValueError) A key is missing or unknown, or as in `add_edge`.
+            GraphError: (a ValueError) A key is missing or unknown, something is of another
+                type, or as in `add_edge`.
             ConditionError: (a ValueError) As in `add_edge`.
         """
         _check_keys(data, {"nodes", "edges"}, {"on_cycle"}, "a graph")
-        graph = cls(on_cycle=data.get("on_cycle", "error"))
-        for node in data["nodes"]:
-            graph.add_node(node)
-        for edge in data["edges"]:
+        on_cycle = data.get("on_cycle", "error")
+        if on_cycle not in ("error", "allow"):
+            raise GraphError(f'expected "error" or "allow" as on_cycle, found {on_cycle!r:.200}')
+        graph = cls(on_cycle=on_cycle)
+        for node in _checked(data["nodes"], (list, tuple), "a list of nodes"):
+            graph.add_node(_checked(node, str, "the name of a node"))
+        for edge in _checked(data["edges"], (list, tuple), "a list of edges"):
             _check_keys(edge, {"from", "to"}, {"when", "priority"}, "an edge")
             graph.add_edge(
-                edge["from"], edge["to"], when=edge.get("when"), priority=edge.get("priority", 0)
+                _checked(edge["from"], str, "the name of a node"),
+                _checked(edge["to"], str, "the name of a node"),
+                when=_checked(edge.get("when"), (str, type(None)), "a condition"),
+                priority=_checked(edge.get("priority", 0), int, "a priority"),
             )
         return graph
 
@@ -269,6 +277,12 @@ class HandoffGraph(_core.HandoffGraph):
 
     def __repr__(self) -> str:
         return f"<swarmstate.HandoffGraph of {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+def _checked(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
+    if not isinstance(value, kind):
+        raise GraphError(f"expected {what}, found {value!r:.200}")
+    return value
 
 
 def _check_keys(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use swarmstate_engine::Program;
@@ -23,8 +23,8 @@ struct State {
 
 impl State {
     #[inline]
-    fn node(&self, name: &str) -> PyResult<usize> {
-        self.graph.node(name).map_err(graph_error)
+    fn node(&self, name: &Bound<'_, PyString>) -> PyResult<usize> {
+        self.graph.node(text(name)?).map_err(graph_error)
     }
 }
 
@@ -49,7 +49,7 @@ impl HandoffGraph {
 
     fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
         self.change(|state| {
-            state.graph.add_node(name.to_str()?).map_err(graph_error)?;
+            state.graph.add_node(text(&name)?).map_err(graph_error)?;
             state.names.push(Arc::new(name.unbind()));
             Ok(())
         })
@@ -57,18 +57,30 @@ impl HandoffGraph {
 
     fn insert_edge(
         &self,
-        py: Python<'_>,
-        source: &str,
-        target: &str,
-        when: Option<&str>,
-        priority: i64,
+        source: &Bound<'_, PyString>,
+        target: &Bound<'_, PyString>,
+        when: Option<&Bound<'_, PyString>>,
+        priority: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let when = when.map(|text| {
+        let py = source.py();
+        let when = when.map(|when| {
+            let text = when
+                .to_str()
+                .map_err(|_| ConditionError::new_err(no_utf8("a condition", when)))?;
             let condition = Condition::parse(text).map_err(|error| syntax_error(text, &error))?;
             let program = Program::new(&PythonHost(py), &condition)?;
             Ok::<_, PyErr>(Arc::new((condition, program)))
         });
         let when = when.transpose()?;
+        let priority = priority.extract().map_err(|error: PyErr| {
+            match error.is_instance_of::<PyOverflowError>(py) {
+                true => PyGraphError::new_err(format!(
+                    "expected a priority of 64 bits, found {:.100}",
+                    shown(priority)
+                )),
+                false => error,
+            }
+        })?;
         self.change(|state| {
             let source = state.node(source)?;
             let target = state.node(target)?;
@@ -90,7 +102,7 @@ impl HandoffGraph {
     ) -> PyResult<Option<Bound<'py, PyString>>> {
         let py = node.py();
         let known = self.state();
-        let number = known.node(node.to_str()?)?;
+        let number = known.node(node)?;
         let target = next(&known.graph, &PythonHost(py), number, state)?;
         Ok(target.map(|target| known.names[target].bind(py).clone()))
     }
@@ -103,7 +115,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.node(node.to_str()?)?;
+        let number = known.node(node)?;
         let mut targets = Vec::new();
         for edge in known.graph.edges(number) {
             if !targets.contains(&edge.target) && is_taken(&PythonHost(py), edge, state)? {
@@ -124,7 +136,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.node(node.to_str()?)?;
+        let number = known.node(node)?;
         let host = PythonHost(py);
         let routed = PyList::empty(py);
         for state in states.try_iter()? {
@@ -146,7 +158,7 @@ impl HandoffGraph {
     ) -> PyResult<Bound<'py, PyList>> {
         let py = node.py();
         let known = self.state();
-        let number = known.node(node.to_str()?)?;
+        let number = known.node(node)?;
         let host = PythonHost(py);
         let asked = PyList::empty(py);
         for edge in known.graph.edges(number) {
@@ -194,7 +206,8 @@ impl HandoffGraph {
     }
 
     /// Return `(kind, node, place, other place)` of what is probably not meant.
-    fn problems<'py>(&self, py: Python<'py>, entry: &str) -> PyResult<Bound<'py, PyList>> {
+    fn problems<'py>(&self, entry: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyList>> {
+        let py = entry.py();
         let known = self.state();
         let entry = known.node(entry)?;
         let found = PyList::empty(py);
@@ -213,10 +226,10 @@ impl HandoffGraph {
     /// Return the nodes of a shortest path, ends included, whatever its conditions; or None.
     fn path<'py>(
         &self,
-        py: Python<'py>,
-        source: &str,
-        target: &str,
+        source: &Bound<'py, PyString>,
+        target: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let py = source.py();
         let known = self.state();
         let source = known.node(source)?;
         let target = known.node(target)?;
@@ -267,6 +280,25 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
         error.set_cause(host.0, Some(cause));
         error
     })
+}
+
+/// The text of a name.
+#[inline]
+fn text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    name.to_str()
+        .map_err(|_| PyGraphError::new_err(no_utf8("the name of a node", name)))
+}
+
+fn no_utf8(what: &str, found: &Bound<'_, PyString>) -> String {
+    format!("expected UTF-8 as {what}, found {:.100}", shown(found))
+}
+
+/// What Python shows of a value; nothing of one that cannot be shown.
+fn shown(value: &Bound<'_, PyAny>) -> String {
+    value
+        .repr()
+        .map(|repr| repr.to_string())
+        .unwrap_or_default()
 }
 
 fn graph_error(error: GraphError) -> PyErr {
