@@ -240,3 +240,15 @@ def test_classes_of_users_merge() -> None:
     assert store.merge("n", "k", Longest("two")) == store.get("n", "k") == Longest("three")
     with pytest.raises(TypeNotAllowedError):
         Store().merge("n", "k", Longest("one"))
+
+
+def test_adding_nothing_changes_nothing() -> None:
+    assert ORSet().add(replica="a") == ORSet()
+    some = ORSet().add("x", replica="a")
+    assert some.add(replica="b") == loads(dumps(some.add(replica="b"))) == some
+
+
+@pytest.mark.parametrize("element", [math.nan, (1, math.nan), frozenset({(math.nan,)})], ids=repr)
+def test_what_is_not_equal_to_itself_is_no_element(element: Any) -> None:
+    with pytest.raises(ValueError, match="expected an element equal to itself"):
+        ORSet().add("x", element, replica="a")

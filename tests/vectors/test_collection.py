@@ -207,7 +207,21 @@ def test_a_namespace_of_something_else_is_left_alone(store: BaseStore) -> None:
     store.set("thread", "key", 1)
     with pytest.raises(StoreFormatError, match="holds records that are no collection"):
         Collection(store, "thread").upsert([Record("a", {})])
+    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+        Collection(store, "thread").clear()
     assert store.items("thread") == [("key", 1)]
+    Collection(store, "nothing").clear()
+    assert store.namespaces() == ["thread"]
+
+
+@pytest.mark.parametrize("meta", [5, {}, [1], "v"])
+def test_a_record_of_the_same_name_makes_no_collection(store: BaseStore, meta: Any) -> None:
+    store.set("thread", "meta", meta)
+    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+        Collection(store, "thread").upsert([Record("a", {})])
+    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+        Collection(store, "thread").clear()
+    assert store.items("thread") == [("meta", meta)]
 
 
 def test_it_follows_what_others_do_with_the_namespace(store: BaseStore) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import stat
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,30 @@ def test_a_damaged_file_is_ignored_and_written_anew(
         collection.optimize()
         assert collection.stats().problem is None
     with DiskStore(folder / "store.db") as store:
+        assert Collection(store, "memories").stats().made_of == "snapshot"
+
+
+@pytest.mark.parametrize("entry", [b"log/3/\0", b"log/4/0", b"\0", b"log/3/fff"])
+def test_a_file_that_has_read_no_entry_of_a_log_is_ignored(tmp_path: Path, entry: bytes) -> None:
+    file = saved(tmp_path / "store.db")
+    content = bytearray(file.read_bytes())
+    start = 0
+    while start < len(content):
+        place = content.index(b"log/3/", start)
+        content[place : place + len(entry)] = entry
+        # As if the segment had been written so.
+        [length] = struct.unpack_from("<Q", content, start + 32)
+        end = start + 48 + length
+        struct.pack_into("<I", content, start + 40, zlib.crc32(content[start + 48 : end]))
+        struct.pack_into("<I", content, start + 44, zlib.crc32(content[start : start + 44]))
+        start = end
+    file.write_bytes(content)
+    with DiskStore(tmp_path / "store.db") as store:
+        collection = Collection(store, "memories")
+        expect_as_without(collection)
+        assert collection.stats().made_of == "records"
+        collection.optimize()
+    with DiskStore(tmp_path / "store.db") as store:
         assert Collection(store, "memories").stats().made_of == "snapshot"
 
 

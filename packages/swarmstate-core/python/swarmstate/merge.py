@@ -268,7 +268,17 @@ class ORSet:
         return len(self.additions)
 
     def add(self, *elements: Hashable, replica: str) -> ORSet:
-        """Return the set with these elements."""
+        """Return the set with these elements.
+
+        Raises:
+            ValueError: An element is not equal to itself, such as NaN: once stored and
+                loaded it would be another one.
+        """
+        for element in elements:
+            if not _is_equal_to_itself(element):
+                raise ValueError(f"expected an element equal to itself, found {element!r:.100}")
+        if not elements:
+            return self
         additions, last = dict(self.additions), self.seen.get(replica, 0)
         for number, element in enumerate(elements, last + 1):
             # What was seen of the element so far has nothing to add to this.
@@ -298,6 +308,14 @@ class ORSet:
             if numbers:
                 additions[element] = numbers
         return _unchecked(self, additions=additions, seen=_greatest(self.seen, other.seen))
+
+
+def _is_equal_to_itself(element: Hashable) -> bool:
+    # A tuple takes items for equal that are the same object.
+    if isinstance(element, tuple | frozenset):
+        return all(map(_is_equal_to_itself, element))
+    same = element
+    return bool(element == same)
 
 
 def _surviving(

@@ -14,7 +14,9 @@ taken for the one it replaced.
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Sequence
 
 from swarmstate._plane import Batch, Expect, Query, Range
 from swarmstate.codec import dumps
@@ -39,6 +41,14 @@ def lane_prefix(lane: int) -> str:
 
 def entry_key(lane: int, number: int) -> str:
     return f"{lane_prefix(lane)}{number:012x}-{secrets.token_hex(6)}"
+
+
+def are_tails(keys: Sequence[str]) -> bool:
+    """Tell whether there is an entry of each lane."""
+    return len(keys) == len(LANES) and all(
+        re.fullmatch(r"[0-9a-f]{12,}-[0-9a-f]{12}", key.removeprefix(lane_prefix(lane)))
+        for lane, key in zip(LANES, keys, strict=True)
+    )
 
 
 def entry_number(key: str) -> int:

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from swarmstate import _core
 from swarmstate._core import check_name
-from swarmstate._plane import Batch, Query
+from swarmstate._plane import Query
 from swarmstate.codec import Codec, dumps, loads
-from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read, Write
+from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors import _operations as operations
@@ -142,7 +142,7 @@ class Methods:
         return len(ids)
 
     def clear(self) -> Operation[None]:
-        yield Write([Batch(self._namespace, clear=True)])
+        yield from operations.clear(self.shared)
         self.shared.forget()
         if self._served is not None:
             self._served.forget()

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from swarmstate import _core
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.codec import dumps, loads
-from swarmstate.errors import ConflictError, DimensionError, StoreFormatError
+from swarmstate.errors import (
+    ConflictError,
+    DecodeError,
+    DimensionError,
+    StoreFormatError,
+    TypeNotAllowedError,
+)
 from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read, Write
 from swarmstate.vectors import _layout as layout
 from swarmstate.vectors._snapshots import WORTHWHILE, SnapshotFile
@@ -109,7 +116,10 @@ def read_head(shared: Shared) -> Operation[Head | None]:
 
 
 def check_format(shared: Shared, meta: bytes) -> None:
-    found = loads(meta)["v"]
+    try:
+        found = loads(meta)["v"]
+    except (DecodeError, TypeNotAllowedError, TypeError, LookupError):
+        raise no_collection(shared) from None
     if found != layout.FORMAT:
         raise StoreFormatError(
             f"expected a collection of format {layout.FORMAT} in namespace "
@@ -143,10 +153,36 @@ def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
             yield Write([batch])
         except ConflictError:
             if head is None and (yield from read_head(shared)) is None:
-                raise StoreFormatError(
-                    f"namespace {shared.namespace!r} holds records that are no collection: "
-                    "choose another namespace"
-                ) from None
+                raise no_collection(shared) from None
+
+
+def no_collection(shared: Shared) -> StoreFormatError:
+    return StoreFormatError(
+        f"namespace {shared.namespace!r} holds records that are no collection: choose another "
+        "namespace"
+    )
+
+
+def clear(shared: Shared) -> Operation[None]:
+    """Delete everything, if it is a collection.
+
+    Raises:
+        StoreFormatError: The namespace holds something else.
+    """
+    query = Query(shared.namespace, keys=[layout.META], ranges=[Range(limit=1, keys_only=True)])
+    while True:
+        [result] = yield Read([query])
+        [meta], [first] = result.values, result.ranges
+        if meta is None:
+            if first:
+                raise no_collection(shared)
+            return
+        check_format(shared, meta)
+        # Not what somebody else put there meanwhile.
+        batch = Batch(shared.namespace, clear=True, expect_values={layout.META: meta})
+        with suppress(ConflictError):
+            yield Write([batch])
+            return
 
 
 def commit(

@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Final
 
 from swarmstate import _core
+from swarmstate.vectors import _layout as layout
 
 # Making an index of fewer records takes less time than anybody notices.
 WORTHWHILE = 2000
@@ -50,6 +51,11 @@ class SnapshotFile:
     def load(self) -> tuple[_core.VectorIndex, list[str]] | None:
         """Return the index and the last entries that it knows, None if it cannot be had."""
         loaded, self.problem = _core.VectorIndex.load(*self._arguments, self.path, self._namespace)
+        if loaded is not None and not layout.are_tails(loaded[1]):
+            # Or it might be taken for one that is ahead, and never be written anew.
+            self.remove()
+            self.problem = "it says that it has read what is no entry of a log"
+            return None
         return loaded
 
     def save(self, index: _core.VectorIndex, cursors: list[str], *, wait: bool) -> None:

@@ -190,7 +190,11 @@ class Collection:
         return await adrive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     def clear(self) -> None:
-        """Delete all records and forget their dimension."""
+        """Delete all records and forget their dimension.
+
+        Raises:
+            StoreFormatError: The namespace holds something else, which stays.
+        """
         drive(self.store, self._methods.clear())
 
     async def aclear(self) -> None:
