@@ -133,6 +133,25 @@ def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> Non
     assert path.read_text() == "These are my notes, and no database."
 
 
+@pytest.mark.parametrize("name", ["missing.sqlite", "notes.txt", "empty.sqlite"])
+def test_no_target_is_made_for_a_source_that_cannot_be_used(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("These are my notes, and no database.")
+    (tmp_path / "empty.sqlite").touch()
+    target = tmp_path / "target.db"
+    assert name in run("import", "langgraph-sqlite", tmp_path / name, target, code=1)
+    run("copy", tmp_path / name, target, code=1)
+    assert not target.exists()
+
+
+def test_an_empty_file_is_no_store_to_look_into(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    assert "the file is empty" in run("info", path, code=1)
+    assert "the file is empty" in run("copy", f"disk://{path}", "memory://", code=1)
+    assert path.stat().st_size == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["empty.db"]
+
+
 def test_unknown_kinds_are_named(tmp_path: Path) -> None:
     printed = run("import", "nothing", "x", "memory://", code=2)
     assert "langgraph-postgres, langgraph-sqlite" in printed

@@ -15,7 +15,8 @@ from rich.progress import Progress as Bar
 
 from swarmstate.base import BaseStore
 from swarmstate.disk import DiskStore, path_of
-from swarmstate.errors import StoreUnavailableError, SwarmStateError
+from swarmstate.errors import StoreFormatError, StoreUnavailableError, SwarmStateError
+from swarmstate.memory import Store
 from swarmstate.moving import Importer, Progress, Report, copy_store, measure
 from swarmstate.urls import open as open_url
 
@@ -90,8 +91,11 @@ def import_(
     Run it again to go on after an interruption. The source is only read.
     """
     importer = _importer(kind)
-    with _errors(), _open(target) as store, _progress() as progress:
-        report = importer(source, store, only=only or (), progress=progress)
+    with _errors():
+        # Before a target is made: of a source that can be used, this is not there.
+        importer(source, Store(), only=["swarmstate: nothing of this name"])
+        with _open(target) as store, _progress() as progress:
+            report = importer(source, store, only=only or (), progress=progress)
     _tell(report)
 
 
@@ -118,6 +122,9 @@ def _open(store: str, *, must_exist: bool = False) -> BaseStore:
         return open_url(store)
     if must_exist and not path.exists():
         raise StoreUnavailableError(f"expected a file, but there is none: {path}")
+    if must_exist and path.is_file() and not path.stat().st_size:
+        # Opening it would make it a store.
+        raise StoreFormatError(f"expected a store, but the file is empty: {path}")
     return open_url(store) if "://" in store else DiskStore(path)
 
 
