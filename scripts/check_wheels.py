@@ -30,6 +30,9 @@ NAMESPACES = (
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "scripts/smoke.py"
 
+sys.path.insert(0, str(ROOT))
+from tests.servers.postgres import running_postgres  # noqa: E402
+
 
 def check_contents(wheel: Path) -> None:
     """Raise `ValueError` if the wheel's name or content is not what it should be."""
@@ -54,8 +57,15 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def try_wheels(wheels: list[Path], python: str, uv: str) -> None:
-    """Install `wheels` into a new environment and run the smoke test there."""
+def try_wheels(wheels: list[Path], python: str, uv: str, url: str) -> None:
+    """Install `wheels` into a new environment and run the smoke test there.
+
+    Args:
+        wheels: The wheels.
+        python: The interpreter to make the environment of.
+        uv: The path of uv.
+        url: An empty database on a PostgreSQL server with pgvector.
+    """
     with tempfile.TemporaryDirectory() as folder:
         constraints = f"{folder}/constraints.txt"
         export = (uv, "export", "--quiet", "--frozen", "--all-packages", "--no-emit-workspace")
@@ -65,7 +75,7 @@ def try_wheels(wheels: list[Path], python: str, uv: str) -> None:
         install = [uv, "pip", "install", "--quiet", "--python", interpreter]
         subprocess.run([*install, "--constraints", constraints, *wheels], check=True)
         # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
-        subprocess.run([interpreter, "-I", "-W", "error", SMOKE], cwd=folder, check=True)
+        subprocess.run([interpreter, "-I", "-W", "error", SMOKE, url], cwd=folder, check=True)
 
 
 def main() -> int:
@@ -84,12 +94,13 @@ def main() -> int:
         print(f"{wheel.name}: contents are right")
     pythons: dict[str, str | None] = {platform.python_version(): sys.executable}
     pythons |= {version: find_python(version) for version in OTHER_PYTHONS}
-    for version, python in pythons.items():
-        if python is None:
-            print(f"Python {version}: not installed here, skipped")
-        else:
-            try_wheels(wheels, python, uv)
-            print(f"Python {version}: installs, imports and runs")
+    with running_postgres() as server:
+        for version, python in pythons.items():
+            if python is None:
+                print(f"Python {version}: not installed here, skipped")
+            else:
+                try_wheels(wheels, python, uv, server.new_database())
+                print(f"Python {version}: installs, imports and runs")
     return 0
 
 

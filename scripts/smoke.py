@@ -1,7 +1,14 @@
-"""What a user's first minute needs; `check_wheels.py` runs it on installed wheels."""
+"""What a user's first minute needs; `check_wheels.py` runs it on installed wheels.
+
+    smoke.py URL
+
+URL is that of an empty PostgreSQL database.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from importlib import import_module
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
@@ -53,3 +60,17 @@ with SwarmStateSaver.from_conn_string("smoke.db") as saver:
     found = saver.get_tuple({"configurable": {"thread_id": "1"}})
 assert found is not None
 assert found.checkpoint["id"] == checkpoint["id"]
+
+# The store on PostgreSQL runs event loops in a way of its own, which new Pythons may not bear.
+from swarmstate.vectors import Collection, Record  # noqa: E402
+from swarmstate_postgres import PostgresStore  # noqa: E402
+
+with PostgresStore(sys.argv[1]) as store:
+    store.set("n", "sync", 1)
+    asyncio.run(store.aset("n", "async", 2))
+    assert store.get_many("n", ["async", "sync"]) == {"async": 2, "sync": 1}
+    collection = Collection(store, "facts")
+    for name, number in (("a", 0.0), ("b", 1.0)):
+        collection.upsert([Record(name, {}, [[1.0, number]])])
+    assert [match.record.id for match in collection.search([0.0, 1.0])] == ["b", "a"]
+    assert collection.stats().searched_by == "pgvector", collection.stats()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from swarmstate.base import Batch, Expect
 from swarmstate.errors import ConflictError, StoreUnavailableError
+from swarmstate.vectors import Collection, Record
 from swarmstate_postgres import PostgresStore
 from swarmstate_postgres._hand import HandLoop
 
 from tests.servers.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from swarmstate_postgres._connecting import AnyConnection
 
 _LOCK = "SELECT FROM swarmstate_namespace WHERE name = 'locked' FOR UPDATE"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -86,6 +91,30 @@ def test_an_answer_that_does_not_come_is_given_up(url: str) -> None:
         other.rollback()
         store.set("locked", "key", 2)
         assert store.get("locked", "key") == 2
+
+
+def test_work_of_several_requests_is_not_kept_waiting_for_an_answer(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is done in a task has sent nothing when the first step ends."""
+    collection = Collection(store, "facts")
+    collection.upsert([Record("a", {}, [[1.0, 0.0]])])
+    assert collection.stats().searched_by == "pgvector"
+    monkeypatch.setattr("swarmstate_postgres._hand._PATIENCE_MS", 3_600_000)
+    collection.upsert([Record("b", {}, [[0.0, 1.0]])])
+    assert [match.record.id for match in collection.search([0.1, 1.0])] == ["b", "a"]
+
+
+def test_work_may_use_what_needs_a_task(store: PostgresStore) -> None:
+    """From Python 3.12 on, also `asyncio.wait_for`, and so the driver's `executemany`."""
+
+    async def do(connection: AnyConnection) -> str | None:
+        task = asyncio.current_task()
+        await asyncio.wait_for(connection.executemany("SELECT $1::text", [("a",), ("b",)]), 10)
+        return None if task is None else str(await connection.fetchval("SELECT 'done'"))
+
+    assert store._run(lambda client: client.work(do)) == "done"
+    assert store.get("locked", "key") == 0
 
 
 def _wait_until_waiting(url: str) -> None:

@@ -110,7 +110,10 @@ class Client:
         """Do work over a connection; it may be repeated."""
 
         async def ask(connection: AnyConnection, since: float | None, timeout: float) -> T:
-            return await asyncio.wait_for(do(connection), timeout)
+            # In a task: timeouts, the driver's among them, need one from Python 3.12 on, and what a
+            # `HandLoop` runs by hand has none.
+            doing = asyncio.wait_for(do(connection), timeout)
+            return await asyncio.get_running_loop().create_task(doing)
 
         return await self._persist(ask)
 

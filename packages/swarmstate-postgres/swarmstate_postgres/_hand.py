@@ -5,6 +5,8 @@ is more work than all else that a sync call does. The loop of a sync call has on
 and nothing else to do; so the coroutine that uses it is run by hand up to the answer, and
 the loop waits for the connection's socket alone. Whatever is not that simple (no answer
 soon, a lost connection, a second request) is left to the loop to go on with as usual.
+What is run by hand is no task, so nothing in it may need one, as `asyncio.timeout` does:
+such work is done in a task of its own.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class HandLoop(asyncio.SelectorEventLoop):
         _set_running_loop(self)
         try:
             waiting = coroutine.send(None)
-            if waiting is not None and transport.get_write_buffer_size() == 0:
+            # Where something is to be called first, such as a task, nothing may have been sent yet.
+            if waiting is not None and not self._soon and transport.get_write_buffer_size() == 0:
                 _feed(transport, waiting)
             self._catch_up()
             if waiting is not None and waiting.done():
