@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from urllib.parse import quote
@@ -152,6 +153,10 @@ def test_another_encoding_is_refused(postgres_server: PostgresServer) -> None:
     [
         ({"schema": ""}, "schema"),
         ({"schema": "a$b"}, "schema"),
+        ({"schema": "a\nDROP TABLE b; --"}, "control characters"),
+        ({"schema": "a\rb"}, "control characters"),
+        ({"schema": "a\x85b"}, "control characters"),
+        ({"schema": "a\0b"}, "control characters"),
         ({"schema": "é" * 32}, "63 bytes"),
         ({"prefix": "a-b"}, "prefix"),
         ({"prefix": "1a"}, "prefix"),
@@ -163,6 +168,13 @@ def test_names_that_cannot_be_are_refused(options: dict[str, str], message: str)
         PostgresStore("postgresql://localhost/x", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=message):
         setup_sql(**options)  # type: ignore[arg-type]
+
+
+def test_no_name_is_filled_into_a_comment() -> None:
+    """Whatever is in a name, it could only end quotes that are meant to hold it."""
+    for found in (schema_module.migrations(), schema_module.vector_migrations()):
+        for sql in found.values():
+            assert not [line for line in sql.splitlines() if re.search(r"--.*\{", line)]
 
 
 def test_a_person_sees_what_there_is(postgres_server: PostgresServer) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "vector_migrations",
 ]
 
+_SCHEMA = re.compile(r"[^\0-\x1f\x7f-\x9f$\u2028\u2029]+")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 # The longest name that PostgreSQL keeps whole.
 _MAX_IDENTIFIER_BYTES = 63
@@ -76,11 +77,11 @@ class Names(NamedTuple):
         Raises:
             ValueError: They cannot be made into names.
         """
-        # A "$" could end the quotes around the functions' sources.
-        if not schema or len(schema.encode()) > _MAX_IDENTIFIER_BYTES or {"\0", "$"} & {*schema}:
+        # A "$" could end the quotes around the functions' sources, a line break a comment.
+        if len(schema.encode()) > _MAX_IDENTIFIER_BYTES or not _SCHEMA.fullmatch(schema):
             raise ValueError(
-                f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without NUL "
-                f"and '$', found {schema!r}"
+                f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without "
+                f"control characters and '$', found {schema!r}"
             )
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(

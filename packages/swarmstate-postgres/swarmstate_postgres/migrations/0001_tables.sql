@@ -1,4 +1,4 @@
--- {namespaces} and the like stand for names that are filled in.
+-- Words in braces stand for names that are filled in. None may be in a comment: a name could end it.
 CREATE TABLE {namespaces} (
     name text COLLATE "C" PRIMARY KEY,
     expires_at timestamptz,

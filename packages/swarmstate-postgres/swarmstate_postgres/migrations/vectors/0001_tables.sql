@@ -1,4 +1,4 @@
--- {vector} stands for the type of the extension pgvector, with its schema.
+-- "vector" in braces stands for the type of the extension pgvector, with its schema.
 CREATE TABLE {vector_states} (
     namespace text COLLATE "C" PRIMARY KEY REFERENCES {namespaces} (name) ON DELETE CASCADE,
     cursors text[] NOT NULL,
