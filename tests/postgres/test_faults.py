@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -266,6 +267,54 @@ def test_an_unknown_outcome_is_reported_as_such(postgres_server: PostgresServer)
         with pytest.raises(StoreUnavailableError, match="nobody knows"):
             writing.result()
         assert len(other.keys("n")) == 101
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_what_the_server_rolled_back_is_repeated_whatever_was_written_since(
+    postgres_server: PostgresServer, isolation: str
+) -> None:
+    """As by writers of one namespace whose transactions see the database as it was before."""
+    url = postgres_server.new_database()
+    with PostgresStore(url) as other, ThreadPoolExecutor(1) as pool:
+        other.write([Batch("n", put={"a": b""})])
+        with (
+            PostgresStore(f"{url}?default_transaction_isolation={quote(isolation)}") as store,
+            psycopg.connect(url) as locker,
+        ):
+            assert store.keys("n") == ["a"]
+            locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+            writing = pool.submit(store.write, [Batch("n", put={"mine": b""})])
+            wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+            # What so many others wrote since makes.
+            locker.execute("UPDATE swarmstate_namespace SET older_writes_since = clock_timestamp()")
+            locker.commit()
+            writing.result()
+            assert store.keys("n") == ["a", "mine"]
+
+
+def test_a_lost_write_stays_unknown_when_its_repetition_is_rolled_back(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(
+            url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
+            + "?default_transaction_isolation=serializable"
+        ) as store,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as locker,
+    ):
+        store.write([Batch("n", put={"a": b""})])
+        locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+        writing = pool.submit(store.write, [Batch("n", clear=True)])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+        proxy.cut()
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 2)
+        locker.execute("UPDATE swarmstate_namespace SET older_writes_since = clock_timestamp()")
+        locker.commit()
+        with pytest.raises(StoreUnavailableError, match="nobody knows"):
+            writing.result()
 
 
 DISK_FULL = """

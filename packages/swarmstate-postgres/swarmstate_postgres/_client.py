@@ -12,7 +12,7 @@ from swarmstate.batching import Batcher
 from swarmstate.errors import SwarmStateError
 
 from ._connecting import Database, Source
-from ._failures import is_passing, store_error
+from ._failures import is_passing, is_rolled_back, store_error
 from ._requests import (
     Write,
     conflict_of,
@@ -178,10 +178,11 @@ class Client:
         since: float | None = None
         pause = _FIRST_PAUSE
         while True:
+            asked_before = since
             try:
                 async with self._source.connection(max(0.1, deadline - monotonic())) as connection:
                     await database.make_ready(connection)
-                    asked_before, since = since, since or database.clock.time()
+                    since = since or database.clock.time()
                     return await ask(connection, asked_before, max(0.1, deadline - monotonic()))
             except SwarmStateError:
                 raise
@@ -193,6 +194,9 @@ class Client:
                     if wrapped is None:
                         raise
                     raise wrapped from error
+                if is_rolled_back(error):
+                    # This time nothing was applied; what became of an earlier one is as before.
+                    since = asked_before
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 

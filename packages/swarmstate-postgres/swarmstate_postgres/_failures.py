@@ -13,7 +13,7 @@ from swarmstate.errors import (
     SwarmStateError,
 )
 
-__all__ = ["OUTCOME_FORGOTTEN", "SetupRequiredError", "is_passing", "store_error"]
+__all__ = ["OUTCOME_FORGOTTEN", "SetupRequiredError", "is_passing", "is_rolled_back", "store_error"]
 
 OUTCOME_FORGOTTEN = "SW001"
 """The state with which the function that writes gives up on a write that is repeated."""
@@ -21,7 +21,8 @@ OUTCOME_FORGOTTEN = "SW001"
 # Classes and states of errors after which the same may succeed: connections lost or refused,
 # deadlocks, a server that starts, stops or has no slot left.
 _PASSING_CLASSES = ("08",)
-_PASSING = {"40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"}
+_ROLLED_BACK = {"40001", "40P01"}
+_PASSING = _ROLLED_BACK | {"53300", "57P01", "57P02", "57P03", "57P05"}
 
 _PREPARED = {"26000", "42P05", "0A000"}
 
@@ -47,6 +48,11 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, asyncpg.ClientConfigurationError):
         return False
     return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
+
+
+def is_rolled_back(error: BaseException) -> bool:
+    """Tell whether the server gave up a transaction for the sake of others, and said so."""
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _ROLLED_BACK
 
 
 def store_error(
