@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from time import monotonic, time
 from urllib.parse import quote
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError, StoreReadOnlyError, StoreUnavailableError
 from swarmstate_postgres import PostgresStore
+from swarmstate_postgres import _clock as clock
 
 from tests.servers.postgres import PASSWORD, PostgresServer, running_postgres
 from tests.servers.proxy import proxy_to
@@ -20,6 +22,11 @@ from tests.servers.proxy import proxy_to
 END_CONNECTIONS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
     "WHERE application_name = 'swarmstate'"
+)
+
+END_THE_FIRST = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND wait_event_type = 'Lock' ORDER BY query_start LIMIT 1"
 )
 
 
@@ -315,6 +322,38 @@ def test_a_lost_write_stays_unknown_when_its_repetition_is_rolled_back(
         locker.commit()
         with pytest.raises(StoreUnavailableError, match="nobody knows"):
             writing.result()
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["reading", "paused"])
+def test_a_lost_write_is_repeated_after_hours_without_one(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """Also where the machine slept for them, so that its monotonic clock knows of none."""
+    url = postgres_server.new_database()
+    hours = 9 * 3600.0
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as locker,
+    ):
+        store.write([Batch("n", put={"old": b""})])
+        with monkeypatch.context() as earlier:
+            # The server's time was seen nine hours ago.
+            earlier.setattr(clock, "time", lambda: time() - hours)
+            if not paused:
+                earlier.setattr(clock, "monotonic", lambda: monotonic() - hours)
+            store._database.clock.saw(time() - hours)
+        locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+        writing = pool.submit(store.write, [Batch("n", put={"mine": b""})])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+        proxy.cut()
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 2)
+        postgres_server.execute(END_THE_FIRST, url=url)
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+        locker.rollback()
+        writing.result()
+        assert store.keys("n") == ["mine", "old"]
 
 
 DISK_FULL = """

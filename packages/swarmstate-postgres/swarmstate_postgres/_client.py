@@ -159,15 +159,19 @@ class Client:
             return rows
 
         outcomes: list[SwarmStateError | None] = [None] * len(writes)
-        *refused, (*_, server_time) = await self._persist(ask)
+        *refused, (*_, server_time) = await self._persist(ask, writes=True)
         self._database.clock.saw(server_time)
         for row in refused:
             writer, error = conflict_of(writes, row)
             outcomes[writer] = error
         return outcomes
 
-    async def _persist(self, ask: Ask[T]) -> T:
+    async def _persist(self, ask: Ask[T], *, writes: bool = False) -> T:
         """Ask until the answer comes, over new connections while they keep breaking.
+
+        Args:
+            ask: What asks.
+            writes: It is given a time that is not long before it was asked first.
 
         Raises:
             SwarmStateError: The server refused, or could not be reached in time.
@@ -182,6 +186,8 @@ class Client:
             try:
                 async with self._source.connection(max(0.1, deadline - monotonic())) as connection:
                     await database.make_ready(connection)
+                    if writes and since is None:
+                        await database.renew_clock(connection)
                     since = since or database.clock.time()
                     return await ask(connection, asked_before, max(0.1, deadline - monotonic()))
             except SwarmStateError:

@@ -14,7 +14,7 @@ import asyncpg
 from ._clock import ServerClock
 from ._hand import is_simple
 from ._schema import Names
-from ._setup import ensure_setup
+from ._setup import ensure_setup, server_time
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -82,6 +82,11 @@ class Database:
         if not self.is_ready:
             self.clock.saw(await ensure_setup(connection, self.names, self.name))
             self.is_ready = True
+
+    async def renew_clock(self, connection: AnyConnection) -> None:
+        """Ask what time it is at the server if that was not seen for long."""
+        if self.clock.is_old():
+            self.clock.saw(await server_time(connection))
 
 
 class _Connection(asyncpg.Connection):

@@ -13,7 +13,7 @@ from ._schema import Names, lock_sql, migration_sql, migrations, setup_sql, setu
 if TYPE_CHECKING:
     from ._connecting import AnyConnection
 
-__all__ = ["ensure_setup"]
+__all__ = ["ensure_setup", "server_time"]
 
 _NO_SUCH_TABLE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
@@ -39,7 +39,7 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
             f"release of swarmstate-postgres knows up to {newest}: upgrade it"
         )
     if version == newest:
-        return await _time(connection)
+        return await server_time(connection)
     encoding = await connection.fetchval("SHOW server_encoding")
     if encoding != "UTF8":
         raise StoreUnavailableError(
@@ -56,10 +56,11 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
             "swarmstate_postgres.setup_sql(role=...) prints it",
             sql,
         ) from error
-    return await _time(connection)
+    return await server_time(connection)
 
 
-async def _time(connection: AnyConnection) -> float:
+async def server_time(connection: AnyConnection) -> float:
+    """Return what the server's clock shows, in seconds since the Unix epoch."""
     time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
     return time
 
