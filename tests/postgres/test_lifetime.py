@@ -13,6 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 import asyncpg
+import psycopg
 import pytest
 from swarmstate.base import Batch, Expect, Query
 from swarmstate.errors import InvalidNameError, StoreError, StoreUnavailableError
@@ -35,6 +36,10 @@ def sessions(server: PostgresServer, url: str) -> int:
 def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         threading.Event().wait(0.01)
+
+
+def sweepers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "sweeper" in thread.name]
 
 
 def sockets() -> int:
@@ -231,6 +236,101 @@ def test_a_pool_that_was_handed_in(postgres_server: PostgresServer) -> None:
     asyncio.run(main())
     with pytest.raises(ValueError, match="loop to run"):
         PostgresStore(pool=object())  # type: ignore[arg-type]
+
+
+_WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+def test_closing_in_the_pools_loop_does_not_wait_for_a_sweep(
+    postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which needs that loop to go on."""
+    url = postgres_server.new_database()
+
+    async def main() -> None:
+        async with asyncpg.create_pool(url, min_size=1, max_size=3) as pool:
+            store = PostgresStore(pool=pool, sweep_interval=0.001)
+            await store.aset("n", "a", 1)
+            with psycopg.connect(url) as locker:
+                locker.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
+                ask = asyncio.create_task(store.aset("n", "b", 1, ttl=1000))
+                while await pool.fetchval(_WAITING) < 2:
+                    await asyncio.sleep(0)
+                store.close()
+                locker.rollback()
+            await ask
+        for sweeper in sweepers():
+            await asyncio.to_thread(sweeper.join)
+
+    asyncio.run(main())
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("moment", ["sweeping", "waiting"])
+def test_a_sweeper_outlives_the_loop_of_its_pool(
+    postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    url = postgres_server.new_database()
+    locker = psycopg.connect(url)
+
+    async def main() -> PostgresStore:
+        pool = await asyncpg.create_pool(url, min_size=1, max_size=3)
+        store = PostgresStore(pool=pool, sweep_interval=0.001)
+        await store.aset("n", "a", 1)
+        if moment == "sweeping":
+            locker.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
+            writing = asyncio.create_task(store.aset("n", "b", 1, ttl=1000))
+            while await pool.fetchval(_WAITING) < 2:
+                await asyncio.sleep(0)
+            writing.cancel()
+            pool.terminate()
+        else:
+            await store.aset("n", "b", 1, ttl=1000)
+            await pool.close()
+        return store
+
+    store = asyncio.run(main())
+    locker.close()
+    # It says so and goes on, until the store is closed.
+    wait_until(lambda: "does not run" in caplog.text)
+    with pytest.raises(StoreUnavailableError, match="does not run"):
+        store.get("n", "a")
+    store.close()
+    assert sweepers() == []
+
+
+def test_a_call_is_not_left_waiting_by_the_end_of_the_pools_loop(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    outcomes: list[BaseException] = []
+
+    def call(store: PostgresStore) -> None:
+        try:
+            store.set("n", "b", 1)
+        except BaseException as error:
+            outcomes.append(error)
+
+    with psycopg.connect(url) as locker:
+
+        async def main() -> threading.Thread:
+            pool = await asyncpg.create_pool(url, min_size=1, max_size=3)
+            store = PostgresStore(pool=pool)
+            await store.aset("n", "a", 1)
+            locker.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
+            thread = threading.Thread(target=call, args=(store,))
+            thread.start()
+            while await pool.fetchval(_WAITING) < 1:
+                await asyncio.sleep(0)
+            pool.terminate()
+            return thread
+
+        asyncio.run(main()).join()
+    [error] = outcomes
+    assert isinstance(error, StoreUnavailableError)
 
 
 def test_a_key_that_is_too_long_for_the_index_is_refused(postgres_server: PostgresServer) -> None:

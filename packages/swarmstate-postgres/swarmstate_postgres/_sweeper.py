@@ -39,9 +39,11 @@ class Sweeper:
                 )
                 self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread and wait for it."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End the thread, and wait for it unless it may wait for the caller."""
         self._stop.set()
+        if not wait:
+            return
         with self._lock:
             thread = self._thread
         if thread is not None:
@@ -53,4 +55,5 @@ class Sweeper:
                 self._sweep()
             except SwarmStateError as error:
                 # Expired namespaces are invisible anyway; the next sweep removes them.
-                _log.warning("sweeping expired namespaces failed: %s", error)
+                if not self._stop.is_set():
+                    _log.warning("sweeping expired namespaces failed: %s", error)

@@ -8,7 +8,8 @@ import math
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -43,6 +44,12 @@ __all__ = ["PostgresStore", "open_url"]
 T = TypeVar("T")
 
 _SWEPT_AT_ONCE = 100
+# How often a caller from elsewhere looks whether the pool's loop still runs.
+_LOOK_SECONDS = 1.0
+_LOOP_ENDED = (
+    "the event loop of the store's pool does not run: use the store while it does, or open it with "
+    "a url"
+)
 
 
 class PostgresStore(BaseStore):
@@ -274,10 +281,12 @@ class PostgresStore(BaseStore):
     def close(self) -> None:
         """Finish what was asked for, close all connections and end the sweeper.
 
-        What other event loops have is closed there, as soon as they run.
+        What other event loops have is closed there, as soon as they run. In the
+        event loop of the store's pool this does not wait for the sweeper, which does
+        its work there: await `aclose()` to do so.
         """
         self._closed = True
-        self._sweeper.stop()
+        self._sweeper.stop(wait=self._pool_loop is None or _running_loop() is not self._pool_loop)
         self._clients.close()
         self._lanes.close()
 
@@ -296,7 +305,18 @@ class PostgresStore(BaseStore):
                 "a sync call from the event loop of the store's pool would wait for itself: "
                 "await the method with a leading 'a', or open the store with a url"
             )
-        return self._in_pool_loop(ask).result()
+        asked = self._in_pool_loop(ask)
+        while True:
+            try:
+                return asked.result(_LOOK_SECONDS)
+            except CancelledError:
+                raise StoreUnavailableError(_LOOP_ENDED) from None
+            except (TimeoutError, FutureTimeoutError):
+                if asked.done() and not asked.cancelled():
+                    return asked.result()
+                # What is asked of a loop that is about to end may never be begun.
+                if not self._pool_loop.is_running():
+                    raise StoreUnavailableError(_LOOP_ENDED) from None
 
     def _arun(self, ask: Callable[[Client], Awaitable[T]]) -> Awaitable[T]:
         # No coroutine: whatever a waiting call holds is walked over by Python's collector.
@@ -307,14 +327,18 @@ class PostgresStore(BaseStore):
 
     def _in_pool_loop(self, ask: Callable[[Client], Awaitable[T]]) -> Future[T]:
         async def there() -> T:
+            self._check_open()
             return await ask(self._clients.get())
 
-        if self._pool_loop is None or not self._pool_loop.is_running():
-            raise StoreUnavailableError(
-                "the event loop of the store's pool does not run: use the store while it does, or "
-                "open it with a url"
-            )
-        return asyncio.run_coroutine_threadsafe(there(), self._pool_loop)
+        asking = there()
+        try:
+            if self._pool_loop is not None and self._pool_loop.is_running():
+                return asyncio.run_coroutine_threadsafe(asking, self._pool_loop)
+        except RuntimeError:
+            # It was closed just now.
+            pass
+        asking.close()
+        raise StoreUnavailableError(_LOOP_ENDED)
 
     def _check_open(self) -> None:
         if self._closed:
