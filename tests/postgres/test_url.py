@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import traceback
 from urllib.parse import quote
 
@@ -96,6 +97,64 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
         PostgresStore("postgresql://h/d?max_size=many")
     with pytest.raises(ValueError, match="either"):
         PostgresStore()
+
+
+LIBPQ = (
+    "connect_timeout=10&channel_binding=prefer&keepalives=1&keepalives_idle=30&sslmode=prefer"
+    "&options=-c%20statement_timeout%3D9999&gssencmode=disable&target_session_attrs=read-write"
+    "&client_encoding=auto&load_balance_hosts=random&tcp_user_timeout=1000&sslcertmode=allow"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("", "swarmstate"),
+        ("&fallback_application_name=tool", "tool"),
+        ("&application_name=my%20app&fallback_application_name=tool", "my app"),
+    ],
+)
+def test_parameters_of_libpq_mean_what_they_mean_there(
+    postgres_server: PostgresServer, names: str, expected: str
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(f"{url}?{LIBPQ}{names}") as store:
+        store.set("n", "a", 1)
+        found = postgres_server.execute(
+            "SELECT application_name FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            url=url,
+        )
+        assert found == [(expected,)]
+
+
+def test_an_attempt_to_connect_takes_no_longer_than_the_url_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = f"postgresql://u@127.0.0.1:{port}/d?connect_timeout=1"
+        with (
+            PostgresStore(url, timeout=2.5) as store,
+            pytest.raises(StoreUnavailableError, match="no connection within"),
+        ):
+            store.get("n", "a")
+        # It was tried again, and both attempts are there.
+        silent.settimeout(0)
+        for _ in range(2):
+            silent.accept()[0].close()
+    assert Target.of("postgresql://u@h,i/d?connect_timeout=3").connect_timeout == 6
+    assert Target.of("postgresql://u@h/d?connect_timeout=0").connect_timeout is None
+    with pytest.raises(ValueError, match="connect_timeout"):
+        Target.of("postgresql://u@h/d?connect_timeout=soon")
+
+
+@pytest.mark.parametrize(
+    "parameter", ["channel_binding=require", "gssencmode=require", "require_auth=scram-sha-256"]
+)
+def test_security_that_cannot_be_had_is_not_left_out(parameter: str) -> None:
+    with pytest.raises(ValueError, match=f"{parameter}.*cannot be honoured") as caught:
+        PostgresStore(f"postgresql://u:hunter2@h/d?{parameter}")
+    assert "hunter2" not in str(caught.value)
+    assert ("sslmode=verify-full" in str(caught.value)) == ("channel" in parameter)
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "POSTGRESQL"])

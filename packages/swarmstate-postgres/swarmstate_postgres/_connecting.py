@@ -27,7 +27,7 @@ __all__ = ["Database", "OwnConnections", "PoolConnections", "Source"]
 
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
-_APPLICATION = {"application_name": "swarmstate"}
+_APPLICATION = "swarmstate"
 
 
 class Database:
@@ -64,15 +64,23 @@ class Database:
     async def connect(self, timeout: float) -> _Connection:
         """Open a connection."""
         assert self._target is not None
+        timeout = min(timeout, self._target.connect_timeout or timeout)
+        try:
+            return await self._connect(self._target, timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            # Nothing was asked yet, unlike where an answer does not come in time.
+            raise ConnectionError(f"no connection within {timeout:.1f} s") from error
+
+    async def _connect(self, target: Target, timeout: float) -> _Connection:
         connection: _Connection = await asyncpg.connect(
-            self._target.dsn,
-            password=self._target.password,
+            target.dsn,
+            password=target.password,
             timeout=timeout,
             statement_cache_size=self._statement_cache_size,
             # Large statements are few and always the same; they stay prepared.
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
-            server_settings=_APPLICATION,
+            server_settings={"application_name": target.application_name or _APPLICATION},
             connection_class=_Connection,
         )
         return connection
@@ -173,11 +181,7 @@ class OwnConnections:
             if not connection.is_closed():
                 return connection
             self._open.discard(connection)
-        try:
-            connection = await self._database.connect(timeout)
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            # Nothing was asked yet, unlike where an answer does not come in time.
-            raise ConnectionError(f"no connection within {timeout:.1f} s") from error
+        connection = await self._database.connect(timeout)
         self._open.add(connection)
         return connection
 

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 __all__ = ["Target"]
 
+T = TypeVar("T")
+
 # What a URL may say about the store rather than about the connection, and its type.
-_STORE_OPTIONS: dict[str, type[str] | type[int] | type[float]] = {
+_STORE_OPTIONS: dict[str, Callable[[str], str | int | float]] = {
     "schema": str,
     "prefix": str,
     "max_size": int,
     "statement_cache_size": int,
     "timeout": float,
+}
+
+# Parameters of libpq that the driver does not know and whose lack harms nobody: how sockets are
+# kept alive, which of equal hosts comes first, what the driver always does in its own way.
+_DROPPED = {
+    "client_encoding",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "sslcompression",
+    "tcp_user_timeout",
+}
+# Those that ask for security, with the values that ask for none.
+_SECURITY = {
+    "channel_binding": {"disable", "prefer"},
+    "gssencmode": {"disable", "prefer"},
+    "require_auth": {""},
+    "requirepeer": {""},
+    "sslcertmode": {"allow"},
+    "sslcrldir": {""},
+}
+_INSTEAD = {
+    "channel_binding": (
+        "; take it out of the URL and say sslmode=verify-full and sslrootcert=FILE, with the "
+        "certificates to trust, so that no other server is taken for this one"
+    )
 }
 
 
@@ -25,12 +57,16 @@ class Target(NamedTuple):
         password: The password; None leaves it to what libpq's rules find.
         options: What the URL says about the store.
         name: What messages call it.
+        application_name: What the server is to call its clients; None if the URL does not say.
+        connect_timeout: Seconds that an attempt to connect, to all hosts, may take, or None.
     """
 
     dsn: str
     password: str | None
     options: dict[str, Any]
     name: str
+    application_name: str | None = None
+    connect_timeout: float | None = None
 
     def __repr__(self) -> str:
         """Return the class and the name."""
@@ -44,7 +80,7 @@ class Target(NamedTuple):
         the password into another place.
 
         Raises:
-            ValueError: It is no URL of PostgreSQL.
+            ValueError: It is no URL of PostgreSQL, or asks for security that cannot be had.
         """
         try:
             parts = urlsplit(url)
@@ -74,23 +110,52 @@ class Target(NamedTuple):
         user, has_password, password = login.partition(":")
         options = {}
         passed_on = []
+        translated: dict[str, str] = {}
         for name, value in query:
             if name in _STORE_OPTIONS:
                 options[name] = _converted(name, value)
             elif name == "password":
                 has_password, password = "=", quote(value, safe="")
-            else:
+            elif name in {"application_name", "fallback_application_name", "connect_timeout"}:
+                translated[name] = value
+            elif name in _SECURITY:
+                _check_security(name, value)
+            elif name not in _DROPPED:
                 passed_on.append((name, value))
         netloc = f"{user}@{hosts}" if user else hosts
         dsn = f"postgresql://{netloc}{parts.path}"
         if passed_on:
             dsn += f"?{urlencode(passed_on)}"
         hosts = hosts or dict(passed_on).get("host", "the default host")
-        return cls(dsn, unquote(password) if has_password else None, options, f"{hosts}/{database}")
+        application = translated.get("application_name", "")
+        application = application or translated.get("fallback_application_name", "")
+        # For each host, as libpq has it.
+        seconds = _number("connect_timeout", translated.get("connect_timeout") or "0", int)
+        limit = seconds * len(hosts.split(",")) if seconds > 0 else None
+        return cls(
+            dsn,
+            unquote(password) if has_password else None,
+            options,
+            f"{hosts}/{database}",
+            application or None,
+            limit,
+        )
+
+
+def _check_security(name: str, value: str) -> None:
+    if value not in _SECURITY[name]:
+        raise ValueError(
+            f"{name}={value} of a postgresql:// URL cannot be honoured: the driver, asyncpg, does "
+            f"not support it, and without it the connection would be less secure than asked for"
+            f"{_INSTEAD.get(name, '')}"
+        )
 
 
 def _converted(name: str, value: str) -> str | int | float:
-    kind = _STORE_OPTIONS[name]
+    return _number(name, value, _STORE_OPTIONS[name])
+
+
+def _number(name: str, value: str, kind: Callable[[str], T]) -> T:
     try:
         return kind(value)
     except ValueError:

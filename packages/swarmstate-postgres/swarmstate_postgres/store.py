@@ -70,8 +70,10 @@ class PostgresStore(BaseStore):
 
     Args:
         url: `postgresql://user:password@host:5432/database`, with libpq's
-            parameters; `schema`, `prefix`, `max_size`, `statement_cache_size` and
-            `timeout` may be given in it, too.
+            parameters and settings of the server; `schema`, `prefix`, `max_size`,
+            `statement_cache_size` and `timeout` may be given in it, too. What only
+            tunes libpq, such as `keepalives`, is ignored; what asks for security
+            that the driver does not offer, such as `channel_binding=require`, is refused.
         pool: An asyncpg pool to use instead of a URL. The store is then made in
             the pool's running event loop; calls from elsewhere are sent there.
             It stays open when the store is closed.
