@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import pytest
 import swarmstate_postgres._schema as schema_module
-from swarmstate.base import Batch
+from swarmstate.base import Batch, Query
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
+from swarmstate.vectors import Collection, Record
 from swarmstate_postgres import PostgresStore, SetupRequiredError, setup_sql
 
 from tests.servers.postgres import PostgresServer
@@ -115,6 +116,38 @@ def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
         assert store.sweep() == 0
         store.clear()
         assert store.namespaces() == []
+
+
+def test_the_sql_can_be_run_again_for_more_and_for_others(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url, schema="shared", pgvector=False) as store:
+        store.set("n", "a", 1)
+    for name in ("first_agent", "second_agent"):
+        own = new_role(postgres_server, url, name)
+        for vectors in (False, True, True):
+            sql = setup_sql(schema="shared", role=name, vectors=vectors)
+            postgres_server.execute(sql, url=url)
+        with PostgresStore(own, schema="shared") as store:
+            assert store.get("n", "a") == 1
+            collection = Collection(store, name)
+            collection.upsert([Record("a", {}, [[1.0]])])
+            assert collection.count() == 1
+            assert collection.stats().searched_by == "pgvector"
+
+
+def test_a_role_may_call_functions_where_not_everybody_may(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    own = new_role(postgres_server, url, "caller")
+    hardened = "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+    postgres_server.execute(hardened, url=url)
+    postgres_server.execute(setup_sql(schema="strict", role="caller"), url=url)
+    with PostgresStore(own, schema="strict") as store:
+        store.set("n", "a", 1, ttl=60)
+        [result] = store.read([Query("n", keys=["a"], ttl=90.0, ask_ttl=True)])
+        assert result.ttl == 90.0
+        assert store.sweep() == 0
 
 
 def test_migrations_are_continued_where_they_ended(postgres_server: PostgresServer) -> None:

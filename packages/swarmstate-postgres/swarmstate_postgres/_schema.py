@@ -58,7 +58,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON {vector_states}, {vectors} TO {role};"""
 _GRANT = """\
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT ON {migrations}, {namespaces_view}, {records_view} TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON {namespaces}, {records} TO {role};"""
+GRANT SELECT, INSERT, UPDATE, DELETE ON {namespaces}, {records} TO {role};
+GRANT EXECUTE ON FUNCTION {read}, {write}, {renew}, {sweep} TO {role};"""
 
 
 class Names(NamedTuple):
@@ -164,6 +165,14 @@ def vector_migration_sql(names: Names, number: int, schema: str | None) -> str:
     return names.fill_in(f"{noted}\n\n{vector_migrations()[number]}", vector=vector)
 
 
+def _unless_run(table: str, number: int, sql: str) -> str:
+    """Return what runs a migration if it was not run before; the lock is held by then."""
+    return (
+        f"DO $migration$ BEGIN\nIF NOT EXISTS (SELECT FROM {table} WHERE version = {number}) THEN\n"
+        f"{sql}\nEND IF;\nEND $migration$;"
+    )
+
+
 def setup_sql(
     *,
     schema: str = "public",
@@ -174,8 +183,9 @@ def setup_sql(
 ) -> str:
     """Return the SQL that makes what a store needs, for those who may create it.
 
-    It is one transaction, and waits for others that do the same. A store whose
-    own role may create tables does all of this when it is first used.
+    It is one transaction, and waits for others that do the same. It leaves out what was
+    run before, whoever did so, and thus may be run again, such as for another role. A store
+    whose own role may create tables does all of this when it is first used.
 
     Args:
         schema: The schema; created if it does not exist.
@@ -189,10 +199,18 @@ def setup_sql(
     """
     names = Names.of(schema, prefix)
     parts = [lock_sql(names), *setup_steps(names, schema_exists=schema == "public")]
-    parts += [migration_sql(names, number) for number in migrations() if number > since]
+    table, vector_table = names.fill_in("{migrations}"), names.fill_in("{vector_migrations}")
+    parts += [
+        _unless_run(table, number, migration_sql(names, number))
+        for number in migrations()
+        if number > since
+    ]
     if vectors:
-        parts.append(_CREATE_EXTENSION)
-        parts += [vector_migration_sql(names, number, None) for number in (0, *vector_migrations())]
+        parts += [_CREATE_EXTENSION, vector_migration_sql(names, 0, None)]
+        parts += [
+            _unless_run(vector_table, number, vector_migration_sql(names, number, None))
+            for number in vector_migrations()
+        ]
     if role is not None:
         parts.append(names.fill_in(_GRANT, role=quoted(role)))
         if vectors:
