@@ -192,6 +192,7 @@ def test_another_encoding_is_refused(postgres_server: PostgresServer) -> None:
         ({"schema": "a\0b"}, "control characters"),
         ({"schema": "é" * 32}, "63 bytes"),
         ({"prefix": "a-b"}, "prefix"),
+        ({"prefix": "swarmstate_vector"}, "not to end with '_vector'"),
         ({"prefix": "1a"}, "prefix"),
         ({"prefix": ""}, "prefix"),
     ],

@@ -22,6 +22,8 @@ __all__ = [
 
 _SCHEMA = re.compile(r"[^\0-\x1f\x7f-\x9f$\u2028\u2029]+")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+# The table of migrations of such a prefix is that of the vectors of the one without it.
+_VECTOR_SUFFIX = "_vector"
 # The longest name that PostgreSQL keeps whole.
 _MAX_IDENTIFIER_BYTES = 63
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
@@ -88,6 +90,11 @@ class Names(NamedTuple):
             raise ValueError(
                 "expected prefix to be 1 to 40 letters, digits and underscores, the first of them "
                 f"no digit, found {prefix!r}"
+            )
+        if prefix.endswith(_VECTOR_SUFFIX):
+            raise ValueError(
+                f"expected prefix not to end with {_VECTOR_SUFFIX!r}, which is how names of tables "
+                f"for vectors go on after a prefix, found {prefix!r}"
             )
         return cls(schema, prefix)
 
