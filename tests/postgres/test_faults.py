@@ -400,13 +400,19 @@ def test_no_room_is_a_clear_error_and_hurts_nobody_else(postgres_server: Postgre
 def test_a_server_that_only_answers_reads_says_so(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database()
     with PostgresStore(url) as store:
-        store.set("n", "a", 1)
+        store.set("n", "a", 1, ttl=3600)
     database = url.rpartition("/")[2]
     postgres_server.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     with PostgresStore(url) as store:
         assert store.get("n", "a") == 1
         with pytest.raises(StoreReadOnlyError, match="primary"):
             store.set("n", "a", 2)
+        # Nothing is renewed, and nothing else is said of it.
+        renewing = [Query("n", keys=["a"], ttl=9999.0, ask_ttl=True)]
+        for [result] in (store.read(renewing), asyncio.run(store.aread(renewing))):
+            assert result.values != [None]
+            assert result.ttl is not None
+            assert 0 < result.ttl <= 3600
 
 
 def test_two_hundred_threads_share_few_connections(postgres_server: PostgresServer) -> None:

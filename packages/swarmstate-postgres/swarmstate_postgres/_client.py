@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate.base import Query, Result
 from swarmstate.batching import Batcher
-from swarmstate.errors import SwarmStateError
+from swarmstate.errors import StoreReadOnlyError, SwarmStateError
 
 from ._connecting import Database, Source
 from ._failures import is_passing, is_rolled_back, store_error
@@ -88,7 +88,14 @@ class Client:
         arguments = read_arguments(queries)
         renewed = renewals(queries)
         sql = self._database.renew_sql if renewed else self._database.read_sql
-        rows = await self.fetch(sql, *arguments, *renewed)
+        try:
+            rows = await self.fetch(sql, *arguments, *renewed)
+        except StoreReadOnlyError:
+            if not renewed:
+                raise
+            # A standby answers, and leaves the times to live to those who can change them.
+            queries = [query._replace(ttl=None) for query in queries]
+            rows = await self.fetch(self._database.read_sql, *arguments)
         return results_of(queries, rows)
 
     async def write(self, write: Write) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from threading import Event, Lock, Thread
 
-from swarmstate.errors import SwarmStateError
+from swarmstate.errors import StoreReadOnlyError, SwarmStateError
 
 __all__ = ["Sweeper"]
 
@@ -53,6 +53,9 @@ class Sweeper:
         while not self._stop.wait(self._interval):
             try:
                 self._sweep()
+            except StoreReadOnlyError:
+                # A standby: whoever writes to its primary sweeps there.
+                continue
             except SwarmStateError as error:
                 # Expired namespaces are invisible anyway; the next sweep removes them.
                 if not self._stop.is_set():
