@@ -52,11 +52,11 @@ class Appenders:
 
     def __init__(self, store: PostgresStore, threads: int, tasks: int) -> None:
         self._store = store
+        self.written: dict[str, int] = {}
         self._stop = Event()
         self._pool = ThreadPoolExecutor(threads + 1)
         self._running = [self._pool.submit(self._append, number) for number in range(threads)]
         self._running.append(self._pool.submit(asyncio.run, self._append_in_tasks(tasks)))
-        self.written: dict[str, int] = {}
 
     def _batch(self, name: str, count: int) -> Batch:
         last = f"{count - 1:06}b" if count else None
