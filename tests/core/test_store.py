@@ -10,6 +10,7 @@ import pytest
 from swarmstate import Store
 from swarmstate.base import Batch, Query, Range
 from swarmstate.testing import StoreContract
+from swarmstate.vectors import Collection
 
 
 class TestStore(StoreContract):
@@ -122,3 +123,11 @@ def test_a_malformed_batch_says_what_was_expected(batch: Batch, message: str) ->
     with pytest.raises(TypeError, match=message):
         store.write([Batch("n", put={"first": b""}), batch])
     assert len(store) == 0
+
+
+def test_one_text_is_not_taken_for_several() -> None:
+    store = Store()
+    collection = Collection(store, "c")
+    for call in (collection.get, collection.delete, lambda text: store.get_many("n", text)):
+        with pytest.raises(TypeError, match="did you mean \\['text'\\]"):
+            call("text")

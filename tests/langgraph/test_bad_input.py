@@ -153,3 +153,19 @@ def test_a_closed_saver_says_so(tmp_path: Path, kind: str) -> None:
     for call in calls:
         with pytest.raises(StoreClosedError, match="closed"):
             call()
+
+
+@pytest.mark.parametrize("call", ["prune", "delete_for_runs"])
+def test_one_text_is_not_taken_for_several(driver: Driver, call: str) -> None:
+    for thread in ("a", "d", "ada"):
+        Branch(driver, thread).put({"run_id": thread}, a=1)
+    with pytest.raises(TypeError, match="did you mean \\['ada'\\]"):
+        getattr(driver, call)("ada")
+    for thread in ("a", "d", "ada"):
+        assert driver.get_tuple(at(thread)) is not None
+
+
+def test_a_checkpoint_id_that_is_no_text_is_unknown(driver: Driver) -> None:
+    Branch(driver).put(a=1)
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": 5}}
+    assert driver.get_tuple(config) is None

@@ -14,6 +14,8 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.cache.memory import InMemoryCache
 from langgraph.cache.swarmstate import SwarmStateCache, SwarmStateLLMCache
+from swarmstate import Store
+from swarmstate.layers import EncryptedStore, KeyRing, new_key
 
 from tests.langgraph.test_cache import CACHE_OPERATIONS, graph_with
 from tests.servers.stores import Stores
@@ -111,3 +113,15 @@ def test_models_are_asked_once(stores: Stores) -> None:
         await store.aclose()
 
     asyncio.run(run())
+
+
+def test_what_a_layer_cannot_read_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    inner = Store()
+    SwarmStateCache[int](inner).set({(("n",), "plain"): (1, None)})
+    cache = SwarmStateCache[int](EncryptedStore(inner, KeyRing({"new": new_key()})))
+    cache.set({(("n",), "encrypted"): (2, None)})
+    wanted = [(("n",), "plain"), (("n",), "encrypted"), (("n",), "absent")]
+    assert cache.get(wanted) == {wanted[1]: 2}
+    assert "plain" in caplog.text
+    cache.set({wanted[0]: (3, None)})
+    assert cache.get(wanted) == {wanted[0]: 3, wanted[1]: 2}

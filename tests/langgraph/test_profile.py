@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -268,6 +269,44 @@ def test_a_stream_that_is_left_early_is_a_run() -> None:
             break
     assert profile.runs == 1
     assert "node two" not in by_name(profile)
+
+
+def test_a_profile_may_be_left_in_another_context() -> None:
+    async def profiled() -> AsyncIterator[Profile]:
+        with swarmstate.profile() as profile:
+            yield profile
+
+    async def main() -> None:
+        profiles = profiled()
+
+        async def enter() -> Profile:
+            return await anext(profiles)
+
+        profile = await asyncio.create_task(enter())
+
+        async def leave() -> None:
+            with pytest.raises(StopAsyncIteration):
+                await anext(profiles)
+
+        await asyncio.create_task(leave())
+        assert profile.runs == 0
+
+    asyncio.run(main())
+
+
+def test_what_others_replace_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Put back at the end, whatever happened.
+    monkeypatch.setattr(Pregel, "invoke", original := Pregel.invoke)
+    with swarmstate.profile():
+        ours: Any = Pregel.invoke
+        assert ours is not original
+
+        def theirs(*args: Any, **options: Any) -> Any:
+            return ours(*args, **options)
+
+        setattr(Pregel, "invoke", theirs)  # noqa: B010  # mypy takes no assignment to a method
+    found: Any = Pregel.invoke
+    assert found is theirs
 
 
 def test_who_closes_a_stream_closes_its_run() -> None:

@@ -107,6 +107,22 @@ def test_a_coroutine_as_the_fallback(model: Any) -> None:
     assert (router.by_rule, router.by_fallback) == (1, 1)
 
 
+def test_a_rule_that_ends_the_run_does_not_end_the_conversation() -> None:
+    graph = rules()
+    graph.add_node(END)
+    graph.add_edge("triage", END, when="topic == 'bye'", priority=1)
+    router = HandoffRouter(graph, default="triage")
+
+    def add(builder: Any) -> None:
+        builder.add_node("router", router)
+        builder.add_edge(START, "router")
+
+    compiled = built(add)
+    state = compiled.invoke({"topic": "bye"})
+    assert "active_agent" not in state
+    assert compiled.invoke({**state, "topic": "invoice"})["by"] == "billing"
+
+
 @pytest.mark.parametrize(("fallback", "goes_to"), [(None, "triage"), ("lamps", "lamps")])
 def test_fallback_to_a_node(fallback: str | None, goes_to: str) -> None:
     router = HandoffRouter(rules(), default="triage", fallback=fallback)

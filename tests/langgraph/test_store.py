@@ -346,3 +346,17 @@ def test_a_cancelled_call_leaves_the_store_usable(tmp_path: Path) -> None:
             assert {"last", *map(str, range(1, 50, 2))} <= keys
 
     asyncio.run(run())
+
+
+def test_arguments_that_are_mistaken_for_others() -> None:
+    config: Any
+    for config, error in ((60, TypeError), ({"default": 60}, ValueError)):
+        with pytest.raises(error, match="default_ttl"):
+            SwarmStateStore(ttl=config)
+    store = SwarmStateStore()
+    text: Any = "text"
+    with pytest.raises(TypeError, match="to be a dict, found str"):
+        store.put(("a",), "k", text)
+    with pytest.raises(TypeError, match="did you mean \\('text',\\)"):
+        store.put(text, "k", {})
+    assert store.list_namespaces() == []

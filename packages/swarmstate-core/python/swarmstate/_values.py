@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from swarmstate._checks import several
 from swarmstate._core import Snapshot
 from swarmstate._plane import Batch, Query, Range
 from swarmstate.errors import ConflictError
@@ -59,7 +60,7 @@ def get(codec: Codec, namespace: str, key: str, default: T) -> Operation[Any | T
 
 
 def get_many(codec: Codec, namespace: str, keys: Iterable[str]) -> Operation[dict[str, Any]]:
-    keys = list(keys)
+    keys = several(keys, "keys")
     [result] = yield Read([Query(namespace, keys=keys)])
     return {
         key: codec.loads(data)

@@ -11,12 +11,12 @@ of expiry, of deletion and of copying.
 from __future__ import annotations
 
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate import _values
+from swarmstate._checks import check_ttl, several
 from swarmstate._core import check_batches, check_name, check_queries
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.closing import Closing
@@ -45,13 +45,8 @@ __all__ = [
     "check_queries",
     "check_ttl",
     "prefix_end",
+    "several",
 ]
-
-
-def check_ttl(ttl: float | None) -> None:
-    """Raise ValueError unless an expiry by default is None, or positive and finite seconds."""
-    if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
 
 
 class BaseStore(Closing):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.checkpoint.swarmstate.values import dump
 
 from swarmstate import Batch, Query
+from swarmstate.errors import EncryptionError, StoreFormatError
 from swarmstate.operations import Namespaces, Operation, Read, Write
 from swarmstate.sharing import seal, unseal
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _KEY = "value"
 
+# Of entries that were encrypted with another key, or not as the store expects it.
+_UNREADABLE = EncryptionError, StoreFormatError
+
 # Entries that are deleted in one round trip.
 _PAGE = 500
 
@@ -34,18 +38,37 @@ def read(serde: SerializerProtocol, names: Sequence[str]) -> Operation[dict[str,
     """Return the values of those entries that exist and can be read, by name."""
     if not names:
         return {}
-    results = yield Read([Query(name, keys=[_KEY]) for name in names])
+    try:
+        records = yield from _records(names)
+    except _UNREADABLE:
+        # A layer of the store does not take one of them.
+        records = []
+        for name in names:
+            try:
+                records += yield from _records([name])
+            except _UNREADABLE as error:
+                _log_unreadable(name, error)
+                records.append(None)
     found = {}
-    for name, result in zip(names, results, strict=True):
-        if (record := result.values[0]) is None:
+    for name, record in zip(names, records, strict=True):
+        if record is None:
             continue
         try:
             type_, data = unseal(record)
             found[name] = serde.loads_typed((type_, data))
         except Exception as error:
-            # It is computed anew and replaced: a cache loses nothing.
-            logger.warning("cache entry %r cannot be read: %s", name, error)
+            _log_unreadable(name, error)
     return found
+
+
+def _records(names: Sequence[str]) -> Operation[list[bytes | None]]:
+    results = yield Read([Query(name, keys=[_KEY]) for name in names])
+    return [result.values[0] for result in results]
+
+
+def _log_unreadable(name: str, error: Exception) -> None:
+    # It is computed anew and replaced: a cache loses nothing.
+    logger.warning("cache entry %r cannot be read: %s", name, error)
 
 
 def write(

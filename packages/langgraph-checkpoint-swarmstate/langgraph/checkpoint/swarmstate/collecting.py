@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Batch, Expect, Query, Range, Result
-from swarmstate.base import prefix_end
+from swarmstate.base import prefix_end, several
 from swarmstate.errors import ConflictError
 from swarmstate.operations import Copy, Operation, Read, Write
 
@@ -120,7 +120,7 @@ def copy_thread(source: str, target: str) -> Operation[None]:
 
 def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operation[None]:
     """Delete the checkpoints of runs, in all threads."""
-    wanted = {str(run_id) for run_id in run_ids}
+    wanted = {str(run_id) for run_id in several(run_ids, "run_ids")}
     prefixes = [run_prefix(run_id) for run_id in sorted(wanted)]
     if not prefixes:
         return

@@ -81,9 +81,10 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
     """
     found: dict[str, Any] = config.get("configurable") or {}
     if found.get("thread_id") is None:
+        there = "None" if "thread_id" in found else f"only {sorted(found)}"
         raise InvalidConfigError(
             "expected config['configurable']['thread_id'] to name the thread, found "
-            f"{sorted(found)}; pass e.g. {{'configurable': {{'thread_id': '1'}}}}"
+            f"{there}; pass e.g. {{'configurable': {{'thread_id': '1'}}}}"
         )
     return found
 
@@ -91,10 +92,11 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
 def address_of(config: RunnableConfig) -> Address:
     """Return the address in `config`; the checkpoint namespace defaults to the root."""
     found = configurable(config)
+    checkpoint_id = found.get("checkpoint_id")
     return Address(
         str(found["thread_id"]),
         found.get("checkpoint_ns") or "",
-        found.get("checkpoint_id") or None,
+        str(checkpoint_id) if checkpoint_id else None,
     )
 
 

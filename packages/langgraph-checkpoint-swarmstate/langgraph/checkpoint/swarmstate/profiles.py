@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import wraps
 from threading import Lock
@@ -56,7 +56,10 @@ def profiling(*, everywhere: bool = False) -> Iterator[Profile]:
         finally:
             if everywhere:
                 _everywhere.remove(profiler)
-            _here.reset(token)
+            profiler.has_ended = True
+            # Who left in another context, as fixtures do, has nothing to put back there.
+            with suppress(ValueError):
+                _here.reset(token)
 
 
 class _Profiler:
@@ -64,6 +67,7 @@ class _Profiler:
 
     def __init__(self) -> None:
         self.profile = Profile()
+        self.has_ended = False
         self._twins: dict[int, tuple[SwarmStateSaver, SwarmStateSaver]] = {}
 
     def twin(self, saver: SwarmStateSaver) -> SwarmStateSaver:
@@ -174,7 +178,9 @@ def _begin_operation(
 
 def _begin_run() -> _Run | None:
     """Return a run that begins here if somebody profiles; None within another one."""
-    profiler = _here.get() or (_everywhere[-1] if _everywhere else None)
+    profiler = _here.get()
+    if profiler is None or profiler.has_ended:
+        profiler = _everywhere[-1] if _everywhere else None
     if profiler is None or current_activity.get() is not None:
         return None
     return _Run(profiler)
@@ -360,7 +366,9 @@ class _Hooks:
                 self._users -= 1
                 if not self._users:
                     for hook in self._set:
-                        setattr(hook.owner, hook.name, hook.original)
+                        # What somebody else put there meanwhile is theirs to take away.
+                        if getattr(hook.owner, hook.name) is hook.replacement:
+                            setattr(hook.owner, hook.name, hook.original)
 
 
 _hooks = _Hooks()

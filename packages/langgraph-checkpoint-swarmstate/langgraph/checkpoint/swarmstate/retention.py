@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate import Query
+from swarmstate.base import several
 from swarmstate.operations import Operation, Read
 
 from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
@@ -105,7 +106,7 @@ def prune(
 ) -> Operation[PruneReport]:
     """Delete what a retention does not keep of threads; see `SwarmStateSaver.prune`."""
     threads = checkpoints = writes = blobs = size = 0
-    for thread_id in dict.fromkeys(map(str, thread_ids)):
+    for thread_id in dict.fromkeys(map(str, several(thread_ids, "thread_ids"))):
         doomed = yield from _prune(serde, thread_id, retention, dry_run=dry_run)
         threads += any(doomed)
         checkpoints += len(doomed.checkpoints)

@@ -66,6 +66,7 @@ class HandoffRouter:
 
     def __call__(self, state: Any) -> Any:
         """Route a state, as a node of a graph."""
+        from langgraph.constants import END
         from langgraph.types import Command
 
         found = state.get(self.key) if isinstance(state, dict) else getattr(state, self.key, None)
@@ -76,6 +77,9 @@ class HandoffRouter:
                 self.by_fallback += 1
             else:
                 self.by_rule += 1
+        if target == END:
+            # This run ends; the next one begins with the agent that was active.
+            return Command(goto=END)
         if target is not None:
             return Command(goto=target, update={self.key: target})
         if callable(self.fallback):

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import TypeVar
 
+from langgraph.store.base import TTLConfig
+
 from swarmstate import Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError, StoreClosedError, StoreReadOnlyError
 from swarmstate.operations import Namespaces, Operation, Read, Write
@@ -130,6 +132,25 @@ def _each(batches: list[Batch]) -> Operation[None]:
 
 def _pages(items: list[T]) -> Iterator[list[T]]:
     return (items[start : start + _PAGE] for start in range(0, len(items), _PAGE))
+
+
+def check_ttl_config(config: TTLConfig | None) -> None:
+    """Check that a configuration of expiry is one.
+
+    Raises:
+        TypeError: It is no dict.
+        ValueError: It has keys that LangGraph's `TTLConfig` has not.
+    """
+    if config is None:
+        return
+    known = sorted(TTLConfig.__annotations__)
+    if not isinstance(config, dict):
+        raise TypeError(
+            "expected ttl to be a dict such as {'default_ttl': 60} (minutes), found "
+            f"{type(config).__name__}"
+        )
+    if unknown := sorted(config.keys() - set(known)):
+        raise ValueError(f"expected keys of ttl among {known}, found {unknown}")
 
 
 class Sweeper:

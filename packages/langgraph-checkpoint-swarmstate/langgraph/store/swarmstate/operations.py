@@ -10,7 +10,7 @@ cost one more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
     Raises:
         InvalidNamespaceError: A label is not what LangGraph allows.
         ValueError: An operation or an argument is none that there is.
+        TypeError: A value is no dict, or a namespace a single text.
     """
     batched = Batched()
     for place, op in enumerate(ops):
@@ -70,11 +71,30 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
             check_listing(op)
             batched.listings.append((place, op))
         elif isinstance(op, PutOp):
+            check_put(op)
             batched.puts[tuple(op.namespace), op.key] = op
         else:
             raise ValueError(f"Unknown operation type: {type(op)}")
         batched.count = place + 1
     return batched
+
+
+def check_put(op: PutOp) -> None:
+    """Check what LangGraph does not.
+
+    Raises:
+        TypeError: The value is no dict, or the namespace a single text, whose characters
+            would be its labels.
+    """
+    value: object = op.value
+    namespace: object = op.namespace
+    if not (value is None or isinstance(value, Mapping)):
+        raise TypeError(f"expected the value of an item to be a dict, found {type(value).__name__}")
+    if isinstance(namespace, str):
+        raise TypeError(
+            f"expected the namespace of an item to be a tuple of texts, found {namespace!r}; "
+            f"did you mean ({namespace!r},)?"
+        )
 
 
 def run_batch(

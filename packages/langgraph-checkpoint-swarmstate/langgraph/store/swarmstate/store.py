@@ -13,7 +13,7 @@ from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
 from .embedding import Index
-from .expiry import Sweeper, sweep
+from .expiry import Sweeper, check_ttl_config, sweep
 from .operations import run_batch, sorted_out
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class SwarmStateStore(StoreHolder, BaseStore):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
+        check_ttl_config(ttl)
         self.ttl_config = ttl
         self.serde = serde or SwarmStateSerializer()
         self._clock = clock

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from swarmstate import _core
+from swarmstate._checks import several
 from swarmstate._core import check_name
 from swarmstate._plane import Query
 from swarmstate.codec import Codec, dumps, loads
@@ -118,7 +119,7 @@ class Methods:
                 return len(found)
 
     def get(self, ids: Iterable[str]) -> Operation[list[Record | None]]:
-        ids = list(ids)
+        ids = several(ids, "ids")
         [result] = yield Read([Query(self._namespace, keys=[_key(each) for each in ids])])
         return [
             None if data is None else self._decode(each, data)
@@ -126,7 +127,7 @@ class Methods:
         ]
 
     def delete(self, ids: Iterable[str]) -> Operation[int]:
-        keys = list(dict.fromkeys(_key(each) for each in ids))
+        keys = list(dict.fromkeys(_key(each) for each in several(ids, "ids")))
         [result] = yield Read([Query(self._namespace, keys=keys)])
         present = [key for key, data in zip(keys, result.values, strict=True) if data is not None]
         if present:

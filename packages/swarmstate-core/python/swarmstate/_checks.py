@@ -1,0 +1,34 @@
+"""Arguments that are easily mistaken for others; public in `swarmstate.base`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+__all__ = ["check_ttl", "several"]
+
+
+def check_ttl(ttl: float | None) -> None:
+    """Raise unless an expiry by default is None, or positive and finite seconds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is none that makes sense.
+    """
+    if ttl is None:
+        return
+    if not isinstance(ttl, int | float):
+        raise TypeError(f"expected ttl to be a number of seconds, found a {type(ttl).__name__}")
+    if not (ttl > 0 and math.isfinite(ttl)):
+        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+
+
+def several(texts: Iterable[str], what: str) -> list[str]:
+    """Return texts as a list.
+
+    Raises:
+        TypeError: They are a single text, whose characters nobody means.
+    """
+    if isinstance(texts, str):
+        raise TypeError(f"expected {what} in a list, found {texts!r}; did you mean [{texts!r}]?")
+    return list(texts)
