@@ -43,6 +43,9 @@ class Slots:
     Args:
         seeds: Nodes to ask at first.
         remap: Where a node is that says it is at an address, as redis-py's `address_remap`.
+
+    Attributes:
+        masters: Nodes that serve slots, in a new object each time that they are learned.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Slots:
         self._nodes = list(self._seeds)
         self._serving: list[Address | None] = [None] * SLOTS
         self._is_known = False
+        self.masters: frozenset[Address] = frozenset()
 
     def routed(self, commands: Sequence[Words]) -> Routing:
         """Send commands to the nodes that serve their keys, and where these send them on to."""
@@ -110,8 +114,9 @@ class Slots:
                 to = self._address(found[3], int(found[4]), node)
                 if found[1] == "MOVED" or isinstance(error, MovedError):
                     self._serving[int(found[2])] = to
-                    # Others have most likely moved with it.
+                    # Others have most likely moved with it, and whoever has it knows best.
                     self._is_known = False
+                    self._nodes = [to, *(each for each in self._nodes if each != to)]
                 else:
                     asking[index] = to
                 return True
@@ -121,17 +126,29 @@ class Slots:
             or "CLUSTERDOWN" in codes_of(error)
         ):
             self._is_known = False
-            self._nodes = [*(each for each in self._nodes if each != node), node]
+            # Who was asked last may itself be cut off from the others and not know better.
+            last, *others = self._nodes
+            self._nodes = [*(each for each in [*others, last] if each != node), node]
         return False
 
     def _ask(self) -> Generator[Sequence[Parcel], Sequence[Sequence[Outcome]], Exception | None]:
         failure: Exception | None = None
+        partial: tuple[int, Address, Sequence[Any]] | None = None
         for node in self._nodes:
             [[outcome]] = yield [(node, [_SLOTS])]
-            if not isinstance(outcome, Exception):
+            if isinstance(outcome, Exception):
+                failure = outcome
+                continue
+            served = sum(last + 1 - first for first, last, *_ in outcome)
+            if served == SLOTS:
                 self._learn(outcome, node)
                 return None
-            failure = outcome
+            # It may have left the cluster, or come back without what it knew.
+            if partial is None or served > partial[0]:
+                partial = served, node, outcome
+        if partial is not None:
+            self._learn(partial[2], partial[1])
+            return None
         if isinstance(failure, AnswerTimeoutError):
             # Nothing but the question was sent, so all of it may be sent again.
             return LostError(f"no node says who serves what: no answer {failure}")
@@ -139,13 +156,19 @@ class Slots:
 
     def _learn(self, reply: Sequence[Any], asked: Address) -> None:
         serving: list[Address | None] = [None] * SLOTS
-        for first, last, master, *_ in reply:
-            node = self._address((master[0] or b"").decode(), int(master[1]), asked)
-            serving[first : last + 1] = [node] * (last + 1 - first)
-        masters = {node for node in serving if node is not None}
-        self._nodes = list(dict.fromkeys([asked, *sorted(masters), *self._seeds]))
+        # Replicas may be all that is left of those that are known when they are needed.
+        replicas: list[Address] = []
+        for first, last, *nodes in reply:
+            master, *others = [
+                self._address((host or b"").decode(), int(port), asked) for host, port, *_ in nodes
+            ]
+            serving[first : last + 1] = [master] * (last + 1 - first)
+            replicas += others
+        masters = frozenset(node for node in serving if node is not None)
+        self._nodes = list(dict.fromkeys([asked, *sorted(masters), *replicas, *self._seeds]))
         self._serving = serving
         self._is_known = True
+        self.masters = masters
 
     def _address(self, host: str, port: int, told_by: Address) -> Address:
         # A node that does not know what it is called by says so in one of these ways.
@@ -174,6 +197,7 @@ class ClusterLink:
         self._slots = slots
         self._connect = connect
         self._links: dict[Address, DirectLink] = {}
+        self._masters = slots.masters
         self._closed = False
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
@@ -184,8 +208,18 @@ class ClusterLink:
             while True:
                 parcels = routing.send(self._exchange(parcels))
         except StopIteration as done:
+            masters = self._slots.masters
+            if masters is not self._masters:
+                self._masters = masters
+                self._leave_others(masters)
             outcomes: list[Outcome] = done.value
             return outcomes
+
+    def _leave_others(self, masters: frozenset[Address]) -> None:
+        # Nobody would notice that they end, and close them.
+        for node, link in list(self._links.items()):
+            if node not in masters:
+                link.drop_idle()
 
     def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
         if len(parcels) == 1:
@@ -228,6 +262,7 @@ class AsyncClusterLink:
         self._slots = slots
         self._connect = connect
         self._links: dict[Address, ConnectionsLink] = {}
+        self._masters = slots.masters
 
     async def send(self, commands: Sequence[Words]) -> list[Outcome]:
         """Send commands to their nodes and return their outcomes."""
@@ -237,8 +272,18 @@ class AsyncClusterLink:
             while True:
                 parcels = routing.send(await self._exchange(parcels))
         except StopIteration as done:
+            masters = self._slots.masters
+            if masters is not self._masters:
+                self._masters = masters
+                await self._leave_others(masters)
             outcomes: list[Outcome] = done.value
             return outcomes
+
+    async def _leave_others(self, masters: frozenset[Address]) -> None:
+        # Nobody would notice that they end, and close them.
+        for node, link in list(self._links.items()):
+            if node not in masters:
+                await link.drop_idle()
 
     async def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
         sendings = [self._link(node).send(commands) for node, commands in parcels]

@@ -153,7 +153,7 @@ class DirectLink:
             else:
                 # The others that are idle were most likely lost with it.
                 connection.disconnect()
-                self._drop_idle()
+                self.drop_idle()
             return outcomes
         except Empty:
             yield
@@ -181,9 +181,10 @@ class DirectLink:
     def close(self) -> None:
         """Close the connections; those in use when their use ends."""
         self._closed = True
-        self._drop_idle()
+        self.drop_idle()
 
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses at the moment."""
         with suppress(IndexError):
             while True:
                 self._idle.pop()[0].disconnect()
@@ -310,6 +311,13 @@ class ConnectionsLink:
             await self._end(self._connections.pop().disconnect())
         for sentinel in self._sentinels:
             await self._end(sentinel.aclose())
+
+    async def drop_idle(self) -> None:
+        """Close the connections that nobody uses at the moment."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._connections.discard(connection)
+            await connection.disconnect(nowait=True)
 
     async def _end(self, ending: Awaitable[None]) -> None:
         # Who takes leave of a server that stands still has left all the same.

@@ -56,7 +56,8 @@ class RedisStore(BaseStore):
 
     Args:
         url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, as redis-py
-            takes it; with `?cluster=true` a node of a cluster. The options from `prefix` to
+            takes it; with `?cluster=true` a node of a cluster, or several: `host:6379,other:6379`,
+            of which one must be there at first. The options from `prefix` to
             `max_connections` may be in it, too: `?prefix=agents&ttl=3600`. An argument
             comes before what the URL says.
         client: A client of redis-py instead, sync or async, also of a cluster or of a

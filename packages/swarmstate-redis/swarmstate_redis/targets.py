@@ -24,7 +24,7 @@ from swarmstate_redis.links import (
     Link,
     PoolLink,
 )
-from swarmstate_redis.urls import flag, unreadable
+from swarmstate_redis.urls import each_host, flag, unreadable
 
 # What sync and async connections are configured with alike.
 _COMMON = (
@@ -51,6 +51,8 @@ _COMMON = (
     "ssl_password",
     "username",
 )
+# Nodes of a cluster that messages name.
+_NAMED = 3
 # Replies are read as bytes whatever a client does with its own.
 _SYNC_CLASSES: dict[type, type] = {
     redis.asyncio.Connection: redis.Connection,
@@ -89,7 +91,7 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
         ValueError: It is no URL of Redis, or has options that are unknown.
     """
     try:
-        options = parse_url(url)
+        options, *others = map(parse_url, each_host(url))
     except ValueError:
         # The original message may show a part of the password.
         raise unreadable() from None
@@ -103,8 +105,10 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
             )
     options.setdefault("socket_connect_timeout", timeout)
     if cluster:
-        seed = options.get("host", "localhost"), _port(options)
-        return _cluster(connection_class, options, [seed], timeout, max_connections)
+        seeds = [(each.get("host", "localhost"), _port(each)) for each in (options, *others)]
+        return _cluster(connection_class, options, seeds, timeout, max_connections)
+    if others:
+        raise ValueError("expected one host in a redis:// URL, or cluster=true in its options")
     return _single(connection_class, options, timeout, max_connections)
 
 
@@ -246,7 +250,7 @@ def _cluster(
         return ConnectionsLink(make, timeout)
 
     return Target(
-        f"the cluster of {seeds[0][0]}:{seeds[0][1]}",
+        f"the cluster of {', '.join(f'{host}:{port}' for host, port in seeds[:_NAMED])}",
         lambda: ClusterLink(Slots(seeds, remap), to_node),
         lambda: AsyncClusterLink(Slots(seeds, remap), to_node_async),
         cluster=True,

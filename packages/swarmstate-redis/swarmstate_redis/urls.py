@@ -45,6 +45,22 @@ class Said(NamedTuple):
         return cls(urlunsplit(parts._replace(query=urlencode(rest))), options)
 
 
+def each_host(url: str) -> list[str]:
+    """Return a URL of each host that a URL names, in their order.
+
+    Raises:
+        ValueError: One of several has no name.
+    """
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [url]
+    names = hosts.split(",")
+    if not all(names):
+        raise unreadable()
+    return [urlunsplit(parts._replace(netloc=f"{login}{at}{name}")) for name in names]
+
+
 def unreadable() -> ValueError:
     """Return the exception for a URL that does not say what its author meant."""
     return ValueError(
