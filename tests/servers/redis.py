@@ -7,6 +7,7 @@ instead of the former.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import redis
@@ -35,6 +36,7 @@ _ATTEMPTS = 20
 _SLOTS = 16_384
 # Acknowledged writes are in the log, which is what a restarted server reads.
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+_OF_NODES = {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
 
 
 class RedisServer:
@@ -94,12 +96,11 @@ class RedisServer:
             "dir": str(self.folder),
             "logfile": str(self.folder / "log"),
             "save": "",
+            **(_OF_NODES if self._cluster else {}),
             **self._settings,
         }
         if self._password is not None:
             settings |= {"requirepass": self._password, "masterauth": self._password}
-        if self._cluster:
-            settings |= {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
         config = self.folder / "redis.conf"
         # Sentinels keep what they know in their configuration file.
         if not config.exists() or "--sentinel" not in self._arguments():
@@ -219,20 +220,86 @@ def running_redis(
 
 
 @contextmanager
-def running_cluster(nodes: int = 3) -> Iterator[list[RedisServer]]:
-    """Run a cluster without replicas and leave nothing of it behind."""
+def running_cluster(
+    nodes: int = 3,
+    settings: Mapping[str, str] | None = None,
+    *,
+    replicated: bool = False,
+    valkey: bool = False,
+) -> Iterator[list[RedisServer]]:
+    """Run a cluster and leave nothing of it behind.
+
+    `replicated`, as many servers again follow, the replica of each master in the masters' order.
+    """
     with _folder() as folder, ExitStack() as stack:
         servers = [
-            stack.enter_context(_running(RedisServer(folder / str(number), cluster=True)))
-            for number in range(nodes)
+            stack.enter_context(
+                _running(RedisServer(folder / str(number), settings, cluster=True, valkey=valkey))
+            )
+            for number in range(nodes * 2 if replicated else nodes)
         ]
         for number, server in enumerate(servers):
-            slots = range(_SLOTS * number // nodes, _SLOTS * (number + 1) // nodes)
             server.execute("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            server.execute("CLUSTER", "ADDSLOTS", *slots)
+            if number < nodes:
+                slots = range(_SLOTS * number // nodes, _SLOTS * (number + 1) // nodes)
+                server.execute("CLUSTER", "ADDSLOTS", *slots)
             server.execute("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        wait_until(lambda: all(_is_whole(server, nodes) for server in servers), "the cluster forms")
+        wait_until(lambda: all(_is_whole(each, len(servers)) for each in servers), "it forms")
+        for master, replica in zip(servers, servers[nodes:], strict=False):
+            name = master.execute("CLUSTER", "MYID")
+            assert isinstance(name, bytes)
+            replica.execute("CLUSTER", "REPLICATE", name)
+        for replica in servers[nodes:]:
+            wait_until(lambda replica=replica: is_linked(replica), "replicas follow")  # type: ignore[misc]  # a default
+        if replicated:
+            wait_until(lambda: all(map(_knows_replicas, servers)), "all have heard of replicas")
         yield servers
+
+
+def _knows_replicas(server: RedisServer) -> bool:
+    with server.client() as client:
+        table: list[list[Any]] = client.execute_command("CLUSTER", "SLOTS")
+    return all(len(entry) > len(["first", "last", "master"]) for entry in table)
+
+
+def fail_over(replica: RedisServer) -> None:
+    """Make a replica of a cluster the master, in an orderly way, and wait until it is."""
+    # Redis 6.2 takes 0 for a number that it does not know yet.
+    wait_until(lambda: _offset(replica) > 0, "something is replicated")
+    asked = -math.inf
+
+    def ask() -> None:
+        # A request that came to nothing within 5 seconds is forgotten.
+        nonlocal asked
+        if time.monotonic() - asked > 6:
+            replica.execute("CLUSTER", "FAILOVER")
+            asked = time.monotonic()
+
+    wait_until(lambda: is_master(replica), "the replica is promoted", ask)
+
+
+def _offset(replica: RedisServer) -> int:
+    with replica.client() as client:
+        return int(client.info("replication")["slave_repl_offset"])
+
+
+def is_master(server: RedisServer) -> bool:
+    """Tell whether a server takes writes."""
+    with server.client() as client:
+        return bool(client.info("replication")["role"] == "master")
+
+
+def serving(asked: RedisServer) -> dict[int, int]:
+    """Return which port a node of a cluster says serves slots, by the first of them."""
+    with asked.client() as client:
+        found: list[list[Any]] = client.execute_command("CLUSTER", "SLOTS")
+        return {int(first): int(master[1]) for first, _, master, *_ in found}
+
+
+def is_linked(server: RedisServer) -> bool:
+    """Tell whether a server follows a master and has a connection to it."""
+    with server.client() as client:
+        return bool(client.info("replication").get("master_link_status") == "up")
 
 
 @contextmanager
@@ -270,9 +337,7 @@ def _unquoted(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _follows(replica: RedisServer, sentinel: RedisSentinel) -> bool:
-    with replica.client() as client:
-        linked = client.info("replication").get("master_link_status") == "up"
-    if not linked:
+    if not is_linked(replica):
         return False
     with sentinel.client() as client:
         return bool(client.sentinel_slaves(MASTER))
