@@ -266,6 +266,10 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
         assert "PYTHONPATH" in failure
     threads = {thread for thread, _, _ in everything(SwarmStateSaver(store))}
     assert threads >= {"agent", "fan", "nested", "old"}
+    # A part of it would have an older state for its newest.
+    assert "delta" not in threads
+    assert str(report).endswith("0 were there; 1 threads failed")
+    assert 0 < report.added < report.checkpoints
 
 
 def test_only_reading(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ class ImportReport(NamedTuple):
         threads: How many threads the source has, or were named.
         checkpoints: How many checkpoints they have.
         writes: How many pending writes they have.
-        added: How many of the checkpoints were imported; the others were there.
+        added: How many of the checkpoints were imported.
+        present: How many of them were there already.
         failures: Why threads were not imported, or are not the same afterwards.
     """
 
@@ -42,14 +43,15 @@ class ImportReport(NamedTuple):
     checkpoints: int
     writes: int
     added: int
+    present: int = 0
     failures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return a line that tells it."""
+        failed = f"; {len(self.failures):,} threads failed" if self.failures else ""
         return (
             f"{self.threads:,} threads, {self.checkpoints:,} checkpoints, {self.writes:,} pending "
-            f"writes; {self.added:,} checkpoints imported, "
-            f"{self.checkpoints - self.added:,} were there"
+            f"writes; {self.added:,} checkpoints imported, {self.present:,} were there{failed}"
         )
 
 
@@ -134,6 +136,7 @@ def _import(
                 checkpoints=report.checkpoints + work.checkpoints,
                 writes=report.writes + work.writes,
                 added=report.added + work.added,
+                present=report.present + work.present,
             )
             if progress is not None:
                 progress(Progress("importing", done, len(threads), "threads"))
@@ -160,10 +163,14 @@ class _Thread:
         self._thread_id = thread_id
         # It was imported before, and was written to here since.
         self._went_on = False
-        self.checkpoints = self.writes = self.added = 0
+        self.checkpoints = self.writes = self.added = self.present = 0
 
     def move(self) -> None:
-        """Store what is not stored yet: the writes of a checkpoint, and then itself."""
+        """Store what is not stored yet: the writes of a checkpoint, and then itself.
+
+        What cannot be imported whole is not imported at all: an older state must not
+        pass for the newest one.
+        """
         # A saver per thread: what it remembers of one is of no use for the next.
         saver = SwarmStateSaver(self._store)
         ids = set(self._source.ids(self._thread_id))
@@ -171,6 +178,7 @@ class _Thread:
         if not ids and not written:
             raise _Different("the source has no such thread")
         there = self._there(saver)
+        self.checkpoints, self.present = len(ids), len(ids & there)
         if there - ids and ids - there:
             raise _Different(
                 "the target has a thread of this id with other checkpoints, such as "
@@ -180,6 +188,19 @@ class _Thread:
         self._went_on = bool(there - ids)
         if self._went_on:
             return
+        try:
+            self._add(saver, ids, there, written)
+        except StoreUnavailableError:
+            raise
+        except SwarmStateError:
+            if not there:
+                saver.delete_thread(self._thread_id)
+                self.added = 0
+            raise
+
+    def _add(
+        self, saver: SwarmStateSaver, ids: set[Id], there: set[Id], written: Sequence[Id]
+    ) -> None:
         for identity in written:
             self._put_writes(identity)
         if ids <= there:
@@ -220,7 +241,6 @@ class _Thread:
         """Read the thread from both and raise unless they are the same."""
         saver = SwarmStateSaver(self._store)
         for found in self._source.checkpoints(self._thread_id):
-            self.checkpoints += 1
             stored = saver.get_tuple(Address(self._thread_id, *found.id).config())
             if stored is None:
                 raise _Different(f"{_name(found.id)} is missing after the import")
