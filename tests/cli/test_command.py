@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,48 @@ def test_an_empty_file_is_no_store_to_look_into(tmp_path: Path) -> None:
 def test_unknown_kinds_are_named(tmp_path: Path) -> None:
     printed = run("import", "nothing", "x", "memory://", code=2)
     assert "langgraph-postgres, langgraph-sqlite" in printed
+
+
+def test_version_names_what_is_installed() -> None:
+    lines = run("--version").splitlines()
+    assert lines[0] == f"swarmstate-core {version('swarmstate-core')}"
+    name = "langgraph-checkpoint-swarmstate"
+    assert f"{name} {version(name)}" in lines
+
+
+def test_version_leaves_out_what_is_not_installed() -> None:
+    code = """
+import swarmstate.cli._commands as commands
+commands.DISTRIBUTIONS += ("swarmstate-on-a-system-nobody-has",)
+commands.app(["--version"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nobody-has" not in done.stdout
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_the_module_is_the_command(argument: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "swarmstate", argument],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == run(argument)
+
+
+def test_the_module_without_typer_says_what_to_install() -> None:
+    code = """
+import runpy, sys
+sys.modules["typer"] = None
+runpy.run_module("swarmstate", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'swarmstate-core[cli]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_without_typer_it_says_what_to_install() -> None:

@@ -58,6 +58,32 @@ def test_an_unknown_scheme_names_those_that_are_known() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scheme", "hint"),
+    [
+        ("postgress", "use postgresql://"),
+        ("postgresql+psycopg", "use postgresql://"),
+        ("postgres+asyncpg", "use postgresql://"),
+        ("redis+cluster", "use redis://"),
+        ("valkey", "use redis://"),
+        ("sqlite", "use disk://"),
+        ("sqlite+aiosqlite", "use disk://"),
+        ("file", "use disk://"),
+        ("FILE", "use disk://"),
+    ],
+)
+def test_a_scheme_that_people_try_says_what_to_write(scheme: str, hint: str) -> None:
+    with pytest.raises(UnknownSchemeError, match=hint) as caught:
+        swarmstate.open(f"{scheme}://user:s3cret@host:1234/0")
+    assert f"{scheme.lower()}://" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_path_is_told_how_to_be_a_url() -> None:
+    with pytest.raises(UnknownSchemeError, match=r"'disk://agents\.db', or DiskStore"):
+        swarmstate.open("agents.db")
+
+
+@pytest.mark.parametrize(
     "url", ["", "agents.db", "/tmp/agents.db", "memory", "memory:", "://x", "user:s3cret@host/db"]
 )
 def test_a_url_without_a_scheme(url: str) -> None:

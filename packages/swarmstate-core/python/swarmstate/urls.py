@@ -28,6 +28,20 @@ DISTRIBUTIONS = {
     "rediss": "swarmstate-redis",
 }
 
+# What to write instead of schemes that people try.
+_FILE = "for a file use disk:///absolute/path or disk://relative/path; "
+_POSTGRES = "use postgresql:// (pip install swarmstate-postgres); "
+_REDIS = "use redis:// or, with TLS, rediss:// (pip install swarmstate-redis); "
+HINTS = {
+    "file": _FILE,
+    "sqlite": _FILE,
+    "sqlite3": _FILE,
+    "pgsql": _POSTGRES,
+    "postgress": _POSTGRES,
+    "valkey": _REDIS,
+    "valkeys": _REDIS,
+}
+
 # What RFC 3986 takes for a scheme.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -54,7 +68,8 @@ def open(url: str, **options: Any) -> BaseStore:
     if match is None:
         raise UnknownSchemeError(
             "expected a URL that begins with a scheme, such as 'memory://' or "
-            "'disk:///path/to/file', but this one has none"
+            "'disk:///path/to/file', but this one has none; for the file agents.db write "
+            "'disk://agents.db', or DiskStore('agents.db')"
         )
     scheme = match[1].lower()
     for entry_point in entry_points(group=GROUP, name=scheme):
@@ -65,4 +80,14 @@ def open(url: str, **options: Any) -> BaseStore:
             f"{scheme}:// URLs need another distribution: pip install {DISTRIBUTIONS[scheme]}"
         )
     known = ", ".join(sorted({f"{each.name}://" for each in entry_points(group=GROUP)}))
-    raise UnknownSchemeError(f"no installed store opens {scheme}:// URLs; installed: {known}")
+    raise UnknownSchemeError(
+        f"no installed store opens {scheme}:// URLs; {_hint(scheme)}installed: {known}"
+    )
+
+
+def _hint(scheme: str) -> str:
+    """Return what to write instead of `scheme` as a part of a sentence, or nothing."""
+    base, driver, _ = scheme.partition("+")  # as SQLAlchemy names drivers
+    if driver and base in DISTRIBUTIONS:
+        return _REDIS if base.startswith("redis") else _POSTGRES
+    return HINTS.get(base, "")

@@ -20,4 +20,4 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    app()
+    app(prog_name="swarmstate")

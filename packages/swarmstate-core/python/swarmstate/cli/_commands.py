@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +24,17 @@ __all__ = ["app"]
 
 IMPORTERS = "swarmstate.importers"
 
+# In the order in which `--version` names those that are installed.
+DISTRIBUTIONS = (
+    "swarmstate-core",
+    "langgraph-checkpoint-swarmstate",
+    "crewai-swarmstate",
+    "swarmstate-postgres",
+    "swarmstate-redis",
+)
+
 # No tracebacks with local variables: URLs may hold passwords.
 app = typer.Typer(
-    help="Look into stores of agent state, and move what they hold.",
     pretty_exceptions_enable=False,
     add_completion=False,
     no_args_is_help=True,
@@ -39,6 +47,30 @@ StoreURL = Annotated[
     str, typer.Argument(help="A store's URL, or the path of a file.", show_default=False)
 ]
 Prefix = Annotated[str, typer.Option(help="Only namespaces that start with this.")]
+
+
+def _print_versions(wanted: bool) -> None:
+    if not wanted:
+        return
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            _out.print(f"{name} {version(name)}")
+    raise typer.Exit
+
+
+@app.callback()
+def _swarmstate(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="Show the versions of what is installed of swarmstate.",
+        ),
+    ] = False,
+) -> None:
+    """Look into stores of agent state, and move what they hold."""
 
 
 @app.command()

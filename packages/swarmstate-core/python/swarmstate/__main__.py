@@ -1,0 +1,8 @@
+"""`python -m swarmstate` is the command `swarmstate`."""
+
+from __future__ import annotations
+
+from swarmstate.cli import main
+
+if __name__ == "__main__":
+    main()
