@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from swarmstate.layers import KeyRing, new_key
 
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
@@ -71,7 +72,24 @@ def test_python_blocks_run_in_order(
     request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    addresses = real_addresses(page, request)
+    # What the guide has its reader do in a shell.
+    monkeypatch.setenv("SWARMSTATE_KEYS", KeyRing.line("2026-11", new_key()))
+    run_blocks(page, real_addresses(page, request), monkeypatch)
+
+
+def test_pages_run_again_in_the_folder_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWARMSTATE_KEYS", KeyRing.line("2026-11", new_key()))
+    pages = [Path("README.md"), Path("docs/guide.md"), Path("docs/operations.md")]
+    addresses = {page: real_addresses(page, request) for page in pages}
+    for page in [*pages, *pages]:
+        run_blocks(page, addresses[page], monkeypatch)
+
+
+def run_blocks(page: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the Python blocks of a page in this folder, as one module."""
     module = ModuleType("documentation")
     # Classes that a page defines are found again by their module's name.
     monkeypatch.setitem(sys.modules, module.__name__, module)
