@@ -332,6 +332,47 @@ def test_syntax_errors_show_where() -> None:
 
 
 @pytest.mark.parametrize(
+    ("when", "column", "message"),
+    [
+        ("vip == true", 8, "found 'true': write True"),
+        ("false", 1, "found 'false': write False"),
+        ("a and null != x", 7, "found 'null': write None"),
+        ("exists(none)", 8, "found 'none': write None"),
+        ("vip in [1, true]", 12, "found 'true': write True"),
+        ("x is None", 3, "found 'is'; write == or !="),
+        ("(x is not y)", 4, "found 'is'; write == or !="),
+        ("a && b", 3, "'&' here; write and, or, not"),
+        ("a || b", 3, "'|' here; write and, or, not"),
+        ("not a or !b", 10, "'!' here; write and, or, not"),
+        ("x.startswith('a')", 13, "found '('; write startswith(x, 'a')"),
+        ("a.b['c'] .lower() == 'x'", 16, "found '('; write lower(a.b['c'])"),
+        ("(x.endswith(a or 'b'))", 12, "found '('; write endswith(x, a or 'b')"),
+        ("x.endswith(a b)", 11, "found '('; write endswith(x, ...)"),
+        ("x.matches(,)", 10, "found '('; write matches(x, ...)"),
+    ],
+)
+def test_what_other_languages_write_is_refused_with_what_to_write(
+    when: str, column: int, message: str
+) -> None:
+    with pytest.raises(ConditionError) as caught:
+        holds(when, {"vip": True})
+    first = str(caught.value).split("\n")[0]
+    assert first.startswith(f"at column {column}: ")
+    assert first.endswith(message)
+
+
+def test_names_within_a_path_may_be_words_of_other_languages() -> None:
+    assert holds("flags.true == flags['null']", {"flags": {"true": 1, "null": 1}})
+    assert holds("truth and x.lower", {"truth": True, "x": {"lower": 1}})
+
+
+def test_a_function_is_no_condition() -> None:
+    expected = 'when is a text such as "amount > 100", not function'
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        holds(lambda state: True, {})  # type: ignore[arg-type]  # as said
+
+
+@pytest.mark.parametrize(
     "name", ["__class__", "a.__class__", "a._secret", "a.b.__init__.__globals__"]
 )
 def test_nothing_leads_out_of_the_state(name: str) -> None:

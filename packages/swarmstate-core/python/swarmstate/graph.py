@@ -147,6 +147,7 @@ class HandoffGraph(_core.HandoffGraph):
 
         Raises:
             ConditionError: (a ValueError) `when` is no condition; the message shows where.
+            TypeError: `when` is no str.
             GraphError: (a ValueError) A node is unknown, the edge closes a cycle, or the
                 priority has more than 64 bits.
         """

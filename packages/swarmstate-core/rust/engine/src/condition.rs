@@ -20,6 +20,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 
 pub use crate::condition_expr::{Binary, Comparison, Expr, Literal, Path, Step, Unary};
+use crate::condition_hints::{constant, is_method, operator};
 use crate::condition_tokens::{Token, Tokens};
 
 /// Conditions may have this many bytes.
@@ -205,7 +206,15 @@ impl Parser<'_> {
                 if *self.tokens.peek_second() == Token::Symbol("(") {
                     self.call(name)
                 } else {
-                    Ok(Expr::Path(self.path()?))
+                    let path = self.path()?;
+                    match path.steps.as_slice() {
+                        [.., _, Step::Name(name)]
+                            if is_method(name) && *self.tokens.peek() == Token::Symbol("(") =>
+                        {
+                            Err(self.method(name, &path))
+                        }
+                        _ => Ok(Expr::Path(path)),
+                    }
                 }
             }
             _ => Ok(Expr::Literal(self.literal()?)),
@@ -271,6 +280,25 @@ impl Parser<'_> {
         Ok(expr)
     }
 
+    /// What to write for a call such as `x.lower()`, which would find no method.
+    fn method(&mut self, name: &str, path: &Path) -> SyntaxError {
+        let mut error = self.unexpected("a comparison or a function");
+        self.tokens.next();
+        let start = self.tokens.offset();
+        let object = path.text.rsplit_once('.').map_or("", |(object, _)| object);
+        let object = object.trim_end();
+        let call = if self.tokens.take_symbol(")") {
+            format!("{name}({object})")
+        } else if self.or().is_ok() && *self.tokens.peek() == Token::Symbol(")") {
+            format!("{name}({object}, {})", self.tokens.text_since(start))
+        } else {
+            format!("{name}({object}, ...)")
+        };
+        error.message.push_str("; write ");
+        error.message.push_str(&call);
+        error
+    }
+
     fn regex(&mut self) -> Parsed<Regex> {
         let Token::Str(pattern) = self.tokens.peek().clone() else {
             return Err(self.unexpected("a regular expression as a string"));
@@ -285,6 +313,7 @@ impl Parser<'_> {
 
     fn path(&mut self) -> Parsed<Path> {
         let start = self.tokens.offset();
+        self.refuse_foreign_constant()?;
         let mut steps = vec![Step::Name(self.name()?)];
         loop {
             if self.tokens.take_symbol(".") {
@@ -320,7 +349,18 @@ impl Parser<'_> {
         }
     }
 
+    /// As a path, `true` would most often be of nothing: None, silently.
+    fn refuse_foreign_constant(&self) -> Parsed<()> {
+        match self.tokens.peek() {
+            Token::Name(name) => constant(name).map_or(Ok(()), |constant| {
+                Err(self.error(format!("found '{name}': write {constant}")))
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn literal(&mut self) -> Parsed<Literal> {
+        self.refuse_foreign_constant()?;
         let literal = match self.tokens.peek().clone() {
             Token::Str(text) => Literal::Str(text),
             Token::Int(number) => Literal::Int(number),
@@ -373,7 +413,9 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self, expected: &str) -> SyntaxError {
-        self.error(format!("expected {expected}, found {}", self.tokens.peek()))
+        let found = self.tokens.peek();
+        let hint = operator(found);
+        self.error(format!("expected {expected}, found {found}{hint}"))
     }
 
     fn error(&self, message: String) -> SyntaxError {

@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::str::CharIndices;
 
 use crate::condition::SyntaxError;
+use crate::condition_hints::character;
 
 /// Longer ones first, so that `<=` is not read as `<`.
 const SYMBOLS: [&str; 12] = [
@@ -154,7 +155,8 @@ fn read(text: &str, offset: usize) -> Result<(Token<'_>, usize), SyntaxError> {
         Some(symbol) => Ok((Token::Symbol(symbol), symbol.len())),
         None if first == '=' => Err(error("expected '==', found '='".to_owned())),
         None => Err(error(format!(
-            "no condition has the character {first:?} here"
+            "no condition has the character {first:?} here{}",
+            character(first)
         ))),
     }
 }

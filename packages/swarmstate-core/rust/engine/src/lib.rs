@@ -8,6 +8,7 @@ mod blob;
 mod compression;
 pub mod condition;
 mod condition_expr;
+mod condition_hints;
 mod condition_program;
 mod condition_tokens;
 mod disk;

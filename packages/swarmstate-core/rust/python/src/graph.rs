@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use swarmstate_engine::Program;
@@ -59,11 +59,12 @@ impl HandoffGraph {
         &self,
         source: &Bound<'_, PyString>,
         target: &Bound<'_, PyString>,
-        when: Option<&Bound<'_, PyString>>,
+        when: Option<&Bound<'_, PyAny>>,
         priority: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = source.py();
         let when = when.map(|when| {
+            let when = when.cast::<PyString>().map_err(|_| no_text(when))?;
             let text = when
                 .to_str()
                 .map_err(|_| ConditionError::new_err(no_utf8("a condition", when)))?;
@@ -291,6 +292,15 @@ fn text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
 
 fn no_utf8(what: &str, found: &Bound<'_, PyString>) -> String {
     format!("expected UTF-8 as {what}, found {:.100}", shown(found))
+}
+
+fn no_text(found: &Bound<'_, PyAny>) -> PyErr {
+    match found.get_type().name() {
+        Ok(found) => PyTypeError::new_err(format!(
+            "when is a text such as \"amount > 100\", not {found}"
+        )),
+        Err(error) => error,
+    }
 }
 
 /// What Python shows of a value; nothing of one that cannot be shown.
