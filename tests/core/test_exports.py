@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
 import pytest
 import swarmstate
@@ -72,6 +73,18 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
     }
     public = {name for name in vars(swarmstate) if not name.startswith("_")}
     assert public - modules - {"annotations"} == set(swarmstate.__all__) - {"__version__"}
+
+
+def test_help_has_something_to_say_of_all_that_is_public() -> None:
+    silent = []
+    for name in swarmstate.__all__:
+        each = getattr(swarmstate, name)
+        if inspect.isclass(each):
+            members = (member for member in dir(each) if not member.startswith("_"))
+            silent += [f"{name}.{m}" for m in members if not inspect.getdoc(getattr(each, m))]
+        if callable(each) and not inspect.getdoc(each):
+            silent.append(name)
+    assert silent == []
 
 
 def test_short_paths_lead_to_the_same_classes() -> None:

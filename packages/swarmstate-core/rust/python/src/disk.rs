@@ -49,11 +49,15 @@ impl DiskStore {
         })
     }
 
+    /// The path of the file.
     #[getter]
     fn path(&self) -> PathBuf {
         self.engine.path().to_owned()
     }
 
+    /// Answer `queries` in their order and in one round trip, one `Result` each.
+    ///
+    /// Each is answered before the next one sets an expiry.
     fn read<'py>(
         &self,
         py: Python<'py>,
@@ -67,12 +71,25 @@ impl DiskStore {
         plane::results(py, answers, now)
     }
 
+    /// Apply `batches` in their order and in one round trip, each atomically.
+    ///
+    /// Names, values, limits and times are checked first: if one is invalid, nothing is applied.
+    ///
+    /// Raises:
+    ///     ConflictError: An expectation did not hold. That batch and those after it were not
+    ///         applied; those before it were.
     fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let batches = plane::batches(batches, now)?;
         py.detach(|| self.engine.write(batches, now)).map_err(to_py)
     }
 
+    /// Return the namespaces that start with `prefix`, in UTF-8 byte order.
+    ///
+    /// Args:
+    ///     prefix: What they start with.
+    ///     after: Only those greater than this one; for paging.
+    ///     limit: At most this many.
     #[pyo3(
         signature = (prefix=None, *, after=None, limit=None),
         text_signature = "($self, prefix='', *, after=None, limit=None)"
@@ -93,6 +110,10 @@ impl DiskStore {
         .map_err(to_py)
     }
 
+    /// Make `target` hold exactly the records of `source`, atomically.
+    ///
+    /// What `target` held is replaced; its expiry becomes that of `source`. Copying a namespace
+    /// onto itself changes nothing, an absent source leaves `target` empty.
     fn copy(
         &self,
         py: Python<'_>,
@@ -106,6 +127,7 @@ impl DiskStore {
             .map_err(to_py)
     }
 
+    /// Give free space of the file back to the file system; return by how many bytes it shrank.
     #[pyo3(signature = (max_pages=None))]
     fn vacuum(&self, py: Python<'_>, max_pages: Option<u32>) -> PyResult<u64> {
         let now = self.clock.now(py)?;
@@ -119,6 +141,7 @@ impl DiskStore {
         (statistics.writes, statistics.commits)
     }
 
+    /// Finish what was asked for, end all threads and close the file.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
             let closed = self.engine.close();
@@ -132,6 +155,7 @@ impl DiskStore {
         self.clock.traverse(&visit)
     }
 
+    /// Answer `queries` as `read` does, and call `done(results, error)` on another thread.
     fn submit_read(
         &self,
         py: Python<'_>,
@@ -148,6 +172,7 @@ impl DiskStore {
         Ok(())
     }
 
+    /// Apply `batches` as `write` does, and call `done(None, error)` on another thread.
     fn submit_write(
         &self,
         py: Python<'_>,
@@ -161,6 +186,7 @@ impl DiskStore {
         Ok(())
     }
 
+    /// Return namespaces as `namespaces` does, to `done(names, error)` on another thread.
     fn submit_namespaces(
         &self,
         py: Python<'_>,
@@ -182,6 +208,7 @@ impl DiskStore {
         Ok(())
     }
 
+    /// Copy a namespace as `copy` does, and call `done(None, error)` on another thread.
     fn submit_copy(
         &self,
         py: Python<'_>,

@@ -47,6 +47,11 @@ impl HandoffGraph {
         }
     }
 
+    /// Add a node.
+    ///
+    /// Raises:
+    ///     GraphError: (a ValueError) There is such a node already, the name is no UTF-8, or the
+    ///         graph is full.
     fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
         self.change(|state| {
             state.graph.add_node(text(&name)?).map_err(graph_error)?;
@@ -55,6 +60,7 @@ impl HandoffGraph {
         })
     }
 
+    /// Add an edge; see `add_edge`.
     fn insert_edge(
         &self,
         source: &Bound<'_, PyString>,

@@ -39,6 +39,9 @@ impl Store {
         })
     }
 
+    /// Answer `queries` in their order and in one round trip, one `Result` each.
+    ///
+    /// Each is answered before the next one sets an expiry.
     fn read<'py>(
         &self,
         py: Python<'py>,
@@ -51,6 +54,13 @@ impl Store {
         plane::results(py, answers, now)
     }
 
+    /// Apply `batches` in their order and in one round trip, each atomically.
+    ///
+    /// Names, values, limits and times are checked first: if one is invalid, nothing is applied.
+    ///
+    /// Raises:
+    ///     ConflictError: An expectation did not hold. That batch and those after it were not
+    ///         applied; those before it were.
     fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let batches = plane::batches(batches, now)?;
@@ -62,6 +72,12 @@ impl Store {
         outcome.map_err(to_py)
     }
 
+    /// Return the namespaces that start with `prefix`, in UTF-8 byte order.
+    ///
+    /// Args:
+    ///     prefix: What they start with.
+    ///     after: Only those greater than this one; for paging.
+    ///     limit: At most this many.
     #[pyo3(
         signature = (prefix=None, *, after=None, limit=None),
         text_signature = "($self, prefix='', *, after=None, limit=None)"
@@ -84,6 +100,10 @@ impl Store {
         names(py, found)
     }
 
+    /// Make `target` hold exactly the records of `source`, atomically.
+    ///
+    /// What `target` held is replaced; its expiry becomes that of `source`. Copying a namespace
+    /// onto itself changes nothing, an absent source leaves `target` empty.
     fn copy(
         &self,
         py: Python<'_>,
@@ -97,6 +117,18 @@ impl Store {
             .map_err(to_py)
     }
 
+    /// Store `value`.
+    ///
+    /// Args:
+    ///     namespace: The namespace; it comes into being with its first record.
+    ///     key: The key; what it held is replaced.
+    ///     value: The value.
+    ///     ttl: The whole namespace expires this many seconds from now (`math.inf`: never). None
+    ///         leaves its expiry as it is.
+    ///
+    /// Raises:
+    ///     EncodeError: The codec does not take the value; nothing is stored.
+    ///     InvalidNameError: The namespace or the key is empty, or holds NUL or a lone surrogate.
     #[pyo3(signature = (namespace, key, value, *, ttl=None))]
     fn set(
         &self,
@@ -121,6 +153,11 @@ impl Store {
             .map_err(to_py)
     }
 
+    /// Return a value, or `default` if there is none.
+    ///
+    /// Raises:
+    ///     DecodeError: The stored bytes are no encoded value.
+    ///     TypeNotAllowedError: The value is of a class outside `allow`.
     #[pyo3(signature = (namespace, key, default=None))]
     fn get<'py>(
         &self,
@@ -135,6 +172,7 @@ impl Store {
         }
     }
 
+    /// Tell whether a record exists.
     fn contains(
         &self,
         py: Python<'_>,
@@ -144,6 +182,7 @@ impl Store {
         self.find(py, namespace, key).map(|value| value.is_some())
     }
 
+    /// Delete a record; return whether it was found.
     fn delete(
         &self,
         py: Python<'_>,
@@ -157,6 +196,7 @@ impl Store {
             .map_err(to_py)
     }
 
+    /// Delete a namespace; without one, every namespace.
     #[pyo3(signature = (namespace=None))]
     fn clear(&self, py: Python<'_>, namespace: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let Some(namespace) = namespace else {
@@ -173,6 +213,9 @@ impl Store {
             .map_err(to_py)
     }
 
+    /// Return all records, from one moment, as an immutable `Snapshot`.
+    ///
+    /// Takes the same time whatever the store holds. Expiry is not part of it.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         self.engine
             .snapshot(self.clock.now(py)?)
@@ -180,11 +223,16 @@ impl Store {
             .map_err(to_py)
     }
 
+    /// Make every namespace hold exactly what it held in `snapshot`, all at one moment.
+    ///
+    /// Namespaces that are not in it are deleted, restored ones do not expire. The snapshot may be
+    /// another store's.
     fn restore(&self, py: Python<'_>, snapshot: &Snapshot) -> PyResult<()> {
         py.detach(|| self.engine.restore(&snapshot.0))
             .map_err(to_py)
     }
 
+    /// Release all records. Any other method raises `StoreClosedError` from then on.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.engine.close());
     }
