@@ -43,10 +43,18 @@ __all__ = [
     "check_batches",
     "check_name",
     "check_queries",
+    "check_store",
     "check_ttl",
     "prefix_end",
     "several",
 ]
+
+
+def check_store(store: object) -> None:
+    """Raise TypeError unless this is a store."""
+    if not isinstance(store, BaseStore):
+        found = type(store).__name__
+        raise TypeError(f'expected a store, such as DiskStore("x.db"), found {found}')
 
 
 class BaseStore(Closing):

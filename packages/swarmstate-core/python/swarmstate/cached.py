@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol,
 from swarmstate._cache_entries import StoredEntries
 from swarmstate._core import CallCache, CallKey
 from swarmstate._flights import AsyncFlights, Flights
-from swarmstate.base import BaseStore, check_ttl
+from swarmstate.base import BaseStore, check_store, check_ttl
 
 if TYPE_CHECKING:
     from swarmstate.base import Allow
@@ -222,6 +222,7 @@ def cached(
     Raises:
         EncodeError: (a TypeError) On a call, if the codec does not take an argument,
             or, in a store, the result.
+        TypeError: `store` is no store.
         ValueError: An option makes no sense.
     """
     check_ttl(ttl)
@@ -231,9 +232,12 @@ def cached(
         maxsize = _DEFAULT_SIZE if maxsize is _MISSING else maxsize
         if maxsize is not None and maxsize < 0:
             raise ValueError(f"expected maxsize to be at least 0, or None, found {maxsize}")
-    elif maxsize is not _MISSING and maxsize is not None:
-        raise ValueError("a store has no maxsize: bound its results by ttl, and leave maxsize out")
     else:
+        check_store(store)
+        if maxsize is not _MISSING and maxsize is not None:
+            raise ValueError(
+                "a store has no maxsize: bound its results by ttl, and leave maxsize out"
+            )
         maxsize = None
 
     def decorate(function: Callable[..., Any]) -> Any:

@@ -15,6 +15,7 @@ from swarmstate.base import (
     Result,
     check_batches,
     check_name,
+    check_store,
 )
 from swarmstate.errors import ConflictError
 from swarmstate.operations import Compute, Copy, Namespaces, Operation, Read, Write, adrive, drive
@@ -49,6 +50,7 @@ class StoreLayer(BaseStore):
     """
 
     def __init__(self, store: BaseStore) -> None:
+        check_store(store)
         super().__init__()
         self.store = store
         self.system = store.system

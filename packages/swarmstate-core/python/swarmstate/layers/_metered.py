@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
-from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.base import BaseStore, Batch, Query, Result, check_store
 from swarmstate.errors import StoreError
 from swarmstate.layers._base import StoreLayer
 from swarmstate.observability import GuardedSink, Measurement, MetricsSink, Span
@@ -35,6 +35,7 @@ def metered(
         label: As of `MeteredStore`.
         namespaces: As of `MeteredStore`.
     """
+    check_store(store)
     if sink is None:
         return store
     return MeteredStore(store, sink, label=label, namespaces=namespaces)

@@ -17,6 +17,7 @@ from swarmstate.base import (
     check_batches,
     check_name,
     check_queries,
+    check_store,
 )
 from swarmstate.layers._base import StoreLayer, take_over
 from swarmstate.operations import Copy, Namespaces, Operation, Read, Step, Write
@@ -70,6 +71,8 @@ class ShardedStore(StoreLayer):
         self.shards = dict(shards)
         if not self.shards:
             raise ValueError("expected at least one store to spread namespaces over, found none")
+        for store in self.shards.values():
+            check_store(store)
         # What a layer runs its own steps on; here every step says where.
         super().__init__(next(iter(self.shards.values())))
         if len({store.system for store in self.shards.values()}) > 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from swarmstate import _core
 from swarmstate._core import check_name
+from swarmstate.base import check_store
 from swarmstate.codec import Codec
 from swarmstate.operations import adrive, drive
 from swarmstate.vectors._methods import Methods, Page, Selection
@@ -100,6 +101,7 @@ class Collection:
         allow: Allow = (),
     ) -> None:
         """Set up a collection; nothing is read or written yet."""
+        check_store(store)
         check_name(namespace, "namespace")
         if approximate_above is not None and approximate_above < 0:
             raise ValueError(f"approximate_above must be 0 or more, not {approximate_above}")

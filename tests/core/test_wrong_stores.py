@@ -1,0 +1,39 @@
+"""A path where a store is wanted is refused at once, with what to write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from swarmstate.cached import cached
+from swarmstate.layers import (
+    CompressedStore,
+    EncryptedStore,
+    KeyRing,
+    MeteredStore,
+    ShardedStore,
+    metered,
+)
+from swarmstate.observability import Summary
+from swarmstate.vectors import Collection
+
+# Any: what a type checker would refuse.
+MAKERS: dict[str, Callable[[Any], object]] = {
+    "encrypted": lambda path: EncryptedStore(path, KeyRing({"k": bytes(32)}, active="k")),
+    "compressed": CompressedStore,
+    "metered": lambda path: MeteredStore(path, Summary()),
+    "metered without a sink": lambda path: metered(path, None),
+    "sharded": lambda path: ShardedStore({"a": path}),
+    "collection": lambda path: Collection(path, "facts"),
+    "collection without snapshots": lambda path: Collection(path, "facts", snapshots=False),
+    "cached": lambda path: cached(store=path),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_a_path_is_no_store(make: Callable[[Any], object]) -> None:
+    expected = 'expected a store, such as DiskStore("x.db"), found str'
+    with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
+        make("memory.db")
