@@ -14,7 +14,17 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from swarmstate._cache_entries import StoredEntries
 from swarmstate._core import CallCache, CallKey
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["CacheInfo", "CachedCoroutine", "CachedFunction", "cached"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
+T = TypeVar("T")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -62,6 +74,24 @@ class CachedCoroutine(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """Return the result for these arguments, when awaited."""
 
+    # For methods. Type checkers ask it of class methods and static methods, too: these are Any.
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], Coroutine[Any, Any, R_co]],
+        instance: None,
+        owner: type[T],
+        /,
+    ) -> CachedCoroutine[Concatenate[T, Q], R_co]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], Coroutine[Any, Any, R_co]],
+        instance: T,
+        owner: type | None = None,
+        /,
+    ) -> CachedCoroutine[Q, R_co]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any: ...
+
     def cache_info(self) -> CacheInfo:
         """Return statistics since the function was made or its cache was cleared."""
 
@@ -70,6 +100,21 @@ class CachedCoroutine(Protocol[P, R_co]):
 
     async def acache_clear(self) -> None:
         """Forget as `cache_clear` does, without blocking the event loop."""
+
+
+class _CachedMethod(Protocol[P, R_co]):
+    """A cached function, bound to an instance."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Return the result for the instance and these arguments."""
+
+    def cache_info(self) -> CacheInfo:
+        """Return statistics, for all instances."""
+
+    def cache_clear(self) -> None:
+        """Forget all results, of all instances, and the statistics."""
 
 
 class _Options(NamedTuple):
@@ -96,6 +141,17 @@ class CachedFunction(CallCache, Generic[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
             """Return the result for these arguments."""
 
+    # As for coroutines.
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], R], instance: None, owner: type[T]
+    ) -> CachedFunction[Concatenate[T, Q], R]: ...
+    @overload
+    def __get__(
+        self: Callable[Concatenate[T, Q], R], instance: T, owner: type | None = None
+    ) -> _CachedMethod[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Any: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, as functions do."""
         return self if instance is None else types.MethodType(self, instance)

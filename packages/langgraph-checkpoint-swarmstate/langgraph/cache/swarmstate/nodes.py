@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from langgraph.cache.base import BaseCache, FullKey, Namespace, ValueT
+from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.swarmstate.holding import StoreHolder
 from langgraph.checkpoint.swarmstate.layout import escape
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
+from typing_extensions import TypeVar
 
 from swarmstate.operations import Operation
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from swarmstate import BaseStore
 
 _PREFIX = "langgraph-cache:"
+
+# With a default, so that nobody needs to say what the values of a cache are.
+ValueT = TypeVar("ValueT", default=Any)
 
 
 class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
