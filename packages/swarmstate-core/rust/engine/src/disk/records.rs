@@ -1,7 +1,7 @@
 //! What batches are in SQL. Every function runs inside its caller's transaction.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Rows, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Rows, ToSql, params};
 
 use super::reading::{find, get, read_range};
 use crate::plane::{Batch, Expect, Expiry, Range, prefix_end};
@@ -234,22 +234,43 @@ fn delete(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::R
         } else {
             "AND ?3 IS NULL"
         };
-        let mut delete = connection.prepare_cached(&format!(
-            "DELETE FROM record WHERE namespace_id = ?1 AND key >= ?2 {bound} RETURNING value"
-        ))?;
-        doomed.add_all(delete.query(params![namespace, start, stop])?)?;
+        let range = format!("namespace_id = ?1 AND key >= ?2 {bound}");
+        delete_where(
+            connection,
+            &mut doomed,
+            &range,
+            params![namespace, start, stop],
+        )?;
     }
     if batch.delete.len() > RECLAIMED_RECORDS {
         set_aside(connection, namespace, &batch.delete)?;
-    } else if !batch.delete.is_empty() {
-        let mut delete = connection.prepare_cached(
-            "DELETE FROM record WHERE namespace_id = ?1 AND key = ?2 RETURNING value",
-        )?;
+    } else {
         for key in &batch.delete {
-            doomed.add_all(delete.query(params![namespace, key])?)?;
+            let one = "namespace_id = ?1 AND key = ?2";
+            delete_where(connection, &mut doomed, one, params![namespace, key])?;
         }
     }
     doomed.delete(connection)
+}
+
+/// Deletes the records that meet a condition, and takes note of their large values.
+///
+/// They are looked up first: mostly there are none, and a `DELETE` with `RETURNING` makes a
+/// database for its rows each time, which takes a quarter of the time of a small write.
+fn delete_where(
+    connection: &Connection,
+    doomed: &mut Doomed,
+    condition: &str,
+    parameters: &[&dyn ToSql],
+) -> rusqlite::Result<()> {
+    let mut list =
+        connection.prepare_cached(&format!("SELECT value FROM record WHERE {condition}"))?;
+    if doomed.add_all(list.query(parameters)?)? {
+        connection
+            .prepare_cached(&format!("DELETE FROM record WHERE {condition}"))?
+            .execute(parameters)?;
+    }
+    Ok(())
 }
 
 /// Moves records into a deleted namespace; `reclaim` deletes them.
@@ -280,11 +301,14 @@ impl Doomed {
         }
     }
 
-    fn add_all(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<()> {
+    /// Adds those of all rows, and tells whether there is any row.
+    fn add_all(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<bool> {
+        let mut found = false;
         while let Some(row) = rows.next()? {
             self.add(row.get_ref(0)?);
+            found = true;
         }
-        Ok(())
+        Ok(found)
     }
 
     fn delete(self, connection: &Connection) -> rusqlite::Result<()> {
