@@ -22,7 +22,7 @@ TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate
 # What the environment is built from; Python sources are not: packages are installed in place.
 SYNC_INPUTS := pyproject.toml uv.lock $(shell find packages \
 	\( -name target -o -name .venv \) -prune -o \
-	\( -name '*.rs' -o -name 'Cargo.*' -o -name pyproject.toml \) -print)
+	\( -name '*.rs' -o -name 'Cargo.*' -o -path '*/.cargo/*' -o -name pyproject.toml \) -print)
 
 export CARGO_TARGET_DIR := $(CURDIR)/$(CORE)/target
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python

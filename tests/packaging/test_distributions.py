@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import distribution, entry_points, version
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def test_a_distribution_has_what_users_look_for(package: Path) -> None:
     assert (package / "README.md").read_text(encoding="utf-8").startswith(f"# {package.name}")
     assert (package / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert list(package.rglob("py.typed"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere SQLite has another way to sync")
+def test_a_commit_does_not_write_the_times_of_its_file() -> None:
+    # What `packages/swarmstate-core/.cargo/config.toml` says reached the compiler.
+    assert b"fdatasync" in Path(swarmstate._core.__file__).read_bytes()
 
 
 def test_the_namespaces_of_langgraph_stay_namespaces() -> None:
