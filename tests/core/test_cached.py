@@ -25,9 +25,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from swarmstate.cached import CacheInfo, cached
 from swarmstate.errors import EncodeError
+from swarmstate.layers import EncryptedStore, KeyRing, StoreLayer, new_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from swarmstate.operations import Operation
 
 
 @dataclass
@@ -676,6 +680,44 @@ def test_an_unreadable_result_is_computed_anew(caplog: pytest.LogCaptureFixture)
     assert "cannot be read" in caplog.text
     assert function("a") == 2
     assert len(calls) == 2
+
+
+def test_what_a_layer_cannot_read_is_computed_anew(caplog: pytest.LogCaptureFixture) -> None:
+    below = swarmstate.Store()
+    calls = []
+
+    def cached_under(key: str) -> Any:
+        @cached(store=EncryptedStore(below, KeyRing({key: new_key()})), name="f")
+        async def function(text: str) -> str:
+            calls.append(text)
+            return text * 2
+
+        return function
+
+    assert asyncio.run(cached_under("before")("a")) == "aa"
+    function = cached_under("after")
+    assert asyncio.run(function("a")) == "aa"
+    assert "cannot be read" in caplog.text
+    assert asyncio.run(function("a")) == "aa"
+    assert calls == ["a", "a"]
+
+
+def test_a_large_cache_is_cleared_in_steps_that_let_others_write() -> None:
+    sizes = []
+
+    class Watched(StoreLayer):
+        def writing(self, batches: Sequence[swarmstate.Batch]) -> Operation[None]:
+            sizes.append(len(batches))
+            return super().writing(batches)
+
+    store = Watched(swarmstate.Store())
+    function, _ = calls_of(store=store, name="f")
+    names = [f"cache:f/{number}" for number in range(1200)]
+    store.write([swarmstate.Batch(name, put={"value": b"\xc0"}) for name in names])
+    sizes.clear()
+    function.cache_clear()
+    assert store.namespaces() == []
+    assert max(sizes) <= 500
 
 
 def test_a_function_that_remembers_itself_is_collected() -> None:

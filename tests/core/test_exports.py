@@ -20,6 +20,7 @@ MODULES = [
     "swarmstate.backends.disk",
     "swarmstate.backends.postgres",
     "swarmstate.backends.redis",
+    "swarmstate.entries",
     "swarmstate.errors",
     "swarmstate.graph",
     "swarmstate.integrations.langgraph",
@@ -56,6 +57,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
     modules = {"backends", "base", "batching", "cached", "closing", "codec", "disk", "errors"}
     modules |= {
         "cli",
+        "entries",
         "graph",
         "integrations",
         "layers",

@@ -77,7 +77,7 @@ def test_a_damaged_result_counts_as_missing(
     [name] = store.namespaces("crewai-tool:search/")
     store.set(name, "value", "something else")
     assert cache.read("search", "q") is None
-    assert "'search' cannot be read" in caplog.text
+    assert f"{name!r} cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])

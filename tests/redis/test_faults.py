@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from langgraph.cache.swarmstate import SwarmStateCache
 from swarmstate.base import Batch, Expect, Query, Range
+from swarmstate.cached import cached
 from swarmstate.errors import (
     ConflictError,
     StoreFormatError,
@@ -267,6 +269,30 @@ def test_an_evicted_part_is_told_and_never_misread(
         store.clear("n")
         store.set("n", "d", 4)
         assert store.items("n") == [("d", 4)]
+
+
+def test_caches_go_on_when_a_part_of_an_entry_was_evicted(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    prefix = prefix_of(tmp_path)
+    calls = []
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        nodes = SwarmStateCache[int](store)
+        key = (("node",), "key")
+
+        @cached(store=store, name="f")
+        def function(number: int) -> int:
+            calls.append(number)
+            return number * 2
+
+        for count in (1, 2):
+            assert nodes.get([key]) == {}
+            nodes.set({key: (count, None)})
+            assert nodes.get([key]) == {key: count}
+            assert (function(4), function(4)) == (8, 8)
+            assert len(calls) == count
+            for namespace in store.namespaces():
+                assert redis_server.execute("DEL", f"{prefix}:{namespace}") == 1
 
 
 def test_a_field_added_by_hand_is_told(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from crewai.agents.cache.cache_handler import CacheHandler
 from pydantic import field_validator
-from swarmstate.base import Batch, Query
+from swarmstate import entries
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError
-from swarmstate.sharing import blob_hash, seal, unseal
+from swarmstate.operations import drive
+from swarmstate.sharing import blob_hash
 
 from .handles import canonical_uri, shared_store
 
@@ -73,32 +74,20 @@ class SwarmStateCacheHandler(CacheHandler):
         except CodecError as error:
             logger.warning("the result of tool %r is not cached: %s", tool, error)
             return
-        ttl = math.inf if self.ttl is None else self.ttl
-        batch = Batch(_namespace(tool, input), put={_KEY: seal(encoded)}, ttl=ttl)
-        shared_store(self.uri).write([batch])
+        written = entries.write({_namespace(tool, input): (encoded, self.ttl)})
+        drive(shared_store(self.uri), written)
 
     def read(self, tool: str, input: str) -> Any | None:
         """Return what `tool` returned for `input`, None if that is not known."""
-        [result] = shared_store(self.uri).read([Query(_namespace(tool, input), keys=[_KEY])])
-        [record] = result.values
-        if record is None:
-            return None
-        try:
-            return _codec.loads(unseal(record))
-        except CodecError as error:
-            # The tool is run again and the result replaced: a cache loses nothing.
-            logger.warning("a cached result of tool %r cannot be read: %s", tool, error)
-            return None
+        name = _namespace(tool, input)
+        return drive(shared_store(self.uri), entries.read([name], _codec.loads)).get(name)
 
     def clear(self, tool: str) -> None:
         """Forget all results of `tool`."""
-        store = shared_store(self.uri)
-        store.write([Batch(name, clear=True) for name in store.namespaces(_prefix(tool))])
+        drive(shared_store(self.uri), entries.clear(_prefix(tool)))
 
 
 _codec = Codec()
-
-_KEY = "value"
 
 
 def _prefix(tool: str) -> str:

@@ -17,6 +17,7 @@ from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 
 from swarmstate import dumps
 from swarmstate.base import check_ttl
+from swarmstate.entries import clear
 from swarmstate.errors import EncodeError
 from swarmstate.operations import Operation
 from swarmstate.sharing import blob_hash
@@ -88,11 +89,11 @@ class SwarmStateLLMCache(StoreHolder, BaseCache):
 
     def clear(self, **kwargs: Any) -> None:
         """Forget all answers."""
-        self._run(entries.clear(_PREFIX, deep=True))
+        self._run(clear(_PREFIX))
 
     async def aclear(self, **kwargs: Any) -> None:
         """Forget all answers."""
-        await self._arun(entries.clear(_PREFIX, deep=True))
+        await self._arun(clear(_PREFIX))
 
     def _lookup(self, prompt: str, llm_string: str) -> Operation[Sequence[Generation] | None]:
         name = _name(prompt, llm_string)

@@ -11,6 +11,7 @@ from langgraph.checkpoint.swarmstate.layout import escape
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 from typing_extensions import TypeVar
 
+from swarmstate.entries import clear
 from swarmstate.operations import Operation
 
 from . import entries
@@ -92,10 +93,10 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
 
 def _clear(namespaces: Sequence[Namespace] | None) -> Operation[None]:
     if namespaces is None:
-        yield from entries.clear(_PREFIX, deep=True)
+        yield from clear(_PREFIX)
         return
     for namespace in namespaces:
-        yield from entries.clear(_path(namespace), deep=False)
+        yield from clear(_path(namespace), deep=False)
 
 
 def _path(namespace: Namespace) -> str:

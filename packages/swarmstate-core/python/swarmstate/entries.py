@@ -1,0 +1,105 @@
+"""Cache entries in a store: what caches are made of.
+
+Each entry is a namespace of the store with the one record `value`, so that stores expire
+entries by themselves, each at its time. A cache loses nothing that cannot be computed anew:
+an entry that cannot be read counts as missing, and the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from swarmstate._plane import Batch, Query
+from swarmstate.errors import EncryptionError, StoreFormatError
+from swarmstate.operations import Namespaces, Operation, Read, Write
+from swarmstate.sharing import seal, unseal
+
+__all__ = ["clear", "read", "write"]
+
+logger = logging.getLogger(__name__)
+
+_KEY = "value"
+
+# What stores and their layers raise for records that are no longer what was stored: encrypted with
+# another key, or not at all, or evicted in part.
+_UNREADABLE = EncryptionError, StoreFormatError
+
+# Entries that are deleted in one round trip.
+_PAGE = 500
+
+
+def read(names: Sequence[str], decode: Callable[[Any], Any]) -> Operation[dict[str, Any]]:
+    """Return the values of those entries that exist and can be read, by name.
+
+    Args:
+        names: The names of the entries.
+        decode: Turns what was written as their content into their values. What it cannot
+            read, whatever it raises, is logged and missing.
+    """
+    if not names:
+        return {}
+    try:
+        records = yield from _records(names)
+    except _UNREADABLE:
+        # One of them.
+        records = []
+        for name in names:
+            try:
+                records += yield from _records([name])
+            except _UNREADABLE as error:
+                _log_unreadable(name, error)
+                records.append(None)
+    found = {}
+    for name, record in zip(names, records, strict=True):
+        if record is None:
+            continue
+        try:
+            found[name] = decode(unseal(record))
+        except Exception as error:
+            _log_unreadable(name, error)
+    return found
+
+
+def _records(names: Sequence[str]) -> Operation[list[bytes | None]]:
+    results = yield Read([Query(name, keys=[_KEY]) for name in names])
+    return [result.values[0] for result in results]
+
+
+def _log_unreadable(name: str, error: Exception) -> None:
+    logger.warning("cache entry %r cannot be read: %s", name, error)
+
+
+def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
+    """Write entries, each with its content and its time to live in seconds (None: for ever).
+
+    Contents are plain data, such as bytes.
+    """
+    batches = [
+        Batch(name, clear=True)
+        if ttl is not None and ttl <= 0
+        else Batch(name, put={_KEY: seal(content)}, ttl=math.inf if ttl is None else ttl)
+        for name, (content, ttl) in contents.items()
+    ]
+    if not batches:
+        return
+    try:
+        yield Write(batches)
+    except StoreFormatError:
+        # Of one of them the store has lost a part.
+        yield Write([batch._replace(clear=True) for batch in batches])
+
+
+def clear(prefix: str, *, deep: bool = True) -> Operation[None]:
+    """Delete the entries whose names start with `prefix`.
+
+    Args:
+        prefix: The beginning, up to a slash.
+        deep: Whether to delete also those with a slash after it.
+    """
+    names: list[str] = yield Namespaces(prefix)
+    doomed = [name for name in names if deep or "/" not in name[len(prefix) :]]
+    for start in range(0, len(doomed), _PAGE):
+        yield Write([Batch(name, clear=True) for name in doomed[start : start + _PAGE]])
