@@ -88,6 +88,15 @@ def test_the_expiry_of_the_source_replaces_an_outdated_one(
     assert found.ttl == pytest.approx(ttl, abs=30)
 
 
+def test_a_report_does_not_take_what_failed_for_copied() -> None:
+    source, target = Store(), Store()
+    source.write([Batch("n", put={"a": b"1", "b": b"1"}), Batch("m", put={"a": b"1"})])
+    target.write([Batch("n", put={"a": b"2"})])
+    report = copy_store(source, target)
+    assert "1 records written, 2 were there or are in 1 namespaces that failed" in str(report)
+    assert "failed" not in str(copy_store(source, target, overwrite=True))
+
+
 def test_the_expiry_of_other_records_stays() -> None:
     source, target = Store(), Store()
     source.write([Batch("n", put={"a": b"1"}, ttl=60)])

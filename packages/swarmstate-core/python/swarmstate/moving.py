@@ -97,7 +97,8 @@ class CopyReport(NamedTuple):
         namespaces: How many namespaces the source has.
         records: How many records they hold.
         size: The size of their values.
-        written: How many records were written; the others were there already.
+        written: How many records were written; the others were there already, or are in
+            namespaces that failed.
         failures: Why namespaces were not copied, or are not the same afterwards.
     """
 
@@ -109,9 +110,12 @@ class CopyReport(NamedTuple):
 
     def __str__(self) -> str:
         """Return a line that tells it."""
+        others = "were there"
+        if self.failures:
+            others += f" or are in {len(self.failures):,} namespaces that failed"
         return (
             f"{self.namespaces:,} namespaces, {self.records:,} records, {self.size:,} bytes; "
-            f"{self.written:,} records written, {self.records - self.written:,} were there"
+            f"{self.written:,} records written, {self.records - self.written:,} {others}"
         )
 
 
