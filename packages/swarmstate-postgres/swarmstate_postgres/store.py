@@ -8,8 +8,7 @@ import math
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -24,12 +23,13 @@ from swarmstate.base import (
     check_queries,
     prefix_end,
 )
-from swarmstate.errors import StoreClosedError, StoreError, StoreUnavailableError
+from swarmstate.errors import StoreClosedError
 from swarmstate.loops import PerLoop
 
 from ._client import Client
 from ._connecting import Database, OwnConnections, PoolConnections
 from ._lanes import Lanes
+from ._pool_loop import PoolLoop
 from ._requests import CopyOf, Write
 from ._schema import Names
 from ._sweeper import Sweeper
@@ -44,12 +44,6 @@ __all__ = ["PostgresStore", "open_url"]
 T = TypeVar("T")
 
 _SWEPT_AT_ONCE = 100
-# How often a caller from elsewhere looks whether the pool's loop still runs.
-_LOOK_SECONDS = 1.0
-_LOOP_ENDED = (
-    "the event loop of the store's pool does not run: use the store while it does, or open it with "
-    "a url"
-)
 
 
 class PostgresStore(BaseStore):
@@ -149,9 +143,7 @@ class PostgresStore(BaseStore):
         self._size: int = said["max_size"]
         self._sweep_interval = sweep_interval
         self._pool = pool
-        self._pool_loop = None if pool is None else _running_loop()
-        if pool is not None and self._pool_loop is None:
-            raise ValueError("expected a pool's event loop to run where the store is made")
+        self._pool_loop = None if pool is None else PoolLoop()
         self._closed = False
         names = self._database.names
         self._vectors = PgVectors(names, self._run, self._arun) if pgvector else None
@@ -288,7 +280,7 @@ class PostgresStore(BaseStore):
         its work there: await `aclose()` to do so.
         """
         self._closed = True
-        self._sweeper.stop(wait=self._pool_loop is None or _running_loop() is not self._pool_loop)
+        self._sweeper.stop(wait=self._pool_loop is None or not self._pool_loop.is_here())
         self._clients.close()
         self._lanes.close()
 
@@ -302,45 +294,19 @@ class PostgresStore(BaseStore):
         self._check_open()
         if self._pool_loop is None:
             return self._lanes.run(ask)
-        if _running_loop() is self._pool_loop:
-            raise StoreError(
-                "a sync call from the event loop of the store's pool would wait for itself: "
-                "await the method with a leading 'a', or open the store with a url"
-            )
-        asked = self._in_pool_loop(ask)
-        while True:
-            try:
-                return asked.result(_LOOK_SECONDS)
-            except CancelledError:
-                raise StoreUnavailableError(_LOOP_ENDED) from None
-            except (TimeoutError, FutureTimeoutError):
-                if asked.done() and not asked.cancelled():
-                    return asked.result()
-                # What is asked of a loop that is about to end may never be begun.
-                if not self._pool_loop.is_running():
-                    raise StoreUnavailableError(_LOOP_ENDED) from None
+        return self._pool_loop.run(partial(self._ask_there, ask))
 
     def _arun(self, ask: Callable[[Client], Awaitable[T]]) -> Awaitable[T]:
         # No coroutine: whatever a waiting call holds is walked over by Python's collector.
         self._check_open()
-        if self._pool_loop is None or _running_loop() is self._pool_loop:
+        if self._pool_loop is None or self._pool_loop.is_here():
             return ask(self._clients.get())
-        return asyncio.wrap_future(self._in_pool_loop(ask))
+        return self._pool_loop.arun(partial(self._ask_there, ask))
 
-    def _in_pool_loop(self, ask: Callable[[Client], Awaitable[T]]) -> Future[T]:
-        async def there() -> T:
-            self._check_open()
-            return await ask(self._clients.get())
-
-        asking = there()
-        try:
-            if self._pool_loop is not None and self._pool_loop.is_running():
-                return asyncio.run_coroutine_threadsafe(asking, self._pool_loop)
-        except RuntimeError:
-            # It was closed just now.
-            pass
-        asking.close()
-        raise StoreUnavailableError(_LOOP_ENDED)
+    async def _ask_there(self, ask: Callable[[Client], Awaitable[T]]) -> T:
+        """Ask in the event loop of the pool."""
+        self._check_open()
+        return await ask(self._clients.get())
 
     def _check_open(self) -> None:
         if self._closed:
@@ -409,13 +375,6 @@ _COUNT = f"SELECT count(*) FROM {{namespaces}} JOIN {{records}} ON namespace = n
 
 _open_stores: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
 _of_parents: list[object] = []
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _close_all() -> None:

@@ -1,0 +1,87 @@
+"""The event loop of a pool that a store was given: whoever asks from elsewhere is sent there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from swarmstate.errors import StoreError, StoreUnavailableError
+
+__all__ = ["PoolLoop"]
+
+T = TypeVar("T")
+
+# How often a caller from elsewhere looks whether the loop still runs.
+_LOOK_SECONDS = 1.0
+_ENDED = (
+    "the event loop of the store's pool does not run: use the store while it does, or open it with "
+    "a url"
+)
+
+
+class PoolLoop:
+    """The event loop that runs where this is made.
+
+    Raises:
+        ValueError: None runs there.
+    """
+
+    def __init__(self) -> None:
+        loop = _running_loop()
+        if loop is None:
+            raise ValueError("expected a pool's event loop to run where the store is made")
+        self._loop = loop
+
+    def is_here(self) -> bool:
+        """Tell whether it is the one that runs in this thread."""
+        return _running_loop() is self._loop
+
+    def run(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return what awaiting `ask()` in the loop returns.
+
+        Raises:
+            StoreError: This thread runs the loop, so it would wait for itself.
+            StoreUnavailableError: The loop does not run, or no longer.
+        """
+        if self.is_here():
+            raise StoreError(
+                "a sync call from the event loop of the store's pool would wait for itself: "
+                "await the method with a leading 'a', or open the store with a url"
+            )
+        asked = self._start(ask)
+        while True:
+            try:
+                return asked.result(_LOOK_SECONDS)
+            except CancelledError:
+                raise StoreUnavailableError(_ENDED) from None
+            except (TimeoutError, FutureTimeoutError):
+                if asked.done() and not asked.cancelled():
+                    return asked.result()
+                # What is asked of a loop that is about to end may never be begun.
+                if not self._loop.is_running():
+                    raise StoreUnavailableError(_ENDED) from None
+
+    def arun(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> Awaitable[T]:
+        """Return what `run` does, from any other loop."""
+        return asyncio.wrap_future(self._start(ask))
+
+    def _start(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        asking = ask()
+        try:
+            if self._loop.is_running():
+                return asyncio.run_coroutine_threadsafe(asking, self._loop)
+        except RuntimeError:
+            # It was closed just now.
+            pass
+        asking.close()
+        raise StoreUnavailableError(_ENDED)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
