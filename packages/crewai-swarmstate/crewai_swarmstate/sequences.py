@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from swarmstate.base import BaseStore, Batch, Expect, Query, Range, Result
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError
+from swarmstate.operations import Operation, Read, Write, adrive, drive
 
 __all__ = ["Records", "aappend", "append", "newest"]
 
@@ -32,34 +33,22 @@ def append(store: BaseStore, namespace: str, prefix: str, records: Records) -> s
         prefix: What the keys of the sequence start with.
         records: Gives the appended record and those to write with it.
     """
-    while True:
-        [result] = store.read([_last(namespace, prefix)])
-        key, batch = _following(namespace, prefix, result, records)
-        try:
-            store.write([batch])
-        except ConflictError:
-            continue  # Another writer was first: ours comes after its record.
-        return key
+    return drive(store, _append(namespace, prefix, records))
 
 
 async def aappend(store: BaseStore, namespace: str, prefix: str, records: Records) -> str:
     """Append as `append` does."""
+    return await adrive(store, _append(namespace, prefix, records))
+
+
+def _append(namespace: str, prefix: str, records: Records) -> Operation[str]:
     while True:
-        [result] = await store.aread([_last(namespace, prefix)])
-        key, batch = _following(namespace, prefix, result, records)
+        [result] = yield Read([Query(namespace, ranges=[newest(prefix, keys_only=True)])])
+        last = next((key for key, _ in result.ranges[0]), None)
+        number = 0 if last is None else int(last[len(prefix) :]) + 1
+        key = f"{prefix}{number:010d}"
         try:
-            await store.awrite([batch])
+            yield Write([Batch(namespace, put=records(key), expect=Expect(prefix, last))])
         except ConflictError:
             continue  # Another writer was first: ours comes after its record.
         return key
-
-
-def _last(namespace: str, prefix: str) -> Query:
-    return Query(namespace, ranges=[newest(prefix, keys_only=True)])
-
-
-def _following(namespace: str, prefix: str, result: Result, records: Records) -> tuple[str, Batch]:
-    last = next((key for key, _ in result.ranges[0]), None)
-    number = 0 if last is None else int(last[len(prefix) :]) + 1
-    key = f"{prefix}{number:010d}"
-    return key, Batch(namespace, put=records(key), expect=Expect(prefix, last))
