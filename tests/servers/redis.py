@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ MASTER = "main"
 S = TypeVar("S", bound="RedisServer")
 
 _START_SECONDS = 60.0
+_AGAIN_SECONDS = 1.0
 _ATTEMPTS = 20
 _SLOTS = 16_384
 # Acknowledged writes are in the log, which is what a restarted server reads.
@@ -140,14 +141,17 @@ class RedisServer:
         process, self.process = self.process, None
         if process is None or process.poll() is not None:
             return
-        process.send_signal(number)
-        process.send_signal(signal.SIGCONT)
-        try:
-            process.wait(_START_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise RuntimeError("Redis did not stop in time and was killed") from None
+        deadline = time.monotonic() + _START_SECONDS
+        while process.poll() is None:
+            # More than once: a server that is writing its first log of commands refuses.
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_AGAIN_SECONDS)
+            if time.monotonic() > deadline and process.poll() is None:
+                process.kill()
+                process.wait()
+                raise RuntimeError("Redis did not stop in time and was killed")
 
     def restart(self) -> None:
         """Stop the server and start it again on the same port."""
