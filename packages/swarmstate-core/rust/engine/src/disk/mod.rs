@@ -1,7 +1,8 @@
 //! A store in one SQLite file.
 //!
 //! - `opening`: from a path to a connection, `connection`: how connections are configured.
-//! - `schema`: the format of the file; `reading` and `records`: queries and batches in SQL.
+//! - `schema`: the format of the file; `reading` and `records`: queries and batches in SQL;
+//!   `reclaiming`: giving back what is deleted and has expired.
 //! - `writer`: group commit on one connection; `checkpoint`: copying its log into the file.
 //! - `readers`: a pool of connections that read; `transaction`: what both begin and commit.
 //! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
@@ -13,6 +14,7 @@ mod opening;
 mod process;
 mod readers;
 mod reading;
+mod reclaiming;
 mod records;
 mod schema;
 mod store;

@@ -13,7 +13,7 @@ use super::process::OpenFile;
 use super::readers::Readers;
 use super::workers::Workers;
 use super::writer::{Operation, Statistics, Writer};
-use super::{reading, records, schema};
+use super::{reading, reclaiming, schema};
 use crate::plane::{Answer, Batch, Query};
 use crate::{Error, Result};
 
@@ -204,7 +204,7 @@ impl DiskStore {
         while self
             .inner
             .readers
-            .read(|connection| records::has_reclaimable(connection, now))?
+            .read(|connection| reclaiming::has_reclaimable(connection, now))?
         {
             writer.run(Operation::Reclaim, now)?;
         }

@@ -20,7 +20,7 @@ use super::process::OpenFile;
 use super::readers::in_transaction;
 use super::transaction::Transaction;
 use super::workers::Workers;
-use super::{lock, records};
+use super::{lock, reclaiming, records};
 use crate::plane::{Batch, Expiry};
 use crate::{Error, Result};
 
@@ -325,7 +325,7 @@ impl Writer {
         let results = jobs.iter().map(|job| perform(&transaction, job));
         let results = results.collect::<rusqlite::Result<_>>()?;
         if let Some(now) = jobs.iter().map(|job| job.now).max() {
-            records::reclaim(&transaction, now)?;
+            reclaiming::reclaim(&transaction, now)?;
         }
         transaction.commit()?;
         self.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);

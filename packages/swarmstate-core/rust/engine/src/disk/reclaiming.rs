@@ -1,0 +1,137 @@
+//! How what is deleted and what has expired goes: at once for readers, its records step by step.
+//!
+//! A deleted namespace has no name and counts as expired. Every function runs inside its caller's
+//! transaction.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Rows, params};
+
+/// At most this much of deleted and expired namespaces is reclaimed in one transaction, so that
+/// no writer waits long for the leftovers of another.
+pub(super) const RECLAIMED_RECORDS: usize = 256;
+const RECLAIMED_BYTES: u32 = 4 << 20;
+
+/// Deletes a namespace at once, however large; `reclaim` deletes its records.
+pub(super) fn detach(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE namespace SET name = NULL, expires_at = 0 WHERE name = ?1")?
+        .execute([name])?;
+    Ok(())
+}
+
+/// Moves records into a deleted namespace; `reclaim` deletes them.
+///
+/// Values lie in the order in which they were written. To delete many whose keys have little to
+/// do with that order is to rewrite a page for each, while their keys share few pages.
+pub(super) fn set_aside(
+    connection: &Connection,
+    namespace: i64,
+    keys: &[String],
+) -> rusqlite::Result<()> {
+    let deleted = connection
+        .prepare_cached("INSERT INTO namespace (name, expires_at) VALUES (NULL, 0)")?
+        .insert([])?;
+    let mut update = connection.prepare_cached(
+        "UPDATE record SET namespace_id = ?1 WHERE namespace_id = ?2 AND key = ?3",
+    )?;
+    for key in keys {
+        update.execute(params![deleted, namespace, key])?;
+    }
+    Ok(())
+}
+
+/// Tells whether `reclaim` has something to do.
+pub(super) fn has_reclaimable(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM namespace WHERE expires_at <= ?1)",
+        [now],
+        |row| row.get(0),
+    )
+}
+
+/// Deletes some records of namespaces that are deleted or expired at `now`.
+pub(super) fn reclaim(connection: &Connection, now: i64) -> rusqlite::Result<()> {
+    let mut oldest = connection.prepare_cached(
+        "SELECT id FROM namespace WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 1",
+    )?;
+    let mut records = 0;
+    let mut bytes = 0;
+    while records < RECLAIMED_RECORDS && bytes < RECLAIMED_BYTES {
+        let Some(namespace) = oldest
+            .query_row([now], |row| row.get::<_, i64>(0))
+            .optional()?
+        else {
+            break;
+        };
+        let mut list = connection.prepare_cached(
+            "SELECT key, record.value, length(large_value.value)
+             FROM record LEFT JOIN large_value ON large_value.id = record.value
+             WHERE namespace_id = ?1 ORDER BY key",
+        )?;
+        let mut doomed = Doomed::default();
+        let mut last = String::new();
+        let mut rows = list.query([namespace])?;
+        let complete = loop {
+            let Some(row) = rows.next()? else { break true };
+            if records >= RECLAIMED_RECORDS || bytes >= RECLAIMED_BYTES {
+                break false;
+            }
+            doomed.add(row.get_ref(1)?);
+            last = row.get(0)?;
+            records += 1;
+            bytes += row.get::<_, Option<u32>>(2)?.unwrap_or_default();
+        };
+        drop(rows);
+        connection
+            .prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key <= ?2")?
+            .execute(params![namespace, last])?;
+        doomed.delete(connection)?;
+        if complete {
+            connection
+                .prepare_cached("DELETE FROM namespace WHERE id = ?1")?
+                .execute([namespace])?;
+        }
+    }
+    Ok(())
+}
+
+/// The ids of large values whose records were deleted.
+#[derive(Default)]
+pub(super) struct Doomed(Vec<i64>);
+
+impl Doomed {
+    pub(super) fn add(&mut self, value: ValueRef<'_>) {
+        if let ValueRef::Integer(id) = value {
+            self.0.push(id);
+        }
+    }
+
+    /// Adds those of all rows, and tells whether there is any row.
+    pub(super) fn add_all(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<bool> {
+        let mut found = false;
+        while let Some(row) = rows.next()? {
+            self.add(row.get_ref(0)?);
+            found = true;
+        }
+        Ok(found)
+    }
+
+    /// The id, if there is exactly one.
+    pub(super) fn single(&self) -> Option<i64> {
+        match self.0[..] {
+            [id] => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(super) fn delete(self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut delete = connection.prepare_cached("DELETE FROM large_value WHERE id = ?1")?;
+        for id in self.0 {
+            delete.execute([id])?;
+        }
+        Ok(())
+    }
+}
