@@ -140,8 +140,13 @@ def test_validates() -> None:
     assert [problem.kind for problem in graph.validate("e")].count("unreachable") == 0
     assert made([("a", "b", "x"), ("a", "c", "y"), ("a", "b")]).validate() == []
     assert HandoffGraph().validate() == []
-    same = made([("a", "b", "x == 1"), ("a", "c", "(x) == 1"), ("a", "d")])
-    assert "to 'b' (x == 1) comes before it" in same.validate()[0].message
+    for one, other in [
+        ("x == 1", "(x) == 1"),
+        ("x.y[0] == 'a'", 'x . y[ 0 ]=="a"'),
+        ("exists(x['y'])", 'exists( x["y"] )'),
+    ]:
+        same = made([("a", "b", one), ("a", "c", other), ("a", "d")])
+        assert f"to 'b' ({one}) comes before it" in same.validate()[0].message
 
 
 def test_round_trips_as_plain_data() -> None:

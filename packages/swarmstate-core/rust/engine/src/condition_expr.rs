@@ -1,5 +1,7 @@
 //! What conditions are made of.
 
+use std::fmt;
+
 use regex::Regex;
 
 /// A constant of a condition.
@@ -39,12 +41,19 @@ pub enum Step {
 }
 
 /// A path into the state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Path {
     /// At least one; the first is a name.
     pub steps: Vec<Step>,
     /// The path as it is written.
     pub text: String,
+}
+
+impl fmt::Debug for Path {
+    /// Writes what it is, however it is written: `Condition::is_same` relies on that.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Path").field(&self.steps).finish()
+    }
 }
 
 /// What a call of one argument does.

@@ -9,6 +9,7 @@ mod compression;
 pub mod condition;
 mod condition_expr;
 mod condition_hints;
+mod condition_parser;
 mod condition_program;
 mod condition_tokens;
 mod disk;
