@@ -3,7 +3,10 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString,
+    PyTuple, PyType,
+};
 
 use super::error::{DecodeError, damaged, is_ordinary};
 use super::numpy;
@@ -147,13 +150,8 @@ fn construct_one<'py>(
     let Ok(class_type) = class.cast::<PyType>() else {
         return class.call1((payload,));
     };
-    let is_set = class_type.as_any().is_instance_of::<PyType>() && {
-        let (set, frozenset) = (
-            py.get_type::<pyo3::types::PySet>(),
-            py.get_type::<pyo3::types::PyFrozenSet>(),
-        );
-        class_type.is_subclass(&set)? || class_type.is_subclass(&frozenset)?
-    };
+    let is_set =
+        class_type.is_subclass_of::<PySet>()? || class_type.is_subclass_of::<PyFrozenSet>()?;
     if is_set {
         let items = list
             .iter()
@@ -243,7 +241,7 @@ fn construct_model<'py>(
     let py = class.py();
     if class
         .getattr_opt(intern!(py, "__pydantic_root_model__"))?
-        .is_some_and(|root| root.is(&*pyo3::types::PyBool::new(py, true)))
+        .is_some_and(|root| root.is(&*PyBool::new(py, true)))
     {
         return class.call1((payload,));
     }
@@ -272,11 +270,8 @@ pub fn build_bare<'py>(
             let signed = PyDict::new(py);
             signed.set_item(intern!(py, "signed"), true)?;
             let args = (payload.cast::<PyBytes>()?, intern!(py, "big"));
-            py.get_type::<pyo3::types::PyInt>().call_method(
-                intern!(py, "from_bytes"),
-                args,
-                Some(&signed),
-            )?
+            py.get_type::<PyInt>()
+                .call_method(intern!(py, "from_bytes"), args, Some(&signed))?
         }
         ext::SURROGATES => {
             let args = (intern!(py, "utf-8"), intern!(py, "surrogatepass"));
@@ -285,11 +280,11 @@ pub fn build_bare<'py>(
                 .call_method1(intern!(py, "decode"), args)?
         }
         ext::BYTEARRAY => py
-            .get_type::<pyo3::types::PyByteArray>()
+            .get_type::<PyByteArray>()
             .call1((payload.cast::<PyBytes>()?,))?,
         ext::COMPLEX => {
             let (real, imag) = tuple(payload)?.extract::<(f64, f64)>()?;
-            pyo3::types::PyComplex::from_doubles(py, real, imag).into_any()
+            PyComplex::from_doubles(py, real, imag).into_any()
         }
         ext::FRACTION => standard.fraction.bind(py).call1(tuple(payload)?)?,
         ext::RANGE => standard.range.bind(py).call1(tuple(payload)?)?,

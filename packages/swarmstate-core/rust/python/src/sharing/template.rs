@@ -42,7 +42,8 @@ pub(super) struct Fields {
 }
 
 impl Template {
-    /// The template of a value that was decoded, and is plain (see `codec::Item`).
+    /// The template of a value that was decoded, and is plain (see `codec::Item`); None if it is
+    /// nested too deeply, or holds a model that no plan rebuilds.
     pub(super) fn of<'py>(
         classes: &mut Classes<'py>,
         value: &Bound<'py, PyAny>,
@@ -116,15 +117,14 @@ impl Items {
         let leaves = PyList::empty(py);
         let mut others = Vec::new();
         for item in list {
-            if is_leaf(&item) {
-                leaves.append(item)?;
-                continue;
-            }
             match Template::of(classes, &item, depth + 1)? {
-                Some(item) => others.push((leaves.len(), item)),
+                Some(Template::Leaf(leaf)) => leaves.append(leaf)?,
+                Some(other) => {
+                    others.push((leaves.len(), other));
+                    leaves.append(py.None())?;
+                }
                 None => return Ok(None),
             }
-            leaves.append(py.None())?;
         }
         Ok(Some(Self {
             len: leaves.len(),
@@ -169,13 +169,12 @@ impl Fields {
             if !is_leaf(&key) {
                 return Ok(None);
             }
-            if is_leaf(&value) {
-                leaves.set_item(key, value)?;
-                continue;
-            }
-            leaves.set_item(&key, py.None())?;
             match Template::of(classes, &value, depth + 1)? {
-                Some(value) => others.push((key.unbind(), value)),
+                Some(Template::Leaf(leaf)) => leaves.set_item(key, leaf)?,
+                Some(other) => {
+                    leaves.set_item(&key, py.None())?;
+                    others.push((key.unbind(), other));
+                }
                 None => return Ok(None),
             }
         }
