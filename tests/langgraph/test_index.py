@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver
-from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
-from swarmstate import BaseStore, Batch
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    make_metadata,
+    thread_of,
+)
+from swarmstate import BaseStore, Batch, Store
+from swarmstate.moving import copy_store
 
 INDEX = "langgraph-index"
 
@@ -72,3 +80,27 @@ def test_many_threads_of_one_moment_are_listed_newest_first(driver: Driver) -> N
     put = [branch.put(n=0) for branch in reversed(branches)]
     put += [branch.put(n=1) for branch in branches]
     assert _listed(driver) == [thread_of(config)[2] for config in reversed(put)]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_threads_are_copied_beside_others(
+    driver: Driver, store: BaseStore, overwrite: bool
+) -> None:
+    branches = [Branch(driver, "t"), Branch(driver, "both")]
+    newest = [branch.put({"run_id": "r"}, n=1) for branch in branches]
+    with Store() as other, SwarmStateSaver(other) as saver:
+        copy_store(store, other, prefix="langgraph:both")
+        missing = len(store) - len(other)
+        saver.put(at("u"), make_checkpoint(), make_metadata(run_id="mine"), {})
+        saver.put(at("v"), make_checkpoint(), make_metadata(run_id="r"), {})
+        for written in (missing, 0):
+            report = copy_store(store, other, overwrite=overwrite)
+            assert (report.failures, report.written) == ((), written)
+        assert set(saver.threads()) == {"t", "both", "u", "v"}
+        assert [saver.get_tuple(config) for config in newest] == [
+            driver.load(config) for config in newest
+        ]
+        saver.delete_for_runs(["r"])
+        assert saver.threads() == ["u"]
+        saver.delete_for_runs(["mine"])
+        assert saver.threads() == []

@@ -31,6 +31,10 @@ _BATCH_BYTES = 32 * 1024 * 1024
 # Seconds by which expiries differ that are the same: asking for them and setting them takes time.
 _TOLERANCE = 5.0
 
+# Namespaces that only say what is in others, by their keys: LangGraph's index over threads. Those
+# of two stores are merged, since what one of them says is of use beside the other's threads, too.
+_INDEXES = frozenset({"langgraph-index"})
+
 Row = tuple[str, bytes]
 
 
@@ -145,7 +149,8 @@ def copy_store(
 
     The target may hold other namespaces. Of a namespace that it has already, what
     is equal stays; so a copy that was interrupted goes on when it is called again.
-    Such a namespace then expires when the source's does.
+    Such a namespace then expires when the source's does. The index over LangGraph's
+    threads gets what it lacks and keeps the rest, also with `overwrite`.
     A namespace of up to 32 MiB appears whole or not at all; a larger one is
     written in several steps. Nothing should write to either meanwhile: what is
     written to the source is copied or not, and the comparison says so.
@@ -167,7 +172,10 @@ def copy_store(
     written = records = size = 0
     for done, name in enumerate(names, start=1):
         try:
-            written += _copy(source, target, name, overwrite)
+            if name in _INDEXES:
+                written += _merge(source, target, name)
+            else:
+                written += _copy(source, target, name, overwrite)
         except ConflictError as error:
             failures[name] = str(error)
         tell(Progress("copying", done, len(names), "namespaces"))
@@ -215,6 +223,11 @@ def _pages(store: BaseStore, name: str) -> Iterator[list[Row]]:
         limit = min(max(_PAGE_BYTES // mean, 1), _LARGEST_PAGE)
 
 
+def _keys(store: BaseStore, name: str) -> set[str]:
+    [found] = store.read([Query(name, ranges=[Range(keys_only=True)])])
+    return {key for key, _ in found.ranges[0]}
+
+
 def _size(rows: Sequence[Row]) -> int:
     return sum(len(value) for _, value in rows)
 
@@ -225,8 +238,7 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
     Raises:
         ConflictError: The target has other records; nothing was written.
     """
-    [found] = target.read([Query(name, ranges=[Range(keys_only=True)])])
-    left = {key for key, _ in found.ranges[0]}
+    left = _keys(target, name)
     fresh = not left
     if left and not overwrite:
         _check_resumable(source, target, name, left)
@@ -250,6 +262,19 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
     # Also after a write, which may have taken long.
     if _difference_of_ends(end, _end(target, name)) is not None:
         target.write([Batch(name, ttl=_ttl(end))])
+    return written
+
+
+def _merge(source: BaseStore, target: BaseStore, name: str) -> int:
+    """Add the records of an index that the target lacks, and return how many they were."""
+    there = _keys(target, name)
+    written = 0
+    for page in _pages(source, name):
+        missing = {key: value for key, value in page if key not in there}
+        if missing:
+            # Somebody who uses the target may have been faster.
+            target.write([Batch(name, put_if_absent=missing)])
+            written += len(missing)
     return written
 
 
@@ -304,18 +329,22 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
     """Return how many records there are, their size, and in what the target differs, if it does."""
     records = size = 0
     difference: str | None = None
-    [found] = target.read([Query(name, ranges=[Range(keys_only=True)])])
-    left = {key for key, _ in found.ranges[0]}
+    there = _keys(target, name)
+    is_index = name in _INDEXES
+    left = set() if is_index else set(there)
     for page in _pages(source, name):
         records += len(page)
         size += _size(page)
         left.difference_update(key for key, _ in page)
-        other = _other(target, name, page)
+        if is_index:
+            other = [(key, value) for key, value in page if key not in there]
+        else:
+            other = _other(target, name, page)
         if other and difference is None:
             difference = f"{other[0][0]!r} differs"
     if difference is None and left:
         difference = f"the target has {min(left)!r}, too"
-    if difference is None and records:
+    if difference is None and records and not is_index:
         difference = _difference_of_ends(_end(source, name), _end(target, name))
     return records, size, difference
 
