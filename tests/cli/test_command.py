@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -151,6 +153,29 @@ def test_an_empty_file_is_no_store_to_look_into(tmp_path: Path) -> None:
     assert "the file is empty" in run("copy", f"disk://{path}", "memory://", code=1)
     assert path.stat().st_size == 0
     assert [each.name for each in tmp_path.iterdir()] == ["empty.db"]
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_database_without_tables_is_no_store_to_look_into(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "empty.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+    content = path.read_bytes()
+    assert content
+    assert "without any table" in run("info", path, code=1)
+    assert "without any table" in run("copy", f"disk://{path}", "memory://", code=1)
+    assert path.read_bytes() == content
+    assert [each.name for each in tmp_path.iterdir()] == ["empty.db"]
+
+
+def test_a_store_of_which_all_is_in_the_log_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        with DiskStore(path) as store:
+            store.set("n", "k", 1)
+            assert "records     1" in run("info", path)
 
 
 def test_unknown_kinds_are_named(tmp_path: Path) -> None:

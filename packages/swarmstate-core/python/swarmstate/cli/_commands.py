@@ -24,6 +24,10 @@ __all__ = ["app"]
 
 IMPORTERS = "swarmstate.importers"
 
+# What SQLite's files begin with.
+_MAGIC = b"SQLite format 3\0"
+_HEADER_LENGTH = 100
+
 # In the order in which `--version` names those that are installed.
 DISTRIBUTIONS = (
     "swarmstate-core",
@@ -154,10 +158,25 @@ def _open(store: str, *, must_exist: bool = False) -> BaseStore:
         return open_url(store)
     if must_exist and not path.exists():
         raise StoreUnavailableError(f"expected a file, but there is none: {path}")
-    if must_exist and path.is_file() and not path.stat().st_size:
-        # Opening it would make it a store.
-        raise StoreFormatError(f"expected a store, but the file is empty: {path}")
+    if must_exist and path.is_file():
+        _check_holds_something(path)
     return open_url(store) if "://" in store else DiskStore(path)
+
+
+def _check_holds_something(path: Path) -> None:
+    """Raise if opening a file would make it a store: an empty one, also in SQLite's terms."""
+    if not path.stat().st_size:
+        raise StoreFormatError(f"expected a store, but the file is empty: {path}")
+    log = path.with_name(f"{path.name}-wal")
+    if log.is_file() and log.stat().st_size:
+        return  # The file alone does not tell.
+    with path.open("rb") as file:
+        header = file.read(_HEADER_LENGTH)
+    # Numbers of 4 bytes: the version of the schema, and whose database it is.
+    if header.startswith(_MAGIC) and header[40:44] == header[68:72] == bytes(4):
+        raise StoreFormatError(
+            f"expected a store, but the file is an SQLite database without any table: {path}"
+        )
 
 
 @contextlib.contextmanager
