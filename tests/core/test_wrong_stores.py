@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from swarmstate import Store
 from swarmstate.cached import cached
 from swarmstate.layers import (
     CompressedStore,
@@ -37,3 +38,10 @@ def test_a_path_is_no_store(make: Callable[[Any], object]) -> None:
     expected = 'expected a store, such as DiskStore("x.db"), found str'
     with pytest.raises(TypeError, match=f"^{re.escape(expected)}$"):
         make("memory.db")
+
+
+# Any: as above.
+@pytest.mark.parametrize("stores", ["x.db", b"x.db", None, [Store()], Store()], ids=type)
+def test_shards_without_names_are_refused(stores: Any) -> None:
+    with pytest.raises(TypeError, match=r"^expected stores by their names, .* found \w+$"):
+        ShardedStore(stores)

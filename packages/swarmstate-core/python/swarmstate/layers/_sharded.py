@@ -64,10 +64,16 @@ class ShardedStore(StoreLayer):
             this one, and should have the same `allow`.
 
     Raises:
+        TypeError: It is no mapping of stores.
         ValueError: There are no stores.
     """
 
     def __init__(self, shards: Mapping[str, BaseStore]) -> None:
+        if not isinstance(shards, Mapping):
+            raise TypeError(
+                "expected stores by their names, such as {'a': DiskStore('a.db'), "
+                f"'b': DiskStore('b.db')}}, found {type(shards).__name__}"
+            )
         self.shards = dict(shards)
         if not self.shards:
             raise ValueError("expected at least one store to spread namespaces over, found none")
