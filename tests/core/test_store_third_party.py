@@ -88,7 +88,7 @@ class DictStore(BaseStore):
     def _settle(self) -> None:
         """Forget what has expired or is empty."""
         if self._closed:
-            raise StoreClosedError("the store is closed; open a new one")
+            raise StoreClosedError
         now = self._clock()
         for name in list(self._namespaces):
             if not self._namespaces[name] or self._deadlines.get(name, now + 1) <= now:

@@ -151,7 +151,7 @@ def test_a_closed_saver_says_so(tmp_path: Path, kind: str) -> None:
         lambda: asyncio.run(saver.aget_tuple(at())),
     ]
     for call in calls:
-        with pytest.raises(StoreClosedError, match="closed"):
+        with pytest.raises(StoreClosedError, match=r"closed.*inside the block"):
             call()
 
 

@@ -82,7 +82,7 @@ class Lanes:
         with self._changed:
             while self._closed or not self._idle:
                 if self._closed:
-                    raise StoreClosedError("the store is closed; open a new one")
+                    raise StoreClosedError
                 if self._count < self._size:
                     self._count += 1
                     break

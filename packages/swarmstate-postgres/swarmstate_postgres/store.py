@@ -310,7 +310,7 @@ class PostgresStore(BaseStore):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreClosedError("the store is closed; open a new one")
+            raise StoreClosedError
 
     def _worth_reading(self, queries: Sequence[Query]) -> bool:
         check_queries(queries)

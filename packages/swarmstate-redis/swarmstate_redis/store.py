@@ -244,7 +244,7 @@ class RedisStore(BaseStore):
 
     async def _arun(self, operation: Operation[T]) -> T:
         if self._closed:
-            raise _closed()
+            raise StoreClosedError
         link = self._loops.get()
         outcomes: list[Outcome] | None = None
         while True:
@@ -265,12 +265,12 @@ class RedisStore(BaseStore):
 
     def _open_link(self) -> Link:
         if self._closed:
-            raise _closed()
+            raise StoreClosedError
         link = self._link
         if link is None:
             with self._lock:
                 if self._closed:
-                    raise _closed()
+                    raise StoreClosedError
                 if self._link is None:
                     self._link = self._target.link()
                 link = self._link
@@ -334,7 +334,3 @@ def _check(options: Mapping[str, Any]) -> None:
 def _listing(prefix: str, after: str | None, limit: int | None) -> Query:
     """Return a query whose names and limit must keep the rules that a listing's must."""
     return Query("_", ranges=[Range(prefix, after, limit=limit)])
-
-
-def _closed() -> StoreClosedError:
-    return StoreClosedError("the store is closed; open it again to use it")

@@ -92,6 +92,14 @@ class StoreError(SwarmStateError):
 class StoreClosedError(StoreError):
     """The store was used after `close()`."""
 
+    def __init__(
+        self,
+        message: str = "the store is closed, as at the end of a `with` block: use it inside the "
+        "block, or open a new one",
+    ) -> None:
+        """Say what to do."""
+        super().__init__(message)
+
 
 class StoreUnavailableError(StoreError):
     """The storage cannot be opened, reached or written at this moment."""

@@ -23,7 +23,7 @@ import_exception!(swarmstate.errors, StoreUnavailableError);
 pub(crate) fn to_py(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::Closed => StoreClosedError::new_err(message),
+        Error::Closed => StoreClosedError::new_err(()),
         Error::Conflict(_) => ConflictError::new_err(message),
         Error::Unavailable(_) => StoreUnavailableError::new_err(message),
         Error::ReadOnly(_) => StoreReadOnlyError::new_err(message),
