@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +206,48 @@ def test_every_bit_of_every_record_counts(kind: str) -> None:
                 driver.get_tuple(config)
     raw.replace(store, "t", key, intact)
     assert driver.load(config).checkpoint["channel_values"] == branch.values
+
+
+def damaged_keys(key: str) -> list[str]:
+    """Return the keys that differ from one in a bit."""
+    flipped = (
+        key[:at] + chr(ord(key[at]) ^ 1 << bit) + key[at + 1 :]
+        for at in range(len(key))
+        for bit in range(7)
+    )
+    return [found for found in flipped if "\0" not in found]
+
+
+THREAD_CALLS: list[Callable[[SwarmStateSaver], object]] = [
+    lambda saver: list(saver.list(at())),
+    lambda saver: list(saver.list(None)),
+    lambda saver: saver.threads(),
+    lambda saver: saver.stats(),
+    lambda saver: saver.copy_thread("t", "copy"),
+    lambda saver: saver.prune(["t", "copy"], keep_last=2),
+    lambda saver: saver.get_tuple(at()),
+]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "write"])
+def test_a_bit_of_a_key_does_no_more_than_damage_its_thread(kind: str) -> None:
+    memory = SwarmStateSaver()
+    whole = Driver(memory, "sync")
+    fill(whole)
+    items = fill(whole, "u")
+    [key, *_] = raw.keys(memory.store, "t", kind)
+    record, before = raw.read(memory.store, "t", key), memory.store.snapshot()
+    for name in damaged_keys(key):
+        memory.store.restore(before)
+        raw.delete(memory.store, "t", key)
+        raw.replace(memory.store, "t", name, record)
+        saver = SwarmStateSaver(memory.store)
+        for call in THREAD_CALLS:
+            with suppress(CheckpointError):
+                call(saver)
+        for thread in ("t", "copy"):
+            saver.delete_thread(thread)
+        assert list(saver.list(None)) == items[::-1]
 
 
 def test_a_deleted_checkpoint_is_as_if_it_had_been_pruned(driver: Driver) -> None:

@@ -333,6 +333,18 @@ def test_damage_is_noticed_and_named(area: str) -> None:
             store.get(("a",), "k")
 
 
+@pytest.mark.parametrize("name", ["expiry/k", "expiry/k/soon", "expiry/k/1/2"])
+def test_the_damaged_key_of_an_expiry_is_named(name: str) -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    store.put(("a",), "k", {"n": 1}, ttl=5)
+    [key] = inner.keys("langgraph-store:a", "expiry/")
+    inner.set("langgraph-store:a", name, inner.get("langgraph-store:a", key))
+    for call in (store.sweep_ttl, lambda: store.search(("a",))):
+        with pytest.raises(ItemError, match=rf"'langgraph-store:a'.*'{name}' is damaged"):
+            call()
+
+
 def test_a_cancelled_call_leaves_the_store_usable(tmp_path: Path) -> None:
     async def run() -> None:
         async with SwarmStateStore(tmp_path / "memories.db") as store:

@@ -10,6 +10,7 @@ by a killed process is harmless.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end, several
-from swarmstate.errors import ConflictError
+from swarmstate.errors import CheckpointError, ConflictError
 from swarmstate.operations import Copy, Operation, Read, Write
 
 from .layout import (
@@ -103,8 +104,8 @@ def copy_thread(source: str, target: str) -> Operation[None]:
     )
     if not here.ranges[0]:
         return
+    newest = max(parse_checkpoint_key(source, key)[0] for key, _ in here.ranges[0])
     yield Copy(thread_namespace(source), thread_namespace(target))
-    newest = max(parse_checkpoint_key(key)[0] for key, _ in here.ranges[0])
     added = [time_key(newest, target)]
     added += [run_key(key[len(RUNS) :], target) for key, _ in here.ranges[1]]
     yield Write(
@@ -309,7 +310,7 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
 
 
 def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -> Checkpoint:
-    checkpoint_id, checkpoint_ns = parse_checkpoint_key(key)
+    checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread_id, key)
     stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
     body, metadata = decode_body(serde, stored)
     fields: dict[str, Any] = dict(metadata)
@@ -363,7 +364,11 @@ def _keep_senders(checkpoints: Iterable[Checkpoint], kept: Kept) -> Operation[No
 def _index_keys(answer: Result, thread_id: str) -> list[str]:
     """Return the index keys of a thread, given its checkpoint and run keys."""
     checkpoints, runs = answer.ranges
-    ids = {bucket_of(parse_checkpoint_key(key)[0]) for key, _ in checkpoints}
+    ids = set()
+    for key, _ in checkpoints:
+        # A thread with a damaged key can be deleted, too.
+        with suppress(CheckpointError):
+            ids.add(bucket_of(parse_checkpoint_key(thread_id, key)[0]))
     return sorted(
         {time_key(bucket, thread_id) for bucket in ids}
         | {run_key(key[len(RUNS) :], thread_id) for key, _ in runs}

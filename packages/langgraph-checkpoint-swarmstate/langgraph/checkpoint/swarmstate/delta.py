@@ -16,7 +16,6 @@ from .layout import (
     Address,
     blobs_at,
     checkpoints_prefix,
-    parse_checkpoint_key,
     thread_namespace,
     writes_of,
 )
@@ -140,9 +139,10 @@ class _Chain:
             last = last._replace(stop=f"{self._prefix}{self._address.checkpoint_id}\x01")
         [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (), (last,))])
         records = answer.ranges[0]
-        self._read.update((parse_checkpoint_key(key)[0], record) for key, record in records)
+        # All of one checkpoint namespace.
+        self._read.update((key[len(self._prefix) :], record) for key, record in records)
         ended = len(records) < _PAGE
-        self._read_from = None if ended else parse_checkpoint_key(records[-1][0])[0]
+        self._read_from = None if ended else records[-1][0][len(self._prefix) :]
 
     def _read_one(self, of: StoredCheckpoint) -> Operation[None]:
         checkpoint_id = str(of.parent)

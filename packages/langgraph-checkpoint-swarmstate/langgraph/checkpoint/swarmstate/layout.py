@@ -28,7 +28,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swarmstate import Range
-from swarmstate.errors import InvalidConfigError, InvalidNameError
+from swarmstate.errors import CheckpointError, InvalidConfigError, InvalidNameError
 from swarmstate.sharing import blob_home
 
 if TYPE_CHECKING:
@@ -136,10 +136,16 @@ def checkpoint_key(address: Address) -> str:
     return f"{checkpoints_prefix(address.checkpoint_ns)}{address.checkpoint_id}"
 
 
-def parse_checkpoint_key(key: str) -> tuple[str, str]:
-    """Return `(checkpoint_id, checkpoint_ns)` of a checkpoint's key."""
-    _, checkpoint_ns, checkpoint_id = key.split("/", 2)
-    return checkpoint_id, unescape(checkpoint_ns)
+def parse_checkpoint_key(thread_id: str, key: str) -> tuple[str, str]:
+    """Return `(checkpoint_id, checkpoint_ns)` of a checkpoint's key.
+
+    Raises:
+        CheckpointError: The key is damaged.
+    """
+    parts = key.split("/", 2)
+    if len(parts) < 3:
+        raise _damaged(thread_id, key)
+    return parts[2], unescape(parts[1])
 
 
 def writes_prefix(checkpoint_ns: str, checkpoint_id: str) -> str:
@@ -177,15 +183,32 @@ def blobs_at(checkpoint_id: str) -> Range:
 
 
 def parse_write_key(key: str) -> tuple[str, int]:
-    """Return `(task_id, idx)` of a pending write's key."""
+    """Return `(task_id, idx)` of a pending write's key.
+
+    Raises:
+        ValueError: The key is damaged.
+    """
     _, _, _, task_id, idx = key.split("/")
     return unescape(task_id), int(idx)
 
 
 def address_of_write(thread_id: str, key: str) -> Address:
-    """Return the checkpoint that the pending write under a key belongs to."""
-    _, checkpoint_ns, checkpoint_id, _ = key.split("/", 3)
-    return Address(thread_id, unescape(checkpoint_ns), unescape(checkpoint_id))
+    """Return the checkpoint that the pending write under a key belongs to.
+
+    Raises:
+        CheckpointError: The key is damaged.
+    """
+    parts = key.split("/", 3)
+    if len(parts) < 4:
+        raise _damaged(thread_id, key)
+    return Address(thread_id, unescape(parts[1]), unescape(parts[2]))
+
+
+def _damaged(thread_id: str, key: str) -> CheckpointError:
+    return CheckpointError(
+        f"thread {thread_id!r} has a record whose key {key!r} is damaged; delete that record, "
+        "delete the thread, or restore a back-up"
+    )
 
 
 def bucket_of(checkpoint_id: str) -> str:

@@ -218,7 +218,7 @@ class _Newest:
         answers = yield Read([Query(thread_namespace(thread), (), (keys,)) for thread in threads])
         for thread, answer in zip(threads, answers, strict=True):
             for key, _ in answer.ranges[0]:
-                checkpoint_id, checkpoint_ns = parse_checkpoint_key(key)
+                checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
                 if self._selection.accepts(checkpoint_id, checkpoint_ns):
                     self._open.append((checkpoint_id, thread, checkpoint_ns))
         self._open.sort()

@@ -203,8 +203,8 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     """
     ordered = []
     for key, record in records:
-        task_id, idx = parse_write_key(key)
         try:
+            task_id, idx = parse_write_key(key)
             channel, task_path, type_, *pieces = unseal(record, key)
         except (CodecError, TypeError, ValueError) as error:
             raise CheckpointError(

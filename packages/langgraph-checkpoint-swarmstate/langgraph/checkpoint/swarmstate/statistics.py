@@ -153,7 +153,7 @@ def _thread_stats(thread_id: str) -> Operation[Stats]:
     records = yield from _page(thread_id, CHECKPOINTS, None)
     while records:
         for key, record in records:
-            checkpoint_id, checkpoint_ns = parse_checkpoint_key(key)
+            checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread_id, key)
             stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
             for name, entry in stored.channels.items():
                 channels[name].add(entry)

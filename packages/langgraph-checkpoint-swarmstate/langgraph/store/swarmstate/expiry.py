@@ -78,7 +78,7 @@ def sweep(index: Index | None, now: float) -> Operation[int]:
             _removal(name, found)
             for name, result in zip(page, results, strict=True)
             for found, _ in result.ranges[0]
-            if parse_expiry(found)[1] <= now * 1000
+            if parse_expiry(name, found)[1] <= now * 1000
         ]
         count += len(expired)
         for batches in _pages(expired):
@@ -87,7 +87,7 @@ def sweep(index: Index | None, now: float) -> Operation[int]:
 
 
 def _removal(namespace: str, found: str) -> Batch:
-    key, _ = parse_expiry(found)
+    key, _ = parse_expiry(namespace, found)
     return Batch(
         namespace,
         delete=[created_key(key), item_key(key), found],

@@ -20,6 +20,7 @@ from __future__ import annotations
 from langgraph.checkpoint.swarmstate.layout import escape, unescape
 
 from swarmstate import Range
+from swarmstate.errors import ItemError
 
 STORES = "langgraph-store:"
 
@@ -73,7 +74,17 @@ def expiry_key(key: str, expires: int) -> str:
     return f"{expiry_prefix(key)}{expires:0{_TIME_DIGITS}}"
 
 
-def parse_expiry(name: str) -> tuple[str, int]:
-    """Return `(key, expires)` of an expiry's key."""
-    _, key, expires = name.split("/")
-    return unescape(key), int(expires)
+def parse_expiry(namespace: str, name: str) -> tuple[str, int]:
+    """Return `(key, expires)` of an expiry's key.
+
+    Raises:
+        ItemError: The key is damaged.
+    """
+    try:
+        _, key, expires = name.split("/")
+        return unescape(key), int(expires)
+    except ValueError:
+        raise ItemError(
+            f"namespace {namespace!r} of the store has the record of an expiry whose key {name!r} "
+            "is damaged; delete that record, or restore a back-up"
+        ) from None

@@ -105,15 +105,13 @@ def _alive(page: Sequence[Labels], now: float) -> Operation[list[Labels]]:
         alive.update(
             labels
             for labels, result in zip(unsure, results, strict=True)
-            if _has_live_item([name for name, _ in result.ranges[0]], now)
+            if _has_live_item(labels, [name for name, _ in result.ranges[0]], now)
         )
     return [labels for labels in page if labels in alive]
 
 
-def _has_live_item(names: Sequence[str], now: float) -> bool:
-    expired = {
-        key
-        for key, expires in (parse_expiry(name) for name in names if name.startswith(EXPIRY))
-        if expires <= now * 1000
-    }
+def _has_live_item(labels: Labels, names: Sequence[str], now: float) -> bool:
+    namespace = namespace_of(labels)
+    expiries = (parse_expiry(namespace, name) for name in names if name.startswith(EXPIRY))
+    expired = {key for key, expires in expiries if expires <= now * 1000}
     return any(name.startswith(ITEMS) and name[len(ITEMS) :] not in expired for name in names)

@@ -24,7 +24,7 @@ from swarmstate import Result
 from swarmstate.errors import CodecError, ItemError
 from swarmstate.sharing import seal, unseal
 
-from .layout import CREATED, ITEMS, LAST_TIME, Labels, expiry_key, parse_expiry
+from .layout import CREATED, ITEMS, LAST_TIME, Labels, expiry_key, namespace_of, parse_expiry
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -190,7 +190,7 @@ def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry
     Raises:
         ItemError: The record is damaged.
     """
-    key, expires = parse_expiry(name)
+    key, expires = parse_expiry(namespace_of(labels), name)
     return key, Expiry(expires, _read(labels, key, lambda: float(unseal(record))))
 
 
