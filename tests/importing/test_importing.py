@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -242,7 +244,10 @@ def test_a_thread_that_went_on_here_stays(filled: Source) -> None:
     assert everything(saver) == before
 
 
-@pytest.mark.parametrize("damage", ["value", "metadata", "class"])
+@pytest.mark.parametrize(
+    "damage",
+    ["value", "metadata", "class", "no checkpoint", "no channels", "no metadata"],
+)
 def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> None:
     source = sqlite_source(tmp_path)
     with source.saver() as saver:
@@ -250,6 +255,9 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
     new = {
         "value": "checkpoint = substr(checkpoint, 1, 40)",
         "metadata": "metadata = '{'",
+        "no checkpoint": "checkpoint = x'01'",
+        "no channels": "checkpoint = x'80'",
+        "no metadata": "metadata = '[]'",
         # An ext of a class that does not exist.
         "class": "checkpoint = x'"
         + (b"\x81\xa1v\xc7\x0e\x01\x93\xa6nosuch\xa4Gone\x90").hex()
@@ -280,6 +288,60 @@ def test_only_reading(tmp_path: Path) -> None:
     Path(source.url).chmod(0o444)
     assert source.importer(f"sqlite:///{source.url}", Store()).failures == ()
     assert Path(source.url).read_bytes() == before
+
+
+# Run as a user whom permissions stop, whoever runs the tests.
+DROP = """
+import os, sys
+from langgraph.checkpoint.swarmstate.importing import import_sqlite
+from swarmstate import Store
+from swarmstate.errors import StoreUnavailableError
+
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+
+def failure():
+    try:
+        import_sqlite(sys.argv[1], Store())
+    except StoreUnavailableError as error:
+        return str(error)
+"""
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that other users can enter, unlike those of pytest."""
+    directory = Path(tempfile.mkdtemp())
+    yield directory
+    directory.chmod(0o755)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are those of POSIX")
+@pytest.mark.parametrize(
+    ("state", "check"),
+    [
+        ("closed", "assert import_sqlite(sys.argv[1], Store()).added == 5"),
+        ("killed", "assert '-wal file' in failure()"),
+        ("secret", "assert 'cannot be read' in failure()"),
+    ],
+)
+def test_a_folder_without_write_permission(public: Path, state: str, check: str) -> None:
+    source = sqlite_source(public)
+    with source.saver() as saver:
+        graphs.counter(saver).invoke({"n": 0}, {"configurable": {"thread_id": "t"}})
+        log = Path(f"{source.url}-wal").read_bytes()
+    if state == "killed":
+        Path(f"{source.url}-wal").write_bytes(log)
+    Path(source.url).chmod(0o000 if state == "secret" else 0o444)
+    public.chmod(0o555)
+    before = sorted(os.listdir(public))
+    done = subprocess.run(
+        [sys.executable, "-c", DROP + check, source.url], capture_output=True, text=True
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert sorted(os.listdir(public)) == before
 
 
 def test_databases_before_task_paths(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 
 from .source import Id, SourceCheckpoint, StoredWrite
-from .sqlite import damaged
+from .sqlite import checked, damaged
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -117,7 +117,7 @@ class PostgresSource:
                         if values[checkpoint_ns, channel][1] is not _ABSENT
                     },
                 }
-                yield SourceCheckpoint(identity, parent or None, checkpoint, metadata)
+                yield checked(SourceCheckpoint(identity, parent or None, checkpoint, metadata))
 
     def _load(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,18 +42,46 @@ class SqliteSource:
             raise StoreUnavailableError(f"expected a file of SqliteSaver, found none: {file}")
         self._serde = serde
         self._file = file
-        self._connection = sqlite3.connect(
-            f"file:{quote(str(file.absolute()))}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        # What tells that the file changed, if nothing keeps it from changing.
+        self._stamp: tuple[int, int] | None = None
         try:
-            self._has_task_path = self._check()
+            self._has_task_path = self._open("mode=ro")
+        except StoreUnavailableError as error:
+            if os.access(file.parent, os.W_OK):
+                raise
+            # SQLite can make no files beside it, and needs none if there is no log.
+            if self._has_log():
+                raise StoreUnavailableError(
+                    f"{error}; its newest records are in the -wal file beside it, and reading "
+                    "that needs write permission on the folder: copy both to another one"
+                ) from error
+            self._stamp = self._now()
+            self._has_task_path = self._open("immutable=1")
+
+    def _open(self, how: str) -> bool:
+        """Open the file for reading; return whether writes have a task path."""
+        uri = f"file:{quote(os.fsencode(self._file.absolute()))}?{how}"
+        try:
+            self._connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.OperationalError as error:
+            raise self._unreadable(error) from error
+        try:
+            has_task_path = self._check()
             self._connection.execute("BEGIN")
         except BaseException:
             self._connection.close()
             raise
+        return has_task_path
+
+    def _has_log(self) -> bool:
+        log = self._file.with_name(f"{self._file.name}-wal")
+        return log.is_file() and log.stat().st_size > 0
+
+    def _now(self) -> tuple[int, int]:
+        found = self._file.stat()
+        return found.st_mtime_ns, found.st_size
 
     def _check(self) -> bool:
         """Raise unless the file has the tables; return whether writes have a task path."""
@@ -94,7 +123,7 @@ class SqliteSource:
                 said: CheckpointMetadata = json.loads(metadata) if metadata is not None else {}
             except Exception as error:
                 raise damaged(identity, error) from error
-            yield SourceCheckpoint(identity, parent or None, checkpoint, said)
+            yield checked(SourceCheckpoint(identity, parent or None, checkpoint, said))
 
     def written(self, thread_id: str) -> list[Id]:
         """Return the checkpoints that have pending writes."""
@@ -119,15 +148,38 @@ class SqliteSource:
         """Close the file."""
         self._connection.close()
 
+    def _unreadable(self, error: Exception) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._file} cannot be read: {error}")
+
     def _query(self, sql: str, *parameters: str) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._connection.execute(sql, parameters)
+            if self._stamp is not None and (self._has_log() or self._stamp != self._now()):
+                raise StoreUnavailableError(
+                    f"{self._file} was written to while it was read without write permission on "
+                    "its folder: import it when nobody does"
+                )
         except sqlite3.OperationalError as error:
-            raise StoreUnavailableError(f"{self._file} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
         except sqlite3.DatabaseError as error:
             raise StoreFormatError(
                 f"{self._file} is no SQLite database, or is damaged: {error}"
             ) from error
+
+
+def checked(found: SourceCheckpoint) -> SourceCheckpoint:
+    """Return a checkpoint that was decoded.
+
+    Raises:
+        StoreFormatError: It is none.
+    """
+    parts: Any = found.checkpoint
+    for name in ("channel_values", "channel_versions", "versions_seen"):
+        if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
+            raise damaged(found.id, ValueError(f"expected a checkpoint, but it has no {name}"))
+    if not isinstance(found.metadata, dict):
+        raise damaged(found.id, ValueError("expected a dict of metadata"))
+    return found
 
 
 def damaged(checkpoint: Id, error: Exception) -> StoreFormatError:
