@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -364,3 +365,72 @@ sys.exit("the file is not locked")
         with DiskStore(path) as second:
             assert second.get("n", "k") == 1
         run(is_locked, path)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def replace(path: Path) -> None:
+    with DiskStore(path.with_name("other.db")) as other:
+        other.set("n", "k", "another file's")
+    path.with_name("other.db").replace(path)
+
+
+def rename_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move open files")
+@pytest.mark.parametrize("move", [remove, replace, rename_folder])
+def test_nothing_is_written_to_a_file_that_was_moved(
+    tmp_path: Path, move: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "folder" / "state.db"
+    path.parent.mkdir()
+    with DiskStore(path) as store:
+        store.set("n", "k", "first")
+        move(path)
+        for call in (
+            lambda: store.set("n", "k", "lost"),
+            lambda: asyncio.run(store.aset("n", "k", "lost")),
+            lambda: store.vacuum(),
+        ):
+            with pytest.raises(StoreUnavailableError, match="removed, renamed or replaced"):
+                call()
+        assert store.get("n", "k") == "first"
+        if move is rename_folder:
+            path.parent.with_name("elsewhere").rename(path.parent)
+            store.set("n", "k", "second")
+    if move is replace:
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"{path.name}{suffix}").unlink()
+    expected: dict[Callable[[Path], None], str | None] = {
+        remove: None,
+        replace: "another file's",
+        rename_folder: "second",
+    }
+    with DiskStore(path) as store:
+        assert store.get("n", "k") == expected[move]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="alarms are a matter of POSIX")
+def test_a_signal_while_a_lock_is_waited_for_is_raised_before_the_error(tmp_path: Path) -> None:
+    script = """
+import signal, sys
+from swarmstate import DiskStore
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+with DiskStore(sys.argv[1], timeout=1) as store:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        store.set("n", "k", 1)
+    except KeyboardInterrupt:
+        sys.exit()
+"""
+    path = tmp_path / "state.db"
+    DiskStore(path).close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    run(script, path)
+    connection.close()

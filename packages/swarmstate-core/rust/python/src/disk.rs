@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability};
+use swarmstate_engine::{DiskOptions, DiskStore as Engine, Durability, Error};
 
 use crate::callbacks::Announcer;
 use crate::clock::Clock;
@@ -40,7 +40,9 @@ impl DiskStore {
             timeout: timeout_of(timeout)?,
         };
         let clock = Clock::new(clock)?;
-        let engine = py.detach(|| Engine::open(&path, &options)).map_err(to_py)?;
+        let engine = py
+            .detach(|| Engine::open(&path, &options))
+            .map_err(|error| failed(py, error))?;
         let announcer = Announcer::new();
         Ok(Self {
             engine,
@@ -67,7 +69,7 @@ impl DiskStore {
         let queries = plane::queries(queries, now)?;
         let answers = py
             .detach(|| self.engine.read(&queries, now))
-            .map_err(to_py)?;
+            .map_err(|error| failed(py, error))?;
         plane::results(py, answers, now)
     }
 
@@ -81,7 +83,8 @@ impl DiskStore {
     fn write(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
         let now = self.clock.now(py)?;
         let batches = plane::batches(batches, now)?;
-        py.detach(|| self.engine.write(batches, now)).map_err(to_py)
+        py.detach(|| self.engine.write(batches, now))
+            .map_err(|error| failed(py, error))
     }
 
     /// Return the namespaces that start with `prefix`, in UTF-8 byte order.
@@ -107,7 +110,7 @@ impl DiskStore {
             self.engine
                 .namespaces(page.prefix, page.after, page.limit, now)
         })
-        .map_err(to_py)
+        .map_err(|error| failed(py, error))
     }
 
     /// Make `target` hold exactly the records of `source`, atomically.
@@ -124,7 +127,7 @@ impl DiskStore {
         let target = plane::name(target, "target")?.to_owned();
         let now = self.clock.now(py)?;
         py.detach(|| self.engine.copy(source, target, now))
-            .map_err(to_py)
+            .map_err(|error| failed(py, error))
     }
 
     /// Give free space of the file back to the file system; return by how many bytes it shrank.
@@ -132,7 +135,7 @@ impl DiskStore {
     fn vacuum(&self, py: Python<'_>, max_pages: Option<u32>) -> PyResult<u64> {
         let now = self.clock.now(py)?;
         py.detach(|| self.engine.vacuum(max_pages, now))
-            .map_err(to_py)
+            .map_err(|error| failed(py, error))
     }
 
     /// Returns how many writes were committed, and in how many transactions.
@@ -148,7 +151,7 @@ impl DiskStore {
             self.announcer.close();
             closed
         })
-        .map_err(to_py)
+        .map_err(|error| failed(py, error))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> std::result::Result<(), PyTraverseError> {
@@ -222,6 +225,15 @@ impl DiskStore {
         let done = self.announcer.callback(done, |py, ()| Ok(py.None()))?;
         py.detach(|| self.engine.submit_copy(source, target, now, done));
         Ok(())
+    }
+}
+
+/// Converts an error, but for a signal such as Ctrl-C that came while the file was waited for: what
+/// that raises comes first, or it would be raised while the error is handled.
+fn failed(py: Python<'_>, error: Error) -> PyErr {
+    match error {
+        Error::Unavailable(_) => py.check_signals().err().unwrap_or_else(|| to_py(error)),
+        _ => to_py(error),
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Checkpointer {
     link: Mutex<Link>,
     background: Workers,
     /// Last, to be dropped after the connection.
-    _file: Arc<OpenFile>,
+    file: Arc<OpenFile>,
 }
 
 impl Checkpointer {
@@ -75,7 +75,7 @@ impl Checkpointer {
             state: AtomicU8::new(SHORT),
             link: Mutex::new(Link::Unopened),
             background: Workers::new("swarmstate-checkpoint", 1),
-            _file: file,
+            file,
         })
     }
 
@@ -124,6 +124,7 @@ impl Checkpointer {
         let fail = |error| failure(&self.path, error);
         let mut link = lock(&self.link);
         if matches!(*link, Link::Unopened) {
+            self.file.check_place()?;
             *link = Link::Open(open_checkpointer(&self.path, self.timeout).map_err(fail)?);
         }
         match &*link {

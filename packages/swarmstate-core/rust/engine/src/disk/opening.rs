@@ -85,17 +85,25 @@ pub(super) fn open_writer(
 ) -> Result<Option<Writer>> {
     let fail = |error| failure(path, error);
     let mut connection = connection::open_writer(path, options.timeout).map_err(fail)?;
-    let fixed = connection.is_readonly("main").map_err(fail)?
-        // Where the directory cannot be written, there is no room for the log.
-        || matches!(
-            schema::format_of(&connection).map_err(|error| error.sqlite_error_code()),
-            Err(Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
-        );
-    if fixed {
+    if connection.is_readonly("main").map_err(fail)? {
         return Ok(None);
+    }
+    match schema::format_of(&connection) {
+        Ok(_) => {}
+        // Where the directory cannot be written, there is no room for the log.
+        Err(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(fail(error)),
     }
     schema::prepare(path, &mut connection)?;
     connection::configure_writer(path, &connection, options.durability, options.timeout)?;
+    file.identify();
     Writer::new(path.to_owned(), connection, options.timeout, file)
         .map(Some)
         .map_err(fail)

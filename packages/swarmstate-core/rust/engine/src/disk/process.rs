@@ -1,10 +1,12 @@
-//! Which files this process, or the one it was forked from, has open.
+//! Which files this process, or the one it was forked from, has open, and whether they still are
+//! where they were.
 //!
 //! SQLite keeps its file locks per process and does not notice a fork. In the child, a connection
 //! of the parent would believe to hold locks that it has not, and so would a new one to the same
 //! file; another process could then remove the log in which the child's writes are.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
@@ -27,6 +29,8 @@ pub(super) struct OpenFile {
     path: PathBuf,
     process: u32,
     released: AtomicBool,
+    /// What tells it from a file that takes its place; set once it exists.
+    identity: OnceLock<u64>,
 }
 
 impl OpenFile {
@@ -49,6 +53,7 @@ impl OpenFile {
                 path: path.to_owned(),
                 process,
                 released: AtomicBool::new(false),
+                identity: OnceLock::new(),
             })
         })
         .unwrap_or_else(|| Err(forked(path)))
@@ -65,6 +70,29 @@ impl OpenFile {
             Err(forked(&self.path))
         } else {
             Ok(())
+        }
+    }
+
+    /// Remembers which file it is, now that there is one.
+    pub(super) fn identify(&self) {
+        if let Ok(identity) = identity(&self.path) {
+            let _ = self.identity.set(identity);
+        }
+    }
+
+    /// Refuses a file that is no longer where it was opened.
+    ///
+    /// What is written to a removed file is lost when it is closed; of a replaced one, the log
+    /// would be copied into the file that took its place.
+    pub(super) fn check_place(&self) -> Result<()> {
+        let Some(known) = self.identity.get() else {
+            return Ok(());
+        };
+        match identity(&self.path) {
+            Ok(found) if found != *known => Err(displaced(&self.path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(displaced(&self.path)),
+            // A place that may no longer be looked at; the file itself is open.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -109,6 +137,27 @@ fn with_open<T>(change: impl FnOnce(&mut BTreeMap<PathBuf, (u32, usize)>) -> T) 
         }
     }
     None
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().map(|metadata| metadata.ino())
+}
+
+/// Where files that are open can neither be removed nor replaced, all are the same.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> io::Result<u64> {
+    path.metadata().map(|_| 0)
+}
+
+fn displaced(path: &Path) -> Error {
+    Error::Unavailable(format!(
+        "{} was removed, renamed or replaced while it was open, and what is written now would be \
+         lost; nothing of this was: close the store, put the file back with its -wal file, or \
+         remove the -wal and -shm files of the old one beside the new one, and open it again",
+        path.display()
+    ))
 }
 
 fn forked(path: &Path) -> Error {

@@ -1,7 +1,7 @@
 //! A pool of connections that read, each query from one consistent view.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::connection::{open_immutable, open_reader};
 use super::failure::failure;
 use super::lock;
+use super::process::OpenFile;
 use super::transaction::Transaction;
 use crate::{Error, Result};
 
@@ -17,6 +18,7 @@ const KEPT: usize = 8;
 
 pub(super) struct Readers {
     path: PathBuf,
+    file: Arc<OpenFile>,
     timeout: Duration,
     /// Whether the file can be written, and so the files beside it made.
     writable: bool,
@@ -34,10 +36,11 @@ struct State {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path, timeout: Duration, writable: bool) -> Self {
+    pub(super) fn new(path: &Path, file: Arc<OpenFile>, timeout: Duration, writable: bool) -> Self {
         let path = path.to_owned();
         Self {
             path,
+            file,
             timeout,
             writable,
             state: Mutex::default(),
@@ -63,7 +66,10 @@ impl Readers {
         }
         let mut connection = match kept {
             Some(connection) => connection,
-            None => open_reader(&self.path, self.timeout).map_err(|e| failure(&self.path, e))?,
+            None => {
+                self.file.check_place()?;
+                open_reader(&self.path, self.timeout).map_err(|e| failure(&self.path, e))?
+            }
         };
         let answer = in_transaction(&mut connection, &mut read);
         if answer.is_ok() {

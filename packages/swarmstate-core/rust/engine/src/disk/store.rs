@@ -69,7 +69,7 @@ impl DiskStore {
         let file = Arc::new(OpenFile::register(&path, || schema::inspect(&path))?);
         let timeout = options.timeout;
         let writer = open_writer(&path, options, Arc::clone(&file))?;
-        let readers = Readers::new(&path, timeout, writer.is_some());
+        let readers = Readers::new(&path, Arc::clone(&file), timeout, writer.is_some());
         if writer.is_none() {
             readers.read(|connection| schema::check_readable(&path, connection))??;
         }

@@ -69,7 +69,7 @@ pub(super) struct Writer {
     writes: AtomicU64,
     commits: AtomicU64,
     /// Last, to be dropped after the connection.
-    _file: Arc<OpenFile>,
+    file: Arc<OpenFile>,
 }
 
 #[derive(Default)]
@@ -129,7 +129,7 @@ impl Writer {
             background: Workers::new("swarmstate-writer", 1),
             writes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
-            _file: file,
+            file,
         })
     }
 
@@ -298,6 +298,9 @@ impl Writer {
         let Some(connection) = connection.as_mut() else {
             return vec![Err(Error::Closed); jobs.len()];
         };
+        if let Err(error) = self.file.check_place() {
+            return vec![Err(error); jobs.len()];
+        }
         match self.commit_together(connection, jobs) {
             Ok(results) => results,
             // All was rolled back, perhaps because of one job; only that one shall fail.
