@@ -190,6 +190,8 @@ def test_refuses_what_is_no_graph(data: Any) -> None:
 def test_names_that_no_node_can_have_are_unknown() -> None:
     graph = made([("a", "b")])
     for ask in (
+        lambda: graph.add_node(""),
+        lambda: graph.validate(""),
         lambda: graph.add_node("\ud800"),
         lambda: graph.add_edge("a", "\ud800"),
         lambda: graph.add_edge("\ud800", "a"),

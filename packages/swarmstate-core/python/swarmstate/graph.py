@@ -175,7 +175,7 @@ class HandoffGraph(_core.HandoffGraph):
         edges: dict[str, list[Edge]] = {}
         for edge in self.edges:
             edges.setdefault(edge.source, []).append(edge)
-        start = entry or self.nodes[0]
+        start = self.nodes[0] if entry is None else entry
         problems = []
         for kind, node, place, other in self.problems(start):
             if kind == "unreachable":

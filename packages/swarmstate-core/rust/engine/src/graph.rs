@@ -80,6 +80,8 @@ pub enum GraphError {
     Unknown(String),
     /// There is such a node already.
     Exists(String),
+    /// The name of a node is empty.
+    Nameless,
     /// The edge would close this cycle.
     Cycle(Vec<Arc<str>>),
     /// There are [`MAX_SIZE`] of these already.
@@ -96,6 +98,7 @@ impl fmt::Display for GraphError {
                 )
             }
             Self::Exists(name) => write!(f, "expected a new node, found {name:?} in the graph"),
+            Self::Nameless => f.write_str("expected a name for the node, found an empty one"),
             Self::Cycle(names) => write!(
                 f,
                 "the edge would close the cycle {}; leave it out, or allow cycles by \
@@ -126,8 +129,11 @@ impl<C> Graph<C> {
     ///
     /// # Errors
     ///
-    /// [`GraphError::Exists`] or [`GraphError::Full`].
+    /// [`GraphError::Nameless`], [`GraphError::Exists`] or [`GraphError::Full`].
     pub fn add_node(&mut self, name: &str) -> Result<(), GraphError> {
+        if name.is_empty() {
+            return Err(GraphError::Nameless);
+        }
         if self.index.contains_key(name) {
             return Err(GraphError::Exists(name.to_owned()));
         }

@@ -50,8 +50,8 @@ impl HandoffGraph {
     /// Add a node.
     ///
     /// Raises:
-    ///     GraphError: (a ValueError) There is such a node already, the name is no UTF-8, or the
-    ///         graph is full.
+    ///     GraphError: (a ValueError) There is such a node already, the name is empty or no UTF-8,
+    ///         or the graph is full.
     fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
         self.change(|state| {
             state.graph.add_node(text(&name)?).map_err(graph_error)?;
