@@ -6,9 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from langgraph.checkpoint.swarmstate import HandoffRouter
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.checkpoint.swarmstate import HandoffRouter, SwarmStateSaver
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command
+from langgraph.runtime import Runtime
+from langgraph.types import Command, interrupt
 from swarmstate import HandoffGraph
 from swarmstate.errors import GraphError
 from typing_extensions import TypedDict
@@ -93,18 +95,79 @@ async def ask(state: State) -> Command[Any]:
     return Command(goto="lamps")
 
 
-@pytest.mark.parametrize("model", [ask, Model()])
-def test_a_coroutine_as_the_fallback(model: Any) -> None:
-    router = HandoffRouter(rules(), default="triage", fallback=model)
-
+def behind(router: HandoffRouter) -> Any:
     def add(builder: Any) -> None:
         builder.add_node("router", router.node)
         builder.add_edge(START, "router")
 
-    graph = built(add)
+    return built(add)
+
+
+@pytest.mark.parametrize("model", [ask, Model()])
+def test_a_coroutine_as_the_fallback(model: Any) -> None:
+    router = HandoffRouter(rules(), default="triage", fallback=model)
+    graph = behind(router)
     assert asyncio.run(graph.ainvoke({"topic": "odd"}))["by"] == "lamps"
     assert asyncio.run(graph.ainvoke({"topic": "invoice"}))["by"] == "billing"
     assert (router.by_rule, router.by_fallback) == (1, 1)
+
+
+def with_runtime(state: State, runtime: Runtime[Any]) -> Command[Any]:
+    assert runtime.execution_info is not None
+    return Command(goto="lamps")
+
+
+async def with_config(state: State, config: RunnableConfig) -> Command[Any]:
+    assert config["configurable"]["thread_id"] == "1"
+    return Command(goto="lamps")
+
+
+def desk() -> Any:
+    """A graph that asks a person, and hands over in the graph that it is a part of."""
+
+    def ask_person(state: State) -> Command[Any]:
+        return Command(goto=interrupt("who?"), graph=Command.PARENT)
+
+    builder = StateGraph(State)
+    builder.add_node("ask", ask_person)
+    builder.add_edge(START, "ask")
+    return builder.compile()
+
+
+@pytest.mark.parametrize(
+    "fallback", [with_runtime, with_config, RunnableLambda(lambda _: Command(goto="lamps"))]
+)
+def test_a_fallback_is_given_what_a_node_is_given(fallback: Any) -> None:
+    router = HandoffRouter(rules(), default="triage", fallback=fallback)
+    thread = {"configurable": {"thread_id": "1"}}
+    found = asyncio.run(behind(router).ainvoke({"topic": "odd"}, thread))
+    assert found["by"] == "lamps"
+    assert (router.by_rule, router.by_fallback) == (0, 1)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_graph_as_the_fallback(is_async: bool) -> None:
+    builder = StateGraph(State)
+    builder.add_node("router", HandoffRouter(rules(), default="triage", fallback=desk()).node)
+    builder.add_edge(START, "router")
+    for name in ("billing", "lamps"):
+        builder.add_node(name, lambda state, name=name: {"by": name})
+    graph: Any = builder.compile(checkpointer=SwarmStateSaver())
+    thread = {"configurable": {"thread_id": "1"}}
+
+    def run(given: Any) -> Any:
+        if is_async:
+            return asyncio.run(graph.ainvoke(given, thread))
+        return graph.invoke(given, thread)
+
+    assert run({"topic": "odd"})["__interrupt__"][0].value == "who?"
+    assert run(Command(resume="lamps"))["by"] == "lamps"
+
+
+def test_what_is_no_node_is_no_fallback() -> None:
+    number: Any = 5
+    with pytest.raises(TypeError, match="int"):
+        HandoffRouter(rules(), default="triage", fallback=number)
 
 
 def test_a_rule_that_ends_the_run_does_not_end_the_conversation() -> None:
@@ -129,7 +192,14 @@ def test_fallback_to_a_node(fallback: str | None, goes_to: str) -> None:
     assert router({"topic": "odd"}) == Command(goto=goes_to)
 
 
-def test_an_unknown_agent_is_an_error() -> None:
+@pytest.mark.parametrize("fallback", ["lamps", lambda _: Command(goto="lamps")])
+def test_an_agent_without_rules_is_one_for_the_fallback(fallback: Any) -> None:
+    router = HandoffRouter(rules(), default="triage", fallback=fallback)
+    assert behind(router).invoke({"topic": "invoice", "active_agent": "ada"})["by"] == "lamps"
+    assert (router.by_rule, router.by_fallback) == (0, 1)
+
+
+def test_an_unknown_agent_is_an_error_without_a_fallback() -> None:
     with pytest.raises(GraphError, match="nobody"):
         HandoffRouter(rules(), default="nobody")
     router = HandoffRouter(rules(), default="triage")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from swarmstate.errors import GraphError
+
 if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
     from langgraph.types import Command
 
     from swarmstate import HandoffGraph
@@ -37,14 +39,21 @@ class HandoffRouter:
 
     Args:
         graph: Its nodes are the names of the agents.
-        fallback: The node to go to, or what a node does, sync or async, if no edge is taken. None
-            goes to the active agent, whose model may then hand off by its tools.
+        fallback: The node to go to, or anything that is a node in LangGraph, such as a function,
+            sync or async, or a compiled graph: what is done if no edge is taken, or if the active
+            agent is not in the graph. None goes to the active agent, whose model may then hand
+            off by its tools; it must be in the graph then.
         default: Who is active at first.
         key: The key of the state that names the active agent.
 
     Attributes:
         by_rule: How often a rule decided, so that no model was asked who takes over.
         by_fallback: How often none did.
+
+    Raises:
+        GraphError: (a ValueError) `default` is not in the graph. A run raises it, too, if its
+            active agent is not and there is no fallback.
+        TypeError: `fallback` is neither a name nor a node.
     """
 
     def __init__(
@@ -52,7 +61,7 @@ class HandoffRouter:
         graph: HandoffGraph,
         *,
         default: str,
-        fallback: str | Callable[[Any], Any] | None = None,
+        fallback: str | Callable[..., Any] | Runnable[Any, Any] | None = None,
         key: str = "active_agent",
     ) -> None:
         graph.as_router(default)  # Raises if it is unknown.
@@ -63,15 +72,27 @@ class HandoffRouter:
         self.by_rule = 0
         self.by_fallback = 0
         self._lock = Lock()
+        is_node = fallback is not None and not isinstance(fallback, str)
+        self._node = _runnable(fallback) if is_node else None
 
     def __call__(self, state: Any) -> Any:
-        """Route a state, as a node of a graph."""
+        """Route a state, as a node of a graph.
+
+        Returns:
+            A command, or the fallback, for LangGraph to run it with all that a node is given.
+        """
         from langgraph.constants import END
         from langgraph.types import Command
 
         found = state.get(self.key) if isinstance(state, dict) else getattr(state, self.key, None)
         active = found or self.default
-        target = self.graph.route(active, state)
+        try:
+            target = self.graph.route(active, state)
+        except GraphError:
+            if self.fallback is None:
+                raise
+            # Nobody made rules for that agent.
+            target = None
         with self._lock:
             if target is None:
                 self.by_fallback += 1
@@ -82,19 +103,23 @@ class HandoffRouter:
             return Command(goto=END)
         if target is not None:
             return Command(goto=target, update={self.key: target})
-        if callable(self.fallback):
-            return self.fallback(state)
-        return Command(goto=self.fallback or active)
+        return self._node or Command(goto=self.fallback or active)
 
     @property
     def node(self) -> Node:
-        """What `add_node` takes if `fallback` is async; the router itself if not."""
-        call = getattr(self.fallback, "__call__", None)  # noqa: B004  # of an object with an async one
-        if not (inspect.iscoroutinefunction(self.fallback) or inspect.iscoroutinefunction(call)):
-            return self
+        """What `add_node` takes: the router itself."""
+        return self
 
-        async def route(state: Any) -> Any:
-            result = self(state)
-            return await result if inspect.isawaitable(result) else result
 
-        return route
+def _runnable(node: Any) -> Runnable[Any, Any]:
+    """Return what LangGraph makes of a node: it knows what parameters that may take.
+
+    Raises:
+        TypeError: It is none.
+    """
+    from langgraph.graph import MessagesState, StateGraph
+
+    # Its state does not matter.
+    builder: Any = StateGraph(MessagesState).add_node("fallback", node)
+    runnable: Runnable[Any, Any] = builder.nodes["fallback"].runnable
+    return runnable
