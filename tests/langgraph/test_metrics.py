@@ -425,3 +425,23 @@ def test_arguments_by_name_are_told_like_others() -> None:
         saver.get_tuple(config=THREAD)
         saver.delete_thread(thread_id="zoe")
     assert [each.attributes[GEN_AI_CONVERSATION_ID] for each in sink.operations()] == ["zoe"] * 2
+
+
+@pytest.mark.parametrize("found", [True, Summary, "prometheus"])
+def test_what_is_no_sink_is_refused(found: Any, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"expected a sink of metrics.*a method record"):
+        SwarmStateSaver(tmp_path / "agents.db", metrics=found)
+    assert not (tmp_path / "agents.db").exists()
+    with pytest.raises(TypeError, match="expected a sink of metrics"):
+        MeteredStore(Store(), found)
+    with pytest.raises(TypeError, match="expected a sink of metrics"):
+        Sinks(Summary(), found)
+
+
+def test_a_metered_saver_is_named_after_what_it_is() -> None:
+    class Audited(SwarmStateSaver):
+        pass
+
+    with SwarmStateSaver(metrics=Summary()) as saver, Audited(metrics=Summary()) as audited:
+        assert f"{SwarmStateSaver.__module__}.MeteredSwarmStateSaver" in repr(saver)
+        assert f"{__name__}.MeteredAudited" in repr(audited)

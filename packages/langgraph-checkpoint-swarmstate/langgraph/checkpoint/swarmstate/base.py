@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from swarmstate.base import check_ttl
+from swarmstate.observability import GuardedSink
 from swarmstate.sharing import Sharing
 
 from .holding import StoreHolder
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from swarmstate import BaseStore
-    from swarmstate.observability import GuardedSink, MetricsSink
+    from swarmstate.observability import MetricsSink
 
 _MEMORY_BUDGET = 64 * 1024 * 1024
 
@@ -55,9 +56,11 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         check_ttl(ttl)
         if memory_budget < 0:
             raise ValueError(f"expected memory_budget to be 0 or more bytes, found {memory_budget}")
+        # What is no sink is refused before a file is opened.
+        sink = None if metrics is None else GuardedSink(metrics)
         self._hold(store)
-        if metrics is not None:
-            meter(self, metrics)
+        if sink is not None:
+            meter(self, sink)
         self.ttl = ttl
         self.refresh_on_read = refresh_on_read
         self._memory_budget = memory_budget

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from swarmstate.layers import MeteredStore
-from swarmstate.observability import GuardedSink, MeteredOperation, MetricsSink
+from swarmstate.observability import GuardedSink, MeteredOperation
 
 if TYPE_CHECKING:
     from .base import SaverBase
@@ -58,11 +58,11 @@ Returns the saver to call, and what to call it in; None if it is not measured.
 """
 
 
-def meter(saver: SaverBase, sink: MetricsSink) -> None:
+def meter(saver: SaverBase, sink: GuardedSink) -> None:
     """Measure what `saver` does from now on, and the round trips of its store."""
     if not isinstance(saver.store, MeteredStore):
-        saver.store = MeteredStore(saver.store, sink)
-    saver._metrics = GuardedSink(sink)
+        saver.store = MeteredStore(saver.store, sink.sink)
+    saver._metrics = sink
     saver.__class__ = metered_class(type(saver))
 
 
@@ -82,7 +82,9 @@ def _make_metered_class(below: type[T]) -> type[T]:
         # Looked up at each call: a method may be replaced for a time, by a profile.
         return lambda saver, *args, **kwargs: getattr(super(made, saver), name)(*args, **kwargs)
 
-    made: type[T] = type(f"Metered{below.__name__}", (below,), {"__doc__": below.__doc__})
+    # Errors and logs name the class that it is made of, not where it is made.
+    about = {"__doc__": below.__doc__, "__module__": below.__module__}
+    made: type[T] = type(f"Metered{below.__name__}", (below,), about)
     for name in measured_names():
         setattr(made, name, measured(name, getattr(below, name), _begin, inherited(name)))
     return made

@@ -15,14 +15,32 @@ T = TypeVar("T")
 _log = logging.getLogger("swarmstate")
 
 
+def check_sink(sink: object) -> None:
+    """Check that measurements can be given to something.
+
+    Raises:
+        TypeError: They cannot.
+    """
+    if isinstance(sink, type) or not callable(getattr(sink, "record", None)):
+        found = f"the class {sink.__name__}" if isinstance(sink, type) else repr(sink)
+        raise TypeError(
+            f"expected a sink of metrics, such as Summary(), found {found:.200}: a sink is an "
+            "object with a method record"
+        )
+
+
 class GuardedSink:
     """A sink that raises nothing; its first exception is logged by the logger `swarmstate`.
 
     Args:
         sink: The sink.
+
+    Raises:
+        TypeError: It is none.
     """
 
     def __init__(self, sink: MetricsSink) -> None:
+        check_sink(sink)
         self.sink = sink
         self._tracing = sink if isinstance(sink, TracingSink) else None
         self._has_failed = False
