@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import operator
 import re
-from collections import OrderedDict
+from collections import OrderedDict, UserList, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -230,6 +232,22 @@ class Ticket:
 class Model(BaseModel):
     topic: str = "lamp"
     ticket: dict[str, Any] = {"tags": ["new"]}
+    check: Any = None
+
+
+class Status(str, enum.Enum):
+    OPEN = "open"
+
+
+class Urgency(enum.IntEnum):
+    HIGH = 3
+
+
+class Check(BaseModel):
+    strict: bool = True
+
+    def __call__(self) -> None:
+        """Something that can be called may be state as well."""
 
 
 @pytest.mark.parametrize(
@@ -240,11 +258,30 @@ class Model(BaseModel):
         ("exists(method)", Ticket("lamp", []), False),
         ("topic == 'lamp' and 'new' in ticket.tags", Model(), True),
         ("messages[-1].content == 'Hi'", {"messages": [AIMessage("Hi")]}, True),
+        (
+            "messages[-1].text == 'Hi'",
+            {"messages": [AIMessage([{"type": "text", "text": "Hi"}])]},
+            True,
+        ),
+        ("matches(lower(messages[-1].text), '^hi')", {"messages": [AIMessage("Hi")]}, True),
         ("len(messages[-1].tool_calls) == 0", {"messages": [AIMessage("Hi")]}, True),
         ("messages[-1].type == 'human'", {"messages": [AIMessage("Hi")]}, False),
         ("a.b == 1", MappingProxyType({"a": OrderedDict(b=1)}), True),
         ("a.b == 1", MappingProxyType({"a": {}}), False),
         ("name.title", {"name": "x"}, False),
+        ("n.real", {"n": 1}, False),
+        ("status.value == 'open' and status == 'open'", {"status": Status.OPEN}, True),
+        ("status.name == 'OPEN' and not exists(status.title)", {"status": Status.OPEN}, True),
+        ("urgency.name == 'HIGH' and urgency > 2", {"urgency": Urgency.HIGH}, True),
+        ("check.strict", Model(check=Check()), True),
+        ("exists(check)", Model(check=Check()), True),
+        ("recent[-1].content == 'Hi'", {"recent": deque([AIMessage("Hi")])}, True),
+        ("recent[1] or recent['x']", {"recent": deque([1])}, False),
+        ("recent[0] == 1", {"recent": UserList([1])}, True),
+        ("recent[0] == 97", {"recent": b"a"}, True),
+        ("recent[0] > 0.5 and recent[1] == None", {"recent": np.array([0.6])}, True),
+        ("recent[0] or recent['x']", {"recent": Check()}, False),
+        ("matches(said, '^a') and startswith(said, 'a')", {"said": "a\ud800"}, True),
         ("a[1] == 'one'", {"a": {1: "one"}}, True),
         ("a == 'it\\'s' or a == \"\\u00e9\\n\"", {"a": "é\n"}, True),
         ("status in ['open', 'new']", {"status": "new"}, True),
@@ -344,6 +381,7 @@ def test_syntax_errors_show_where() -> None:
         ("a && b", 3, "'&' here; write and, or, not"),
         ("a || b", 3, "'|' here; write and, or, not"),
         ("not a or !b", 10, "'!' here; write and, or, not"),
+        ("matches(x, '\\d')", 12, "after \\; a \\ itself is written \\\\"),
         ("x.startswith('a')", 13, "found '('; write startswith(x, 'a')"),
         ("a.b['c'] .lower() == 'x'", 16, "found '('; write lower(a.b['c'])"),
         ("(x.endswith(a or 'b'))", 12, "found '('; write endswith(x, a or 'b')"),

@@ -229,6 +229,9 @@ fn escaped(chars: &mut Peekable<CharIndices<'_>>) -> Result<char, String> {
                 .and_then(char::from_u32)
                 .ok_or_else(|| format!("expected a character in hex after \\u, found {digits:?}"))
         }
-        _ => Err("expected n, r, t, u, a quote or \\ after \\".to_owned()),
+        _ => {
+            let expected = "expected n, r, t, u, a quote or \\ after \\";
+            Err(format!("{expected}; a \\ itself is written \\\\"))
+        }
     }
 }

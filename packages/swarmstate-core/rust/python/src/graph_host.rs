@@ -99,8 +99,12 @@ impl<'py> Host for PythonHost<'py> {
         if let Ok(mapping) = of.cast::<PyMapping>() {
             return absent_is_none(mapping.get_item(name));
         }
-        let found = of.getattr_opt(name.cast::<PyString>()?)?;
-        Ok(found.filter(|value| !value.is_callable()))
+        let name = name.cast::<PyString>()?;
+        let found = of.getattr_opt(name)?;
+        match &found {
+            Some(value) if value.is_callable() && is_method(of, name)? => Ok(None),
+            _ => Ok(found),
+        }
     }
 
     fn item(&self, of: &Self::Value, key: &Constant) -> PyResult<Option<Self::Value>> {
@@ -112,10 +116,20 @@ impl<'py> Host for PythonHost<'py> {
         let is_sequence = of.is_instance_of::<PyList>()
             || of.is_instance_of::<PyTuple>()
             || of.is_instance_of::<PyString>();
-        if (is_index && is_sequence) || (!is_plain(of) && of.cast::<PyMapping>().is_ok()) {
-            return absent_is_none(of.get_item(key));
+        if is_sequence {
+            return match is_index {
+                true => absent_is_none(of.get_item(key)),
+                false => Ok(None),
+            };
         }
-        Ok(None)
+        if !of.get_type().hasattr(intern!(self.0, "__getitem__"))? {
+            return Ok(None);
+        }
+        match of.get_item(key) {
+            // Other sequences, such as a deque, have no names either.
+            Err(error) if !is_index && error.is_instance_of::<PyTypeError>(self.0) => Ok(None),
+            found => absent_is_none(found),
+        }
     }
 
     fn is_true(&self, value: &Self::Value) -> PyResult<bool> {
@@ -152,19 +166,32 @@ impl<'py> Host for PythonHost<'py> {
     }
 
     fn with_text<T>(&self, value: &Self::Value, look: impl FnOnce(&str) -> T) -> PyResult<T> {
-        Ok(look(text(value)?.to_str()?))
+        let text = text(value)?;
+        match text.to_str() {
+            Ok(text) => Ok(look(text)),
+            // Half a character, as broken JSON has it, is no UTF-8, but may stand in a text.
+            Err(_) => Ok(look(&text.to_string_lossy())),
+        }
     }
 }
 
-/// Whether a value is plain data, whose attributes are not state.
+/// Whether a value is plain data, whose attributes are not state; those of an enum's member are.
 fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     value.is_none()
-        || value.is_instance_of::<PyString>()
-        || value.is_instance_of::<PyInt>()
-        || value.is_instance_of::<PyFloat>()
-        || value.is_instance_of::<PyList>()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyList>()
         || value.is_exact_instance_of::<PyTuple>()
-        || value.is_instance_of::<PyBytes>()
+        || value.is_exact_instance_of::<PyBytes>()
+}
+
+/// Whether an attribute that can be called is one of the class. What a field holds, or a property
+/// returns, is state, even if it can be called, as the text of a message can be.
+fn is_method(of: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    let of_class = of.get_type().getattr_opt(name)?;
+    Ok(of_class.is_some_and(|value| value.is_callable()))
 }
 
 fn text<'a, 'py>(value: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString>> {
