@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import os
 import threading
@@ -97,6 +98,33 @@ def test_a_long_node_does_not_hold_back_what_came_before() -> None:
     builder.add_node("wait", wait)
     builder.add_edge(START, "wait")
     assert builder.compile(checkpointer=saver).invoke({"n": 1}, CONFIG)["n"] == 2
+
+
+def test_a_task_that_outlasts_its_run_is_stored_when_the_run_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    has_given_up = threading.Event()
+    wait = concurrent.futures.wait
+
+    def noted(futures: Any, **options: Any) -> Any:
+        # How LangGraph waits for what is still at work when a run ends.
+        if not options:
+            has_given_up.set()
+        return wait(futures, **options)
+
+    def outlast(state: Any) -> Any:
+        has_given_up.wait()
+        return {"n": 2}
+
+    monkeypatch.setattr(concurrent.futures, "wait", noted)
+    builder: Any = StateGraph(graphs.PlainState)
+    builder.add_node("outlast", outlast)
+    builder.add_edge(START, "outlast")
+    graph = builder.compile(checkpointer=SwarmStateSaver())
+    graph.step_timeout = 0.01
+    with pytest.raises(TimeoutError):
+        graph.invoke({"n": 1}, CONFIG)
+    assert [task.result for task in graph.get_state(CONFIG).tasks] == [{"n": 2}]
 
 
 def test_what_a_node_changes_in_place_does_not_change_earlier_checkpoints() -> None:

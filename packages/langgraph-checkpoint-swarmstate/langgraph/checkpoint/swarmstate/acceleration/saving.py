@@ -230,9 +230,16 @@ class LiningExecutor(BackgroundExecutor):
 
     def __exit__(self, *exc: Any) -> bool | None:
         """Write what is in line, and end as LangGraph's executor does."""
+        self._write()
+        try:
+            return super().__exit__(*exc)
+        finally:
+            # A task may have ended only now, because the run that gave up has waited for it.
+            self._write()
+
+    def _write(self) -> None:
         if self._line is not None:
             self._line.work()
-        return super().__exit__(*exc)
 
 
 def _saver_of(function: Any) -> SwarmStateSaver | None:
