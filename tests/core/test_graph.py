@@ -230,6 +230,14 @@ def test_drawings_are_sound(edges: list[tuple[str, str, str | None]]) -> None:
     assert len(lines) == 1 + len(graph.nodes) + len(graph.edges)
 
 
+def test_a_drawing_shows_names_as_they_are() -> None:
+    root = ElementTree.fromstring(made([("👩\u200d💻 & co", "a\x00b")]).to_svg())
+    assert [text for each in root if (text := "".join(each.itertext()).strip())] == [
+        "👩\u200d💻 & co",
+        "a\ufffdb",
+    ]
+
+
 def test_a_mermaid_chart() -> None:
     graph = made([("start here", "b", "x == 'y'"), ("start here", "c")])
     assert graph.to_mermaid() == (

@@ -490,6 +490,14 @@ def test_states_are_the_same_with_and_without(tmp_path: Path) -> None:
     saver.close()
 
 
+def test_a_drawing_is_sound_whatever_nodes_are_called() -> None:
+    graph = built(SwarmStateSaver(), **{"\x1bone\x00": nap})
+    with swarmstate.profile() as profile:
+        call(graph, False)
+    drawing = ElementTree.fromstring(profile.to_svg())
+    assert "node \ufffdone\ufffd: " in "".join(drawing.itertext())
+
+
 def test_the_table_and_the_drawing_tell_the_same() -> None:
     graph = built(SwarmStateSaver(), **{'<one> & "two"': nap})
     with swarmstate.profile() as profile:

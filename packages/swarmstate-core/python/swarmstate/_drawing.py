@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from swarmstate.graph import Edge
 
-__all__ = ["mermaid", "svg"]
+__all__ = ["mermaid", "svg", "xml_text"]
 
 _HEIGHT = 34
 _GAP = 30
@@ -87,7 +88,7 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
             labels.append(
                 f'<text x="{x:.1f}" y="{row:.1f}" text-anchor="middle" '
                 f'font-size="11" fill="#0a3069" stroke="#ffffff" stroke-width="4" '
-                f'paint-order="stroke">{_text(edge.when)}</text>'
+                f'paint-order="stroke">{xml_text(edge.when)}</text>'
             )
     parts += labels
     for name in nodes:
@@ -95,14 +96,18 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
         parts.append(
             f'<rect x="{x - widths[name] / 2:.1f}" y="{y:.1f}" width="{widths[name]:.1f}" '
             f'height="{_HEIGHT}" rx="8" fill="#ddf4ff" stroke="#0969da"/>'
-            f'<text x="{x:.1f}" y="{y + 22:.1f}" text-anchor="middle">{_text(name)}</text>'
+            f'<text x="{x:.1f}" y="{y + 22:.1f}" text-anchor="middle">{xml_text(name)}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _text(text: str) -> str:
+# What XML has no way to write, not even escaped.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def xml_text(text: str) -> str:
     """Return text as XML takes it, which has no control characters."""
-    return escape("".join(each if each.isprintable() else "\ufffd" for each in text))
+    return escape(_NOT_IN_XML.sub("\ufffd", text))
 
 
 def _layers(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:

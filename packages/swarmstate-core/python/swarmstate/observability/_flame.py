@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
+from swarmstate._drawing import xml_text
 from swarmstate.observability._timeline import Kind, Path
 
 __all__ = ["Block", "flame"]
@@ -61,7 +61,7 @@ def flame(root: Block, title: str) -> str:
         f'viewBox="0 0 {_WIDTH:.0f} {height:.0f}" font-family="Helvetica, Arial, sans-serif" '
         'font-size="12">',
         f'<rect width="{_WIDTH:.0f}" height="{height:.0f}" fill="#ffffff"/>',
-        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" fill="#263238">{escape(title)}, '
+        f'<text x="{_MARGIN}" y="{_MARGIN + 12}" fill="#263238">{xml_text(title)}, '
         f"{root.seconds * 1e3:.2f} ms</text>",
     ]
     scale = (_WIDTH - 2 * _MARGIN) / total
@@ -76,13 +76,15 @@ def _draw(block: Block, x: float, y: float, scale: float, total: float) -> Itera
             continue
         said = f"{part.name}: {part.seconds * 1e3:.3f} ms, {part.seconds / total:.1%}"
         yield (
-            f'<g><title>{escape(said)}</title><rect x="{x:.2f}" y="{y:.0f}" width="{width:.2f}" '
+            f'<g><title>{xml_text(said)}</title><rect x="{x:.2f}" y="{y:.0f}" width="{width:.2f}" '
             f'height="{_ROW - 1}" fill="{_COLOURS[part.kind]}" stroke="#ffffff"/>'
         )
         fitting = int((width - 6) / _LETTER)
         if fitting >= 3:
             label = part.name if len(part.name) <= fitting else f"{part.name[: fitting - 1]}…"
-            yield (f'<text x="{x + 4:.2f}" y="{y + 15:.0f}" fill="#263238">{escape(label)}</text>')
+            yield (
+                f'<text x="{x + 4:.2f}" y="{y + 15:.0f}" fill="#263238">{xml_text(label)}</text>'
+            )
         yield "</g>"
         yield from _draw(part, x, y + _ROW, scale, total)
         x += width
