@@ -152,6 +152,26 @@ def test_undo_leaves_what_others_put_there(monkeypatch: pytest.MonkeyPatch) -> N
         BinaryOperatorAggregate.update = original  # type: ignore[method-assign]
 
 
+@pytest.mark.parametrize("undo", ["undo", "deaccelerate"])
+def test_a_warning_that_is_an_error_leaves_no_patch_behind(undo: str) -> None:
+    from langgraph.channels.binop import BinaryOperatorAggregate
+    from langgraph.runtime import Runtime
+
+    def other(*_: Any, **__: Any) -> Any:
+        raise AssertionError("not called")
+
+    before = {name: replaced_by(name) for name in PATCHES}
+    originals = BinaryOperatorAggregate.update, Runtime.override
+    acceleration = accelerate()
+    BinaryOperatorAggregate.update = Runtime.override = other  # type: ignore[method-assign]
+    try:
+        with pytest.raises(RuntimeWarning, match="it was left"):
+            acceleration.undo() if undo == "undo" else deaccelerate()
+    finally:
+        BinaryOperatorAggregate.update, Runtime.override = originals  # type: ignore[method-assign]
+    assert {name: replaced_by(name) for name in PATCHES} == before
+
+
 def test_importing_patches_nothing() -> None:
     code = f"""
 import langgraph.pregel.main, langgraph.runtime

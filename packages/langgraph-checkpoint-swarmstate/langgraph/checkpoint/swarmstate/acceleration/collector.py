@@ -8,7 +8,6 @@ it until its model has answered, so the collector is called again and again and 
 from __future__ import annotations
 
 import gc
-import warnings
 
 from .guarding import UnsuitableError
 
@@ -34,21 +33,19 @@ class _Thresholds:
         gc.set_threshold(_NEW_OBJECTS, *before[1:])
         self._before = before
 
-    def put_back(self) -> None:
-        """Put back those that were there, unless others have been set meanwhile."""
+    def put_back(self) -> str | None:
+        """Put back those that were there, or say that others have been set meanwhile."""
         before, self._before = self._before, None
         if before is None:
-            return
+            return None
         ours, found = (_NEW_OBJECTS, *before[1:]), gc.get_threshold()
         if found == ours:
             gc.set_threshold(*before)
-        else:
-            warnings.warn(
-                "expected the collector's thresholds to be those of the patch 'collector', "
-                f"{ours}, found {found}; they were left",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+            return None
+        return (
+            "expected the collector's thresholds to be those of the patch 'collector', "
+            f"{ours}, found {found}; they were left"
+        )
 
 
 _THRESHOLDS = _Thresholds()

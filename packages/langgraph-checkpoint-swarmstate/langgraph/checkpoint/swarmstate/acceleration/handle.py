@@ -61,9 +61,11 @@ class Acceleration:
         Runs that are under way go on with what they began with. Where something else was put in
         a patch's place meanwhile, that stays, and a `RuntimeWarning` names it.
         """
+        left: list[str] = []
         with _LOCK:
             while self._held:
-                _release(self._held.pop())
+                left += _release(self._held.pop())
+        _warn_of(left)
 
     def __enter__(self) -> Self:
         """Return the object itself."""
@@ -127,10 +129,12 @@ def accelerate(*names: str) -> Acceleration:
 
 def deaccelerate() -> None:
     """Undo every acceleration of this process."""
+    left: list[str] = []
     with _LOCK:
         for applied in list(_APPLIED.values()):
             applied.holders = 1
-            _release(applied)
+            left += _release(applied)
+    _warn_of(left)
 
 
 class _Applied:
@@ -139,7 +143,7 @@ class _Applied:
     Attributes:
         name: The patch's.
         replaced: What was put in place of what.
-        release: What else is to be done when it is taken away.
+        release: What else is to be done when it is taken away; returns what was left, if anything.
         holders: How many accelerations need it; none once it is undone.
     """
 
@@ -147,7 +151,7 @@ class _Applied:
         self,
         name: str,
         replaced: list[tuple[Target, object]],
-        release: Callable[[], None] | None,
+        release: Callable[[], str | None] | None,
     ) -> None:
         self.name = name
         self.replaced = replaced
@@ -177,25 +181,31 @@ def _apply(patch: Patch) -> _Applied:
     return applied
 
 
-def _release(applied: _Applied) -> None:
+def _release(applied: _Applied) -> list[str]:
+    """Put back what was replaced if nobody needs it, and return what was left as it is."""
     if not applied.holders:
-        return
+        return []
     applied.holders -= 1
     if applied.holders:
-        return
+        return []
     del _APPLIED[applied.name]
+    left = []
     for target, replacement in applied.replaced:
         if vars(target.owner).get(target.name) is replacement:
             setattr(target.owner, target.name, target.value)
         else:
-            warnings.warn(
+            left.append(
                 f"expected {target.name} of {target.owner!r} to be that of the patch "
-                f"{applied.name!r}, found something else; it was left",
-                RuntimeWarning,
-                stacklevel=3,
+                f"{applied.name!r}, found something else; it was left"
             )
-    if applied.release is not None:
-        applied.release()
+    found = applied.release() if applied.release is not None else None
+    return left if found is None else [*left, found]
+
+
+def _warn_of(left: list[str]) -> None:
+    """Warn, which may raise: only when all is done."""
+    for message in left:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 def _installed() -> str:
