@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import pickle
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.swarmstate import SwarmStateStore
-from swarmstate.errors import ItemError, StoreReadOnlyError
+from swarmstate import Store
+from swarmstate.errors import DimensionError, ItemError, StoreReadOnlyError
 from typing_extensions import TypedDict
 
 from tests.langgraph.helpers import crash
@@ -22,6 +24,7 @@ from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 PROCESSES = 4
@@ -45,6 +48,13 @@ async def aremember(state: State, runtime: Runtime[None]) -> dict[str, Any]:
     await runtime.store.aput(("users", "ada"), state["said"], {"text": state["said"]})
     found = await runtime.store.asearch(("users", "ada"))
     return {"known": [item.value["text"] for item in found]}
+
+
+def count_letters(texts: Sequence[str]) -> list[list[float]]:
+    return [[float(text.count(letter)) for letter in "tea"] for text in texts]
+
+
+LETTERS: IndexConfig = {"dims": 3, "embed": count_letters}
 
 
 def graph_with(store: SwarmStateStore, node: Any) -> Any:
@@ -372,3 +382,53 @@ def test_arguments_that_are_mistaken_for_others() -> None:
     with pytest.raises(TypeError, match="did you mean \\('text',\\)"):
         store.put(text, "k", {})
     assert store.list_namespaces() == []
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("openai:text-embedding-3-small", "index to be a dict .* found str"),
+        ({"dims": "3", "embed": count_letters}, "`dims` of index to be a number .* found '3'"),
+        ({"dims": 3, "embed": 3}, "`embed` of index to be .* a function .* found int"),
+    ],
+)
+def test_an_index_that_is_none(index: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        SwarmStateStore(index=index)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([1.0, 2.0, 3.0], "one list of numbers for each text, found a list of float"),
+        (None, "a list of embeddings, .* found NoneType"),
+    ],
+)
+def test_a_function_that_embeds_otherwise_than_it_should(answer: Any, message: str) -> None:
+    with Store() as below:
+        right = SwarmStateStore(below, index=LETTERS)
+        right.put(("a",), "k", {"text": "tea"})
+        config: IndexConfig = {"dims": 3, "embed": lambda texts: answer}
+        wrong = SwarmStateStore(below, index=config)
+        with pytest.raises(TypeError, match=message):
+            wrong.put(("a",), "k", {"text": "milk"})
+        assert right.search(("a",), query="tea")[0].value == {"text": "tea"}
+        if answer is not None:
+            with pytest.raises(TypeError, match=message):
+                wrong.search(("a",), query="milk")
+
+
+def test_another_model_is_refused_with_advice_that_can_be_followed() -> None:
+    with Store() as below:
+        SwarmStateStore(below, index=LETTERS).put(("a",), "k", {"text": "tea"})
+        config: IndexConfig = {"dims": 1, "embed": lambda texts: [[1.0]]}
+        other = SwarmStateStore(below, index=config)
+        for attempt in (
+            lambda: other.put(("a",), "k", {"text": "milk"}),
+            lambda: other.search(("a",), query="milk"),
+        ):
+            with pytest.raises(DimensionError, match="items in another store") as caught:
+                attempt()
+            assert (caught.value.stored, caught.value.given) == (3, 1)
+            again = pickle.loads(pickle.dumps(caught.value))
+            assert str(again) == str(caught.value)

@@ -151,6 +151,22 @@ def test_another_dimension_is_refused_until_the_collection_is_cleared(store: Bas
     assert [match.record.id for match in collection.search([1.0])] == ["b"]
 
 
+def test_records_may_be_checked_before_anything_is_stored(store: BaseStore) -> None:
+    collection = Collection(store, "memories")
+    good, bad = Record("a", {}, [[1.0, 2.0]]), Record("b", {}, [[float("nan")]])
+    collection.check([good])
+    with pytest.raises(EmbeddingError):
+        collection.check([good, bad])
+    assert store.namespaces() == []
+    collection.upsert([good])
+    other = Record("b", {}, [[1.0]])
+    for each in (collection, Collection(store, "memories")):
+        with pytest.raises(DimensionError, match=r"of 2 dimensions.*this one has 1"):
+            asyncio.run(each.acheck([other]))
+    Collection(store, "memories").clear()
+    collection.check([other])
+
+
 def test_selections(store: BaseStore) -> None:
     collection = Collection(store, "memories")
     collection.upsert(

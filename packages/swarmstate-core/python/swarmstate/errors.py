@@ -147,19 +147,21 @@ class DimensionError(EmbeddingError):
     Attributes:
         stored: The dimension of the stored embeddings.
         given: The dimension of this one.
+        advice: What to do besides using the same model.
     """
 
-    def __init__(self, stored: int, given: int) -> None:
-        """Keep both dimensions."""
-        super().__init__(stored, given)
+    def __init__(self, stored: int, given: int, advice: str = "clear the collection") -> None:
+        """Keep both dimensions, and what to do."""
+        super().__init__(stored, given, advice)
         self.stored = stored
         self.given = given
+        self.advice = advice
 
     def __str__(self) -> str:
         """Say what to do."""
         return (
             f"expected an embedding of {self.stored} dimensions, as the stored ones have, but "
-            f"this one has {self.given}: use the model they were made with, or clear the collection"
+            f"this one has {self.given}: use the model they were made with, or {self.advice}"
         )
 
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
 
+from swarmstate.errors import DimensionError
 from swarmstate.vectors import Collection, Match, Record, Where
 
 from .layout import Labels
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 VECTORS = "langgraph-vectors"
 
 _SEPARATOR = "\x01"
+
+_EXPECTED = "expected `embed` to return a list of embeddings, one list of numbers for each text"
 
 
 class Embed(NamedTuple):
@@ -83,18 +87,37 @@ class Rank(NamedTuple):
 
     def run(self, store: BaseStore) -> list[Match]:
         """Search the collection."""
-        return self.collection.search(
-            self.vector, limit=self.limit, offset=self.offset, **self._where()
-        )
+        with _advising():
+            return self.collection.search(
+                self.vector, limit=self.limit, offset=self.offset, **self._where()
+            )
 
     async def arun(self, store: BaseStore) -> list[Match]:
         """Search the collection."""
-        return await self.collection.asearch(
-            self.vector, limit=self.limit, offset=self.offset, **self._where()
-        )
+        with _advising():
+            return await self.collection.asearch(
+                self.vector, limit=self.limit, offset=self.offset, **self._where()
+            )
 
     def _where(self) -> Where:
         return {"scope": self.scope, "filter": {"value": self.filter} if self.filter else None}
+
+
+class Check(NamedTuple):
+    """Raises what storing embeddings would raise; answered with None."""
+
+    collection: Collection
+    records: list[Record]
+
+    def run(self, store: BaseStore) -> None:
+        """Check the records."""
+        with _advising():
+            self.collection.check(self.records)
+
+    async def arun(self, store: BaseStore) -> None:
+        """Check the records."""
+        with _advising():
+            await self.collection.acheck(self.records)
 
 
 class Keep(NamedTuple):
@@ -105,11 +128,13 @@ class Keep(NamedTuple):
 
     def run(self, store: BaseStore) -> None:
         """Store the records."""
-        self.collection.upsert(self.records)
+        with _advising():
+            self.collection.upsert(self.records)
 
     async def arun(self, store: BaseStore) -> None:
         """Store the records."""
-        await self.collection.aupsert(self.records)
+        with _advising():
+            await self.collection.aupsert(self.records)
 
 
 class Forget(NamedTuple):
@@ -135,10 +160,12 @@ class Index:
         store: The store of the items.
 
     Raises:
+        TypeError: The configuration is no dict, or `dims` or `embed` no such thing.
         ValueError: The configuration names no embeddings.
     """
 
     def __init__(self, config: IndexConfig, store: BaseStore) -> None:
+        _check_config(config)
         self.config = config
         self.embeddings = ensure_embeddings(config.get("embed"))
         self.collection = Collection(store, VECTORS)
@@ -163,8 +190,13 @@ class Index:
         """Return the embeddings of texts after checking them.
 
         Raises:
+            TypeError: They are no list of embeddings.
             ValueError: Their number, or that of their dimensions, is not as configured.
         """
+        if not isinstance(vectors, Sized):
+            raise TypeError(f"{_EXPECTED}, found {type(vectors).__name__}")
+        for vector in vectors:
+            check_embedding(vector)
         if len(vectors) != len(texts):
             raise ValueError(
                 f"expected the embeddings of {len(texts)} texts, found {len(vectors)}: "
@@ -178,6 +210,19 @@ class Index:
                     f"found one of {len(vector)}"
                 )
         return vectors
+
+
+def check_embedding(vector: object) -> None:
+    """Check that what was made of one text is no number.
+
+    Raises:
+        TypeError: It is none of several numbers.
+    """
+    if not isinstance(vector, Sized):
+        raise TypeError(
+            f"{_EXPECTED}, found a list of {type(vector).__name__}: for one text, too, it must "
+            "return a list that holds its embedding"
+        )
 
 
 def new_token() -> str:
@@ -194,6 +239,36 @@ def record_of(labels: Labels, key: str, token: str, known: Any, vectors: Sequenc
     """Return the record that holds the embeddings of an item; `known` of its value is said."""
     value = {"key": key, "token": token, "value": known}
     return Record(record_id(labels, key, token), value, vectors, labels)
+
+
+def _check_config(config: object) -> None:
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            "expected index to be a dict such as {'dims': 1536, 'embed': ...}, found "
+            f"{type(config).__name__}"
+        )
+    dims, embed = config.get("dims"), config.get("embed")
+    if not (dims is None or isinstance(dims, SupportsIndex)):
+        raise TypeError(f"expected `dims` of index to be a number such as 1536, found {dims!r}")
+    if not (embed is None or isinstance(embed, str) or callable(embed) or _embeds(embed)):
+        raise TypeError(
+            "expected `embed` of index to be LangChain's Embeddings, a function or the name of a "
+            f"model, found {type(embed).__name__}"
+        )
+
+
+def _embeds(embed: object) -> bool:
+    return hasattr(embed, "embed_documents") and hasattr(embed, "embed_query")
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Say of embeddings of another dimension what can be done here."""
+    try:
+        yield
+    except DimensionError as error:
+        advice = "keep the items in another store"
+        raise DimensionError(error.stored, error.given, advice) from None
 
 
 def _tokenized(fields: Sequence[str]) -> list[Any]:

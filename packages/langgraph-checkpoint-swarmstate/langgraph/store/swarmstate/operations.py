@@ -27,7 +27,7 @@ from langgraph.store.base import (
 from swarmstate import Query
 from swarmstate.operations import Operation, Read, Write
 
-from .embedding import Embed, Forget, Index, Keep, record_id, record_of
+from .embedding import Check, Embed, Forget, Index, Keep, record_id, record_of
 from .expiry import renew
 from .layout import Labels, item_key, namespace_of
 from .listing import check_listing, list_namespaces
@@ -129,12 +129,15 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
     if texts:
         vectors = yield Embed(index.embeddings, texts)
         embedded = dict(zip(texts, index.checked(vectors, texts), strict=True))
-    yield Write(batches_of(puts, now))
     records = [
         record_of(put.labels, put.key, put.token, put.known, [embedded[text] for text in put.texts])
         for put in puts
         if put.token is not None
     ]
+    if records:
+        # Before the items are written: embeddings that cannot be stored must change none.
+        yield Check(index.collection, records)
+    yield Write(batches_of(puts, now))
     if records:
         yield Keep(index.collection, records)
     replaced = [

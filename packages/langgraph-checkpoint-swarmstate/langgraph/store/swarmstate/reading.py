@@ -9,7 +9,7 @@ from langgraph.store.base import GetOp, Result, SearchOp
 
 from swarmstate.operations import Operation, Read
 
-from .embedding import EmbedQueries, Index
+from .embedding import EmbedQueries, Index, check_embedding
 from .layout import Labels
 from .ranking import Ranking
 from .records import StoredItem, item_of, items_of
@@ -86,6 +86,8 @@ def _ranked(
     if not texts:
         return {}
     vectors = yield EmbedQueries(index.embeddings, texts)
+    for vector in vectors:
+        check_embedding(vector)
     embedded = dict(zip(texts, vectors, strict=True))
     rankings = {}
     for place, search in by_meaning:

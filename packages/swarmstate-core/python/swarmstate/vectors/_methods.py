@@ -23,6 +23,8 @@ from swarmstate.vectors._served import Served
 _SPARE = 8
 # If too little of it is selected, the next step asks for so many times as much.
 _GROWTH = 4
+# More records than any collection has.
+_EVERYTHING = 1 << 40
 
 _Found: TypeAlias = tuple[str, float, bytes, tuple[str, ...], tuple[str, ...], list[bytes]]
 
@@ -64,7 +66,7 @@ class Page(NamedTuple):
     embeddings: bool
 
     def check(self) -> Page:
-        """Return the page.
+        """Return the page, its numbers not larger than every store takes.
 
         Raises:
             ValueError: A number is negative.
@@ -72,7 +74,8 @@ class Page(NamedTuple):
         for name, value in (("limit", self.limit), ("offset", self.offset)):
             if value is not None and value < 0:
                 raise ValueError(f"{name} must be 0 or more, not {value}")
-        return self
+        limit = None if self.limit is None else min(self.limit, _EVERYTHING)
+        return self._replace(limit=limit, offset=min(self.offset, _EVERYTHING))
 
 
 class Methods:
@@ -96,6 +99,11 @@ class Methods:
         put, dimensions = _core.encode_records(self._codec, records, None)
         if put:
             yield from operations.commit(self.shared, put, (), dimensions)
+
+    def check(self, records: Iterable[Record]) -> Operation[None]:
+        _, dimensions = _core.encode_records(self._codec, records, None)
+        if dimensions is not None:
+            yield from operations.check_dimensions(self.shared, dimensions)
 
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> Operation[int]:
         names = list(dict.fromkeys(ids))
@@ -153,7 +161,7 @@ class Methods:
     def search(
         self, embedding: Embedding, selection: Selection, page: Page, exact: bool
     ) -> Operation[list[Match]]:
-        page.check()
+        page = page.check()
         found = None
         if self._served is not None:
             found = yield from self._search_served(embedding, selection, page, exact)
@@ -231,7 +239,7 @@ class Methods:
     def select(
         self, selection: Selection, order_by: str | None, descending: bool, page: Page
     ) -> Operation[list[Record]]:
-        page.check()
+        page = page.check()
         index, size = yield from self._index(selection, page.embeddings)
         found: list[_Found] = yield Compute(
             lambda: index.select(*selection, order_by, descending, *page), size

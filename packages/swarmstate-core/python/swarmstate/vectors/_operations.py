@@ -156,6 +156,21 @@ def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
                 raise no_collection(shared) from None
 
 
+def check_dimensions(shared: Shared, dimensions: int) -> Operation[None]:
+    """Check that a dimension is that of the collection, if this has one.
+
+    Raises:
+        DimensionError: The dimension is another one.
+        StoreFormatError: The namespace holds something else.
+    """
+    head = shared.head
+    if head is None or head.dimensions != dimensions:
+        # Not what was known before: meanwhile the collection may have been cleared.
+        head = shared.head = yield from read_head(shared)
+    if head is not None and head.dimensions not in (None, dimensions):
+        raise DimensionError(head.dimensions or 0, dimensions)
+
+
 def no_collection(shared: Shared) -> StoreFormatError:
     return StoreFormatError(
         f"namespace {shared.namespace!r} holds records that are no collection: choose another "

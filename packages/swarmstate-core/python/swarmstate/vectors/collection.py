@@ -143,6 +143,17 @@ class Collection:
         """Store records as `upsert` does."""
         await adrive(self.store, self._methods.upsert(records))
 
+    def check(self, records: Iterable[Record]) -> None:
+        """Raise what `upsert` would raise of these records, and store nothing.
+
+        For those who store something else first that belongs to them.
+        """
+        drive(self.store, self._methods.check(records))
+
+    async def acheck(self, records: Iterable[Record]) -> None:
+        """Check records as `check` does."""
+        await adrive(self.store, self._methods.check(records))
+
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
         """Replace records by what `change` makes of them, atomically; return how many.
 

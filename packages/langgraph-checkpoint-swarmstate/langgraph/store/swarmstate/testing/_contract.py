@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from langgraph.store.swarmstate.testing.reference import Reference, plain
 from langgraph.store.swarmstate.testing.strategies import batches, semantic_batches
 
 from swarmstate import BaseStore
+from swarmstate.errors import DimensionError, EmbeddingError
 from swarmstate.vectors import Collection
 
 __all__ = ["Memory", "MemoryContract"]
@@ -189,6 +191,39 @@ class MemoryContract:
         with pytest.raises(ValueError, match="expected the embeddings of 1 texts, found 0"):
             memory.put(("a",), "k", {"text": "tea"})
         assert memory.search(("a",)) == []
+
+    def test_a_put_whose_embedding_cannot_be_stored_changes_nothing(self, ours: Memory) -> None:
+        """Neither the item nor what it is found by."""
+
+        def not_a_number(texts: list[str]) -> list[list[float]]:
+            return [[float("nan")] * 16 for _ in texts]
+
+        def shorter(texts: list[str]) -> list[list[float]]:
+            return [vector[:3] for vector in embed(texts)]
+
+        index: IndexConfig = {"dims": 16, "embed": embed, "fields": ["text"]}
+        memory = SwarmStateStore(ours.store.store, index=index)
+        memory.put(("a",), "k", {"text": "tea"})
+        for function, error in ((not_a_number, EmbeddingError), (shorter, DimensionError)):
+            unsaid: IndexConfig = {"embed": function}  # type: ignore[typeddict-item]  # no `dims`
+            other = SwarmStateStore(ours.store.store, index=unsaid)
+            with pytest.raises(error):
+                other.put(("a",), "k", {"text": "milk"})
+            with pytest.raises(error):
+                other.search(("a",), query="milk")
+        [found] = memory.search(("a",), query="tea")
+        assert found.value == {"text": "tea"}
+        assert found.score == pytest.approx(1)
+
+    def test_a_page_may_be_as_large_as_numbers_are(self, mode: Mode) -> None:
+        """Who wants everything may say so with any large number."""
+        with self.memory(mode, index={"dims": 16, "embed": embed}) as ours:
+            ours.call("put", ("a",), "k", {"text": "tea"})
+            for query in (None, "tea"):
+                for number in (sys.maxsize, 1 << 64):
+                    assert len(ours.call("search", ("a",), query=query, limit=number)) == 1
+                    assert ours.call("search", ("a",), query=query, offset=number) == []
+            assert ours.call("list_namespaces", limit=1 << 64) == [("a",)]
 
     def test_namespaces_match_label_by_label(self, ours: Memory) -> None:
         """Neither `acme` nor `john_doe` finds what only looks like it."""
