@@ -67,6 +67,10 @@ class Database:
         timeout = min(timeout, self._target.connect_timeout or timeout)
         try:
             return await self._connect(self._target, timeout)
+        except (FileNotFoundError, PermissionError):
+            # A socket's file comes with the server, one of certificates does not by itself.
+            self._target.check_files()
+            raise
         except (TimeoutError, asyncio.TimeoutError) as error:
             # Nothing was asked yet, unlike where an answer does not come in time.
             raise ConnectionError(f"no connection within {timeout:.1f} s") from error

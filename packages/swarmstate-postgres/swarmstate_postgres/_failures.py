@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import asyncpg
 from swarmstate.errors import (
@@ -23,6 +24,12 @@ OUTCOME_FORGOTTEN = "SW001"
 _PASSING_CLASSES = ("08",)
 _ROLLED_BACK = {"40001", "40P01"}
 _PASSING = _ROLLED_BACK | {"53300", "57P01", "57P02", "57P03", "57P05"}
+
+# A password or a certificate that is wrong, and a role that may not connect.
+_REFUSED_CLASS = "28"
+_NO_DATABASE = "3D000"
+# What the driver says of a server without TLS, in an error like that of a connection which broke.
+_NO_TLS = "rejected SSL upgrade"
 
 _PREPARED = {"26000", "42P05", "0A000"}
 
@@ -45,8 +52,11 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state in _PASSING or state.startswith(_PASSING_CLASSES)
-    if isinstance(error, asyncpg.ClientConfigurationError):
+    if isinstance(error, asyncpg.ClientConfigurationError) or _lacks_tls(error):
         return False
+    if isinstance(error, ssl.SSLError):
+        # What is wrong with certificates, the server's or files of ours, stays wrong.
+        return error.library == "SSL" and not isinstance(error, ssl.SSLCertVerificationError)
     return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
@@ -72,6 +82,16 @@ def store_error(
         )
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, name, waited)
+    if _lacks_tls(error):
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} does not offer TLS, which sslmode asks for: turn it on at the "
+            "server, or say sslmode=disable if everybody on the way may read what is sent"
+        )
+    if isinstance(error, ssl.SSLError) and not is_passing(error):
+        return StoreUnavailableError(
+            f"no TLS with PostgreSQL at {name}: {_words(error)}; sslrootcert must name a file with "
+            "the certificates to trust, sslcert and sslkey those of the client if it needs any"
+        )
     if is_passing(error) or isinstance(error, asyncpg.ClientConfigurationError):
         return StoreUnavailableError(f"{_cannot(name, waited)}: {_words(error)}")
     return None
@@ -100,6 +120,16 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
             f"PostgreSQL at {name} lost a prepared statement: {said}; behind PgBouncer in "
             "transaction mode, open the store with statement_cache_size=0"
         )
+    if state.startswith(_REFUSED_CLASS):
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} did not let the user in: {said}; check the user and the "
+            "password that the URL, or the environment, gives"
+        )
+    if state == _NO_DATABASE:
+        return StoreUnavailableError(
+            f"PostgreSQL at {name} does not have the database: {said}; create it, or correct the "
+            "URL"
+        )
     if state.startswith("53"):
         return StoreUnavailableError(
             f"PostgreSQL at {name} has no room left: {said}; nothing of this was stored"
@@ -115,6 +145,10 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
             "again to set it up"
         )
     return StoreUnavailableError(f"{_cannot(name, waited)}: {said}")
+
+
+def _lacks_tls(error: BaseException) -> bool:
+    return isinstance(error, ConnectionError) and _NO_TLS in str(error)
 
 
 def _cannot(name: str, waited: float | None) -> str:

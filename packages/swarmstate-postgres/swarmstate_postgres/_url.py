@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from asyncpg import ClientConfigurationError
 
 __all__ = ["Target"]
 
@@ -41,6 +44,7 @@ _SECURITY = {
     "sslcertmode": {"allow"},
     "sslcrldir": {""},
 }
+_FILES = {"sslcert", "sslcrl", "sslkey", "sslrootcert"}
 _INSTEAD = {
     "channel_binding": (
         "; take it out of the URL and say sslmode=verify-full and sslrootcert=FILE, with the "
@@ -57,6 +61,7 @@ class Target(NamedTuple):
         password: The password; None leaves it to what libpq's rules find.
         options: What the URL says about the store.
         name: What messages call it.
+        files: Parameters that name files, and these.
         application_name: What the server is to call its clients; None if the URL does not say.
         connect_timeout: Seconds that an attempt to connect, to all hosts, may take, or None.
     """
@@ -65,6 +70,7 @@ class Target(NamedTuple):
     password: str | None
     options: dict[str, Any]
     name: str
+    files: tuple[tuple[str, str], ...] = ()
     application_name: str | None = None
     connect_timeout: float | None = None
 
@@ -137,9 +143,25 @@ class Target(NamedTuple):
             unquote(password) if has_password else None,
             options,
             f"{hosts}/{database}",
+            tuple((name, value) for name, value in passed_on if name in _FILES),
             application or None,
             limit,
         )
+
+
+    def check_files(self) -> None:
+        """Check that the files can be read which the URL names.
+
+        Raises:
+            ClientConfigurationError: One cannot; the message does not show its name.
+        """
+        for name, path in self.files:
+            try:
+                Path(path).expanduser().open("rb").close()
+            except OSError as error:
+                raise ClientConfigurationError(
+                    f"the file that {name} names cannot be read: {error.strerror}"
+                ) from None
 
 
 def _check_security(name: str, value: str) -> None:
