@@ -7,6 +7,7 @@ import os
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -20,6 +21,7 @@ from swarmstate.layers import EncryptedStore, KeyRing, new_key
 ROOT = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
 RING = KeyRing({"2026": KEY})
+ZEROS = base64.b64encode(bytes(32)).decode()
 
 # The value of formats.md: b"\xa3Ada", the msgpack of "Ada", at ("user/ada", "name").
 VECTOR = bytes.fromhex(
@@ -162,7 +164,7 @@ def test_a_missing_key_is_named() -> None:
 
 class TestKeyRing:
     def test_from_text(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        text = f"# keys\n\n{KeyRing.line('new', KEY)}\n old : {KeyRing.line('', bytes(32))[1:]}\n"
+        text = f"# keys\n\n{KeyRing.line('new', KEY)}\n old : {ZEROS}\n"
         path = tmp_path / "keys"
         path.write_text(text)
         monkeypatch.setenv("SWARMSTATE_KEYS", ",".join(text.splitlines()[2:]))
@@ -180,6 +182,42 @@ class TestKeyRing:
     def test_text_of_another_form(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"id:key"):
             KeyRing.parse(text)
+
+    def test_text_that_is_not_ascii_is_not_shown(self) -> None:
+        with pytest.raises(ValueError, match=r"entry 2 .* 'id:key'") as caught:
+            KeyRing.parse(f"a:{ZEROS}\nb:{ZEROS}é")
+        assert ZEROS not in "".join(traceback.format_exception(caught.value))
+
+    def test_a_file_of_an_editor_that_marks_its_beginning(self, tmp_path: Path) -> None:
+        path = tmp_path / "keys"
+        path.write_text(KeyRing.line("new", KEY), "utf-8-sig")
+        assert KeyRing.from_file(path).active == "new"
+
+    @pytest.mark.parametrize("key_id", ["a:b", "a,b", "#a", " a", "a\n", "a\u2028b"])
+    def test_a_line_that_could_not_be_read_again_is_none(self, key_id: str) -> None:
+        with pytest.raises(ValueError, match="the id of the key to be without colons"):
+            KeyRing.line(key_id, KEY)
+        assert KeyRing({key_id: KEY}).active == key_id, "bytes may have any"
+
+    def test_a_line_of_another_size_or_type_is_none(self) -> None:
+        key: Any
+        for key, error in ((bytes(31), ValueError), ("x" * 32, TypeError)):
+            with pytest.raises(error, match="32 bytes"):
+                KeyRing.line("a", key)
+
+    def test_what_is_mistaken_for_keys_is_named_and_not_shown(self) -> None:
+        keys: Any
+        for keys, message in (
+            ({"a": ZEROS}, "key 'a' to be 32 bytes, found str; KeyRing.parse takes the text form"),
+            ({"a": bytearray(32)}, "key 'a' to be 32 bytes, found bytearray"),
+            ({1: KEY}, "id of a key to be a str, found int"),
+            (f"a:{ZEROS}", "keys as a dict .* found str; KeyRing.parse"),
+            (bytes(32), "keys as a dict .* found bytes"),
+            (None, "keys as a dict .* found NoneType"),
+        ):
+            with pytest.raises(TypeError, match=message) as caught:
+                KeyRing(keys)
+            assert ZEROS not in str(caught.value)
 
     def test_an_id_stands_for_one_key(self) -> None:
         with pytest.raises(ValueError, match="twice"):

@@ -148,7 +148,6 @@ class Target(NamedTuple):
             limit,
         )
 
-
     def check_files(self) -> None:
         """Check that the files can be read which the URL names.
 

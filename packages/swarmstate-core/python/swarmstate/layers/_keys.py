@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import secrets
 from collections.abc import Mapping
@@ -42,10 +41,12 @@ class KeyRing:
         active: The id of the key that encrypts; the only one by default.
 
     Raises:
+        TypeError: A key is no bytes, or its id no text.
         ValueError: A key has another size, or `active` is not among them.
     """
 
     def __init__(self, keys: Mapping[str, bytes], *, active: str | None = None) -> None:
+        _check_types(keys)
         if active is None:
             if len(keys) != 1:
                 raise ValueError(
@@ -71,7 +72,7 @@ class KeyRing:
             key_id, _, encoded = line.partition(":")
             try:
                 key = base64.b64decode(encoded.strip(), validate=True)
-            except binascii.Error:
+            except ValueError:
                 key = b""
             if len(key) != KEY_BYTES:
                 # The line is not shown: it may hold a key.
@@ -109,13 +110,45 @@ class KeyRing:
             OSError: The file cannot be read.
             ValueError: It is not in the form above.
         """
-        return cls.parse(Path(path).read_text("utf-8"))
+        # Some editors put a mark before the first line, which would become a part of its id.
+        return cls.parse(Path(path).read_text("utf-8-sig"))
 
     @staticmethod
     def line(key_id: str, key: bytes) -> str:
-        """Return the line of a key in the text form."""
-        return f"{key_id}:{base64.b64encode(key).decode()}"
+        """Return the line of a key in the text form.
+
+        Raises:
+            TypeError: The key is no bytes, or its id no text.
+            ValueError: The key has another size, or the text form cannot hold its id.
+        """
+        KeyRing({key_id: key})
+        line = f"{key_id}:{base64.b64encode(key).decode()}"
+        parts = line.replace(",", "\n").splitlines()
+        held = key_id.strip() == key_id and ":" not in key_id and not key_id.startswith("#")
+        if not held or parts != [line]:
+            raise ValueError(
+                f"expected the id of the key to be without colons, commas and line breaks, and "
+                f"neither to begin with # nor to begin or end with spaces, found {key_id!r}"
+            )
+        return line
 
     def __repr__(self) -> str:
         """Return the ids."""
         return f"KeyRing({', '.join(map(repr, self._ids))}; active: {self.active!r})"
+
+
+def _check_types(keys: object) -> None:
+    """Check what may have been taken for keys; no message shows what may be one."""
+    if not isinstance(keys, Mapping):
+        raise TypeError(
+            f"expected the keys as a dict {{id: 32 bytes}}, found {type(keys).__name__}; "
+            "KeyRing.parse takes the text form"
+        )
+    for key_id, key in keys.items():
+        if not isinstance(key_id, str):
+            raise TypeError(f"expected the id of a key to be a str, found {type(key_id).__name__}")
+        if not isinstance(key, bytes):
+            raise TypeError(
+                f"expected key {key_id!r} to be {KEY_BYTES} bytes, found {type(key).__name__}; "
+                "KeyRing.parse takes the text form, new_key() makes a key"
+            )
