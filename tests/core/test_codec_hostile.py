@@ -108,3 +108,23 @@ def test_lengths_are_not_believed(data: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 10 * len(data) + 100_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xc7\x19\x00\x93\xa8builtins\xa9bytearray\xce\x3b\x9a\xca\x00",
+        b"\xc7\x1e\x00\x93\xa9fractions\xa8Fraction\xa91e1000000",
+        b"\xc7\x0b\x24\x91\xa91e1000000",
+    ],
+    ids=["bytearray", "fraction", "fraction's own ext"],
+)
+def test_numbers_are_not_taken_for_sizes(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises((DecodeError, TypeNotAllowedError)):
+            codec.loads(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000

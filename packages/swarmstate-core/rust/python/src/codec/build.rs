@@ -286,7 +286,13 @@ pub fn build_bare<'py>(
             let (real, imag) = tuple(payload)?.extract::<(f64, f64)>()?;
             PyComplex::from_doubles(py, real, imag).into_any()
         }
-        ext::FRACTION => standard.fraction.bind(py).call1(tuple(payload)?)?,
+        ext::FRACTION => {
+            // Texts are fractions, too, of as many digits as their exponent says.
+            let (above, below) =
+                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
+            let ints = (above.cast::<PyInt>()?, below.cast::<PyInt>()?);
+            standard.fraction.bind(py).call1(ints)?
+        }
         ext::RANGE => standard.range.bind(py).call1(tuple(payload)?)?,
         ext::PURE_PATH => {
             let (flavour, parts) = tuple(payload)?.extract::<(String, Bound<'py, PyAny>)>()?;

@@ -91,6 +91,14 @@ const FACTORIES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Standard classes that have an ext of their own. Nobody writes them as objects of a class, and
+/// built from whatever some bytes say they may take any amount of memory or time:
+/// `bytearray(10**10)`, `Fraction("1e999999999")`.
+const NEVER_OBJECTS: &[(&str, &[&str])] = &[
+    ("builtins", &["bytearray", "complex", "memoryview", "range"]),
+    ("fractions", &["Fraction"]),
+];
+
 fn lists(table: &[(&str, &[&str])], module: &str, name: &str) -> bool {
     table
         .iter()
@@ -180,7 +188,9 @@ impl Policy {
 
     /// Whether a class may make the values of a `defaultdict`.
     pub fn check_factory(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
-        Ok(lists(FACTORIES, module, name) || self.check_read(py, module, name)?)
+        Ok(lists(FACTORIES, module, name)
+            || lists(NEVER_OBJECTS, module, name)
+            || self.check_read(py, module, name)?)
     }
 
     /// Whether a method of a class may be called to build a value.
@@ -226,7 +236,10 @@ impl Policy {
         match self {
             Self::Own {
                 check_writes: true, ..
-            } if !lists(FACTORIES, module, name) && !self.owns(py, module, name)? => {
+            } if !lists(FACTORIES, module, name)
+                && !lists(NEVER_OBJECTS, module, name)
+                && !self.owns(py, module, name)? =>
+            {
                 Err(not_allowed("dumps", module, name))
             }
             _ => Ok(()),
@@ -270,7 +283,8 @@ impl Policy {
         Ok(*all
             || lists(SAFE, module, name)
             || contains(extra, module, name)
-            || Standard::get(py)?.by_name(module, name).is_some())
+            || (Standard::get(py)?.by_name(module, name).is_some()
+                && !lists(NEVER_OBJECTS, module, name)))
     }
 }
 
