@@ -16,7 +16,8 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate import Store
-from swarmstate.errors import DimensionError, ItemError, StoreReadOnlyError
+from swarmstate.errors import DimensionError, EncryptionError, ItemError, StoreReadOnlyError
+from swarmstate.layers import EncryptedStore, KeyRing, new_key
 from typing_extensions import TypedDict
 
 from tests.langgraph.helpers import crash
@@ -416,6 +417,27 @@ def test_a_function_that_embeds_otherwise_than_it_should(answer: Any, message: s
         if answer is not None:
             with pytest.raises(TypeError, match=message):
                 wrong.search(("a",), query="milk")
+
+
+def test_items_whose_encryption_key_is_lost_can_be_deleted_and_swept() -> None:
+    now = 0.0
+    with Store() as below:
+        lost, kept = (
+            SwarmStateStore(
+                EncryptedStore(below, KeyRing({name: new_key()})),
+                index=LETTERS,
+                clock=lambda: now,
+            )
+            for name in ("lost", "kept")
+        )
+        for key in "abc":
+            lost.put(("a",), key, {"text": "tea"}, ttl=1)
+        with pytest.raises(EncryptionError):
+            kept.get(("a",), "a")
+        kept.delete(("a",), "a")
+        now = 60.0
+        assert kept.sweep_ttl() == 2
+        assert below.namespaces() == ["langgraph-vectors"]
 
 
 def test_another_model_is_refused_with_advice_that_can_be_followed() -> None:

@@ -21,7 +21,7 @@ from swarmstate import Batch, Expect, Query, Range
 from swarmstate.errors import ConflictError, StoreClosedError, StoreReadOnlyError
 from swarmstate.operations import Namespaces, Operation, Read, Write
 
-from .embedding import Forget, Index, record_id
+from .embedding import Forget, Index
 from .layout import (
     EXPIRY,
     ITEMS,
@@ -33,7 +33,8 @@ from .layout import (
     namespace_of,
     parse_expiry,
 )
-from .records import Expiry, StoredItem, token_of
+from .records import Expiry, StoredItem
+from .tokens import embedded
 
 T = TypeVar("T")
 
@@ -97,26 +98,14 @@ def _removal(namespace: str, found: str) -> Batch:
 
 def _each_indexed(index: Index, removals: list[Batch]) -> Operation[None]:
     """Remove those items whose expectation holds, and their embeddings with them."""
-    before = yield from _embedded(removals)
+    items = [(labels_of(batch.namespace), batch.delete[1][len(ITEMS) :]) for batch in removals]
+    before = yield from embedded(items)
     yield from _each(removals)
     if before:
         # What somebody with a slower clock renewed is still there.
-        gone = before - (yield from _embedded(removals))
+        gone = set(before).difference((yield from embedded(items)))
         if gone:
             yield Forget(index.collection, sorted(gone))
-
-
-def _embedded(removals: list[Batch]) -> Operation[set[str]]:
-    """Return the ids of the embeddings of the items that are to be removed."""
-    results = yield Read([Query(batch.namespace, keys=batch.delete[1:2]) for batch in removals])
-    ids = set()
-    for batch, result in zip(removals, results, strict=True):
-        labels, key = labels_of(batch.namespace), batch.delete[1][len(ITEMS) :]
-        record = result.values[0]
-        token = None if record is None else token_of(labels, key, record)
-        if token is not None:
-            ids.add(record_id(labels, key, token))
-    return ids
 
 
 def _each(batches: list[Batch]) -> Operation[None]:

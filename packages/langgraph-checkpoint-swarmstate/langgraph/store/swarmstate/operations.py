@@ -24,17 +24,16 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from swarmstate import Query
-from swarmstate.operations import Operation, Read, Write
+from swarmstate.operations import Operation, Write
 
-from .embedding import Check, Embed, Forget, Index, Keep, record_id, record_of
+from .embedding import Check, Embed, Forget, Index, Keep, record_of
 from .expiry import renew
-from .layout import Labels, item_key, namespace_of
+from .layout import Labels
 from .listing import check_listing, list_namespaces
 from .putting import Put, batches_of
 from .reading import read
-from .records import token_of
 from .searching import check_search
+from .tokens import embedded
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -122,15 +121,16 @@ def run_batch(
 
 def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]:
     """Put and delete items, and their embeddings with them."""
-    queries = [Query(namespace_of(put.labels), keys=[item_key(put.key)]) for put in puts]
-    before = yield Read(queries)
+    replaced = yield from embedded([(put.labels, put.key) for put in puts])
     texts = [*dict.fromkeys(text for put in puts for text in put.texts)]
-    embedded: dict[str, list[float]] = {}
+    vector_of: dict[str, list[float]] = {}
     if texts:
         vectors = yield Embed(index.embeddings, texts)
-        embedded = dict(zip(texts, index.checked(vectors, texts), strict=True))
+        vector_of = dict(zip(texts, index.checked(vectors, texts), strict=True))
     records = [
-        record_of(put.labels, put.key, put.token, put.known, [embedded[text] for text in put.texts])
+        record_of(
+            put.labels, put.key, put.token, put.known, [vector_of[text] for text in put.texts]
+        )
         for put in puts
         if put.token is not None
     ]
@@ -140,11 +140,5 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
     yield Write(batches_of(puts, now))
     if records:
         yield Keep(index.collection, records)
-    replaced = [
-        record_id(put.labels, put.key, token)
-        for put, result in zip(puts, before, strict=True)
-        if (record := result.values[0]) is not None
-        and (token := token_of(put.labels, put.key, record)) is not None
-    ]
     if replaced:
         yield Forget(index.collection, replaced)

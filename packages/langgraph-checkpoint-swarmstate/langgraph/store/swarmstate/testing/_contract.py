@@ -18,7 +18,7 @@ from langgraph.store.swarmstate import SwarmStateStore
 from langgraph.store.swarmstate.testing.reference import Reference, plain
 from langgraph.store.swarmstate.testing.strategies import batches, semantic_batches
 
-from swarmstate import BaseStore
+from swarmstate import BaseStore, Batch
 from swarmstate.errors import DimensionError, EmbeddingError
 from swarmstate.vectors import Collection
 
@@ -214,6 +214,21 @@ class MemoryContract:
         [found] = memory.search(("a",), query="tea")
         assert found.value == {"text": "tea"}
         assert found.score == pytest.approx(1)
+
+    def test_a_damaged_item_can_be_replaced_deleted_and_swept(self, mode: Mode) -> None:
+        """Though nobody can tell any more which embeddings are its own."""
+        with self.memory(mode, index={"dims": 16, "embed": embed}) as ours:
+            for key in ("replaced", "deleted", "swept"):
+                ours.call("put", ("a",), key, {"text": "tea"}, ttl=1)
+                damage = Batch("langgraph-store:a", put={f"item/{key}": b"\xc1"})
+                ours.store.store.write([damage])
+            ours.call("put", ("a",), "replaced", {"text": "milk"})
+            ours.call("delete", ("a",), "deleted")
+            ours.now = 60.0
+            assert ours.call("sweep_ttl") == 1
+            [found] = ours.call("search", ("a",), query="milk")
+            assert found.value == {"text": "milk"}
+            assert Collection(ours.store.store, "langgraph-vectors").count() == 1
 
     def test_a_page_may_be_as_large_as_numbers_are(self, mode: Mode) -> None:
         """Who wants everything may say so with any large number."""
