@@ -11,8 +11,8 @@ use super::failure::failure;
 use super::opening::Durability;
 use crate::{Error, Result};
 
-/// Distinct statements are few: about a dozen, and eight forms of range.
-const CACHED_STATEMENTS: usize = 32;
+/// Distinct statements are few: about thirty, and eight forms of range.
+const CACHED_STATEMENTS: usize = 64;
 
 /// A log that a large value made longer than this is cut when it starts over.
 const LOG_BYTES: u32 = 32 << 20;
