@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -78,7 +79,8 @@ def test_what_stock_can_nest_ours_can(kind: str, levels: int) -> None:
 
 
 def test_sets_nest_as_deep_as_stock_takes_them() -> None:
-    value = nested(440, "set")
+    # Python 3.10 counts calls of C functions, too, so stock takes fewer levels there.
+    value = nested(440 if sys.version_info >= (3, 11) else 250, "set")
     assert ours.dumps_typed(value) == stock.dumps_typed(value)
     assert ours.loads_typed(ours.dumps_typed(value)) == value
 

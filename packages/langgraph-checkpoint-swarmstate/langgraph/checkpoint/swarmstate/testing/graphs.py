@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.runnables.config import RunnableConfig, set_config_context
 from langgraph.cache.memory import InMemoryCache
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -192,11 +193,11 @@ def fan_out(
     def send(state: _FanState) -> list[Send]:
         return [Send("work", {"item": item}) for item in state["items"]]
 
-    def work(state: _Item) -> dict[str, Any]:
+    def work(state: _Item, config: RunnableConfig) -> dict[str, Any]:
         item = state["item"]
         if item in failing:
             raise ValueError(f"item {item} fails")
-        answer = interrupt({"about": item}) if item in asks else "done"
+        answer = _ask({"about": item}, config) if item in asks else "done"
         calls.append(f"work {item}")
         return {"results": [f"{item}: {answer}"]}
 
@@ -217,9 +218,9 @@ def fan_out(
 def approval(saver: Saver, calls: list[str]) -> Any:
     """Return a graph whose one node asks two questions in turn."""
 
-    def ask(state: PlainState) -> dict[str, Any]:
-        first = interrupt({"ask": "first", "n": state["n"]})
-        second = interrupt(f"second, after {first}")
+    def ask(state: PlainState, config: RunnableConfig) -> dict[str, Any]:
+        first = _ask({"ask": "first", "n": state["n"]}, config)
+        second = _ask(f"second, after {first}", config)
         calls.append("asked")
         return {"log": [f"{first} and {second}"]}
 
@@ -251,8 +252,8 @@ def nested(saver: Saver, calls: list[str], *, own: bool | None = None, asks: boo
         calls.append("first")
         return {"trace": [f"first {state['n']}"]}
 
-    def second(state: _InnerState) -> dict[str, Any]:
-        answer = interrupt("go on?") if asks else "unasked"
+    def second(state: _InnerState, config: RunnableConfig) -> dict[str, Any]:
+        answer = _ask("go on?", config) if asks else "unasked"
         calls.append("second")
         return {"trace": [f"second {answer}"]}
 
@@ -278,3 +279,12 @@ def nested(saver: Saver, calls: list[str], *, own: bool | None = None, asks: boo
     outer.add_edge("before", "inner")
     outer.add_edge("before", "aside")
     return outer.compile(checkpointer=saver)
+
+
+def _ask(question: object, config: RunnableConfig) -> Any:
+    """Interrupt with a question, or return its answer, also where Python is 3.10.
+
+    There tasks of an event loop cannot be given a context, and `interrupt` finds no config.
+    """
+    with set_config_context(config) as context:
+        return context.run(interrupt, question)
