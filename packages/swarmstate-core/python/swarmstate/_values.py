@@ -144,6 +144,7 @@ def snapshot(snapshot_id: int) -> Operation[Snapshot]:
 
 
 def restore(snapshot: Snapshot) -> Operation[None]:
+    _check_snapshot(snapshot)
     wanted = snapshot.namespaces
     for start in range(0, len(wanted), PAGE):
         yield Write(
@@ -157,3 +158,9 @@ def restore(snapshot: Snapshot) -> Operation[None]:
     while names:
         yield Write([Batch(name, clear=True) for name in names if name not in kept])
         names = yield page(names[-1])
+
+
+def _check_snapshot(snapshot: object) -> None:
+    if not isinstance(snapshot, Snapshot):
+        found = type(snapshot).__name__
+        raise TypeError(f"expected a Snapshot, as a store's snapshot() returns, found {found}")

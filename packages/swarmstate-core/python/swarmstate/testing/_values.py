@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swarmstate import Snapshot
+from swarmstate import Snapshot, Store
 from swarmstate.base import BaseStore, Batch, Query
 from swarmstate.errors import EncodeError
 from swarmstate.testing._harness import Harness, Plane
@@ -205,6 +205,13 @@ class ValueContract(Harness):
         assert plane.snapshot().diff(snapshot) == {"added": [], "removed": [], "changed": []}
         assert plane.get("n149", "b") == [149]
         assert plane.namespaces("new") == []
+
+    @pytest.mark.parametrize("snapshot", [None, 42, {"n": {"a": 1}}, Store()], ids=type)
+    def test_what_is_no_snapshot_is_refused(self, plane: Plane, snapshot: Any) -> None:
+        plane.set("n", "a", 1)
+        with pytest.raises(TypeError, match="Snapshot"):
+            plane.restore(snapshot)
+        assert plane.items("n") == [("a", 1)]
 
     def test_a_snapshot_can_be_restored_more_than_once(self, plane: Plane) -> None:
         plane.set("n", "a", 1)
