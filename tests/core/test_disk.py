@@ -142,9 +142,15 @@ def test_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with swarmstate.open(url) as store:
             store.set("n", "k", 1)
         assert (tmp_path / path).is_file()
-    for url in ("disk://a.db?mode=ro", "disk://a.db?durability=none", "disk://a.db?timeout=-1"):
-        with pytest.raises(ValueError, match=r"durability|timeout"):
-            swarmstate.open(url)
+    for option, message in (
+        ("mode=ro", "use durability or timeout"),
+        ("durability=none", "durability must be"),
+        ("durability", "durability must be"),
+        ("timeout=-1", "timeout must be"),
+        ("timeout=soon", "timeout in a disk:// URL to be a number of seconds, found 'soon'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            swarmstate.open(f"disk://a.db?{option}")
     assert not (tmp_path / "a.db").exists()
 
 

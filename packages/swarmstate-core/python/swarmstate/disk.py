@@ -162,14 +162,23 @@ def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
         ValueError: The URL has an option that is unknown.
     """
     query = url.partition("?")[2]
-    for name, value in parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)):
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "durability":
             options.setdefault(name, value)
         elif name == "timeout":
-            options.setdefault(name, float(value))
+            options.setdefault(name, _seconds(value))
         else:
             raise ValueError(f"unknown option {name!r} of a disk:// URL: use durability or timeout")
     return DiskStore(path_of(url), allow=allow, **options)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"expected timeout in a disk:// URL to be a number of seconds, found {text!r}"
+        ) from None
 
 
 def path_of(url: str) -> Path:
