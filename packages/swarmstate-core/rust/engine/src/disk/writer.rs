@@ -298,7 +298,7 @@ impl Writer {
         let Some(connection) = connection.as_mut() else {
             return vec![Err(Error::Closed); jobs.len()];
         };
-        if let Err(error) = self.file.check_place() {
+        if let Err(error) = self.file.check_place_soon() {
             return vec![Err(error); jobs.len()];
         }
         match self.commit_together(connection, jobs) {
