@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -436,6 +439,30 @@ def test_what_is_no_sink_is_refused(found: Any, tmp_path: Path) -> None:
         MeteredStore(Store(), found)
     with pytest.raises(TypeError, match="expected a sink of metrics"):
         Sinks(Summary(), found)
+
+
+class Full(Store):
+    def write(self, batches: Any) -> None:
+        raise OSError("the disk is full")
+
+
+def test_what_failed_leaves_nothing_to_the_collector() -> None:
+    class Given:
+        pass
+
+    saver = SwarmStateSaver(Full(), metrics=Summary())
+    gc.collect()
+    gc.disable()
+    try:
+        given = Given()
+        left = weakref.ref(given)
+        config: Any = {"configurable": {"thread_id": "zoe", "checkpoint_ns": "", "given": given}}
+        with contextlib.suppress(OSError):
+            saver.put(config, empty_checkpoint(), {}, {})
+        del given, config
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_a_metered_saver_is_named_after_what_it_is() -> None:

@@ -125,6 +125,8 @@ class MeteredStore(StoreLayer):
             found = None if count is None or answer is None else partial(count, answer)
             about = requests, found, names
             self._guarded.call(self.label, self._tell, span, operation, seconds, error, *about)
+            # Its traceback refers to this frame, and to all that the round trip carried.
+            error = None
         return answer
 
     def _tell(

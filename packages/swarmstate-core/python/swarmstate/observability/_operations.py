@@ -110,4 +110,6 @@ class MeteredOperation:
             round_trips=self._round_trips,
             attributes=self._attributes,
         )
+        # Its traceback refers to this, and to all that the operation was given.
+        self._error = None
         self._sink.end(self._span, measurement)
