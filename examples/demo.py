@@ -310,5 +310,7 @@ if __name__ == "__main__":
         calls_log = target / "calls.log"
         if len(sys.argv) > 2:
             work(target, sys.argv[2])
+        elif calls_log.exists():
+            raise SystemExit(f"{target} has the files of an earlier demo: name another folder")
         else:
             main(target)

@@ -58,6 +58,7 @@ def main(place: str) -> None:
     with SwarmStateSaver(place) as saver:
         graph: Any = builder.compile(checkpointer=saver)
         thread: Any = {"configurable": {"thread_id": "lamps"}}
+        saver.delete_thread("lamps")  # that of an earlier run of this program
         questions = ORSet().add("what does sales know?", "what does support know?", replica="main")
         start = {
             "branch": "main",

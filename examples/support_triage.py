@@ -85,7 +85,9 @@ def main(folder: Path) -> None:
     thread: Any = {"configurable": {"thread_id": "ticket-7"}}
 
     print("A refund of 80 needs a person")
+    folder.mkdir(parents=True, exist_ok=True)
     with SwarmStateSaver(path) as saver:
+        saver.delete_thread("ticket-7")  # that of an earlier run of this program
         graph = build(handoffs).compile(checkpointer=saver)
         ticket = {"messages": [("user", "My lamp is broken, I want my MONEY BACK")], "amount": 80}
         paused = graph.invoke(ticket, thread)

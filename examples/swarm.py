@@ -177,6 +177,11 @@ if __name__ == "__main__":
     parser.add_argument("--agents", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if min(options.agents, options.rounds) < 1:
+        parser.error("expected at least one agent and one round")
     with TemporaryDirectory() as temporary:
         folder = options.directory or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "swarm.db").exists():
+            parser.error(f"{folder} has the agents of an earlier swarm: name another directory")
         asyncio.run(main(folder, options.agents, options.rounds))

@@ -27,6 +27,28 @@ def test_runs(name: str, said: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "place", "said"),
+    [
+        ("semantic_memory", "agents.db", "instrument do I practise?\n   I play the cello"),
+        ("support_triage", "new", "ok: the front desk takes it"),
+        ("merge_forks", "agents.db", "merged: ['desk lamps are returned most', 'lamps sell in"),
+    ],
+)
+def test_runs_twice_in_one_place(name: str, place: str, said: str, tmp_path: Path) -> None:
+    run(tmp_path, said, name, place)
+    run(tmp_path, said, name, place)
+
+
+def test_a_swarm_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    run(tmp_path, "ok: all 3 threads are in one store", "swarm", "new/folder", "--agents", "3")
+    again = done(tmp_path, "swarm", "new/folder")
+    assert again.returncode == 2
+    assert "name another directory" in again.stderr
+    nobody = done(tmp_path, "swarm", "--agents", "0")
+    assert "expected at least one agent" in nobody.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
         ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
@@ -42,13 +64,17 @@ def test_runs_on_servers(
 
 
 def run(folder: Path, said: str, name: str, *arguments: str) -> None:
-    done = subprocess.run(
+    ended = done(folder, name, *arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    assert said in ended.stdout
+
+
+def done(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-W", "error", ROOT / f"examples/{name}.py", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert said in done.stdout
