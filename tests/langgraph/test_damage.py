@@ -6,11 +6,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
 from langgraph.checkpoint.swarmstate.records import encode_checkpoint
 from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
-from swarmstate import dumps
+from swarmstate import Store, dumps
 from swarmstate.errors import CheckpointError
 from swarmstate.sharing import blob_hash, blob_names, seal, unseal
 
@@ -335,6 +339,45 @@ def test_a_record_of_a_newer_format_says_what_to_do(driver: Driver) -> None:
     parent, body = content["parent"], tuple(content["body"])
     raw.replace(store, "t", key, encode_checkpoint(key, parent, body, content["channels"]))
     assert driver.load(at()) == items[-1]
+
+
+class Mirror:
+    """Encrypts nothing, and says that it did."""
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        return "mirror", plaintext[::-1]
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        return ciphertext[::-1]
+
+
+def test_a_thread_of_another_serializer_says_what_to_do() -> None:
+    config: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+    with Store() as store:
+        encrypted = SwarmStateSaver(store, serde=EncryptedSerializer(Mirror()))
+        stored = encrypted.put(config, empty_checkpoint(), {"source": "input"}, {})
+        assert encrypted.get_tuple(config) is not None
+        plain = SwarmStateSaver(store)
+        for attempt in (
+            lambda: plain.get_tuple(config),
+            lambda: list(plain.list(config)),
+            lambda: list(plain.list(config, filter={"source": "input"})),
+            lambda: list(plain.history(config)),
+        ):
+            with pytest.raises(CheckpointError, match=r"'t' .*mirror.* the serializer that wrote"):
+                attempt()
+        plain.delete_thread("t")
+
+        stored = plain.put(config, empty_checkpoint(), {}, {})
+        pickling = SwarmStateSaver(store, serde=SwarmStateSerializer(pickle_fallback=True))
+        pickling.put_writes(stored, [("kind", object)], "task")
+        assert pickling.get_tuple(config) is not None
+        with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
+            plain.get_tuple(config)
+        # It may be a saver that knows no codec of ours either.
+        stock = SwarmStateSaver(store, serde=JsonPlusSerializer())
+        with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
+            stock.get_tuple(config)
 
 
 def test_a_missing_ancestor_of_a_delta_channel_is_an_error(driver: Driver) -> None:

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
 from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate import Store
-from swarmstate.errors import DimensionError, EncryptionError, ItemError, StoreReadOnlyError
+from swarmstate.errors import (
+    DimensionError,
+    EncodeError,
+    EncryptionError,
+    ItemError,
+    StoreReadOnlyError,
+)
 from swarmstate.layers import EncryptedStore, KeyRing, new_key
 from typing_extensions import TypedDict
 
@@ -438,6 +445,21 @@ def test_items_whose_encryption_key_is_lost_can_be_deleted_and_swept() -> None:
         now = 60.0
         assert kept.sweep_ttl() == 2
         assert below.namespaces() == ["langgraph-vectors"]
+
+
+def test_items_of_another_serializer_are_named() -> None:
+    with Store() as below:
+        pickling = SwarmStateStore(below, serde=SwarmStateSerializer(pickle_fallback=True))
+        with pytest.raises(EncodeError):
+            SwarmStateStore(below).put(("a",), "k", {"it": object})
+        pickling.put(("a",), "k", {"it": object})
+        assert pickling.search(("a",))[0].value == {"it": object}
+        for attempt in (
+            lambda: SwarmStateStore(below).get(("a",), "k"),
+            lambda: SwarmStateStore(below).search(("a",), filter={"it": 1}),
+        ):
+            with pytest.raises(ItemError, match=r"item 'k' .* another kind.*: pickle\); use the"):
+                attempt()
 
 
 def test_another_model_is_refused_with_advice_that_can_be_followed() -> None:

@@ -34,7 +34,7 @@ from swarmstate.errors import CheckpointError, CodecError, DecodeError
 from swarmstate.sharing import blob_names, seal, unseal
 
 from .layout import Address, checkpoint_key, parse_write_key
-from .values import Entry, Values, dump
+from .values import Entry, Values, dump, load
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import (
@@ -94,10 +94,11 @@ class StoredWrite(NamedTuple):
         Raises:
             CheckpointError: A blob is missing or damaged.
         """
-        if self._is_inline():
-            type_, data = self.entry
-            return self.task_id, self.channel, serde.loads_typed((type_, data))
         try:
+            if self._is_inline():
+                type_, data = self.entry
+                value = load(serde, type_, data, f"channel {self.channel!r}")
+                return self.task_id, self.channel, value
             entries = {self.channel: self.entry}
             value = values.join(None, str(address.checkpoint_id), entries, blobs)[self.channel]
         except (CheckpointError, DecodeError) as error:
@@ -163,8 +164,15 @@ def without_parent(key: str, record: bytes) -> bytes:
 def decode_body(
     serde: SerializerProtocol, stored: StoredCheckpoint
 ) -> tuple[dict[str, Any], CheckpointMetadata]:
-    """Return `(checkpoint without channel_values, metadata)`."""
-    body, metadata = serde.loads_typed(stored.body)
+    """Return `(checkpoint without channel_values, metadata)`.
+
+    Raises:
+        CheckpointError: Another kind of serializer wrote it.
+    """
+    try:
+        body, metadata = load(serde, *stored.body, "it")
+    except DecodeError as error:
+        raise CheckpointError(f"{describe(stored.address)} cannot be read: {error}") from error
     body["id"] = stored.address.checkpoint_id
     _unpack(body["channel_versions"])
     for versions in body["versions_seen"].values():

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from swarmstate import Codec
-from swarmstate.errors import CheckpointError, EncodeError
+from swarmstate.errors import CheckpointError, DecodeError, EncodeError
 from swarmstate.sharing import Sharing, blob_hash, blob_names
 
 from .layout import HOME_LENGTH
@@ -289,7 +289,9 @@ class WholeValues:
     ) -> dict[str, Any]:
         """Return the values."""
         return {
-            channel: self._serde.loads_typed((entry[0], _join(channel, entry, blobs)))
+            channel: load(
+                self._serde, entry[0], _join(channel, entry, blobs), f"channel {channel!r}"
+            )
             for channel, entry in entries.items()
         }
 
@@ -311,6 +313,21 @@ def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
     except Exception as error:
         raise EncodeError(f"{what} cannot be stored: {error}") from error
     return type_, bytes(data)
+
+
+def load(serde: SerializerProtocol, type_: str, data: bytes, what: str) -> Any:
+    """Return the value that a serializer makes of a type and bytes.
+
+    Raises:
+        DecodeError: It reads nothing of this type; the message says what it was about.
+    """
+    try:
+        return serde.loads_typed((type_, data))
+    except NotImplementedError as error:
+        raise DecodeError(
+            f"{what} was written as {type_!r}, which this serializer does not read; open the "
+            "thread with the serializer that wrote it"
+        ) from error
 
 
 def _hash_in(name: str) -> str:

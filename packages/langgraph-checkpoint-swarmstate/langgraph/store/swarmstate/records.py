@@ -222,6 +222,11 @@ def _content(content: Iterable[Any]) -> tuple[int, str, bytes, str | None]:
 def _read(labels: Labels, key: str, read: Callable[[], T]) -> T:
     try:
         return read()
+    except NotImplementedError as error:
+        raise ItemError(
+            f"{describe(labels, key)} was written by a serializer of another kind, which this one "
+            f"does not read ({error}); use the one that wrote it"
+        ) from error
     except (CodecError, TypeError, ValueError) as error:
         raise ItemError(f"{describe(labels, key)} is damaged: {error}") from error
 
