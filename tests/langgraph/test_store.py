@@ -317,11 +317,27 @@ def test_a_store_that_cannot_be_made_leaves_no_file_open(
     assert closed[1:] == [mine], "by its owner"
 
 
-def test_items_of_a_read_only_store_are_read_though_they_cannot_be_renewed() -> None:
-    class ReadOnly(CountingStore):
-        def write(self, batches: Any) -> None:
-            raise StoreReadOnlyError("read-only")
+class ReadOnly(CountingStore):
+    """A standby server, or a file that may not be written."""
 
+    def write(self, batches: Any) -> None:
+        raise StoreReadOnlyError("read-only")
+
+
+def test_a_read_only_store_is_searched_though_what_is_left_over_stays() -> None:
+    inner = swarmstate.Store()
+    memory = SwarmStateStore(inner, index=LETTERS)
+    for key in ("changed", "kept"):
+        memory.put(("a",), key, {"text": "tea"})
+    SwarmStateStore(inner).put(("a",), "changed", {"text": "milk"})  # without embeddings
+    found = SwarmStateStore(ReadOnly(inner), index=LETTERS).search(("a",), query="tea")
+    assert [(item.key, item.score is None) for item in found] == [
+        ("kept", False),
+        ("changed", True),
+    ]
+
+
+def test_items_of_a_read_only_store_are_read_though_they_cannot_be_renewed() -> None:
     inner = swarmstate.Store()
     SwarmStateStore(inner).put(("a",), "k", {"n": 1}, ttl=5)
     found = SwarmStateStore(ReadOnly(inner)).get(("a",), "k")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langgraph.store.base import SearchItem
 
+from swarmstate.errors import StoreReadOnlyError
 from swarmstate.operations import Operation, Read
 from swarmstate.vectors import Match, known_filter
 
@@ -58,7 +60,9 @@ class Ranking:
             offset += limit
             limit *= _GROWTH
         if self._left_over:
-            yield Forget(self.index.collection, self._left_over)
+            # Who can only read leaves them to those who can remove them.
+            with suppress(StoreReadOnlyError):
+                yield Forget(self.index.collection, self._left_over)
 
     def _add(self, found: list[Match], now: float) -> Operation[None]:
         places = [(tuple(match.record.scope), match.record.value["key"]) for match in found]
