@@ -49,6 +49,9 @@ def fill(saver: Saver) -> None:
     for number in range(20):
         delta.invoke({"n": number, "log": [f"input {number}"]}, at("delta"))
 
+    graphs.noting(saver, "log", "plan").invoke({"log": [], "plan": ["p" * 20_000]}, at("releases"))
+    graphs.noting(saver, "log").invoke({"log": []}, at("releases"))
+
     old_format(saver)
 
 

@@ -109,11 +109,11 @@ def test_every_checkpoint_comes_over(filled: Source) -> None:
     with filled.saver() as saver:
         theirs = everything(saver)
     assert ours.keys() == theirs.keys()
-    assert len({thread for thread, _, _ in ours}) == 6
+    assert len({thread for thread, _, _ in ours}) == 7
     assert {ns.partition(":")[0] for _, ns, _ in ours} == {"", "inner"}
-    assert (report.threads, report.checkpoints, report.added) == (6, len(ours), len(ours))
+    assert (report.threads, report.checkpoints, report.added) == (7, len(ours), len(ours))
     assert report.writes > 60
-    assert [each.done for each in seen] == [1, 2, 3, 4, 5, 6]
+    assert [each.done for each in seen] == [1, 2, 3, 4, 5, 6, 7]
     for key, theirs_found in theirs.items():
         found = ours[key]
         assert found.metadata == theirs_found.metadata
@@ -231,7 +231,7 @@ def test_a_thread_that_is_another_one_is_left_alone(filled: Source) -> None:
     [failure] = report.failures
     assert "'agent'" in failure
     assert {key: each for key, each in everything(saver).items() if key[0] == "agent"} == before
-    assert len(saver.threads()) == 6
+    assert len(saver.threads()) == 7
 
 
 def test_a_thread_that_went_on_here_stays(filled: Source) -> None:

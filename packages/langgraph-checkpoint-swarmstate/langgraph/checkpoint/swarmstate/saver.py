@@ -185,14 +185,15 @@ class SwarmStateSaver(SaverBase):
     ) -> RunnableConfig:
         """Store a checkpoint, whole or not at all, and return its config.
 
-        `new_versions` is not needed: what is in `channel_values` is stored as
-        it is now, and what is equal to something stored before is shared.
+        What is in `channel_values` is stored as it is now, and what is equal to
+        something stored before is shared. A field that has a version but no value,
+        and is not in `new_versions`, is none of the graph's: it stays what it was.
 
         Raises:
             InvalidConfigError: The config names no thread.
             EncodeError: A value cannot be serialized; the thread is as it was.
         """
-        return self._run(self._put(config, checkpoint, metadata)).config()
+        return self._run(self._put(config, checkpoint, metadata, new_versions)).config()
 
     async def aput(
         self,
@@ -202,7 +203,7 @@ class SwarmStateSaver(SaverBase):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint as `put` does."""
-        address = await self._arun(self._put(config, checkpoint, metadata))
+        address = await self._arun(self._put(config, checkpoint, metadata, new_versions))
         return address.config()
 
     def put_writes(
@@ -352,9 +353,14 @@ class SwarmStateSaver(SaverBase):
         return await self._arun(newest_threads(limit))
 
     def _put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> Operation[Address]:
-        return put(self._values(), self.serde, config, checkpoint, metadata, self.ttl)
+        values = self._values()
+        return put(values, self.serde, config, checkpoint, metadata, new_versions, self.ttl)
 
     def _delta_history(
         self, config: RunnableConfig, channels: Sequence[str]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from swarmstate import Batch, Expect
+from swarmstate import Batch, Expect, Query
 from swarmstate.base import prefix_end
-from swarmstate.errors import ConflictError, InvalidConfigError
-from swarmstate.operations import Operation, Write
+from swarmstate.errors import CheckpointError, ConflictError, InvalidConfigError
+from swarmstate.operations import Operation, Read, Write
+from swarmstate.sharing import blob_names
 
 from .layout import (
     BLOBS,
@@ -27,17 +28,20 @@ from .layout import (
     time_key,
     writes_prefix,
 )
-from .records import encode_body, encode_checkpoint, encode_write
-from .values import Split, SplitWrites, Values
+from .records import decode_body, decode_checkpoint, encode_body, encode_checkpoint, encode_write
+from .values import Entry, Split, SplitWrites, Values
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
+    from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 # A collection of unreachable blobs that is under way gives up when it finds its
 # mark gone: all that refers to blobs removes it, so that none of these is collected.
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
+
+# What the names of LangGraph's own channels start with: they say which nodes are to run.
+_CONTROL = ("__", "branch:", "join:")
 
 
 def put(
@@ -46,12 +50,14 @@ def put(
     config: RunnableConfig,
     checkpoint: Checkpoint,
     metadata: CheckpointMetadata,
+    new_versions: ChannelVersions,
     ttl: float | None,
 ) -> Operation[Address]:
     """Store a checkpoint and return where it is.
 
     Blobs that the parent refers to are not sent again. That the parent still
     exists, and they with it, is what is expected; if it does not, everything is sent.
+    Fields of the state that the graph does not have are taken over from the parent.
 
     Raises:
         InvalidConfigError: The config names no thread.
@@ -62,15 +68,17 @@ def put(
     metadata = get_checkpoint_metadata(config, metadata)
     body = encode_body(serde, checkpoint, metadata)
     key = address.values_key()
-    # Without a base nothing is relied on, so nothing can conflict a second time.
-    for base in (parent, None):
+    foreign = _foreign(checkpoint, metadata, new_versions) if parent is not None else ()
+    # The last time nothing is relied on, so nothing can conflict.
+    for base, keeps in ((parent, foreign), (None, foreign), (None, ())):
+        kept = (yield from _kept(serde, address, parent, checkpoint, keeps)) if keeps else {}
         split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
         # Before it is stored: what relies on it expects it to be there.
         values.keep(key, checkpoint["id"], split)
         try:
-            yield Write(_batches(address, parent, body, split, metadata.get("run_id"), ttl))
+            yield Write(_batches(address, parent, body, split, kept, metadata.get("run_id"), ttl))
         except ConflictError:
-            if not split.relies_on:
+            if not split.relies_on and not kept:
                 raise
         else:
             split.confirm()
@@ -78,11 +86,63 @@ def put(
     return address
 
 
+def _foreign(
+    checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+) -> list[str]:
+    """Return the fields that a checkpoint says nothing about: most likely, none.
+
+    They have a version, but no value and no change that could have removed it: so does
+    what the graph that made the checkpoint does not have, another one or an older release.
+    """
+    values = checkpoint["channel_values"]
+    absent = [
+        channel
+        for channel in checkpoint["channel_versions"]
+        if channel not in values
+        and channel not in new_versions
+        and not channel.startswith(_CONTROL)
+    ]
+    if not absent:
+        return absent
+    # DeltaChannels are rebuilt from ancestors.
+    deltas = metadata.get("counters_since_delta_snapshot") or {}
+    return [channel for channel in absent if channel not in deltas]
+
+
+def _kept(
+    serde: SerializerProtocol,
+    address: Address,
+    parent: str | None,
+    checkpoint: Checkpoint,
+    foreign: Sequence[str],
+) -> Operation[dict[str, Entry]]:
+    """Return the entries of fields that the parent holds at the version they still have."""
+    prefix = checkpoints_prefix(address.checkpoint_ns)
+    query = Query(thread_namespace(address.thread_id), (f"{prefix}{parent}",))
+    [answer] = yield Read([query])
+    record = answer.values[0]
+    if record is None:
+        return {}
+    try:
+        stored = decode_checkpoint(address._replace(checkpoint_id=parent), record)
+        body, _ = decode_body(serde, stored)
+    except CheckpointError:
+        # Whoever reads the parent is told; what follows it does not depend on it.
+        return {}
+    before, now = body["channel_versions"], checkpoint["channel_versions"]
+    return {
+        channel: stored.channels[channel]
+        for channel in foreign
+        if channel in stored.channels and before.get(channel) == now[channel]
+    }
+
+
 def _batches(
     address: Address,
     parent: str | None,
     body: tuple[str, bytes],
     split: Split,
+    kept: dict[str, Entry],
     run_id: object,
     ttl: float | None,
 ) -> list[Batch]:
@@ -92,10 +152,15 @@ def _batches(
     added = {BLOBS + name: data for name, data in split.blobs.items()}
     if run_id is not None:
         added[f"{RUNS}{run_id}"] = b""
-    expecting, expect = _expectations(address, split.relies_on)
+    entries, relies_on = split.entries, split.relies_on
+    if kept:
+        entries = {**kept, **entries}
+        if parent not in relies_on and any(map(blob_names, kept.values())):
+            relies_on = [str(parent), *relies_on]
+    expecting, expect = _expectations(address, relies_on)
     thread = Batch(
         thread_namespace(address.thread_id),
-        put={record_key: encode_checkpoint(record_key, parent, body, split.entries)},
+        put={record_key: encode_checkpoint(record_key, parent, body, entries)},
         put_if_absent=added,
         delete_ranges=_STOP_COLLECTION,
         ttl=ttl,

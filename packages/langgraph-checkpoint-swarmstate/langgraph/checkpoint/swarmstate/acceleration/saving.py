@@ -117,8 +117,8 @@ class _Saving(Future[Any]):
 
     def _begin(self, saver: SwarmStateSaver) -> Operation[Any]:
         if getattr(self._function, "__func__", None) is _stock_put:
-            _, _, config, checkpoint, metadata, _ = self._args
-            return saver._put(config, checkpoint, metadata)
+            _, _, config, checkpoint, metadata, new_versions = self._args
+            return saver._put(config, checkpoint, metadata, new_versions)
         config, writes, task_id, *path = self._args
         return put_writes(
             saver._values(), config, writes, task_id, path[0] if path else "", saver.ttl

@@ -209,7 +209,9 @@ class _Thread:
             if found.id not in there:
                 address = Address(self._thread_id, found.id.checkpoint_ns, found.parent)
                 checkpoint = {**found.checkpoint, "id": found.id.checkpoint_id}
-                saver.put(address.config(), checkpoint, found.metadata, {})  # type: ignore[arg-type]  # the TypedDict's keys
+                # All versions are new: what has no value here shall have none.
+                new = found.checkpoint["channel_versions"]
+                saver.put(address.config(), checkpoint, found.metadata, new)  # type: ignore[arg-type]  # the TypedDict's keys
                 self.added += 1
 
     def _there(self, saver: SwarmStateSaver) -> set[Id]:

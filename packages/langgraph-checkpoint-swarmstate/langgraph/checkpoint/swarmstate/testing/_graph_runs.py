@@ -220,6 +220,50 @@ class GraphRunsContract(ContractBase):
         values = driver.state(graph, at()).values
         assert values == {"n": 1, "log": ["aside"], "trace": ["first 1", "second yes"]}
 
+    @pytest.mark.parametrize("size", [1, 20_000])
+    @pytest.mark.parametrize("durability", DURABILITIES)
+    def test_fields_that_a_graph_does_not_have_stay(
+        self, driver: Driver, second: Driver, durability: str, size: int
+    ) -> None:
+        # As while two releases of an agent serve the same threads.
+        newer = graphs.noting(driver.saver, "log", "plan")
+        older = graphs.noting(second.saver, "log")
+        plan = ["p" * size, "plan 1"]
+        driver.invoke(newer, {"log": [], "plan": plan[:1]}, at(), durability=durability)
+        for _ in range(2):
+            driver.invoke(older, {"log": ["older"]}, at(), durability=durability)
+        driver.update(older, at(), {"log": ["update"]})
+        fork = driver.history(older, at())[1].config
+        driver.update(older, fork, {"log": ["fork"]})
+        for reader in (driver.saver, second.saver):
+            states = driver.history(graphs.noting(reader, "log", "plan"), at())
+            assert states[0].values["log"] == ["fork"]
+            assert all(state.values["plan"] == plan for state in states[:4])
+        driver.invoke(newer, {"log": []}, at(), durability=durability)
+        driver.invoke(older, {"log": []}, at(), durability=durability)
+        assert driver.state(newer, at()).values["plan"] == [*plan, "plan 2"]
+
+    def test_fields_that_a_graph_does_not_have_outlive_where_they_came_from(
+        self, driver: Driver
+    ) -> None:
+        self.require("prune")
+        newer = graphs.noting(driver.saver, "log", "plan")
+        older = graphs.noting(driver.saver, "log")
+        driver.invoke(newer, {"log": [], "plan": ["p" * 20_000]}, at())
+        for _ in range(3):
+            driver.invoke(older, {"log": []}, at())
+            driver.prune(["t"])
+        assert driver.state(newer, at()).values["plan"] == ["p" * 20_000, "plan 1"]
+
+    def test_fields_that_a_graph_empties_stay_empty(self, driver: Driver) -> None:
+        graph = graphs.once(driver.saver)
+        for turn in range(2):
+            driver.invoke(graph, {"log": [], "once": f"said in {turn}"}, at())
+            assert driver.state(graph, at()).values["log"][-3:] == [f"said in {turn}", "", ""]
+        graph = graphs.noting(driver.saver, "log")
+        driver.invoke(graph, {"log": []}, at())
+        assert "once" not in driver.load(at()).checkpoint["channel_values"]
+
     def test_threads_of_one_saver_keep_apart(self, driver: Driver) -> None:
         graph = graphs.counter(driver.saver)
         for _ in range(3):

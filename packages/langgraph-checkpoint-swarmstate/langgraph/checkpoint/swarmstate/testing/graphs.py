@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables.config import RunnableConfig, set_config_context
 from langgraph.cache.memory import InMemoryCache
-from langgraph.channels import DeltaChannel
+from langgraph.channels import DeltaChannel, EphemeralValue
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import CachePolicy, Send, interrupt
@@ -29,6 +29,8 @@ __all__ = [
     "delta_log",
     "fan_out",
     "nested",
+    "noting",
+    "once",
     "plain_log",
 ]
 
@@ -99,6 +101,38 @@ def counter(saver: Saver, steps: int = 3, calls: list[str] | None = None) -> Any
     builder.add_node("count", count)
     builder.add_edge(START, "count")
     builder.add_conditional_edges("count", route, ["count", END])
+    return builder.compile(checkpointer=saver)
+
+
+def noting(saver: Saver, *fields: str) -> Any:
+    """Return a graph whose state has these fields, lists without a reducer; a node adds to each."""
+
+    def note(state: Any) -> dict[str, list[str]]:
+        notes = {field: state.get(field, []) for field in fields}
+        return {field: [*noted, f"{field} {len(noted)}"] for field, noted in notes.items()}
+
+    state: Any = TypedDict("State", dict.fromkeys(fields, list[str]))  # type: ignore[misc]  # made here
+    builder = StateGraph(state)
+    builder.add_node("note", note)
+    builder.add_edge(START, "note")
+    return builder.compile(checkpointer=saver)
+
+
+class _OnceState(TypedDict):
+    log: Annotated[list[str], operator.add]
+    once: Annotated[str, EphemeralValue(str)]
+
+
+def once(saver: Saver) -> Any:
+    """Return a graph of three nodes, of which only the first one sees the input's `once`."""
+
+    def see(state: _OnceState) -> dict[str, Any]:
+        return {"log": [state.get("once", "")]}
+
+    builder = StateGraph(_OnceState)
+    for name, before in (("first", START), ("second", "first"), ("third", "second")):
+        builder.add_node(name, see)
+        builder.add_edge(before, name)
     return builder.compile(checkpointer=saver)
 
 

@@ -1,0 +1,77 @@
+"""Fields that a graph does not have stay what they were, whoever else works on the thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint
+
+from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.racing import RacingStore
+
+PLAN = ["p" * 20_000, "plan 1"]
+
+
+@pytest.fixture
+def store() -> RacingStore:
+    return RacingStore(swarmstate.Store())
+
+
+@pytest.fixture
+def planned(driver: Driver, store: RacingStore) -> Driver:
+    """A driver on `store`, of a thread that has the field `plan`."""
+    driver = driver.over(SwarmStateSaver(store))
+    newer = graphs.noting(driver.saver, "log", "plan")
+    driver.invoke(newer, {"log": [], "plan": PLAN[:1]}, at())
+    return driver
+
+
+def note(driver: Driver) -> Any:
+    """Have a graph run that has no `plan`; each of its checkpoints is stored before the next."""
+    return driver.invoke(graphs.noting(driver.saver, "log"), {"log": []}, at(), durability="sync")
+
+
+def plan_of(driver: Driver) -> Any:
+    return driver.state(graphs.noting(driver.saver, "log", "plan"), at()).values.get("plan")
+
+
+def test_what_the_field_relies_on_may_be_pruned_meanwhile(
+    planned: Driver, store: RacingStore
+) -> None:
+    forgetful = planned.over(SwarmStateSaver(store, memory_budget=0))
+    other = SwarmStateSaver(store.inner)
+    store.before_write = lambda: other.delete_thread("t")
+    assert note(forgetful)["log"] == ["log 0"], "the run goes on, and the field is gone"
+    assert plan_of(planned) is None
+
+
+@pytest.mark.parametrize("budget", [0, 2_000, 10**6])
+def test_a_saver_that_remembers_nothing_keeps_it(
+    planned: Driver, store: RacingStore, budget: int
+) -> None:
+    forgetful = planned.over(SwarmStateSaver(store, memory_budget=budget))
+    for _ in range(3):
+        note(forgetful)
+    assert plan_of(forgetful) == plan_of(planned) == PLAN
+
+
+def test_a_damaged_parent_hinders_nobody(planned: Driver, store: RacingStore) -> None:
+    newest = planned.load(at())
+    for key in raw.keys(store, "t", "checkpoint"):
+        raw.replace(store, "t", key, raw.read(store, "t", key)[:-1] + b"?")
+    child = make_checkpoint({"log": ["new"]}, newest.checkpoint["channel_versions"])
+    stored = planned.put(newest.config, child, newest.metadata, {})
+    assert planned.load(stored).checkpoint["channel_values"] == {"log": ["new"]}
+
+
+def test_a_graph_that_has_all_fields_asks_for_nothing_more(
+    planned: Driver, store: RacingStore
+) -> None:
+    newer = graphs.noting(planned.saver, "log", "plan")
+    store.reset()
+    planned.invoke(newer, {"log": [], "plan": ["short"]}, at(), durability="sync")
+    assert store.trips.count("read") == 1, "the latest checkpoint, when the run begins"
