@@ -75,3 +75,29 @@ def test_a_graph_that_has_all_fields_asks_for_nothing_more(
     store.reset()
     planned.invoke(newer, {"log": [], "plan": ["short"]}, at(), durability="sync")
     assert store.trips.count("read") == 1, "the latest checkpoint, when the run begins"
+
+
+def test_fields_that_are_mostly_empty_cost_a_saver_that_knows_the_thread_nothing(
+    driver: Driver, store: RacingStore
+) -> None:
+    driver = driver.over(SwarmStateSaver(store))
+    graph = graphs.once(driver.saver)
+    driver.invoke(graph, {"log": [], "once": "said"}, at(), durability="sync")
+    store.reset()
+    driver.invoke(graph, {"log": []}, at(), durability="sync")
+    driver.invoke(graph, {"log": [], "once": "again"}, at(), durability="sync")
+    assert store.trips.count("read") == 2, "the latest checkpoint, when each run begins"
+
+
+def test_what_is_known_of_one_checkpoint_is_not_taken_for_another(
+    driver: Driver, store: RacingStore
+) -> None:
+    driver = driver.over(SwarmStateSaver(store))
+    root = driver.put(at(), make_checkpoint({"x": 1, "y": 1}, {"x": 1, "y": 1}), {}, {})
+    empty = make_checkpoint({"x": 2}, {"x": 2, "y": 2})
+    driver.put(root, empty, {}, {"x": 2, "y": 2})
+    # A fork, in which the field has a value at the version at which it is empty beside.
+    full = make_checkpoint({"x": 2, "y": 2}, {"x": 2, "y": 2})
+    fork = driver.put(root, full, {}, {"x": 2, "y": 2})
+    child = driver.put(fork, make_checkpoint({"x": 3}, {"x": 3, "y": 2}), {}, {"x": 3})
+    assert driver.load(child).checkpoint["channel_values"] == {"x": 3, "y": 2}

@@ -10,6 +10,7 @@ from swarmstate.base import check_ttl
 from swarmstate.observability import GuardedSink
 from swarmstate.sharing import Sharing
 
+from .foreign import EmptyFields
 from .holding import StoreHolder
 from .metering import meter
 from .reading import Reader
@@ -65,6 +66,7 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         self.refresh_on_read = refresh_on_read
         self._memory_budget = memory_budget
         self._sharing = Sharing(budget=memory_budget)
+        self._empty_fields = EmptyFields() if memory_budget else EmptyFields(threads=0)
         # `serde` may be assigned at any time; these are the values of the one that was used last.
         self._values_of_serde = self.serde, self._values_with(self.serde)
 

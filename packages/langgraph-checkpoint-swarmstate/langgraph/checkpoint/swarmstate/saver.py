@@ -359,8 +359,8 @@ class SwarmStateSaver(SaverBase):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> Operation[Address]:
-        values = self._values()
-        return put(values, self.serde, config, checkpoint, metadata, new_versions, self.ttl)
+        values, known = self._values(), self._empty_fields
+        return put(values, known, self.serde, config, checkpoint, metadata, new_versions, self.ttl)
 
     def _delta_history(
         self, config: RunnableConfig, channels: Sequence[str]

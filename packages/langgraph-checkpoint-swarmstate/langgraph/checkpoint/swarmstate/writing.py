@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
 
-from swarmstate import Batch, Expect, Query
+from swarmstate import Batch, Expect
 from swarmstate.base import prefix_end
-from swarmstate.errors import CheckpointError, ConflictError, InvalidConfigError
-from swarmstate.operations import Operation, Read, Write
+from swarmstate.errors import ConflictError, InvalidConfigError
+from swarmstate.operations import Operation, Write
 from swarmstate.sharing import blob_names
 
+from .foreign import EmptyFields, empty_fields, taken_over
 from .layout import (
     BLOBS,
     COLLECTIONS,
@@ -28,7 +29,7 @@ from .layout import (
     time_key,
     writes_prefix,
 )
-from .records import decode_body, decode_checkpoint, encode_body, encode_checkpoint, encode_write
+from .records import encode_body, encode_checkpoint, encode_write
 from .values import Entry, Split, SplitWrites, Values
 
 if TYPE_CHECKING:
@@ -40,12 +41,10 @@ if TYPE_CHECKING:
 # mark gone: all that refers to blobs removes it, so that none of these is collected.
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
 
-# What the names of LangGraph's own channels start with: they say which nodes are to run.
-_CONTROL = ("__", "branch:", "join:")
-
 
 def put(
     values: Values,
+    known: EmptyFields,
     serde: SerializerProtocol,
     config: RunnableConfig,
     checkpoint: Checkpoint,
@@ -68,10 +67,19 @@ def put(
     metadata = get_checkpoint_metadata(config, metadata)
     body = encode_body(serde, checkpoint, metadata)
     key = address.values_key()
-    foreign = _foreign(checkpoint, metadata, new_versions) if parent is not None else ()
+    empty = empty_fields(checkpoint, metadata)
+    foreign: Sequence[str] = ()
+    if empty and parent is not None:
+        unchanged = [field for field in empty if field not in new_versions]
+        foreign = known.unknown(key, parent, checkpoint, unchanged)
     # The last time nothing is relied on, so nothing can conflict.
-    for base, keeps in ((parent, foreign), (None, foreign), (None, ())):
-        kept = (yield from _kept(serde, address, parent, checkpoint, keeps)) if keeps else {}
+    for base, fields in ((parent, foreign), (None, foreign), (None, ())):
+        kept: dict[str, Entry] = {}
+        if fields:
+            source = address._replace(checkpoint_id=parent)
+            kept = yield from taken_over(serde, source, checkpoint, fields)
+        if empty:
+            known.note(key, checkpoint, [field for field in empty if field not in kept])
         split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
         # Before it is stored: what relies on it expects it to be there.
         values.keep(key, checkpoint["id"], split)
@@ -84,57 +92,6 @@ def put(
             split.confirm()
             break
     return address
-
-
-def _foreign(
-    checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
-) -> list[str]:
-    """Return the fields that a checkpoint says nothing about: most likely, none.
-
-    They have a version, but no value and no change that could have removed it: so does
-    what the graph that made the checkpoint does not have, another one or an older release.
-    """
-    values = checkpoint["channel_values"]
-    absent = [
-        channel
-        for channel in checkpoint["channel_versions"]
-        if channel not in values
-        and channel not in new_versions
-        and not channel.startswith(_CONTROL)
-    ]
-    if not absent:
-        return absent
-    # DeltaChannels are rebuilt from ancestors.
-    deltas = metadata.get("counters_since_delta_snapshot") or {}
-    return [channel for channel in absent if channel not in deltas]
-
-
-def _kept(
-    serde: SerializerProtocol,
-    address: Address,
-    parent: str | None,
-    checkpoint: Checkpoint,
-    foreign: Sequence[str],
-) -> Operation[dict[str, Entry]]:
-    """Return the entries of fields that the parent holds at the version they still have."""
-    prefix = checkpoints_prefix(address.checkpoint_ns)
-    query = Query(thread_namespace(address.thread_id), (f"{prefix}{parent}",))
-    [answer] = yield Read([query])
-    record = answer.values[0]
-    if record is None:
-        return {}
-    try:
-        stored = decode_checkpoint(address._replace(checkpoint_id=parent), record)
-        body, _ = decode_body(serde, stored)
-    except CheckpointError:
-        # Whoever reads the parent is told; what follows it does not depend on it.
-        return {}
-    before, now = body["channel_versions"], checkpoint["channel_versions"]
-    return {
-        channel: stored.channels[channel]
-        for channel in foreign
-        if channel in stored.channels and before.get(channel) == now[channel]
-    }
 
 
 def _batches(

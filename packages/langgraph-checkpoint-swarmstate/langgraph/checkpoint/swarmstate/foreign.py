@@ -1,0 +1,109 @@
+"""Fields of a thread's state that the graph at work does not have.
+
+LangGraph hands over the values of the graph that runs, but the versions of all channels
+that the thread ever had. So a field that another graph has, or another release of this one,
+has a version that did not change, and no value: it is to stay what it was.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from swarmstate import Query
+from swarmstate.errors import CheckpointError
+from swarmstate.operations import Operation, Read
+
+from .layout import Address, checkpoint_key, thread_namespace
+from .records import decode_body, decode_checkpoint
+from .values import Entry
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+__all__ = ["EmptyFields", "empty_fields", "taken_over"]
+
+# What the names of LangGraph's own channels start with: they say which nodes are to run.
+_CONTROL = ("__", "branch:", "join:")
+
+# Of so many threads it is remembered, a few hundred bytes each.
+_THREADS = 4096
+
+
+def empty_fields(checkpoint: Checkpoint, metadata: CheckpointMetadata) -> Sequence[str]:
+    """Return the fields that have a version, but no value: mostly there are none."""
+    values = checkpoint["channel_values"]
+    empty = [
+        channel
+        for channel in checkpoint["channel_versions"]
+        if channel not in values and not channel.startswith(_CONTROL)
+    ]
+    if not empty:
+        return empty
+    # DeltaChannels are rebuilt from ancestors.
+    deltas = metadata.get("counters_since_delta_snapshot") or {}
+    return [channel for channel in empty if channel not in deltas]
+
+
+class EmptyFields:
+    """Which fields the newest checkpoints of threads have no value for.
+
+    Some graphs have fields that are empty most of the time, which look like those of another
+    graph: of what is known to be empty in the parent there is nothing to take over, and the
+    parent need not be read. May be used from any thread.
+
+    Args:
+        threads: Of how many threads it is remembered.
+    """
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._threads = threads
+        # By thread: the checkpoint, and the versions of its fields without a value.
+        self._known: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
+        self._lock = Lock()
+
+    def note(self, key: str, checkpoint: Checkpoint, fields: Sequence[str]) -> None:
+        """Take note that a checkpoint, once it is stored, has no value for these fields."""
+        versions = checkpoint["channel_versions"]
+        with self._lock:
+            self._known[key] = checkpoint["id"], {field: versions[field] for field in fields}
+            self._known.move_to_end(key)
+            while len(self._known) > self._threads:
+                self._known.popitem(last=False)
+
+    def unknown(
+        self, key: str, parent: str, checkpoint: Checkpoint, fields: Sequence[str]
+    ) -> list[str]:
+        """Return those fields that the parent may have a value for, at the version they have."""
+        with self._lock:
+            of, known = self._known.get(key, (None, {}))
+        if of != parent:
+            return list(fields)
+        versions = checkpoint["channel_versions"]
+        return [field for field in fields if known.get(field) != versions[field]]
+
+
+def taken_over(
+    serde: SerializerProtocol, parent: Address, checkpoint: Checkpoint, fields: Sequence[str]
+) -> Operation[dict[str, Entry]]:
+    """Return the entries of fields that the parent holds at the version they still have."""
+    query = Query(thread_namespace(parent.thread_id), (checkpoint_key(parent),))
+    [answer] = yield Read([query])
+    record = answer.values[0]
+    if record is None:
+        return {}
+    try:
+        stored = decode_checkpoint(parent, record)
+        body, _ = decode_body(serde, stored)
+    except CheckpointError:
+        # Whoever reads the parent is told; what follows it does not depend on it.
+        return {}
+    before, now = body["channel_versions"], checkpoint["channel_versions"]
+    return {
+        field: stored.channels[field]
+        for field in fields
+        if field in stored.channels and before.get(field) == now[field]
+    }
