@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.importing import (
@@ -190,6 +191,19 @@ def test_importing_again_adds_what_is_new(filled: Source) -> None:
     newer = filled.importer(filled.url, store)
     assert newer.failures == ()
     assert newer.added == newer.checkpoints - first.checkpoints > 0
+
+
+def test_importing_again_brings_the_error_of_another_attempt(filled: Source) -> None:
+    store = Store()
+    for error in ("the first", "the second"):
+        with filled.saver() as saver:
+            paused = saver.get_tuple(stock.at("agent"))
+            assert paused is not None
+            saver.put_writes(paused.config, [(ERROR, error)], "attempted")
+        assert filled.importer(filled.url, store).failures == ()
+    imported = SwarmStateSaver(store).get_tuple(stock.at("agent"))
+    assert imported is not None
+    assert ("attempted", ERROR, "the second") in (imported.pending_writes or [])
 
 
 class Failing(StoreLayer):

@@ -221,12 +221,16 @@ class _Thread:
 
     def _put_writes(self, identity: Id) -> None:
         prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
-        absent = {}
+        once: dict[str, bytes] = {}
+        # Errors and the like, which a task that is tried again replaces, in the source as here.
+        replaced: dict[str, bytes] = {}
         for write in self._source.writes(self._thread_id, identity):
             key = f"{prefix}{escape(write.task_id)}/{write.idx}"
             entry = self._encoded(identity, write)
-            absent[key] = encode_write(key, write.channel, write.task_path, entry)
-        self._store.write([Batch(thread_namespace(self._thread_id), put_if_absent=absent)])
+            target = once if write.idx >= 0 else replaced
+            target[key] = encode_write(key, write.channel, write.task_path, entry)
+        namespace = thread_namespace(self._thread_id)
+        self._store.write([Batch(namespace, put=replaced, put_if_absent=once)])
 
     def _encoded(self, identity: Id, write: StoredWrite) -> tuple[str, bytes]:
         return dump(
