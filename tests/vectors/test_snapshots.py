@@ -225,13 +225,18 @@ def test_a_damaged_file_is_ignored_and_written_anew(
     else:
         del content[place:]
     file.write_bytes(content)
-    with DiskStore(folder / "store.db") as store:
+    expect_written_anew(folder / "store.db")
+
+
+def expect_written_anew(path: Path) -> None:
+    """Check that the index is made of the records, and of a new file the next time."""
+    with DiskStore(path) as store:
         collection = Collection(store, "memories")
         expect_as_without(collection)
         assert collection.stats().made_of == "records"
         collection.optimize()
         assert collection.stats().problem is None
-    with DiskStore(folder / "store.db") as store:
+    with DiskStore(path) as store:
         assert Collection(store, "memories").stats().made_of == "snapshot"
 
 
@@ -250,13 +255,7 @@ def test_a_file_that_has_read_no_entry_of_a_log_is_ignored(tmp_path: Path, entry
         struct.pack_into("<I", content, start + 44, zlib.crc32(content[start : start + 44]))
         start = end
     file.write_bytes(content)
-    with DiskStore(tmp_path / "store.db") as store:
-        collection = Collection(store, "memories")
-        expect_as_without(collection)
-        assert collection.stats().made_of == "records"
-        collection.optimize()
-    with DiskStore(tmp_path / "store.db") as store:
-        assert Collection(store, "memories").stats().made_of == "snapshot"
+    expect_written_anew(tmp_path / "store.db")
 
 
 def test_why_a_file_is_not_used_or_written_is_told(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from swarmstate._plane import Batch, Query
-from swarmstate.errors import EncryptionError, StoreFormatError
-from swarmstate.operations import Namespaces, Operation, Read, Write
+from swarmstate.errors import StoreFormatError
+from swarmstate.operations import Namespaces, Operation, Write, read_apart
 from swarmstate.sharing import seal, unseal
 
 __all__ = ["clear", "read", "write"]
@@ -22,10 +22,6 @@ __all__ = ["clear", "read", "write"]
 logger = logging.getLogger(__name__)
 
 _KEY = "value"
-
-# What stores and their layers raise for records that are no longer what was stored: encrypted with
-# another key, or not at all, or evicted in part.
-_UNREADABLE = EncryptionError, StoreFormatError
 
 # Entries that are deleted in one round trip.
 _PAGE = 500
@@ -39,33 +35,17 @@ def read(names: Sequence[str], decode: Callable[[Any], Any]) -> Operation[dict[s
         decode: Turns what was written as their content into their values. What it cannot
             read, whatever it raises, is logged and missing.
     """
-    if not names:
-        return {}
-    try:
-        records = yield from _records(names)
-    except _UNREADABLE:
-        # One of them.
-        records = []
-        for name in names:
-            try:
-                records += yield from _records([name])
-            except _UNREADABLE as error:
-                _log_unreadable(name, error)
-                records.append(None)
+    results = yield from read_apart([Query(name, keys=[_KEY]) for name in names])
     found = {}
-    for name, record in zip(names, records, strict=True):
-        if record is None:
-            continue
-        try:
-            found[name] = decode(unseal(record))
-        except Exception as error:
-            _log_unreadable(name, error)
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, Exception):
+            _log_unreadable(name, result)
+        elif (record := result.values[0]) is not None:
+            try:
+                found[name] = decode(unseal(record))
+            except Exception as error:
+                _log_unreadable(name, error)
     return found
-
-
-def _records(names: Sequence[str]) -> Operation[list[bytes | None]]:
-    results = yield Read([Query(name, keys=[_KEY]) for name in names])
-    return [result.values[0] for result in results]
 
 
 def _log_unreadable(name: str, error: Exception) -> None:

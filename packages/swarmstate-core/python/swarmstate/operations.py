@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from swarmstate._plane import Batch, Query, Result
+from swarmstate.errors import EncryptionError, StoreFormatError
 
 if TYPE_CHECKING:
     from swarmstate.base import BaseStore
@@ -28,9 +29,14 @@ __all__ = [
     "Write",
     "adrive",
     "drive",
+    "read_apart",
 ]
 
 T = TypeVar("T")
+
+# What stores and their layers raise for records that are no longer what was stored: encrypted with
+# another key, or not at all, or evicted in part.
+_UNREADABLE = EncryptionError, StoreFormatError
 
 # Work on this many bytes takes long enough for others to notice that an event loop stands still.
 OFFLOADED_BYTES = 256 * 1024
@@ -129,6 +135,29 @@ class Compute(NamedTuple):
         if self.size < OFFLOADED_BYTES:
             return self.function()
         return await asyncio.to_thread(self.function)
+
+
+def read_apart(
+    queries: Sequence[Query],
+) -> Operation[list[Result | EncryptionError | StoreFormatError]]:
+    """Answer queries, of which some may be about records that are no longer what was stored.
+
+    Returns:
+        One result per query, or the error with which it alone could not be answered.
+    """
+    answers: list[Result | EncryptionError | StoreFormatError] = []
+    if not queries:
+        return answers
+    try:
+        answers += yield Read(queries)
+    except _UNREADABLE:
+        # One of them.
+        for query in queries:
+            try:
+                answers += yield Read([query])
+            except _UNREADABLE as error:
+                answers.append(error)
+    return answers
 
 
 def drive(store: BaseStore, operation: Operation[T]) -> T:
