@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from redis.exceptions import AskError as RedirectError
 from redis.exceptions import ClusterDownError, MovedError, ResponseError
@@ -20,6 +20,8 @@ from swarmstate_redis.commands import Outcome, Words
 from swarmstate_redis.failures import AnswerTimeoutError, codes_of, is_transient
 from swarmstate_redis.links import ConnectionsLink, DirectLink, finished
 from swarmstate_redis.names import SLOTS, slot_of
+
+LinkT = TypeVar("LinkT")
 
 Address = tuple[str, int]
 """Host and port of a node."""
@@ -185,19 +187,37 @@ def _key_of(words: Words) -> bytes:
     return words[3] if words[0] in (b"EVALSHA", b"EVAL") else words[1]
 
 
-class ClusterLink:
-    """A link to a cluster.
+class _NodeLinks(Generic[LinkT]):
+    """Links to the nodes of a cluster, made when they are needed.
 
     Args:
         slots: Who serves what.
         connect: Makes the link to a node.
     """
 
-    def __init__(self, slots: Slots, connect: Callable[[Address], DirectLink]) -> None:
+    def __init__(self, slots: Slots, connect: Callable[[Address], LinkT]) -> None:
         self._slots = slots
         self._connect = connect
-        self._links: dict[Address, DirectLink] = {}
+        self._links: dict[Address, LinkT] = {}
         self._masters = slots.masters
+
+    def _left(self) -> list[LinkT]:
+        """Return the links to nodes that are no masters, if the masters are others than before.
+
+        Nobody else would notice that their connections end, and close them.
+        """
+        masters = self._slots.masters
+        if masters is self._masters:
+            return []
+        self._masters = masters
+        return [link for node, link in list(self._links.items()) if node not in masters]
+
+
+class ClusterLink(_NodeLinks[DirectLink]):
+    """A link to a cluster."""
+
+    def __init__(self, slots: Slots, connect: Callable[[Address], DirectLink]) -> None:
+        super().__init__(slots, connect)
         self._closed = False
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
@@ -208,18 +228,10 @@ class ClusterLink:
             while True:
                 parcels = routing.send(self._exchange(parcels))
         except StopIteration as done:
-            masters = self._slots.masters
-            if masters is not self._masters:
-                self._masters = masters
-                self._leave_others(masters)
+            for link in self._left():
+                link.drop_idle()
             outcomes: list[Outcome] = done.value
             return outcomes
-
-    def _leave_others(self, masters: frozenset[Address]) -> None:
-        # Nobody would notice that they end, and close them.
-        for node, link in list(self._links.items()):
-            if node not in masters:
-                link.drop_idle()
 
     def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
         if len(parcels) == 1:
@@ -250,19 +262,8 @@ class ClusterLink:
             link.close()
 
 
-class AsyncClusterLink:
-    """A link of one event loop to a cluster.
-
-    Args:
-        slots: Who serves what.
-        connect: Makes the link to a node.
-    """
-
-    def __init__(self, slots: Slots, connect: Callable[[Address], ConnectionsLink]) -> None:
-        self._slots = slots
-        self._connect = connect
-        self._links: dict[Address, ConnectionsLink] = {}
-        self._masters = slots.masters
+class AsyncClusterLink(_NodeLinks[ConnectionsLink]):
+    """A link of one event loop to a cluster."""
 
     async def send(self, commands: Sequence[Words]) -> list[Outcome]:
         """Send commands to their nodes and return their outcomes."""
@@ -272,18 +273,10 @@ class AsyncClusterLink:
             while True:
                 parcels = routing.send(await self._exchange(parcels))
         except StopIteration as done:
-            masters = self._slots.masters
-            if masters is not self._masters:
-                self._masters = masters
-                await self._leave_others(masters)
+            for link in self._left():
+                await link.drop_idle()
             outcomes: list[Outcome] = done.value
             return outcomes
-
-    async def _leave_others(self, masters: frozenset[Address]) -> None:
-        # Nobody would notice that they end, and close them.
-        for node, link in list(self._links.items()):
-            if node not in masters:
-                await link.drop_idle()
 
     async def _exchange(self, parcels: Sequence[Parcel]) -> list[list[Outcome]]:
         sendings = [self._link(node).send(commands) for node, commands in parcels]
