@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 from xml.etree import ElementTree
 
@@ -157,6 +161,72 @@ def test_round_trips_as_plain_data() -> None:
     assert again.edges == graph.edges
     assert graph.edges[0] == Edge("triage", "human", "angry", 10)
     assert again.on_cycle == "allow"
+
+
+class Desk(HandoffGraph):
+    """A graph that is made, and extended, in a way of its own."""
+
+    def __new__(cls, owner: str) -> Desk:
+        return super().__new__(cls, on_cycle="allow")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.me = self
+
+    def add_node(self, name: str) -> None:
+        super().add_node(f"{self.owner}/{name}")
+
+
+def pickled(protocol: int) -> Callable[[HandoffGraph], HandoffGraph]:
+    def again(graph: HandoffGraph) -> HandoffGraph:
+        made: HandoffGraph = pickle.loads(pickle.dumps(graph, protocol))
+        return made
+
+    return again
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, *map(pickled, range(pickle.HIGHEST_PROTOCOL + 1))],
+)
+def test_can_be_copied_and_pickled(again: Callable[[HandoffGraph], HandoffGraph]) -> None:
+    graph = made([*TRIAGE, ("human", "triage", "again")], on_cycle="allow")
+    copied = again(graph)
+    assert copied.to_dict() == graph.to_dict()
+    assert copied.route("triage", {"topic": "bulbs"}) == "lamps"
+
+    copied.add_node("night")
+    copied.add_edge("triage", "night", when="late", priority=11)
+    assert copied.route("triage", {"late": True}) == "night"
+    assert graph.route("triage", {"late": True}) == "front"
+    assert "night" not in graph.nodes
+
+    strict = again(made([("a", "b")]))
+    with pytest.raises(GraphError, match="cycle"):
+        strict.add_edge("b", "a")
+    assert again(HandoffGraph()).to_dict() == HandoffGraph().to_dict()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, pickled(pickle.DEFAULT_PROTOCOL)])
+def test_copies_of_subclasses_keep_what_these_added(
+    again: Callable[[HandoffGraph], HandoffGraph],
+) -> None:
+    desk = Desk("ada")
+    desk.add_node("triage")
+    desk.add_node("human")
+    desk.add_edge("ada/triage", "ada/human")
+    copied = again(desk)
+    assert isinstance(copied, Desk)
+    assert copied.to_dict() == desk.to_dict()
+    assert (copied.owner, copied.on_cycle) == ("ada", "allow")
+    assert copied.me is copied
+
+
+def test_worker_processes_route_by_a_graph_that_they_are_given() -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        route = pool.submit(made(TRIAGE).route, "triage", {"topic": "invoice"})
+        assert route.result() == "billing"
 
 
 @pytest.mark.parametrize(

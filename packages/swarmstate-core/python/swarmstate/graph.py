@@ -116,6 +116,7 @@ class HandoffGraph(_core.HandoffGraph):
     States are dicts, other mappings, pydantic models, dataclasses, messages, or any objects with
     attributes. The first edge whose condition holds is taken: greater priorities first, then in
     the order in which edges were added. It may be used from several threads while it is changed.
+    It can be pickled and copied; a copy is a graph of its own.
 
     Args:
         on_cycle: "error" refuses an edge that closes a cycle, "allow" takes it.
@@ -276,8 +277,29 @@ class HandoffGraph(_core.HandoffGraph):
 
         return routing_node(self, node, end=end)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have pickle and copy make the graph again."""
+        # The edges first: whatever nodes are added meanwhile, theirs are among these.
+        edges = self.list_edges()
+        return _made_again, (type(self), self.on_cycle, self.nodes, edges), vars(self)
+
     def __repr__(self) -> str:
         return f"<swarmstate.HandoffGraph of {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+
+def _made_again(
+    cls: type[HandoffGraph],
+    on_cycle: Literal["error", "allow"],
+    nodes: Iterable[str],
+    edges: Iterable[tuple[str, str, str | None, int]],
+) -> HandoffGraph:
+    """Return what `HandoffGraph.__reduce__` describes, without calling methods of subclasses."""
+    graph = HandoffGraph.__new__(cls, on_cycle=on_cycle)
+    for node in nodes:
+        _core.HandoffGraph.add_node(graph, node)
+    for edge in edges:
+        _core.HandoffGraph.insert_edge(graph, *edge)
+    return graph
 
 
 def _checked(value: Any, kind: type | tuple[type, ...], what: str) -> Any:
