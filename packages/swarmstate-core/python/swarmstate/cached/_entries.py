@@ -1,4 +1,4 @@
-"""Where `swarmstate.cached` keeps results in a store, by what stands for a call.
+"""Where results are kept in a store, by what stands for a call.
 
 Each result is an entry of its own, `cache:{name}/{hash}`; see `swarmstate.entries`. In names `%`
 and `/` are escaped, so that clearing one function's results never meets another's.
