@@ -29,16 +29,13 @@ WHERE relkind = 'r' AND relnamespace NOT IN
 @contextmanager
 def postgres(folder: Path) -> Iterator[PostgresServer]:
     """Run PostgreSQL in a folder, with default settings."""
+    from tests.servers.lifetime import running
     from tests.servers.postgres import PostgresServer
 
     path = folder / "postgres"
     path.mkdir(exist_ok=True)
-    server = PostgresServer(path, {"max_connections": "100"})
-    server.start()
-    try:
+    with running(PostgresServer(path, {"max_connections": "100"})) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def _size(server: PostgresServer) -> int:
@@ -102,14 +99,11 @@ async def aopen_ours(folder: Path) -> AsyncIterator[Opened]:
 @contextmanager
 def redis(folder: Path) -> Iterator[RedisServer]:
     """Run Redis in a folder, without persistence."""
+    from tests.servers.lifetime import running
     from tests.servers.redis import RedisServer
 
-    server = RedisServer(folder / "redis", password=None)
-    server.start()
-    try:
+    with running(RedisServer(folder / "redis", password=None)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def _memory(server: RedisServer) -> int:

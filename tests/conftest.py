@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 
 from tests.servers.postgres import PostgresServer, running_postgres
-from tests.servers.redis import RedisServer, running_cluster, running_redis
+from tests.servers.redis import RedisServer, running_redis
+from tests.servers.redis_cluster import running_cluster
 from tests.servers.stores import KINDS, Stores
 
 # Tests share the machine with each other, so time says nothing about an example. What decides on

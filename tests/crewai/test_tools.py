@@ -11,7 +11,7 @@ from crewai_swarmstate import SwarmStateCacheHandler, close_stores, shared_store
 from pydantic import ValidationError
 
 from tests.crewai.helpers.offline import ScriptedLLM
-from tests.servers.redis import wait_until
+from tests.servers.waiting import wait_until
 
 
 @pytest.fixture

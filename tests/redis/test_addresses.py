@@ -16,8 +16,10 @@ from swarmstate_redis import RedisStore
 from swarmstate_redis.names import SLOTS, slot_of
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import PASSWORD, RedisServer, running_cluster, serving, wait_until
+from tests.servers.redis import PASSWORD, RedisServer
+from tests.servers.redis_cluster import running_cluster, serving
 from tests.servers.tls import make_certificate, terminating_tls
+from tests.servers.waiting import wait_until
 
 NAMES = [f"n{number}" for number in range(20)]
 

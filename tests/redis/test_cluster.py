@@ -13,7 +13,9 @@ from swarmstate_redis import RedisStore
 from swarmstate_redis.names import SLOTS, slot_of
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import PASSWORD, RedisServer, running_cluster, wait_until
+from tests.servers.redis import PASSWORD, RedisServer
+from tests.servers.redis_cluster import running_cluster
+from tests.servers.waiting import wait_until
 
 
 def slot(prefix: str, namespace: str) -> int:

@@ -16,8 +16,10 @@ from redis.sentinel import Sentinel
 from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import MASTER, PASSWORD, RedisServer, running_sentinel, wait_until
+from tests.servers.redis import PASSWORD, RedisServer
+from tests.servers.redis_sentinel import MASTER, running_sentinel
 from tests.servers.tls import make_certificate, terminating_tls
+from tests.servers.waiting import wait_until
 
 
 def check_both_worlds(store: swarmstate.BaseStore) -> None:

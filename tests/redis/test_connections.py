@@ -14,7 +14,8 @@ from swarmstate.errors import StoreUnavailableError
 from swarmstate_redis import RedisStore, links
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import RedisServer, wait_until
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import wait_until
 
 _FORKED = """
 import os, sys

@@ -21,15 +21,9 @@ from swarmstate_redis.cluster import Address, Slots
 from swarmstate_redis.names import SLOTS, slot_of
 
 from tests.redis.writers import Writers
-from tests.servers.redis import (
-    RedisServer,
-    fail_over,
-    is_linked,
-    is_master,
-    running_cluster,
-    serving,
-    wait_until,
-)
+from tests.servers.redis import RedisServer, is_linked
+from tests.servers.redis_cluster import fail_over, is_master, running_cluster, serving
+from tests.servers.waiting import wait_until
 
 MASTERS = 3
 REPLICATED = {

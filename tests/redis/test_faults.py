@@ -26,13 +26,8 @@ from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
 from tests.redis.writers import Writers
-from tests.servers.redis import (
-    DURABLE,
-    PASSWORD,
-    RedisServer,
-    running_redis,
-    wait_until,
-)
+from tests.servers.redis import DURABLE, PASSWORD, RedisServer, running_redis
+from tests.servers.waiting import wait_until
 
 
 @pytest.fixture(params=["redis", "valkey"])

@@ -8,16 +8,10 @@ import pytest
 import redis
 from redis.cluster import RedisCluster
 
-from tests.servers.redis import (
-    DURABLE,
-    MASTER,
-    PASSWORD,
-    RedisServer,
-    running_redis,
-    running_sentinel,
-    wait_until,
-)
+from tests.servers.redis import DURABLE, PASSWORD, RedisServer, running_redis
+from tests.servers.redis_sentinel import MASTER, running_sentinel
 from tests.servers.tls import make_certificate, terminating_tls
+from tests.servers.waiting import wait_until
 
 
 def test_it_is_a_real_server_that_wants_its_password(redis_server: RedisServer) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate_redis import RedisStore
 
-from tests.servers.redis import wait_until
+from tests.servers.waiting import wait_until
 
 
 class Writers:

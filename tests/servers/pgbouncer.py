@@ -7,13 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.servers.lifetime import new_folder
+from tests.servers.ports import free_port
 from tests.servers.postgres import PASSWORD, PostgresServer, account_of_servers, as_account
 
 _SECONDS = 30.0
@@ -34,27 +35,24 @@ def running_pgbouncer(server: PostgresServer, url: str) -> Iterator[str]:
     binary = installed()
     assert binary is not None
     database = urlsplit(url).path[1:]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="swarmstate-pgbouncer-"))
-    users, config, log = folder / "users.txt", folder / "pgbouncer.ini", folder / "log"
-    users.write_text('"postgres" "{}"\n'.format(PASSWORD.replace('"', '""')), encoding="utf-8")
-    config.write_text(
-        "[databases]\n"
-        f"{database} = host=127.0.0.1 port={server.port} dbname={database}\n"
-        "[pgbouncer]\n"
-        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = scram-sha-256\nauth_file = {users}\n"
-        "pool_mode = transaction\ndefault_pool_size = 3\nserver_round_robin = 1\n"
-        "max_client_conn = 300\n",
-        encoding="utf-8",
-    )
-    account = account_of_servers()
-    if account is not None:
-        for path in (folder, users, config):
-            os.chown(path, account.pw_uid, account.pw_gid)
-    try:
+    port = free_port()
+    with new_folder("pgbouncer") as folder:
+        users, config, log = folder / "users.txt", folder / "pgbouncer.ini", folder / "log"
+        users.write_text('"postgres" "{}"\n'.format(PASSWORD.replace('"', '""')), encoding="utf-8")
+        config.write_text(
+            "[databases]\n"
+            f"{database} = host=127.0.0.1 port={server.port} dbname={database}\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {users}\n"
+            "pool_mode = transaction\ndefault_pool_size = 3\nserver_round_robin = 1\n"
+            "max_client_conn = 300\n",
+            encoding="utf-8",
+        )
+        account = account_of_servers()
+        if account is not None:
+            for path in (folder, users, config):
+                os.chown(path, account.pw_uid, account.pw_gid)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [binary, str(config)],
@@ -69,8 +67,6 @@ def running_pgbouncer(server: PostgresServer, url: str) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(_SECONDS)
-    finally:
-        shutil.rmtree(folder)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

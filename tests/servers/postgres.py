@@ -10,9 +10,7 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +20,9 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
+
+from tests.servers.lifetime import new_folder, running
+from tests.servers.ports import free_port
 
 # Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
 PASSWORD = "p@ss:w/rd? %41é"
@@ -101,7 +102,7 @@ class PostgresServer:
             RuntimeError: It does not start; the message holds its log.
         """
         for _ in range(_ATTEMPTS):
-            chosen = self.port or _free_port()
+            chosen = self.port or free_port()
             if self._start_on(chosen):
                 self.port = chosen
                 return
@@ -191,27 +192,12 @@ class PostgresServer:
 def running_postgres(
     settings: Mapping[str, str] = QUICK, parent: Path | None = None
 ) -> Iterator[PostgresServer]:
-    """Run a new server, in a folder below `parent`, and leave nothing of it behind.
-
-    The folder is not pytest's: other accounts cannot enter that one.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="swarmstate-postgres-", dir=parent))
-    try:
-        server = PostgresServer(folder, settings)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Run a new server, in a folder below `parent`, and leave nothing of it behind."""
+    with (
+        new_folder("postgres", parent) as folder,
+        running(PostgresServer(folder, settings)) as server,
+    ):
+        yield server
 
 
 def account_of_servers() -> pwd.struct_passwd | None:

@@ -7,34 +7,29 @@ instead of the former.
 
 from __future__ import annotations
 
-import math
 import os
-import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.servers.lifetime import new_folder, running
+from tests.servers.ports import free_port
+
 # Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
 PASSWORD = "p@ss:w/rd? %41é"
-MASTER = "main"
-S = TypeVar("S", bound="RedisServer")
 
 _START_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
 _ATTEMPTS = 20
-_SLOTS = 16_384
 # Acknowledged writes are in the log, which is what a restarted server reads.
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 _OF_NODES = {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
@@ -81,7 +76,7 @@ class RedisServer:
             RuntimeError: It does not start; the message holds its log.
         """
         for _ in range(_ATTEMPTS):
-            chosen = self.port or _free_port(with_bus=self._cluster)
+            chosen = self.port or free_port(with_bus=self._cluster)
             if self._start_on(chosen):
                 self.port = chosen
                 return
@@ -190,25 +185,6 @@ class RedisServer:
         return path.read_text(errors="replace") if path.exists() else "(nothing)"
 
 
-class RedisSentinel(RedisServer):
-    """A sentinel, which watches a server under the name `MASTER`."""
-
-    def __init__(self, folder: Path, master: RedisServer) -> None:
-        super().__init__(folder, password=None)
-        self._master = master
-
-    def _arguments(self) -> list[str]:
-        return ["--sentinel"]
-
-    def _lines(self) -> list[str]:
-        return [
-            f"sentinel monitor {MASTER} 127.0.0.1 {self._master.port} 1",
-            f'sentinel auth-pass {MASTER} "{PASSWORD}"',
-            f"sentinel down-after-milliseconds {MASTER} 1000",
-            f"sentinel failover-timeout {MASTER} 5000",
-        ]
-
-
 @contextmanager
 def running_redis(
     settings: Mapping[str, str] | None = None,
@@ -217,158 +193,16 @@ def running_redis(
     valkey: bool = False,
 ) -> Iterator[RedisServer]:
     """Run a new server and leave nothing of it behind."""
-    with _folder() as folder:
+    with new_folder("redis") as folder:
         server = RedisServer(folder, settings, password=password, valkey=valkey)
-        with _running(server):
+        with running(server):
             yield server
-
-
-@contextmanager
-def running_cluster(
-    nodes: int = 3,
-    settings: Mapping[str, str] | None = None,
-    *,
-    replicated: bool = False,
-    valkey: bool = False,
-) -> Iterator[list[RedisServer]]:
-    """Run a cluster and leave nothing of it behind.
-
-    `replicated`, as many servers again follow, the replica of each master in the masters' order.
-    """
-    with _folder() as folder, ExitStack() as stack:
-        servers = [
-            stack.enter_context(
-                _running(RedisServer(folder / str(number), settings, cluster=True, valkey=valkey))
-            )
-            for number in range(nodes * 2 if replicated else nodes)
-        ]
-        for number, server in enumerate(servers):
-            server.execute("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            if number < nodes:
-                slots = range(_SLOTS * number // nodes, _SLOTS * (number + 1) // nodes)
-                server.execute("CLUSTER", "ADDSLOTS", *slots)
-            server.execute("CLUSTER", "MEET", "127.0.0.1", servers[0].port)
-        wait_until(lambda: all(_is_whole(each, len(servers)) for each in servers), "it forms")
-        for master, replica in zip(servers, servers[nodes:], strict=False):
-            name = master.execute("CLUSTER", "MYID")
-            assert isinstance(name, bytes)
-            replica.execute("CLUSTER", "REPLICATE", name)
-        for replica in servers[nodes:]:
-            wait_until(lambda replica=replica: is_linked(replica), "replicas follow")  # type: ignore[misc]  # a default
-        if replicated:
-            wait_until(lambda: all(map(_knows_replicas, servers)), "all have heard of replicas")
-        yield servers
-
-
-def _knows_replicas(server: RedisServer) -> bool:
-    with server.client() as client:
-        table: list[list[Any]] = client.execute_command("CLUSTER", "SLOTS")
-    return all(len(entry) > len(["first", "last", "master"]) for entry in table)
-
-
-def fail_over(replica: RedisServer) -> None:
-    """Make a replica of a cluster the master, in an orderly way, and wait until it is."""
-    # Redis 6.2 takes 0 for a number that it does not know yet.
-    wait_until(lambda: _offset(replica) > 0, "something is replicated")
-    asked = -math.inf
-
-    def ask() -> None:
-        # A request that came to nothing within 5 seconds is forgotten.
-        nonlocal asked
-        if time.monotonic() - asked > 6:
-            replica.execute("CLUSTER", "FAILOVER")
-            asked = time.monotonic()
-
-    wait_until(lambda: is_master(replica), "the replica is promoted", ask)
-
-
-def _offset(replica: RedisServer) -> int:
-    with replica.client() as client:
-        return int(client.info("replication")["slave_repl_offset"])
-
-
-def is_master(server: RedisServer) -> bool:
-    """Tell whether a server takes writes."""
-    with server.client() as client:
-        return bool(client.info("replication")["role"] == "master")
-
-
-def serving(asked: RedisServer) -> dict[int, int]:
-    """Return which port a node of a cluster says serves slots, by the first of them."""
-    with asked.client() as client:
-        found: list[list[Any]] = client.execute_command("CLUSTER", "SLOTS")
-        return {int(first): int(master[1]) for first, _, master, *_ in found}
 
 
 def is_linked(server: RedisServer) -> bool:
     """Tell whether a server follows a master and has a connection to it."""
     with server.client() as client:
         return bool(client.info("replication").get("master_link_status") == "up")
-
-
-@contextmanager
-def running_sentinel() -> Iterator[tuple[RedisSentinel, Sequence[RedisServer]]]:
-    """Run a master with one replica and a sentinel that watches them."""
-    with _folder() as folder, ExitStack() as stack:
-        master = stack.enter_context(_running(RedisServer(folder / "master")))
-        following = {"replicaof": f"127.0.0.1 {master.port}", "repl-diskless-sync-delay": "0"}
-        replica_server = RedisServer(folder / "replica", _unquoted(following))
-        replica = stack.enter_context(_running(replica_server))
-        sentinel = stack.enter_context(_running(RedisSentinel(folder / "sentinel", master)))
-        wait_until(lambda: _follows(replica, sentinel), "the replica follows")
-        yield sentinel, (master, replica)
-
-
-def wait_until(
-    holds: Callable[[], bool], what: str, nudge: Callable[[], None] = lambda: None
-) -> None:
-    """Wait for something that a server does in its own time, after a `nudge` each time.
-
-    Raises:
-        RuntimeError: It did not happen within a minute.
-    """
-    deadline = time.monotonic() + _START_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"expected that {what} within {_START_SECONDS:.0f} s")
-        nudge()
-        time.sleep(0.02)
-
-
-def _unquoted(settings: Mapping[str, str]) -> dict[str, str]:
-    # The configuration file quotes each argument for itself.
-    return {name: value.replace(" ", '" "') for name, value in settings.items()}
-
-
-def _follows(replica: RedisServer, sentinel: RedisSentinel) -> bool:
-    if not is_linked(replica):
-        return False
-    with sentinel.client() as client:
-        return bool(client.sentinel_slaves(MASTER))
-
-
-def _is_whole(server: RedisServer, nodes: int) -> bool:
-    with server.client() as client:
-        known: dict[str, str] = client.cluster("INFO")
-    return (known["cluster_state"], known["cluster_known_nodes"]) == ("ok", str(nodes))
-
-
-@contextmanager
-def _running(server: S) -> Iterator[S]:
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="swarmstate-redis-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def _process_id(port: int, password: str | None) -> int | None:
@@ -381,24 +215,6 @@ def _process_id(port: int, password: str | None) -> int | None:
         except redis.RedisError:
             return None
         return found
-
-
-def _free_port(*, with_bus: bool) -> int:
-    """Return a free port; `with_bus`, that for the cluster's own talk is free, too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            if not with_bus:
-                return port
-            if port + 10_000 > 65_535:
-                continue
-            with socket.socket() as bus:
-                try:
-                    bus.bind(("127.0.0.1", port + 10_000))
-                except OSError:
-                    continue
-            return port
 
 
 def _redis() -> str:
