@@ -21,7 +21,7 @@ pub struct Segment {
 /// How many neighbours become one segment, by how many items they have.
 ///
 /// An item is rewritten once for each level below its segment's, and each
-/// segment costs a reference in every checkpoint: with a fan-out of 32 lists of
+/// segment costs a reference in every version: with a fan-out of 32 lists of
 /// less than 1,024 items are rewritten once, and longer ones twice. A list that
 /// is trimmed at its beginning rewrites the segment that lost an item, but that
 /// is not merged again until it has as many neighbours.
@@ -46,7 +46,7 @@ struct Level {
 /// single item that is larger, an image say, stands alone for ever.
 const LIST_SEGMENT_BYTES: usize = 1024 * 1024;
 
-/// About what a reference to a segment costs in the record of a checkpoint, in bytes.
+/// About what a reference to a segment costs in the record of a version, in bytes.
 const REFERENCE_BYTES: usize = 16;
 
 /// Segments of a dict are at least this large, if it has enough entries.
@@ -95,7 +95,7 @@ fn mergeable_tail(merged: &[(Range<usize>, Segment)]) -> Option<usize> {
 /// Returns which runs of a dict's segments become one segment each.
 ///
 /// Dicts change anywhere, and a change rewrites its segment; but each segment
-/// costs a reference in every checkpoint. Segments of `sqrt(total * reference)`
+/// costs a reference in every version. Segments of `sqrt(total * reference)`
 /// bytes make the sum of both smallest. Larger entries stand alone.
 pub fn merge_dict(segments: &[Segment]) -> Vec<Range<usize>> {
     let total: usize = segments.iter().map(|segment| segment.bytes).sum();

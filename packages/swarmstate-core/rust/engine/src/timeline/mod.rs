@@ -5,115 +5,15 @@
 //! before the framework, for that before the store, and for waiting if there is none. Equal ones
 //! share it.
 
+mod activity;
+mod sums;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What time counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The run itself, between all else.
-    Framework,
-    /// A node.
-    Node,
-    /// Encoding for a store.
-    Encode,
-    /// Decoding what a store holds.
-    Decode,
-    /// A round trip to a store.
-    StoreIo,
-    /// Nothing.
-    Waiting,
-}
-
-impl Kind {
-    const ALL: [Self; 6] = [
-        Self::Framework,
-        Self::Node,
-        Self::Encode,
-        Self::Decode,
-        Self::StoreIo,
-        Self::Waiting,
-    ];
-
-    /// What it is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Framework => "framework",
-            Self::Node => "node",
-            Self::Encode => "encode",
-            Self::Decode => "decode",
-            Self::StoreIo => "store I/O",
-            Self::Waiting => "waiting",
-        }
-    }
-
-    /// The kind that is called so.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-/// What an activity is called, and before it what it was part of.
-pub type Path = Vec<String>;
-
-/// Something that went on; another one is another activity, whatever it is called.
-#[derive(Debug)]
-pub struct Activity {
-    parent: Option<Arc<Activity>>,
-    kind: Kind,
-    name: String,
-}
-
-impl Activity {
-    /// A run, which everything in it is part of.
-    pub fn run() -> Arc<Self> {
-        Arc::new(Self {
-            parent: None,
-            kind: Kind::Framework,
-            name: String::new(),
-        })
-    }
-
-    /// An activity that is part of this one.
-    pub fn part(self: &Arc<Self>, kind: Kind, name: String) -> Arc<Self> {
-        Arc::new(Self {
-            parent: Some(Arc::clone(self)),
-            kind,
-            name,
-        })
-    }
-
-    fn path(&self) -> Path {
-        let Some(parent) = &self.parent else {
-            return Path::new();
-        };
-        let mut path = parent.path();
-        path.push(self.name.clone());
-        path
-    }
-
-    /// Where the time counts that is of none of its parts.
-    fn own_path(&self) -> Path {
-        let mut path = self.path();
-        if self.kind != Kind::Node {
-            path.push(self.kind.name().to_owned());
-        }
-        path
-    }
-}
-
-/// Where time went.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spent {
-    /// What it counts as.
-    pub kind: Kind,
-    /// Seconds of the run's time.
-    pub seconds: f64,
-    /// Seconds for which it went on, also while the run's time counted for something else.
-    pub busy: f64,
-    /// How often it began.
-    pub calls: u64,
-}
+pub use activity::{Activity, Kind, Path};
+pub use sums::Spent;
+use sums::Sums;
 
 /// The events of a run.
 #[derive(Debug, Default)]
@@ -150,7 +50,7 @@ impl Timeline {
         events.sort_by(|one, other| one.at.total_cmp(&other.at));
         let mut sums = Sums::default();
         for kind in [Kind::Framework, Kind::Waiting] {
-            sums.of(vec![kind.name().to_owned()], kind);
+            sums.of_run(kind);
         }
         let mut running = GoingOn::default();
         let mut before: Option<&Event> = None;
@@ -202,78 +102,6 @@ impl<'a> GoingOn<'a> {
             .filter(|(activity, counts)| counts.parts == 0 && activity.parent.is_some())
             .map(|&(activity, _)| activity);
         Some(innermost.collect())
-    }
-}
-
-#[derive(Default)]
-struct Sums(BTreeMap<Path, Spent>);
-
-impl Sums {
-    fn of(&mut self, path: Path, kind: Kind) -> &mut Spent {
-        self.0.entry(path).or_insert(Spent {
-            kind,
-            seconds: 0.0,
-            busy: 0.0,
-            calls: 0,
-        })
-    }
-
-    /// Adds a stretch of time of which the driving thread worked for `used` seconds.
-    fn add(&mut self, innermost: &[&Activity], seconds: f64, used: f64) {
-        let of_kinds = |kinds: &[Kind]| -> Vec<&Activity> {
-            let is_of = |each: &&&Activity| kinds.contains(&each.kind);
-            innermost.iter().filter(is_of).copied().collect()
-        };
-        let mut first = of_kinds(&[Kind::Node]);
-        if first.is_empty() {
-            first = of_kinds(&[Kind::Encode, Kind::Decode]);
-        }
-        if first.is_empty() {
-            // Where the clock could not be read, nobody is said to have waited.
-            let working = if used.is_nan() {
-                seconds
-            } else {
-                used.clamp(0.0, seconds.max(0.0))
-            };
-            self.take(
-                vec![Kind::Framework.name().to_owned()],
-                Kind::Framework,
-                working,
-            );
-            let rest = seconds - working;
-            if innermost.is_empty() {
-                self.take(vec![Kind::Waiting.name().to_owned()], Kind::Waiting, rest);
-            } else {
-                self.share(innermost, rest);
-            }
-        } else {
-            self.share(&first, seconds);
-        }
-        for activity in innermost {
-            self.of(activity.own_path(), activity.kind).busy += seconds;
-        }
-    }
-
-    fn share(&mut self, activities: &[&Activity], seconds: f64) {
-        for activity in activities {
-            self.take(
-                activity.own_path(),
-                activity.kind,
-                seconds / activities.len() as f64,
-            );
-        }
-    }
-
-    fn take(&mut self, path: Path, kind: Kind, seconds: f64) {
-        self.of(path, kind).seconds += seconds;
-    }
-
-    /// What is not said to have been busy was so while the time counted for it.
-    fn finished(mut self) -> BTreeMap<Path, Spent> {
-        for spent in self.0.values_mut().filter(|spent| spent.busy == 0.0) {
-            spent.busy = spent.seconds;
-        }
-        self.0
     }
 }
 

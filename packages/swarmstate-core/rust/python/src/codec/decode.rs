@@ -9,15 +9,15 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::build::{Head, build_bare, build_class};
-use super::error::{DecodeError, damaged, is_ordinary};
+use super::build::Head;
+use super::error::{DecodeError, class_name, damaged};
 use super::guard::{CollectorPause, Entry};
 use super::keys;
 use super::models::Plan;
 use super::policy::Policy;
 use super::read::{Reader, Token};
 use super::read_tree::ROOM;
-use super::wire::{MAX_DEPTH, MAX_EXT_DEPTH, ext};
+use super::wire::{MAX_DEPTH, ext};
 
 /// What a value will be used for, which decides what arrays become.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub struct Decoder<'a, 'py, 'p> {
     pub frames: Vec<Frame<'a, 'py>>,
     pub values: Vec<Bound<'py, PyAny>>,
     pub depth: usize,
-    ext_depth: usize,
+    pub ext_depth: usize,
     /// Levels that may still be read by recursion.
     pub room: usize,
     /// Within a model that is rebuilt from its fields.
@@ -140,7 +140,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
 
     /// What the next value will be used for.
     #[inline]
-    fn role(&self) -> Use {
+    pub fn role(&self) -> Use {
         match self.frames.last() {
             Some(Frame::Array { role, .. }) => *role,
             Some(Frame::Map { key: None, .. }) => Use::Key,
@@ -254,58 +254,6 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         Ok(Some(dict.into_any()))
     }
 
-    /// Open an ext, or give the object that it describes if that can be rebuilt at once.
-    pub fn open_ext(
-        &mut self,
-        start: usize,
-        code: i8,
-        len: usize,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if self.role() == Use::Key {
-            return Err(damaged(
-                start,
-                format_args!("expected a map key, found an ext"),
-            ));
-        }
-        if self.ext_depth == MAX_EXT_DEPTH {
-            return Err(damaged(
-                start,
-                format_args!("expected at most {MAX_EXT_DEPTH} nested exts, found more"),
-            ));
-        }
-        let limit = self.reader.limit;
-        self.reader.limit = self.reader.pos + len;
-        let (head, depth) = match code {
-            ext::CONSTRUCT_ONE..=ext::PYDANTIC_V2 => (Some(Head::read(&mut self.reader, code)?), 1),
-            ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::ELLIPSIS => (None, 0),
-            _ => {
-                return Err(damaged(
-                    start,
-                    format_args!(
-                        "expected a known ext code, found {code}; was this written by a newer version, or \
-                         through an encrypted or compressed store?"
-                    ),
-                ));
-            }
-        };
-        if code == ext::PYDANTIC_V2
-            && let Some(head) = &head
-            && let Some(model) = self.model(head)?
-        {
-            self.reader.limit = limit;
-            return Ok(Some(model));
-        }
-        self.ext_depth += 1;
-        self.frames.push(Frame::Ext {
-            code,
-            head,
-            limit,
-            depth: self.depth,
-        });
-        self.depth = depth;
-        Ok(None)
-    }
-
     /// Hand a value to the innermost frame.
     #[inline]
     fn deliver(&mut self, value: Bound<'py, PyAny>) -> PyResult<Delivery<'py>> {
@@ -332,7 +280,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
                     return Ok(Delivery::More);
                 };
                 dict.set_item(&name, value).map_err(|error| {
-                    let class = super::error::class_name(name.get_type().as_any());
+                    let class = class_name(name.get_type().as_any());
                     let failure = DecodeError::new_err(format!(
                         "before byte {}: expected a hashable key, found {class}",
                         self.reader.pos
@@ -350,57 +298,6 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
                 Ok(Delivery::Complete(complete))
             }
             Some(Frame::Ext { .. }) => self.close_ext(value).map(Delivery::Complete),
-        }
-    }
-
-    /// Build what an ext stands for from its payload.
-    fn close_ext(&mut self, payload: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let Some(Frame::Ext {
-            code,
-            head,
-            limit,
-            depth,
-        }) = self.frames.pop()
-        else {
-            return Ok(payload);
-        };
-        let method = match &head {
-            Some(head) if head.has_method => Some(self.reader.text("the name of a method")?),
-            _ => None,
-        };
-        let end = self.reader.limit;
-        if self.reader.pos != end {
-            return Err(damaged(
-                self.reader.pos,
-                format_args!(
-                    "expected the end of an ext payload, found {} more bytes",
-                    end - self.reader.pos
-                ),
-            ));
-        }
-        self.reader.limit = limit;
-        self.depth = depth;
-        self.ext_depth -= 1;
-        self.is_plain = false;
-        match head {
-            Some(head) => build_class(self.policy, code, &head, method, payload),
-            None => match build_bare(self.policy, code, &payload) {
-                Ok(value) => Ok(value),
-                Err(error)
-                    if !is_ordinary(self.py, &error)
-                        || error.is_instance_of::<super::error::TypeNotAllowedError>(self.py) =>
-                {
-                    Err(error)
-                }
-                Err(error) => {
-                    let failure = damaged(
-                        end,
-                        format_args!("expected the payload of ext {code} before this: {error}"),
-                    );
-                    failure.set_cause(self.py, Some(error));
-                    Err(failure)
-                }
-            },
         }
     }
 }

@@ -9,6 +9,7 @@ mod cursor;
 mod decode;
 mod encode;
 mod error;
+mod exts;
 mod foreign;
 mod frame;
 mod guard;

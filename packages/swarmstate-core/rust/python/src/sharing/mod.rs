@@ -10,6 +10,7 @@ mod cut;
 mod feed;
 mod held;
 mod join;
+mod join_container;
 mod memory;
 mod merging;
 pub mod names;

@@ -1,0 +1,111 @@
+//! Reading exts: objects that are more than plain data.
+
+use pyo3::prelude::*;
+
+use super::build::{Head, build_bare, build_class};
+use super::decode::{Decoder, Frame, Use};
+use super::error::{TypeNotAllowedError, damaged, is_ordinary};
+use super::wire::{MAX_EXT_DEPTH, ext};
+
+impl<'py> Decoder<'_, 'py, '_> {
+    /// Open an ext, or give the object that it describes if that can be rebuilt at once.
+    pub fn open_ext(
+        &mut self,
+        start: usize,
+        code: i8,
+        len: usize,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.role() == Use::Key {
+            return Err(damaged(
+                start,
+                format_args!("expected a map key, found an ext"),
+            ));
+        }
+        if self.ext_depth == MAX_EXT_DEPTH {
+            return Err(damaged(
+                start,
+                format_args!("expected at most {MAX_EXT_DEPTH} nested exts, found more"),
+            ));
+        }
+        let limit = self.reader.limit;
+        self.reader.limit = self.reader.pos + len;
+        let (head, depth) = match code {
+            ext::CONSTRUCT_ONE..=ext::PYDANTIC_V2 => (Some(Head::read(&mut self.reader, code)?), 1),
+            ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::ELLIPSIS => (None, 0),
+            _ => {
+                return Err(damaged(
+                    start,
+                    format_args!(
+                        "expected a known ext code, found {code}; was this written by a newer version, or \
+                         through an encrypted or compressed store?"
+                    ),
+                ));
+            }
+        };
+        if code == ext::PYDANTIC_V2
+            && let Some(head) = &head
+            && let Some(model) = self.model(head)?
+        {
+            self.reader.limit = limit;
+            return Ok(Some(model));
+        }
+        self.ext_depth += 1;
+        self.frames.push(Frame::Ext {
+            code,
+            head,
+            limit,
+            depth: self.depth,
+        });
+        self.depth = depth;
+        Ok(None)
+    }
+
+    /// Build what an ext stands for from its payload.
+    pub fn close_ext(&mut self, payload: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(Frame::Ext {
+            code,
+            head,
+            limit,
+            depth,
+        }) = self.frames.pop()
+        else {
+            return Ok(payload);
+        };
+        let method = match &head {
+            Some(head) if head.has_method => Some(self.reader.text("the name of a method")?),
+            _ => None,
+        };
+        let end = self.reader.limit;
+        if self.reader.pos != end {
+            return Err(damaged(
+                self.reader.pos,
+                format_args!(
+                    "expected the end of an ext payload, found {} more bytes",
+                    end - self.reader.pos
+                ),
+            ));
+        }
+        self.reader.limit = limit;
+        self.depth = depth;
+        self.ext_depth -= 1;
+        self.is_plain = false;
+        match head {
+            Some(head) => build_class(self.policy, code, &head, method, payload),
+            None => build_bare(self.policy, code, &payload)
+                .map_err(|error| self.misfit(code, end, error)),
+        }
+    }
+
+    /// What is said of a payload that its ext cannot be built from.
+    fn misfit(&self, code: i8, end: usize, error: PyErr) -> PyErr {
+        if !is_ordinary(self.py, &error) || error.is_instance_of::<TypeNotAllowedError>(self.py) {
+            return error;
+        }
+        let failure = damaged(
+            end,
+            format_args!("expected the payload of ext {code} before this: {error}"),
+        );
+        failure.set_cause(self.py, Some(error));
+        failure
+    }
+}

@@ -1,0 +1,245 @@
+//! Joining a list or dict from its pieces, item by item.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::feed::{Feed, Piece, Target};
+use super::held::Held;
+use super::join::{Joiner, Remembers};
+use super::parts::{Container, Item, Items, Kind, Part, Seen, Stored};
+use crate::codec::{DecodeError, Item as Read};
+
+/// How deeply containers are cut within one another, at most.
+const MAX_NESTING: usize = 16;
+
+impl<'py> Joiner<'_, 'py> {
+    /// Read a list or dict from its pieces; None if they are not cut between items.
+    pub(super) fn join_container(
+        &mut self,
+        pieces: &mut [Piece<'py>],
+        held: &mut Held,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
+        let mut buffer = Vec::new();
+        for piece in &mut *pieces {
+            if piece.start.is_some() {
+                piece.start = Some(buffer.len());
+                buffer.extend_from_slice(piece.as_bytes());
+            }
+        }
+        let mut feed = Feed::new(self.codec.item_reader(self.py, &buffer)?, pieces);
+        let Some(header) = feed.header() else {
+            return Ok(None);
+        };
+        // What goes wrong here is said by decoding the value as a whole.
+        match self.container(&mut feed, header, held, 0) {
+            Ok(Some(read)) if feed.is_at_end() => Ok(Some(read)),
+            Ok(_) => Ok(None),
+            Err(error) if error.is_instance_of::<DecodeError>(self.py) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Read the items of a container whose header has been read.
+    fn container(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        (kind, len): (Kind, usize),
+        held: &mut Held,
+        depth: usize,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Container)>> {
+        if depth == MAX_NESTING {
+            return Ok(None);
+        }
+        let mut target = match kind {
+            Kind::List => Target::List(Vec::with_capacity(len.min(feed.size()))),
+            Kind::Dict => Target::Dict(PyDict::new(self.py)),
+        };
+        let mut parts = Vec::new();
+        let mut left = len;
+        while left > 0 {
+            let Some(piece) = feed.piece() else {
+                return Ok(None);
+            };
+            let part = match piece.blob {
+                Some(blob) => {
+                    let bytes = piece.size;
+                    let known = held.parts.get_mut(&blob).map(|run| &mut run.items);
+                    let items = match (known, piece.start) {
+                        (Some(known), None) => self.copies(known, kind, &mut target)?,
+                        (known, Some(_)) => {
+                            self.run(feed, kind, depth, left, known, &mut target)?
+                        }
+                        (None, None) => None,
+                    };
+                    let Some(items) = items.filter(|items| items.len() <= left) else {
+                        return Ok(None);
+                    };
+                    feed.leave_piece();
+                    Part {
+                        items,
+                        bytes,
+                        stored: Stored::Blob(blob),
+                    }
+                }
+                None => match self.entry(feed, kind, held, depth, &mut target)? {
+                    Some(part) => part,
+                    None => return Ok(None),
+                },
+            };
+            left -= part.items.len();
+            parts.push(part);
+        }
+        Ok(Some((target.finish(self.py)?, Container { kind, parts })))
+    }
+
+    /// Hand out the items of a part that is known, or copy them; None if that cannot be done.
+    fn copies(
+        &mut self,
+        known: &mut Items,
+        kind: Kind,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Items>> {
+        let mut first = 0;
+        let mut made = Vec::with_capacity(known.len());
+        for index in 0..known.len() {
+            let Some(value) = self.ready(known, index)? else {
+                return Ok(None);
+            };
+            if index == 0 {
+                first = value.as_ptr() as usize;
+            }
+            if self.remembers == Remembers::Values {
+                made.push(Some(value.clone().unbind()));
+            }
+            match (kind, &known.items[index].key) {
+                (Kind::List, None) => target.push(None, value)?,
+                (Kind::Dict, Some(key)) => target.push(Some(key.bind(self.py).clone()), value)?,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(known.with_values(first, made)))
+    }
+
+    /// The value of a known item without decoding it: the one that was handed out before, or a
+    /// copy; None if there is neither.
+    fn ready(&mut self, known: &mut Items, index: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(made) = known.take_made(index) {
+            return Ok(Some(made.into_bound(self.py)));
+        }
+        match &known.items[index].seen.template {
+            Some(template) => template.copy(self.py, &mut self.classes),
+            None => Ok(None),
+        }
+    }
+
+    /// Read a blob's run of at most `left` items; those that are known are not decoded.
+    fn run(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        kind: Kind,
+        depth: usize,
+        left: usize,
+        mut known: Option<&mut Items>,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Items>> {
+        let mut items = Vec::new();
+        let mut made = Vec::new();
+        let mut first = 0;
+        while !feed.is_at_piece_end() {
+            if items.len() == left {
+                return Ok(None);
+            }
+            let key = match kind {
+                Kind::List => None,
+                Kind::Dict => match feed.key()? {
+                    Some(key) => Some(key),
+                    None => return Ok(None),
+                },
+            };
+            let index = items.len();
+            let before = match known.as_deref_mut() {
+                Some(known) if index < known.len() => match self.ready(known, index)? {
+                    Some(value) => Some((known.items[index].clone_ref(self.py), value)),
+                    None => None,
+                },
+                _ => None,
+            };
+            let (item, key, value, is_plain) = match before {
+                Some((item, value)) => {
+                    feed.skip();
+                    (item, key, value, true)
+                }
+                None => {
+                    let read = feed.value(key, depth + 1)?;
+                    let item = self.item(&read, known.is_some())?;
+                    (item, read.key, read.value, read.is_plain)
+                }
+            };
+            if items.is_empty() {
+                first = value.as_ptr() as usize;
+            }
+            items.push(item);
+            if self.remembers == Remembers::Values {
+                made.push(is_plain.then(|| value.clone().unbind()));
+            }
+            target.push(key, value)?;
+        }
+        Ok((!items.is_empty()).then(|| Items::new(items, first, made)))
+    }
+
+    /// Read one item that stands in the record itself, or an entry that is cut.
+    fn entry(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        kind: Kind,
+        held: &mut Held,
+        depth: usize,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Part>> {
+        let start = feed.position();
+        let key = match kind {
+            Kind::List => None,
+            Kind::Dict => match feed.key()? {
+                Some(key) => Some(key),
+                None => return Ok(None),
+            },
+        };
+        if key.is_some() && !feed.holds_next() {
+            let head = feed.since(start).into();
+            let Some(header) = feed.header() else {
+                return Ok(None);
+            };
+            let Some((value, container)) = self.container(feed, header, held, depth + 1)? else {
+                return Ok(None);
+            };
+            let item = Item {
+                key: key.as_ref().map(|key| key.clone().unbind()),
+                seen: Seen::default(),
+            };
+            let first = value.as_ptr() as usize;
+            target.push(key, value)?;
+            return Ok(Some(Part {
+                items: Items::new(vec![item], first, Vec::new()),
+                bytes: 0,
+                stored: Stored::Nested(head, container),
+            }));
+        }
+        let read = feed.value(key, depth + 1)?;
+        let data = feed.since(start);
+        let first = read.value.as_ptr() as usize;
+        let items = Items::new(vec![self.item(&read, false)?], first, Vec::new());
+        target.push(read.key, read.value)?;
+        Ok(Some(Part {
+            items,
+            bytes: data.len(),
+            stored: Stored::Inline(data.into()),
+        }))
+    }
+
+    fn item(&mut self, read: &Read<'py>, is_known: bool) -> PyResult<Item> {
+        Ok(Item {
+            key: read.key.as_ref().map(|key| key.clone().unbind()),
+            seen: self.seen(read, is_known)?,
+        })
+    }
+}
