@@ -97,7 +97,7 @@ def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]])
         next_value, next_range = first_value + len(query.keys), first_range + len(query.ranges)
         if query.ttl is not None:
             renewed[query.namespace] = query.ttl
-        # The functions that renews and the one that reads see the same moment, before both.
+        # The function that renews and the one that reads see the same moment, before both.
         ttl = ttls.get(number)
         if ttl is not None:
             ttl = renewed.get(query.namespace, ttl)

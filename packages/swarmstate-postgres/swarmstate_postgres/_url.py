@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from asyncpg import ClientConfigurationError
 
@@ -88,31 +88,15 @@ class Target(NamedTuple):
         Raises:
             ValueError: It is no URL of PostgreSQL, or asks for security that cannot be had.
         """
-        try:
-            parts = urlsplit(url)
-            # Each host of several may have a port.
-            hosts = parts.netloc.rpartition("@")[2]
-            ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts.split(",")]
-            query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-            database = unquote(parts.path[1:])
-            known = all(name.isidentifier() for name, _ in query)
-            well_formed = (
-                parts.scheme in {"postgresql", "postgres"}
-                and all(port.isdigit() or not port for port in ports)
-                and known
-                and not parts.fragment
-                and "@" not in parts.path
-                and "/" not in parts.path[1:]
-            )
-        except ValueError:
-            well_formed = False
-        if not well_formed:
+        parsed = _parsed(url)
+        if parsed is None:
             raise ValueError(
                 "expected a URL such as postgresql://user:password@host:5432/database?name=value, "
                 "found something else; characters of a password such as @ : / ? # % must be "
                 "percent-encoded (urllib.parse.quote(password, safe=''))"
             )
-        login = parts.netloc.rpartition("@")[0]
+        parts, query = parsed
+        login, _, hosts = parts.netloc.rpartition("@")
         user, has_password, password = login.partition(":")
         options = {}
         passed_on = []
@@ -142,7 +126,7 @@ class Target(NamedTuple):
             dsn,
             unquote(password) if has_password else None,
             options,
-            f"{hosts}/{database}",
+            f"{hosts}/{unquote(parts.path[1:])}",
             tuple((name, value) for name, value in passed_on if name in _FILES),
             application or None,
             limit,
@@ -161,6 +145,27 @@ class Target(NamedTuple):
                 raise ClientConfigurationError(
                     f"the file that {name} names cannot be read: {error.strerror}"
                 ) from None
+
+
+def _parsed(url: str) -> tuple[SplitResult, list[tuple[str, str]]] | None:
+    """Return the parts of a URL and its parameters; None if it is no URL of PostgreSQL."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        return None
+    # Each host of several may have a port.
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts]
+    is_one = (
+        parts.scheme in {"postgresql", "postgres"}
+        and all(port.isdigit() or not port for port in ports)
+        and all(name.isidentifier() for name, _ in query)
+        and not parts.fragment
+        and "@" not in parts.path
+        and "/" not in parts.path[1:]
+    )
+    return (parts, query) if is_one else None
 
 
 def _check_security(name: str, value: str) -> None:

@@ -79,8 +79,8 @@ def import_sqlite(
         StoreUnavailableError: The file cannot be read.
         StoreFormatError: The file is no database of these savers.
     """
-    opened = SqliteSource(source, serde or ExactSerializer())
-    return _import(opened, store, only, progress, serde)
+    decoder = serde or ExactSerializer()
+    return _import(SqliteSource(source, decoder), store, only, progress, decoder)
 
 
 def import_postgres(
@@ -107,8 +107,8 @@ def import_postgres(
         StoreUnavailableError: The server cannot be reached or read.
         StoreFormatError: The database has no tables of these savers.
     """
-    opened = PostgresSource(source, serde or ExactSerializer())
-    return _import(opened, store, only, progress, serde)
+    decoder = serde or ExactSerializer()
+    return _import(PostgresSource(source, decoder), store, only, progress, decoder)
 
 
 def _import(
@@ -116,9 +116,8 @@ def _import(
     store: BaseStore,
     only: Sequence[str],
     progress: Callable[[Progress], None] | None,
-    serde: SerializerProtocol | None,
+    decoder: SerializerProtocol,
 ) -> ImportReport:
-    decoder = serde or ExactSerializer()
     try:
         threads = list(only) or source.threads()
         report = ImportReport(len(threads), 0, 0, 0)
