@@ -1,0 +1,278 @@
+"""`@cached`: who computes what several miss at once."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import swarmstate
+from swarmstate.cached import cached
+
+from tests.core.cached_calls import calls_of
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+def test_a_call_within_the_same_call_does_not_wait_for_itself(in_store: bool) -> None:
+    calls: list[str] = []
+    store = swarmstate.Store() if in_store else None
+
+    @cached(store=store, name="sync" if in_store else None)
+    def function(a: str) -> int:
+        calls.append(a)
+        return function(a) + 1 if len(calls) == 1 else 0
+
+    @cached(store=store, name="async" if in_store else None)
+    async def coroutine(a: str) -> int:
+        calls.append(a)
+        return await coroutine(a) + 1 if len(calls) == 1 else 0
+
+    assert function("x") == function("x") == 1
+    assert calls == ["x", "x"]
+    calls.clear()
+    assert asyncio.run(coroutine("x")) == asyncio.run(coroutine("x")) == 1
+    assert calls == ["x", "x"]
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) -> None:
+    entered, release = threading.Event(), threading.Event()
+    calls = []
+
+    @cached(store=swarmstate.Store() if in_store else None)
+    def function(a: str) -> list[str]:
+        calls.append(a)
+        entered.set()
+        assert release.wait(60)
+        if fails:
+            raise LookupError(a)
+        return [a]
+
+    def outcome() -> Any:
+        try:
+            return function("x")
+        except LookupError as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(outcome)
+        assert entered.wait(60)
+        others = [pool.submit(outcome) for _ in range(7)]
+        release.set()
+        outcomes = [each.result() for each in (first, *others)]
+    if fails:
+        # Those that came after the exception computed again.
+        assert all(isinstance(each, LookupError) for each in outcomes)
+    else:
+        assert outcomes == [["x"]] * 8
+        assert calls == ["x"]
+    assert function.cache_info().hits + function.cache_info().misses == 8
+
+
+def test_what_landed_between_a_miss_and_its_flight_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    function, calls = calls_of()
+    result = function._flights.result
+
+    def late(key: Any, compute: Any) -> Any:
+        monkeypatch.undo()
+        function("x")  # somebody else
+        return result(key, compute)
+
+    monkeypatch.setattr(function._flights, "result", late)
+    assert function("x") == 1
+    assert calls == ["x"]
+
+
+def test_many_threads_see_only_right_results() -> None:
+    @cached(maxsize=10)
+    def function(a: str) -> tuple[str, str]:
+        return a, a
+
+    def work(seed: int) -> None:
+        for n in range(3000):
+            key = str((n * seed) % 23)
+            assert function(key) == (key, key)
+            if n % 500 == 0:
+                function.cache_clear()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(1, 9)))
+    assert (function.cache_info().currsize or 0) <= 10
+
+
+def test_an_interrupted_flight_lets_another_take_over() -> None:
+    entered, release = threading.Event(), threading.Event()
+    calls = []
+
+    @cached
+    def function(a: str) -> str:
+        calls.append(a)
+        if len(calls) == 1:
+            entered.set()
+            assert release.wait(60)
+            raise SystemExit
+        return a
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(function, "x")
+        assert entered.wait(60)
+        second = pool.submit(function, "x")
+        release.set()
+        with pytest.raises(SystemExit):
+            first.result()
+        assert second.result() == "x"
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("in_store", [False, True])
+def test_coroutines_that_miss_together_compute_once(in_store: bool) -> None:
+    calls = []
+
+    @cached(store=swarmstate.Store() if in_store else None)
+    async def function(a: str) -> str:
+        calls.append(a)
+        await asyncio.sleep(0)
+        return a
+
+    async def run() -> None:
+        assert await asyncio.gather(*(function("x") for _ in range(20))) == ["x"] * 20
+        assert calls == ["x"]
+        assert await function("x") == "x"
+        info = function.cache_info()
+        assert info.hits + info.misses == 21
+        await function.acache_clear()
+        assert await function("x") == "x"
+        assert calls == ["x", "x"]
+
+    asyncio.run(run())
+    # Another loop finds it too.
+    assert asyncio.run(function("x")) == "x"
+    function.cache_clear()
+    assert asyncio.run(function("x")) == "x"
+    assert len(calls) == 3
+
+
+def test_an_exception_reaches_all_who_wait() -> None:
+    calls = []
+
+    @cached
+    async def function(a: str) -> str:
+        calls.append(a)
+        await asyncio.sleep(0)
+        raise LookupError(a)
+
+    async def run() -> None:
+        outcomes = await asyncio.gather(*(function("x") for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(each, LookupError) for each in outcomes)
+        assert calls == ["x"]
+        with pytest.raises(LookupError):
+            await function("x")
+        assert calls == ["x", "x"]
+
+    asyncio.run(run())
+
+
+def test_cancelling_one_call_stops_nobody_else() -> None:
+    calls, cancelled = [], []
+
+    @cached
+    async def function(a: str) -> str:
+        calls.append(a)
+        try:
+            await asyncio.Event().wait() if a == "for ever" else await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            cancelled.append(a)
+            raise
+        return a
+
+    async def run() -> None:
+        leader = asyncio.create_task(function("x"))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(function("x")) for _ in range(3)]
+        await asyncio.sleep(0)
+        leader.cancel()
+        others[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        assert await others[1] == await others[2] == "x"
+        assert calls == ["x"]
+        assert cancelled == []
+        # With nobody left, the work is cancelled, and the next call starts anew.
+        alone = asyncio.create_task(function("for ever"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        alone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await alone
+        await asyncio.sleep(0)
+        assert cancelled == ["for ever"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("others", [0, 2])
+def test_who_stops_waiting_leaves_no_complaint(others: int, fails: bool) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, each: complaints.append(each))
+        begun = asyncio.Event()
+
+        @cached
+        async def function(value: int) -> int:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if fails:
+                    raise ValueError(value)
+            return value
+
+        calls = [asyncio.create_task(function(1)) for _ in range(1 + others)]
+        await begun.wait()
+        for call in calls:
+            call.cancel()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(each) for each in ended] == [asyncio.CancelledError] * len(calls)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(function(2), 0.001)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        calls.clear()
+        gc.collect()
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
+def test_event_loops_of_several_threads_share_a_flight() -> None:
+    entered, release = threading.Event(), threading.Event()
+    calls = []
+
+    @cached
+    async def function(a: str) -> str:
+        calls.append(a)
+        entered.set()
+        await asyncio.to_thread(release.wait, 60)
+        return a
+
+    async def call() -> str:
+        return await function("x")
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(lambda: asyncio.run(call()))
+        assert entered.wait(60)
+        others = [pool.submit(lambda: asyncio.run(call())) for _ in range(3)]
+        release.set()
+        assert {each.result() for each in (first, *others)} == {"x"}
+    assert calls == ["x"]
