@@ -15,6 +15,7 @@ mod predicate;
 mod record;
 mod scan;
 mod scope;
+mod search;
 pub mod snapshot;
 mod state;
 mod table;
