@@ -41,15 +41,7 @@ def measure(
     approximate_above: int | None,
 ) -> dict[str, Any]:
     """Return the seconds of searches, and what storing and opening took."""
-    # Topics in a space of fewer dimensions, and noise, as embeddings of texts have.
-    rng = np.random.default_rng(1)
-    basis = rng.standard_normal((24, dimensions))
-    topics = rng.standard_normal((max(10, records // 500), 24))
-    mixed = topics[rng.integers(0, len(topics), records + searches)]
-    mixed = mixed + 0.6 * rng.standard_normal(mixed.shape)
-    data = (mixed @ basis + 0.3 * rng.standard_normal((len(mixed), dimensions))).astype(np.float32)
-    data /= np.linalg.norm(data, axis=1)[:, None]
-    vectors, queries = data[:records], data[records:]
+    vectors, queries = _data(records, dimensions, searches)
     numbers = np.arange(records)
     masks = {"search": None, "scoped": numbers % _SCOPES == 3, "filtered": numbers >= records // 2}
 
@@ -72,16 +64,7 @@ def measure(
     with DiskStore(path) as store:
         collection = Collection(store, "memories", approximate_above=approximate_above)
         started = perf_counter()
-        for start in range(0, records, _BATCH):
-            collection.upsert(
-                Record(
-                    f"{number}",
-                    {"text": f"what is remembered as number {number}", "number": number},
-                    [vectors[number]],
-                    ("crew", f"{number % _SCOPES}"),
-                )
-                for number in range(start, min(start + _BATCH, records))
-            )
+        _fill(collection, vectors)
         measured["saved a second"] = records / (perf_counter() - started)
     measured["bytes"] = sum(each.stat().st_size for each in folder.iterdir())
     with DiskStore(path) as store:
@@ -109,6 +92,34 @@ def measure(
     if measured["recall"] < (0.999 if approximate_above is None else 0.95):
         raise WrongResultError(f"expected what numpy finds, found {measured['recall']:.1%} of it")
     return measured
+
+
+def _data(
+    records: int, dimensions: int, searches: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what is stored and what is searched for."""
+    # Topics in a space of fewer dimensions, and noise, as embeddings of texts have.
+    rng = np.random.default_rng(1)
+    basis = rng.standard_normal((24, dimensions))
+    topics = rng.standard_normal((max(10, records // 500), 24))
+    mixed = topics[rng.integers(0, len(topics), records + searches)]
+    mixed = mixed + 0.6 * rng.standard_normal(mixed.shape)
+    data = (mixed @ basis + 0.3 * rng.standard_normal((len(mixed), dimensions))).astype(np.float32)
+    data /= np.linalg.norm(data, axis=1)[:, None]
+    return data[:records], data[records:]
+
+
+def _fill(collection: Collection, vectors: NDArray[np.float32]) -> None:
+    for start in range(0, len(vectors), _BATCH):
+        collection.upsert(
+            Record(
+                f"{number}",
+                {"text": f"what is remembered as number {number}", "number": number},
+                [vectors[number]],
+                ("crew", f"{number % _SCOPES}"),
+            )
+            for number in range(start, min(start + _BATCH, len(vectors)))
+        )
 
 
 def _times(

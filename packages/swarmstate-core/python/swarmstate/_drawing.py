@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from swarmstate.graph import Edge
@@ -41,6 +41,45 @@ def _quoted(text: str) -> str:
 
 def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     """Return an SVG document: each node below those that lead to it, cycles aside."""
+    plan = _planned(nodes, edges)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{plan.width:.0f}" '
+        f'height="{plan.height:.0f}" viewBox="0 0 {plan.width:.0f} {plan.height:.0f}" '
+        'font-family="sans-serif" font-size="13">',
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
+        'markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#57606a"/></marker></defs>',
+        f'<rect width="{plan.width:.0f}" height="{plan.height:.0f}" fill="#ffffff"/>',
+        *_drawn_edges(plan, edges),
+    ]
+    for name, (x, y) in plan.places.items():
+        width = plan.widths[name]
+        parts.append(
+            f'<rect x="{x - width / 2:.1f}" y="{y:.1f}" width="{width:.1f}" '
+            f'height="{_HEIGHT}" rx="8" fill="#ddf4ff" stroke="#0969da"/>'
+            f'<text x="{x:.1f}" y="{y + 22:.1f}" text-anchor="middle">{xml_text(name)}</text>'
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+class _Plan(NamedTuple):
+    """Where everything is in a drawing.
+
+    Attributes:
+        width: The width of the drawing.
+        height: Its height.
+        places: The middle of the upper side of each node, in the nodes' order.
+        widths: The width of each node.
+        rows: How many labels of edges stand above each node.
+    """
+
+    width: float
+    height: float
+    places: dict[str, tuple[float, float]]
+    widths: dict[str, float]
+    rows: dict[str, int]
+
+
+def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
     layers = _layers(nodes, edges)
     widths = {name: max(60.0, len(name) * _LETTER + 24) for name in nodes}
     # The labels of edges stand in a column above the node that they lead to.
@@ -52,7 +91,7 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
         rows[edge.target] += edge.when is not None
     spans = [sum(columns[name] for name in layer) + _GAP * (len(layer) - 1) for layer in layers]
     width = max(spans, default=0) + 2 * _MARGIN + 2 * _GAP
-    places: dict[str, tuple[float, float]] = {}
+    places = dict.fromkeys(nodes, (0.0, 0.0))
     y = _MARGIN
     for depth, (layer, span) in enumerate(zip(layers, spans, strict=True)):
         y += (_BETWEEN if depth else 0) + _ROW * max(rows[name] for name in layer)
@@ -61,44 +100,33 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
             places[name] = (x + columns[name] / 2, y)
             x += columns[name] + _GAP
         y += _HEIGHT
-    height = y + _MARGIN + _BETWEEN / 2
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" font-size="13">',
-        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#57606a"/></marker></defs>',
-        f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
-    ]
-    labels = []
-    entered = dict.fromkeys(nodes, 0)
-    labelled = dict.fromkeys(nodes, 0)
+    return _Plan(width, y + _MARGIN + _BETWEEN / 2, places, widths, rows)
+
+
+def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> list[str]:
+    """Return all edges, and over them their labels."""
+    lines, labels = [], []
+    entered = dict.fromkeys(plan.places, 0)
+    labelled = dict.fromkeys(plan.places, 0)
     for edge in edges:
-        x, y = places[edge.target]
+        x, y = plan.places[edge.target]
         # Edges to one node end beside each other.
         shift = (entered[edge.target] + 1) // 2 * (14 if entered[edge.target] % 2 else -14)
         entered[edge.target] += 1
         dash = "" if edge.when is not None else ' stroke-dasharray="5 4"'
-        parts.append(
-            f'<path d="{_curve(places[edge.source], (x + shift, y))}" fill="none" '
+        lines.append(
+            f'<path d="{_curve(plan.places[edge.source], (x + shift, y))}" fill="none" '
             f'stroke="#57606a"{dash} marker-end="url(#arrow)"/>'
         )
         if edge.when is not None:
             labelled[edge.target] += 1
-            row = y - 14 - _ROW * (rows[edge.target] - labelled[edge.target])
+            row = y - 14 - _ROW * (plan.rows[edge.target] - labelled[edge.target])
             labels.append(
                 f'<text x="{x:.1f}" y="{row:.1f}" text-anchor="middle" '
                 f'font-size="11" fill="#0a3069" stroke="#ffffff" stroke-width="4" '
                 f'paint-order="stroke">{xml_text(edge.when)}</text>'
             )
-    parts += labels
-    for name in nodes:
-        x, y = places[name]
-        parts.append(
-            f'<rect x="{x - widths[name] / 2:.1f}" y="{y:.1f}" width="{widths[name]:.1f}" '
-            f'height="{_HEIGHT}" rx="8" fill="#ddf4ff" stroke="#0969da"/>'
-            f'<text x="{x:.1f}" y="{y + 22:.1f}" text-anchor="middle">{xml_text(name)}</text>'
-        )
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return lines + labels
 
 
 # What XML has no way to write, not even escaped.

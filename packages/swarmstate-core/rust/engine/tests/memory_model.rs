@@ -7,7 +7,9 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use swarmstate_engine::{Batch, Error, Expect, Expiry, MemoryStore, Query, Range, Snapshot, Value};
+use swarmstate_engine::{
+    Answer, Batch, Error, Expect, Expiry, MemoryStore, Query, Range, Snapshot, Value,
+};
 
 type Records = BTreeMap<String, Vec<u8>>;
 
@@ -276,6 +278,33 @@ fn check_diff(newer: &Snapshot, older: &Snapshot) {
     assert_eq!(owned(difference.changed), changed);
 }
 
+fn check_records(store: &MemoryStore, model: &Model, query: &Query, answer: &Answer, now: i64) {
+    let records = model.records(&query.namespace);
+    for (key, value) in query.keys.iter().zip(&answer.values) {
+        assert_eq!(records.get(key).map(Vec::as_slice), value.as_deref());
+        assert_eq!(&store.get(&query.namespace, key, now).unwrap(), value);
+    }
+    for (range, found) in query.ranges.iter().zip(&answer.ranges) {
+        let found: Vec<_> = found
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_vec()))
+            .collect();
+        assert_eq!(model.range(&query.namespace, range), found);
+    }
+}
+
+fn check_snapshots(snapshots: &[(Snapshot, Model)]) {
+    for (snapshot, then) in snapshots {
+        let then = then.everything();
+        assert_eq!(contents(snapshot), then, "a later write changed a snapshot");
+        assert_eq!(
+            snapshot.size_bytes(),
+            then.values().map(Vec::len).sum::<usize>()
+        );
+        assert_eq!(snapshot.keys().len(), then.len());
+    }
+}
+
 fn run(operations: Vec<Operation>) {
     let store = MemoryStore::new();
     let mut model = Model::default();
@@ -323,18 +352,7 @@ fn run(operations: Vec<Operation>) {
                     .get(&query.namespace)
                     .map(|(_, at)| at.map_or(Expiry::Never, Expiry::At));
                 assert_eq!(answers[0].expiry, expiry);
-                let records = model.records(&query.namespace);
-                for (key, value) in query.keys.iter().zip(&answers[0].values) {
-                    assert_eq!(records.get(key).map(Vec::as_slice), value.as_deref());
-                    assert_eq!(&store.get(&query.namespace, key, now).unwrap(), value);
-                }
-                for (range, found) in query.ranges.iter().zip(&answers[0].ranges) {
-                    let found: Vec<_> = found
-                        .iter()
-                        .map(|(key, value)| (key.to_string(), value.to_vec()))
-                        .collect();
-                    assert_eq!(model.range(&query.namespace, range), found);
-                }
+                check_records(&store, &model, &query, &answers[0], now);
             }
             Operation::Copy(source, target) => {
                 store.copy(&source, &target, now).unwrap();
@@ -376,15 +394,7 @@ fn run(operations: Vec<Operation>) {
         assert_eq!(names, model.namespaces.keys().cloned().collect::<Vec<_>>());
         assert_eq!(store.len(now).unwrap(), model.everything().len());
     }
-    for (snapshot, then) in &snapshots {
-        let then = then.everything();
-        assert_eq!(contents(snapshot), then, "a later write changed a snapshot");
-        assert_eq!(
-            snapshot.size_bytes(),
-            then.values().map(Vec::len).sum::<usize>()
-        );
-        assert_eq!(snapshot.keys().len(), then.len());
-    }
+    check_snapshots(&snapshots);
 }
 
 proptest! {
