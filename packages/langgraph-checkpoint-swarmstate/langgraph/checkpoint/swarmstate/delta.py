@@ -19,7 +19,7 @@ from .layout import (
     thread_namespace,
     writes_of,
 )
-from .reading import decode_values, retry
+from .reading import decode_values, fill, retry
 from .records import StoredCheckpoint, decode_checkpoint, decode_writes, describe
 from .values import Values
 
@@ -82,11 +82,7 @@ def _delta_history(
         for write in reversed(decode_writes(stored.address, records))
         if write.channel in wanted
     ]
-    # As in `reading`: a checkpoint of which the last large value became small.
-    missing = [name for _, write in writes for name in write.blobs() if name not in blobs]
-    if missing:
-        [answer] = yield Read([Query(query.namespace, [BLOBS + name for name in missing])])
-        blobs.update(zip(missing, answer.values, strict=True))
+    yield from fill(query.namespace, [write for _, write in writes], blobs)
     for place, write in reversed(writes):
         history[write.channel]["writes"].append(write.decode(values, serde, place, blobs))
     for channel, stored in seeds.items():

@@ -117,7 +117,7 @@ class Reader:
                 [answer] = yield Read([Query(namespace, keys, opened.ranges)])
             blobs.update(zip(missing, answer.values, strict=True))
             opened.take(iter(answer.ranges), blobs)
-            yield from _fill(namespace, [opened], blobs)
+            yield from fill(namespace, (*(opened.writes or ()), *opened.sends), blobs)
         return self._close(opened, blobs, self._values, key, recalled)
 
     def _find(
@@ -181,7 +181,10 @@ class Reader:
             belonging = [each for each in items if each.namespace == namespace]
             for opened in belonging:
                 opened.take(read, names)
-            yield from _fill(namespace, belonging, names)
+            writes = [
+                each for opened in belonging for each in (*(opened.writes or ()), *opened.sends)
+            ]
+            yield from fill(namespace, writes, names)
         # What they share is decoded for the first of them and copied for the others.
         values = self._values.apart()
         loaded = []
@@ -340,21 +343,15 @@ def _collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
-def _fill(
-    namespace: str, items: Iterable[_Opened], blobs: dict[str, bytes | None]
+def fill(
+    namespace: str, writes: Iterable[StoredWrite], blobs: dict[str, bytes | None]
 ) -> Operation[None]:
     """Read blobs of writes that are not in `blobs`.
 
     Sends of an old format may need it, and writes that came before a checkpoint in which the
     last large value became small.
     """
-    missing = [
-        name
-        for opened in items
-        for write in (*(opened.writes or ()), *opened.sends)
-        for name in write.blobs()
-        if name not in blobs
-    ]
+    missing = [name for write in writes for name in write.blobs() if name not in blobs]
     if missing:
         [answer] = yield Read([Query(namespace, [BLOBS + name for name in missing])])
         blobs.update(zip(missing, answer.values, strict=True))

@@ -110,10 +110,11 @@ def run_batch(
     used = yield from read(serde, index, batched.gets, batched.searches, results, now)
     for place, listing in batched.listings:
         results[place] = yield from list_namespaces(listing, now)
-    if puts and index is None:
-        yield Write(batches_of(puts, now))
-    elif puts and index is not None:
-        yield from _write_indexed(index, puts, now)
+    if puts:
+        if index is None:
+            yield Write(batches_of(puts, now))
+        else:
+            yield from _write_indexed(index, puts, now)
     if used:
         yield from renew(used, now)
     return results
