@@ -1,0 +1,159 @@
+"""Items of long-term memory that expire: renewed when they are read, and swept."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import pytest
+import swarmstate
+from langgraph.store.base import IndexConfig
+from langgraph.store.swarmstate import SwarmStateStore
+from swarmstate.errors import ItemError
+
+from tests.langgraph.helpers.racing import RacingStore
+
+
+def test_default_ttl_and_refresh_come_from_the_config() -> None:
+    now = [0.0]
+    store = SwarmStateStore(ttl={"default_ttl": 1, "refresh_on_read": False}, clock=lambda: now[0])
+    store.put(("a",), "default", {})
+    store.put(("a",), "own", {}, ttl=10)
+    store.put(("a",), "never", {}, ttl=None)
+    now[0] = 59.0
+    assert store.get(("a",), "default") is not None
+    now[0] = 60.0
+    assert {item.key for item in store.search(("a",))} == {"own", "never"}
+    now[0] = 599.0
+    assert store.get(("a",), "own", refresh_ttl=True) is not None
+    now[0] = 1000.0
+    assert store.get(("a",), "own") is not None
+
+
+@pytest.mark.parametrize("winner", ["put", "put for ever", "delete"])
+def test_reading_never_undoes_what_others_wrote_meanwhile(winner: str) -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    store = SwarmStateStore(racing, clock=lambda: now[0])
+    other = SwarmStateStore(racing.inner, clock=lambda: now[0])
+    for key in ("before", "raced", "zuletzt"):
+        store.put(("a",), key, {"by": "us"}, ttl=10)
+    now[0] = 60.0
+
+    def race() -> None:
+        if winner == "delete":
+            other.delete(("a",), "raced")
+        else:
+            other.put(("a",), "raced", {"by": "them"}, ttl=1 if winner == "put" else None)
+
+    racing.before_write = race
+    assert len(store.search(("a",))) == 3
+    now[0] = 659.0
+    # The others were renewed; the raced one is as it was left.
+    found = {item.key: item.value["by"] for item in other.search(("a",), refresh_ttl=False)}
+    expected = {"before": "us", "zuletzt": "us"}
+    if winner == "put for ever":
+        expected["raced"] = "them"
+    assert found == expected
+    now[0] = 660.0
+    assert "raced" not in {item.key for item in other.search(("a",))} or winner == "put for ever"
+
+
+@pytest.mark.parametrize("use", ["put", "read"])
+def test_a_sweep_never_removes_what_others_use_meanwhile(use: str) -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    store = SwarmStateStore(racing, clock=lambda: now[0])
+    # The other's clock is a little behind, so that for it the item still lives.
+    other = SwarmStateStore(racing.inner, clock=lambda: now[0] - 1)
+    for key in ("before", "raced", "zuletzt"):
+        store.put(("a",), key, {"by": "us"}, ttl=1)
+    now[0] = 60.0
+
+    def race() -> None:
+        if use == "put":
+            other.put(("a",), "raced", {"by": "them"}, ttl=1)
+        else:
+            assert other.get(("a",), "raced") is not None
+
+    racing.before_write = race
+    store.sweep_ttl()
+    assert [item.key for item in store.search(("a",))] == ["raced"]
+
+
+def test_a_sweep_keeps_the_embeddings_of_what_others_renew_meanwhile() -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    index: IndexConfig = {"dims": 2, "embed": lambda texts: [[1.0, float(len(t))] for t in texts]}
+    store = SwarmStateStore(racing, index=index, clock=lambda: now[0])
+    # The other's clock is a little behind, so that for it the item still lives.
+    other = SwarmStateStore(racing.inner, index=index, clock=lambda: now[0] - 1)
+    for key in ("gone", "renewed"):
+        store.put(("a",), key, {"text": key}, ttl=1)
+    now[0] = 60.0
+
+    def renew() -> None:
+        assert other.get(("a",), "renewed") is not None
+
+    racing.before_write = renew
+    store.sweep_ttl()
+    found = store.search(("a",), query="renewed", refresh_ttl=False)
+    assert [(item.key, item.score is None) for item in found] == [("renewed", False)]
+
+
+def test_the_sweeper_runs_until_it_is_stopped() -> None:
+    now = [0.0]
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner, clock=lambda: now[0])
+    swept = threading.Event()
+
+    class Watching(RacingStore):
+        def write(self, batches: Any) -> None:
+            super().write(batches)
+            swept.set()
+
+    watched = SwarmStateStore(Watching(inner), clock=lambda: now[0])
+    store.put(("a",), "k", {}, ttl=1)
+    now[0] = 60.0
+    ended = watched.start_ttl_sweeper(0.001)
+    assert watched.start_ttl_sweeper(1) is ended
+    assert swept.wait(60)
+    assert inner.namespaces() == []
+    assert watched.stop_ttl_sweeper(60)
+    assert ended.cancelled()
+    assert watched.stop_ttl_sweeper()
+    again = watched.start_ttl_sweeper(0.001)
+    watched.close()
+    assert again.done()
+    assert not [each for each in threading.enumerate() if each.name == "swarmstate-sweeper"]
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
+def test_an_interval_of_the_sweeper_that_makes_no_sense(minutes: float) -> None:
+    ttl: Any = {"sweep_interval_minutes": minutes}
+    for store, said in ((SwarmStateStore(), minutes), (SwarmStateStore(ttl=ttl), None)):
+        with pytest.raises(ValueError, match="interval"):
+            store.start_ttl_sweeper(said)
+        assert store.stop_ttl_sweeper()
+
+
+def test_the_sweeper_ends_with_a_store_that_others_close() -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    ended = store.start_ttl_sweeper(0.001)
+    inner.close()
+    ended.result(60)
+    assert store.stop_ttl_sweeper(60)
+
+
+@pytest.mark.parametrize("name", ["expiry/k", "expiry/k/soon", "expiry/k/1/2"])
+def test_the_damaged_key_of_an_expiry_is_named(name: str) -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    store.put(("a",), "k", {"n": 1}, ttl=5)
+    [key] = inner.keys("langgraph-store:a", "expiry/")
+    inner.set("langgraph-store:a", name, inner.get("langgraph-store:a", key))
+    for call in (store.sweep_ttl, lambda: store.search(("a",))):
+        with pytest.raises(ItemError, match=rf"'langgraph-store:a'.*'{name}' is damaged"):
+            call()
