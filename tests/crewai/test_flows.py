@@ -168,6 +168,13 @@ def test_what_has_no_form_is_stored_as_text_and_reported(caplog: pytest.LogCaptu
     assert "state['folder']['parent'] is a Opaque" in caplog.text
 
 
+def test_keys_that_have_no_form_are_refused() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    with pytest.raises(EncodeError, match=r"state\['by'\]: expected keys .*Opaque"):
+        persistence.save_state("flow", "step", {"id": "flow", "by": {Opaque(): 1}})
+    assert persistence.load_state("flow") is None
+
+
 def test_records_are_plain_msgpack(tmp_path: Path) -> None:
     persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
     persistence.save_state("flow", "step", {"id": "flow", "n": 1})

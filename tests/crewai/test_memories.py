@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from crewai.memory.types import MemoryRecord
 from crewai_swarmstate import SwarmStateStorage, shared_store
-from swarmstate.errors import EmbeddingError, InvalidFilterError
+from swarmstate.errors import EmbeddingError, EncodeError, InvalidFilterError
 from swarmstate.vectors import Collection
 
 
@@ -56,6 +56,16 @@ def test_what_is_no_embedding_is_refused(embedding: list[Any], reason: str) -> N
     bad = MemoryRecord.model_construct(**{**good.model_dump(), "id": "bad", "embedding": embedding})
     with pytest.raises(EmbeddingError, match=reason):
         storage.save([good, bad])
+    assert storage.count() == 0
+
+
+def test_metadata_without_a_plain_form_is_refused() -> None:
+    storage = SwarmStateStorage("memory://")
+    memory = MemoryRecord(id="id", content="text", metadata={"by": [object()]}, embedding=[1.0])
+    with pytest.raises(EncodeError, match=r"metadata\['by'\]\[0\], a object: expected plain data"):
+        storage.save([memory])
+    with pytest.raises(EncodeError, match=r"metadata\['by'\]"):
+        storage.search([1.0], metadata_filter={"by": object()})
     assert storage.count() == 0
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import os
-from collections import deque
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crewai.flow.persistence.base import FlowPersistence
 from pydantic import BaseModel, Field, field_validator
-from pydantic_core import PydanticSerializationError
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
-from swarmstate.errors import CodecError, EncodeError
 
 from .handles import canonical_uri, shared_store
+from .plain import plain
 from .sequences import append, newest
 
 if TYPE_CHECKING:
@@ -26,12 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowStep", "SwarmStateFlowPersistence"]
 
-logger = logging.getLogger(__name__)
-
 _STEPS = "state/"
 _PENDING = "pending"
-# Each level takes two of the thousand frames that Python allows, and others need some, too.
-_DEEPEST = 200
 
 
 class FlowStep(NamedTuple):
@@ -126,7 +117,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
         """
         step = _step(context.method_name, state_data)
         mark = _codec.dumps(
-            {"context": _plain(context.to_dict(), "context"), "state": _state(state_data)}
+            {"context": plain(context.to_dict(), "context"), "state": _state(state_data)}
         )
         append(self._store, _namespace(flow_uuid), _STEPS, lambda key: {key: step, _PENDING: mark})
 
@@ -183,73 +174,5 @@ def _state(state_data: dict[str, Any] | BaseModel) -> dict[str, Any]:
             "expected the state of a flow to be a dict or a pydantic model, "
             f"found {type(state_data).__name__}"
         )
-    plain: dict[str, Any] = _plain(state_data, "state")
-    return plain
-
-
-def _plain(value: Any, path: str, depth: int = 0) -> Any:
-    """Return `value` in types that can be read back without the classes of the flow."""
-    if depth > _DEEPEST:
-        raise EncodeError(
-            f"cannot store {path[:60]}…: expected a state of at most {_DEEPEST} levels, "
-            "found more; does it contain itself?"
-        )
-    below = depth + 1
-    if isinstance(value, BaseModel):
-        return _dumped(value, path, below)
-    if isinstance(value, Mapping):
-        return {
-            _plain_key(key): _plain(item, f"{path}[{key!r}]", below) for key, item in value.items()
-        }
-    if type(value) in _CONTAINERS:
-        items = [_plain(item, f"{path}[{index}]", below) for index, item in enumerate(value)]
-        return _contained(value, items)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-        return _plain(fields, path, below)
-    if type(value) in _SCALARS:
-        return value
-    try:
-        # A class of the flow's own could be written, but not read without being allowed.
-        _codec.loads(_codec.dumps(value))
-    except CodecError:
-        logger.warning(
-            "%s is a %s, which has no msgpack form; its str() is stored", path, type(value).__name__
-        )
-        return str(value)
-    return value
-
-
-def _plain_key(key: Any) -> Any:
-    """Return a key of a subclass, such as of an enum of texts, as what it is without its class."""
-    if isinstance(key, str):
-        return str.__str__(key)
-    if isinstance(key, int) and not isinstance(key, bool):
-        return int.__int__(key)
-    return key
-
-
-def _dumped(model: BaseModel, path: str, depth: int) -> Any:
-    """Return the JSON form of `model`; if it has none, its fields in plain types."""
-    try:
-        try:
-            return model.model_dump(mode="json")
-        except PydanticSerializationError:
-            fields = model.model_dump()
-    except (TypeError, ValueError) as error:
-        raise EncodeError(f"cannot store {path}, a {type(model).__name__}: {error}") from error
-    return _plain(fields, path, depth)
-
-
-def _contained(container: Any, items: list[Any]) -> Any:
-    """Return `items` in a container such as theirs was."""
-    if isinstance(container, deque):
-        return deque(items, container.maxlen)
-    try:
-        return type(container)(items)
-    except TypeError:
-        return items  # Of a set, in which models and dataclasses have become maps.
-
-
-_CONTAINERS = frozenset({list, tuple, set, frozenset, deque})
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+    state: dict[str, Any] = plain(state_data, "state")
+    return state

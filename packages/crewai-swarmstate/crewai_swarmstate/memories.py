@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, cast
 from swarmstate.errors import InvalidFilterError
 from swarmstate.vectors import Record, Where
 
+from .plain import plain
+
 if TYPE_CHECKING:
     from array import array
     from collections.abc import Mapping, Sequence
@@ -41,10 +43,14 @@ def path_of(scope: Sequence[str]) -> str:
 
 
 def from_memory(memory: MemoryRecord) -> Record:
-    """Return the record of a memory."""
+    """Return the record of a memory.
+
+    Raises:
+        EncodeError: Its metadata holds what has no plain form.
+    """
     value = {
         "content": memory.content,
-        "metadata": memory.metadata,
+        "metadata": plain(memory.metadata, "metadata", strict=True),
         "importance": memory.importance,
         "created_at": time_text(memory.created_at),
         "last_accessed": time_text(memory.last_accessed),
@@ -118,6 +124,7 @@ def selection(
 
     Raises:
         InvalidFilterError: A key of the metadata begins with `$`, as operators do.
+        EncodeError: A value has no plain form, so no metadata can be equal to it.
     """
     conditions: dict[str, Any] = {}
     if metadata_filter:
@@ -128,7 +135,10 @@ def selection(
                     "it would be taken for an operator"
                 )
         # With its operator, so that no value is taken for one.
-        conditions["metadata"] = {key: {"$eq": value} for key, value in metadata_filter.items()}
+        conditions["metadata"] = {
+            key: {"$eq": plain(value, f"metadata[{key!r}]", strict=True)}
+            for key, value in metadata_filter.items()
+        }
     if older_than is not None:
         conditions["created_at"] = {"$lt": time_text(older_than)}
     return Where(

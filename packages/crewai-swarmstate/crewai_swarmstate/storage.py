@@ -80,6 +80,7 @@ class SwarmStateStorage:
         Raises:
             EmbeddingDimensionMismatchError: An embedding has another dimension than
                 the stored ones; nothing is stored.
+            EncodeError: The metadata holds what has no plain form; nothing is stored.
         """
         with _dimensions():
             self._collection.upsert(map(from_memory, records))
@@ -187,10 +188,18 @@ class SwarmStateStorage:
         """Replace the memory with this id.
 
         Raises:
+            ValidationError: (a ValueError) A field is not what a memory may hold; nothing
+                is changed.
             EmbeddingDimensionMismatchError: The stored embeddings have another
                 dimension; nothing is changed.
         """
-        self.save([record])
+        from crewai.memory.types import MemoryRecord
+
+        # CrewAI changes fields of a copy, which nothing has looked at yet. What cannot be read
+        # back would break every search that finds it.
+        fields = {**dict(record), "embedding": None}
+        valid = MemoryRecord.model_validate(fields)
+        self.save([valid.model_copy(update={"embedding": record.embedding})])
 
     def touch_records(self, record_ids: list[str]) -> None:
         """Set `last_accessed` of these memories to now; unknown ids are ignored."""

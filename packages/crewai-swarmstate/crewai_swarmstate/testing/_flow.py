@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from datetime import date
-from enum import Enum
+from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from crewai.flow.async_feedback.types import PendingFeedbackContext
@@ -18,6 +18,27 @@ __all__ = ["FlowPersistenceContract"]
 
 class _Colour(Enum):
     GREEN = "green"
+
+
+class _Status(str, Enum):
+    OPEN = "open"
+
+
+class _Level(IntEnum):
+    LOW = 1
+
+
+class _Share(float):
+    pass
+
+
+class _List(list[Any]):
+    pass
+
+
+class _Place(NamedTuple):
+    level: _Level
+    status: _Status
 
 
 class _Address(BaseModel):
@@ -104,6 +125,31 @@ class FlowPersistenceContract:
         }
         persistence.save_state("flow", "step", state)
         assert persistence.load_state("flow") == state
+
+    def test_values_of_subclasses_are_what_they_stand_for(
+        self, persistence: FlowPersistence
+    ) -> None:
+        """Members of enums of texts and numbers, named tuples and the like are as in JSON."""
+        state: dict[str, Any] = {
+            "id": "flow",
+            "status": _Status.OPEN,
+            "levels": [_Level.LOW],
+            "place": _Place(_Level.LOW, _Status.OPEN),
+            "seen": _List([{_Status.OPEN: _Level.LOW}]),
+            "share": _Share(0.5),
+        }
+        persistence.save_state("flow", "step", state)
+        loaded = persistence.load_state("flow")
+        assert loaded == {
+            "id": "flow",
+            "status": "open",
+            "levels": [1],
+            "place": [1, "open"],
+            "seen": [{"open": 1}],
+            "share": 0.5,
+        }
+        assert type(loaded["status"]) is str
+        assert type(loaded["levels"][0]) is int
 
     def test_what_was_saved_does_not_change(self, persistence: FlowPersistence) -> None:
         """Changing a state after its save, or a loaded one, changes nothing stored."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta, timezone
+from enum import Enum, IntEnum
+from typing import Any
 
 import pytest
 from crewai.memory.storage.backend import EmbeddingDimensionMismatchError, StorageBackend
@@ -12,6 +14,14 @@ from crewai_swarmstate.testing._records import EPOCH, ids, record
 from crewai_swarmstate.testing._shared import SharedStorageContract
 
 __all__ = ["StorageBackendContract"]
+
+
+class _Kind(str, Enum):
+    FACT = "fact"
+
+
+class _Level(IntEnum):
+    LOW = 1
 
 
 class StorageBackendContract(SharedStorageContract):
@@ -172,6 +182,18 @@ class StorageBackendContract(SharedStorageContract):
         assert storage.search(query, metadata_filter={"m": {"a": 1}}) == []
         assert ids(storage.search(query, metadata_filter={"m": {"a": 1, "b": 2}})) == ["nested"]
 
+    def test_members_of_enums_are_what_they_stand_for(self, storage: StorageBackend) -> None:
+        """In metadata, and where it is searched by, as in JSON."""
+        kinds = {"kind": _Kind.FACT, "levels": [_Level.LOW], "seen": {_Kind.FACT: 1}}
+        storage.save([record("id", metadata=kinds)])
+        storage.update(record("id", metadata=kinds))
+        found = storage.get_record("id")
+        assert found is not None
+        assert found.metadata == {"kind": "fact", "levels": [1], "seen": {"fact": 1}}
+        assert type(found.metadata["kind"]) is str
+        for kind in ("fact", _Kind.FACT):
+            assert ids(storage.search([1.0, 0.0, 0.0], metadata_filter={"kind": kind})) == ["id"]
+
     def test_filters_come_before_the_limit(self, storage: StorageBackend) -> None:
         """The best matching records are found behind any number of better ones that don't match."""
         storage.save([record(f"near{index}", [1.0, 0.0, 0.0]) for index in range(40)])
@@ -198,6 +220,23 @@ class StorageBackendContract(SharedStorageContract):
         assert ids(scoped.list_records("/moved")) == ["b"]
         assert "/crew/b" not in scoped.list_scopes("/crew")
         assert scoped.list_categories()["new"] == 1
+
+    def test_an_update_that_could_not_be_read_is_refused(self, scoped: StorageBackend) -> None:
+        """CrewAI does not check the fields that it updates, and one record must not hide others."""
+        before = scoped.get_record("b")
+        assert before is not None
+        changes: list[dict[str, Any]] = [
+            {"importance": 5.0},
+            {"importance": "high"},
+            {"metadata": {1: 2}},
+            {"metadata": ["no", "dict"]},
+            {"categories": "text"},
+        ]
+        for change in changes:
+            with pytest.raises((TypeError, ValueError)):
+                scoped.update(before.model_copy(update=change))
+        assert scoped.get_record("b") == before
+        assert len(scoped.search([1.0, 0.0, 0.0])) == 6
 
     def test_records_are_listed_newest_first(self, scoped: StorageBackend) -> None:
         """Offset and limit cut one order, by the time of creation."""

@@ -1,0 +1,144 @@
+"""Values in types that can be read back without the classes of the program that wrote them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+from swarmstate.codec import Codec
+from swarmstate.errors import CodecError, EncodeError
+
+__all__ = ["plain"]
+
+logger = logging.getLogger(__name__)
+
+_codec = Codec()
+
+# Each level takes two of the thousand frames that Python allows, and others need some, too.
+_DEEPEST = 200
+_SETS_AND_QUEUES = frozenset({set, frozenset, deque})
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any:
+    """Return `value` in plain types.
+
+    Members of enums of texts and numbers become these, and other subclasses what they
+    are without their class, as in JSON. Pydantic models become their JSON form, and
+    dataclasses and mappings become dicts.
+
+    Args:
+        value: What is to be stored.
+        path: Where it is, for messages.
+        depth: How many levels are above it.
+        strict: Refuse what has no plain form. Otherwise its `str` is returned, and
+            a warning is logged.
+
+    Raises:
+        EncodeError: It is nested too deeply, contains itself, or has no plain form
+            and must have one.
+    """
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if depth > _DEEPEST:
+        raise EncodeError(
+            f"cannot store {path[:60]}…: expected at most {_DEEPEST} levels, "
+            "found more; does it contain itself?"
+        )
+    below = depth + 1
+    if isinstance(value, BaseModel):
+        return _dumped(value, path, below, strict)
+    if isinstance(value, Mapping):
+        return {
+            _plain_key(key, path): plain(item, f"{path}[{key!r}]", below, strict=strict)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple) or kind in _SETS_AND_QUEUES:
+        items = [
+            plain(item, f"{path}[{index}]", below, strict=strict)
+            for index, item in enumerate(value)
+        ]
+        return _contained(value, items)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+        return plain(fields, path, below, strict=strict)
+    bare = _bare(value)
+    if bare is not value:
+        return bare
+    if not isinstance(value, BaseException):
+        try:
+            # A class of the program's own could be written, but not read without being allowed.
+            _codec.loads(_codec.dumps(value))
+        except CodecError:
+            pass
+        else:
+            return value
+    if strict:
+        raise EncodeError(
+            f"cannot store {path}, a {kind.__name__}: expected plain data, such as texts, numbers, "
+            "dates, lists and dicts; store what it stands for instead"
+        )
+    logger.warning(
+        "%s is a %s, which has no msgpack form; its str() is stored", path, kind.__name__
+    )
+    return str(value)
+
+
+def _bare(value: Any) -> Any:
+    """Return what `value` is without its subclass, such as of an enum of texts."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    return value
+
+
+def _plain_key(key: Any, path: str) -> Any:
+    if type(key) in _SCALARS:
+        return key
+    bare = _bare(key)
+    if bare is not key:
+        return bare
+    try:
+        _codec.loads(_codec.dumps(key))
+    except CodecError:
+        raise EncodeError(
+            f"cannot store {path}: expected keys such as texts and numbers, found {key!r}"
+        ) from None
+    return key
+
+
+def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
+    """Return the JSON form of `model`; if it has none, its fields in plain types."""
+    try:
+        try:
+            return model.model_dump(mode="json")
+        except PydanticSerializationError:
+            fields = model.model_dump()
+    except (TypeError, ValueError) as error:
+        raise EncodeError(f"cannot store {path}, a {type(model).__name__}: {error}") from error
+    return plain(fields, path, depth, strict=strict)
+
+
+def _contained(container: Any, items: list[Any]) -> Any:
+    """Return `items` in a container such as theirs was."""
+    if isinstance(container, deque):
+        return deque(items, container.maxlen)
+    if isinstance(container, list):
+        return items
+    if isinstance(container, tuple):
+        return tuple(items)
+    try:
+        return type(container)(items)
+    except TypeError:
+        return items  # Of a set, in which models and dataclasses have become maps.
