@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from crewai_swarmstate import close_stores, shared_store
+from crewai_swarmstate import (
+    SwarmStateCacheHandler,
+    SwarmStateCheckpointProvider,
+    SwarmStateFlowPersistence,
+    SwarmStateKnowledgeStorage,
+    SwarmStateStorage,
+    close_stores,
+    shared_store,
+)
 from crewai_swarmstate.handles import canonical_uri, shared_collection
 
 
@@ -37,3 +45,16 @@ def test_a_uri_is_opened_once_until_it_is_closed(tmp_path: Path) -> None:
     again = shared_store(tmp_path / "a.db")
     assert again is not store
     assert shared_collection(tmp_path / "a.db", "n", "l2").store is again
+
+
+def test_no_repr_shows_a_password() -> None:
+    uri = "redis://:secret@host/0"
+    for named in (
+        SwarmStateCacheHandler(uri=uri),
+        SwarmStateCheckpointProvider(uri=uri),
+        SwarmStateFlowPersistence(uri),
+        SwarmStateKnowledgeStorage(uri=uri),
+        SwarmStateStorage(uri),
+    ):
+        assert named.uri == uri
+        assert "secret" not in f"{named!r} {named}"

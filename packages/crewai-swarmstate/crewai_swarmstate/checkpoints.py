@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from crewai.state.checkpoint_config import CheckpointConfig
 from crewai.state.provider.json_provider import JsonProvider
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
 from swarmstate.errors import CheckpointError
@@ -58,7 +58,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         uri: The store: what `swarmstate.open` takes, or the path of a file.
     """
 
-    uri: str
+    uri: str = Field(repr=False)  # It may hold a password.
 
     @field_validator("uri", mode="before")
     @classmethod

@@ -59,7 +59,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
 
     # CrewAI restores a persistence through a registry, by this name.
     persistence_type: str = Field(default="SwarmStateFlowPersistence")
-    uri: str
+    uri: str = Field(repr=False)  # It may hold a password.
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, /, **kwargs: Any) -> None:
         if uri is not None:

@@ -45,7 +45,7 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
             text-embedding-3-small.
     """
 
-    uri: str
+    uri: str = Field(repr=False)  # It may hold a password.
     collection_name: str | None = None
     embedder: Any = Field(default=None, exclude=True)
     _embed: Embed | None = PrivateAttr(default=None)

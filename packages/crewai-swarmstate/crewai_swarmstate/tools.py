@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from crewai.agents.cache.cache_handler import CacheHandler
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from swarmstate import entries
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError
@@ -40,7 +40,7 @@ class SwarmStateCacheHandler(CacheHandler):
         ttl: Seconds until a result is forgotten; never if None.
     """
 
-    uri: str
+    uri: str = Field(repr=False)  # It may hold a password.
     ttl: float | None = None
 
     @field_validator("uri", mode="before")
