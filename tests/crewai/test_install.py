@@ -28,7 +28,7 @@ from crewai_swarmstate import (
     shared_store,
     uninstall,
 )
-from swarmstate.errors import UnknownSchemeError
+from swarmstate.errors import StoreUnavailableError, UnknownSchemeError
 
 from tests.crewai.helpers.offline import ScriptedLLM, embed
 
@@ -148,6 +148,18 @@ def test_locks_are_held_in_the_store_if_asked_for(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_opened_installs_nothing() -> None:
     with pytest.raises(UnknownSchemeError):
         install("nonsense://store")
+    assert flow_factory._factory is None
+
+
+def test_a_server_that_cannot_be_reached_is_reported_at_once() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:1 cannot be reached"):
+        install("redis://:secret@127.0.0.1:1/0?retry_for=0")
+    assert flow_factory._factory is None
+
+
+def test_a_scoring_that_does_not_exist_installs_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'cosine'"):
+        install(tmp_path / "a.db", scoring="dot")  # type: ignore[arg-type]
     assert flow_factory._factory is None
 
 

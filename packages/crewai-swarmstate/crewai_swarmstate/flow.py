@@ -72,8 +72,14 @@ class SwarmStateFlowPersistence(FlowPersistence):
         return canonical_uri(uri)
 
     def init_db(self) -> None:
-        """Open the store, which sets itself up."""
-        shared_store(self.uri)
+        """Open the store, which sets itself up, and read from it.
+
+        Raises:
+            UnknownSchemeError: No installed store opens such URIs.
+            StoreUnavailableError: The store cannot be opened, or its server not be reached.
+        """
+        # Servers are first asked when something is read, which should not be amid a flow.
+        self._store.read([Query(_namespace("any"), keys=[_PENDING])])
 
     def save_state(
         self, flow_uuid: str, method_name: str, state_data: dict[str, Any] | BaseModel

@@ -64,7 +64,8 @@ def install(
 
     Raises:
         UnknownSchemeError: No installed store opens such URIs.
-        StoreUnavailableError: The store cannot be opened.
+        StoreUnavailableError: The store cannot be opened, or its server not be reached.
+        ValueError: `scoring` is none of those that there are.
     """
     from crewai.flow.persistence import factory as flow_factory
     from crewai.knowledge.storage import factory as knowledge_factory
@@ -81,6 +82,7 @@ def install(
     installed = canonical_uri(uri)
     persistence = SwarmStateFlowPersistence(installed)
     persistence.init_db()
+    SwarmStateStorage(installed, scoring=scoring)  # Raises if there is no such scoring.
 
     def memory(spec: str) -> StorageBackend | None:
         if spec == "swarmstate" or (default and spec == _DEFAULT_SPEC):
