@@ -270,6 +270,8 @@ class Methods:
     ) -> Operation[tuple[_core.VectorIndex, int]]:
         """Return an index of at least the selected records, and how many bytes it looks at."""
         if self._served is not None:
+            # Says what is wrong with the selection, whatever the store would say.
+            self.shared.new_index().count(*selection)
             found = yield from self._served.find(selection.where(), whole=embeddings)
             if found is not None:
                 index = yield from self._served.index_of(found)
