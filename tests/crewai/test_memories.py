@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crewai.memory.storage import backend
 from crewai.memory.types import MemoryRecord
 from crewai_swarmstate import SwarmStateStorage, shared_store
-from swarmstate.errors import EmbeddingError, EncodeError, InvalidFilterError
+from swarmstate.errors import DimensionError, EmbeddingError, EncodeError, InvalidFilterError
 from swarmstate.vectors import Collection
 
 
@@ -87,3 +88,14 @@ def test_metadata_that_looks_like_an_operator_is_no_filter(key: str) -> None:
         storage.search([1.0], metadata_filter={key: 1})
     [(found, _)] = storage.search([1.0])
     assert found.metadata == {key: 1}
+
+
+def test_a_crewai_without_an_error_of_its_own_for_dimensions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(backend, "EmbeddingDimensionMismatchError")
+    storage = SwarmStateStorage("memory://")
+    storage.save([MemoryRecord(id="id", content="text", embedding=[1.0, 2.0])])
+    assert [found.id for found, _ in storage.search([1.0, 2.0])] == ["id"]
+    with pytest.raises(DimensionError, match="2 dimensions"):
+        storage.search([1.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,3 +138,19 @@ def test_a_node_that_is_not_there_is_named_at_once() -> None:
     with pytest.raises(GraphError, match="pass node="):
         handoff_router(rules(), and_("triage", "billing"))
     handoff_router(rules(), and_("triage", "billing"), node="triage")
+
+
+class Guarded:
+    """A state as CrewAI 1.14.7 hands it out."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._state = state
+
+    def _unwrap(self) -> dict[str, Any]:
+        return self._state
+
+
+def test_a_guarded_state_is_looked_into() -> None:
+    route: Any = handoff_router(rules(), "read", node="triage")(lambda self: "nobody")
+    assert route(SimpleNamespace(state=Guarded({"customer": {"vip": True}}))) == "person"
+    assert route(SimpleNamespace(state=Guarded({"customer": {"vip": False}}))) == "nobody"

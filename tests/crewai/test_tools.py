@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def test_results_outlive_the_process(cache: SwarmStateCacheHandler) -> None:
 def test_failures_are_not_cached(cache: SwarmStateCacheHandler) -> None:
     cache.add("search", "q", ToolFailure(message="no network"))
     assert cache.read("search", "q") is None
+
+
+def test_a_crewai_whose_tools_declare_no_failures(
+    cache: SwarmStateCacheHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "crewai.tools.tool_failure", None)
+    cache.add("search", "q", "found")
+    assert cache.read("search", "q") == "found"
 
 
 def test_what_cannot_be_stored_is_reported(

@@ -56,19 +56,25 @@ def handoff_router(
 
             @functools.wraps(otherwise)
             async def route(self: Any, *args: Any, **kwargs: Any) -> Any:
-                target = graph.route(source, self.state)
+                target = graph.route(source, _state(self))
                 return await otherwise(self, *args, **kwargs) if target is None else target
         else:
 
             @functools.wraps(otherwise)
             def route(self: Any, *args: Any, **kwargs: Any) -> Any:
-                target = graph.route(source, self.state)
+                target = graph.route(source, _state(self))
                 return otherwise(self, *args, **kwargs) if target is None else target
 
         # What wraps the method takes what the method takes, which `wraps` does not say.
         return router(condition, emit=labels)(route)  # type: ignore[return-value]
 
     return decorate
+
+
+def _state(flow: Any) -> Any:
+    # CrewAI 1.14.7 hands out what guards a state by a lock, in which conditions find nothing.
+    unwrap = getattr(type(flow.state), "_unwrap", None)
+    return flow.state if unwrap is None else unwrap(flow.state)
 
 
 def _name(condition: FlowTrigger) -> str:

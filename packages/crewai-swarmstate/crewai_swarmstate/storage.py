@@ -284,10 +284,12 @@ def _selects_some(where: Any) -> bool:
 
 @contextmanager
 def _dimensions() -> Iterator[None]:
-    """Raise CrewAI's error for another dimension."""
-    from crewai.memory.storage.backend import EmbeddingDimensionMismatchError
-
+    """Raise CrewAI's error for another dimension, if this CrewAI has one."""
     try:
         yield
     except DimensionError as error:
+        try:
+            from crewai.memory.storage.backend import EmbeddingDimensionMismatchError
+        except ImportError:
+            raise error from None
         raise EmbeddingDimensionMismatchError(error.stored, error.given) from error

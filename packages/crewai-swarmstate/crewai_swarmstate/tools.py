@@ -64,9 +64,7 @@ class SwarmStateCacheHandler(CacheHandler):
 
     def add(self, tool: str, input: str, output: Any) -> None:
         """Remember what `tool` returned for `input`."""
-        from crewai.tools.tool_failure import ToolFailure
-
-        if isinstance(output, ToolFailure):
+        if _is_failure(output):
             return
         try:
             encoded = _codec.dumps(output)
@@ -88,6 +86,14 @@ class SwarmStateCacheHandler(CacheHandler):
 
 
 _codec = Codec()
+
+
+def _is_failure(output: Any) -> bool:
+    try:
+        from crewai.tools.tool_failure import ToolFailure
+    except ImportError:
+        return False  # This CrewAI is older, and its tools declare none.
+    return isinstance(output, ToolFailure)
 
 
 def _prefix(tool: str) -> str:

@@ -8,7 +8,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
-from crewai.memory.storage.backend import EmbeddingDimensionMismatchError, StorageBackend
+from crewai.memory.storage.backend import StorageBackend
 
 from crewai_swarmstate.testing._records import EPOCH, ids, record
 from crewai_swarmstate.testing._shared import SharedStorageContract
@@ -328,6 +328,8 @@ class StorageBackendContract(SharedStorageContract):
 
     def test_another_dimension_is_refused(self, storage: StorageBackend) -> None:
         """Save, search and update raise, name both dimensions, and store nothing."""
+        from crewai.memory.storage.backend import EmbeddingDimensionMismatchError
+
         storage.save([record("id")])
         calls: list[Callable[[], object]] = [
             lambda: storage.save([record("new", [1.0, 2.0])]),
