@@ -13,6 +13,8 @@ import pytest
 from crewai import Agent, Crew, Task
 from crewai.events.event_bus import crewai_event_bus
 from crewai.memory import unified_memory
+from crewai.memory.encoding_flow import EncodingFlow
+from crewai.memory.recall_flow import RecallFlow
 from crewai.state.checkpoint_config import CheckpointConfig
 from crewai_swarmstate import SwarmStateCheckpointProvider, install, shared_store
 from swarmstate.errors import CheckpointError
@@ -142,13 +144,18 @@ def test_what_is_missing_is_named(provider: SwarmStateCheckpointProvider) -> Non
         provider.prune("somewhere", -1)
 
 
-@pytest.mark.parametrize("remedied", [False, True])
+@pytest.mark.parametrize(("remedied", "is_marked"), [(False, True), (True, True), (True, False)])
 def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
     provider: SwarmStateCheckpointProvider,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     remedied: bool,
+    is_marked: bool,
 ) -> None:
+    if not is_marked:
+        # CrewAI 1.14.7 does not tell its own flows from others.
+        for flow in (EncodingFlow, RecallFlow):
+            monkeypatch.delattr(flow, "is_crewai_internal", raising=False)
     monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
     monkeypatch.setattr(unified_memory.Memory, "_submit_save", _save_at_once)
     install(tmp_path / "memory.db", checkpoint_memory=remedied)

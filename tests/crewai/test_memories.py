@@ -93,7 +93,7 @@ def test_metadata_that_looks_like_an_operator_is_no_filter(key: str) -> None:
 def test_a_crewai_without_an_error_of_its_own_for_dimensions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(backend, "EmbeddingDimensionMismatchError")
+    monkeypatch.delattr(backend, "EmbeddingDimensionMismatchError", raising=False)
     storage = SwarmStateStorage("memory://")
     storage.save([MemoryRecord(id="id", content="text", embedding=[1.0, 2.0])])
     assert [found.id for found, _ in storage.search([1.0, 2.0])] == ["id"]

@@ -22,13 +22,19 @@ def checkpoint_without_internal_flows() -> Callable[[], None] | None:
         What takes the remedy back; None if this CrewAI does not have the defect.
     """
     from crewai.events.event_bus import CrewAIEventsBus
+    from crewai.memory.encoding_flow import EncodingFlow
+    from crewai.memory.recall_flow import RecallFlow
 
     if not _is_needed():
         return None
     original = CrewAIEventsBus.register_entity
 
     def register_entity(self: CrewAIEventsBus, entity: Any) -> None:
-        if not getattr(type(entity), "is_crewai_internal", False):
+        # CrewAI 1.14.7 does not mark them as internal.
+        if not (
+            isinstance(entity, EncodingFlow | RecallFlow)
+            or getattr(type(entity), "is_crewai_internal", False)
+        ):
             original(self, entity)
 
     CrewAIEventsBus.register_entity = register_entity  # type: ignore[method-assign]
