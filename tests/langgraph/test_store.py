@@ -29,7 +29,7 @@ from tests.langgraph.helpers import crash
 from tests.langgraph.helpers.counting import CountingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -257,8 +257,17 @@ def test_arguments_that_are_mistaken_for_others() -> None:
     text: Any = "text"
     with pytest.raises(TypeError, match="to be a dict, found str"):
         store.put(("a",), "k", text)
-    with pytest.raises(TypeError, match="did you mean \\('text',\\)"):
-        store.put(text, "k", {})
+    calls: list[Callable[[], object]] = [
+        lambda: store.put(text, "k", {}),
+        lambda: store.get(text, "k"),
+        lambda: store.delete(text, "k"),
+        lambda: store.search(text),
+        lambda: store.list_namespaces(prefix=text),
+        lambda: store.list_namespaces(suffix=text),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="did you mean \\('text',\\)"):
+            call()
     assert store.list_namespaces() == []
 
 

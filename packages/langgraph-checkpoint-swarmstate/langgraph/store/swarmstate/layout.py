@@ -38,6 +38,15 @@ LAST_TIME = 10**_TIME_DIGITS
 Labels = tuple[str, ...]
 
 
+def check_labels(labels: object) -> None:
+    """Raise TypeError for a single text, whose characters would be the labels."""
+    if isinstance(labels, str):
+        raise TypeError(
+            f"expected a namespace to be a tuple of texts, found {labels!r}; "
+            f"did you mean ({labels!r},)?"
+        )
+
+
 def namespace_of(labels: Labels) -> str:
     """Return the namespace that holds the items of `labels`."""
     return f"{STORES}{'.'.join(labels)}"

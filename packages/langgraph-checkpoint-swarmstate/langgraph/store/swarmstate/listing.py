@@ -15,6 +15,7 @@ from .layout import (
     ITEMS,
     Labels,
     below,
+    check_labels,
     labels_of,
     namespace_of,
     parse_expiry,
@@ -31,6 +32,7 @@ def check_listing(op: ListNamespacesOp) -> None:
 
     Raises:
         ValueError: A number is negative, or a kind of condition is unknown.
+        TypeError: The path of a condition is a single text.
     """
     for name, number in (
         ("limit", op.limit),
@@ -42,6 +44,7 @@ def check_listing(op: ListNamespacesOp) -> None:
     for condition in op.match_conditions or ():
         if condition.match_type not in ("prefix", "suffix"):
             raise ValueError(f"Unsupported match type: {condition.match_type}")
+        check_labels(condition.path)
 
 
 def list_namespaces(op: ListNamespacesOp, now: float) -> Operation[list[Labels]]:

@@ -28,7 +28,7 @@ from swarmstate.operations import Operation, Write
 
 from .embedding import Check, Embed, Forget, Index, Keep, record_of
 from .expiry import renew
-from .layout import Labels
+from .layout import Labels, check_labels
 from .listing import check_listing, list_namespaces
 from .putting import Put, batches_of
 from .reading import read
@@ -62,6 +62,7 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
     for place, op in enumerate(ops):
         validate_op_namespace(op)
         if isinstance(op, GetOp):
+            check_labels(op.namespace)
             batched.gets.append((place, op))
         elif isinstance(op, SearchOp):
             check_search(op)
@@ -82,18 +83,12 @@ def check_put(op: PutOp) -> None:
     """Check what LangGraph does not.
 
     Raises:
-        TypeError: The value is no dict, or the namespace a single text, whose characters
-            would be its labels.
+        TypeError: The value is no dict, or the namespace a single text.
     """
     value: object = op.value
-    namespace: object = op.namespace
     if not (value is None or isinstance(value, Mapping)):
         raise TypeError(f"expected the value of an item to be a dict, found {type(value).__name__}")
-    if isinstance(namespace, str):
-        raise TypeError(
-            f"expected the namespace of an item to be a tuple of texts, found {namespace!r}; "
-            f"did you mean ({namespace!r},)?"
-        )
+    check_labels(op.namespace)
 
 
 def run_batch(

@@ -16,6 +16,7 @@ from .layout import (
     EVERYTHING,
     Labels,
     below,
+    check_labels,
     created_key,
     expiry_prefix,
     item_key,
@@ -33,7 +34,9 @@ def check_search(op: SearchOp) -> None:
 
     Raises:
         ValueError: A number is negative, or the filter has an unknown operator.
+        TypeError: The namespace is a single text.
     """
+    check_labels(op.namespace_prefix)
     for name, number in (("limit", op.limit), ("offset", op.offset)):
         if number < 0:
             raise ValueError(f"expected {name} to be at least 0, found {number}")
