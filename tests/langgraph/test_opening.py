@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
+from langgraph.cache.swarmstate import SwarmStateCache
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
@@ -15,6 +16,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_checkpoint,
     make_metadata,
 )
+from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate.errors import StoreClosedError, UnknownSchemeError
 
 if TYPE_CHECKING:
@@ -39,6 +41,24 @@ def test_a_file_keeps_its_threads(tmp_path: Path, kind: str) -> None:
     again = SwarmStateSaver(target)
     assert graphs.counter(again).get_state(at()).values["n"] == 3
     again.close()
+
+
+@pytest.mark.parametrize("opened", [SwarmStateSaver, SwarmStateStore, SwarmStateCache])
+def test_what_is_no_store_is_named(opened: Any) -> None:
+    for wrong, found in (
+        (5, "int"),
+        (swarmstate.Store, "the class Store"),
+        (SwarmStateSaver(), "a SwarmStateSaver; pass its attribute `store` to share its store"),
+    ):
+        with pytest.raises(TypeError, match=f'a path such as "agents.db" or a URL, found {found}$'):
+            opened(wrong)
+
+
+def test_printed_it_says_where_the_threads_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with SwarmStateSaver(path) as saver:
+        assert repr(saver) == f"SwarmStateSaver(DiskStore({str(path)!r}))"
+    assert str(path) in repr(saver)
 
 
 def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
