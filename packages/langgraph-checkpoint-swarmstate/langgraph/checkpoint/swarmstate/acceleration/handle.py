@@ -106,10 +106,11 @@ def accelerate(*names: str) -> Acceleration:
     Raises:
         ValueError: There is no patch of a name.
     """
-    unknown = sorted(set(names) - PATCHES.keys())
+    unknown = [name for name in names if name not in [*PATCHES]]
     if unknown:
         raise ValueError(
-            f"expected names of patches, {', '.join(PATCHES)}, found {', '.join(unknown)}"
+            f"expected names of patches, which are {', '.join(map(repr, PATCHES))}; "
+            f"found {', '.join(map(repr, unknown))}"
         )
     reports, held = [], []
     with _LOCK:
