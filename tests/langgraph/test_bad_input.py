@@ -169,3 +169,43 @@ def test_a_checkpoint_id_that_is_no_text_is_unknown(driver: Driver) -> None:
     Branch(driver).put(a=1)
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": 5}}
     assert driver.get_tuple(config) is None
+
+
+def test_an_id_is_no_config(driver: Driver) -> None:
+    Branch(driver, "ada").put(a=1)
+    saver: Any = driver.saver
+    wrong: Any = "ada"
+    calls: list[Callable[[], object]] = [
+        lambda: driver.get_tuple(wrong),
+        lambda: driver.list(wrong),
+        lambda: driver.list(at("ada"), before=wrong),
+        lambda: list(saver.history(wrong)),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"'configurable': \{'thread_id': '1'\}.* found 'ada'"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [at("ada"), None], ids=["config", "None"])
+def test_a_config_is_no_thread_id(driver: Driver, wrong: Any) -> None:
+    Branch(driver, "ada").put(a=1)
+    saver: Any = driver.saver
+    calls: list[Callable[[], object]] = [
+        lambda: driver.delete_thread(wrong),
+        lambda: driver.copy_thread(wrong, "grace"),
+        lambda: driver.copy_thread("ada", wrong),
+        lambda: driver.prune([wrong]),
+        lambda: saver.stats(at("ada")),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="expected the id of a thread, found"):
+            call()
+    assert saver.threads() == ["ada"]
+
+
+def test_arguments_of_another_type_are_named(driver: Driver) -> None:
+    wrong: Any = "30"
+    with pytest.raises(ValueError, match=r"older_than to be a timedelta or seconds.* found '30'"):
+        driver.prune(["ada"], older_than=wrong)
+    with pytest.raises(TypeError, match="memory_budget to be a number of bytes, found a str"):
+        SwarmStateSaver(memory_budget=wrong)

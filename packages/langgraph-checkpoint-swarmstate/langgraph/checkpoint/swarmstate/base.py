@@ -55,6 +55,10 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
     ) -> None:
         super().__init__(serde=serde or SwarmStateSerializer())
         check_ttl(ttl)
+        budget: object = memory_budget
+        if not isinstance(budget, int):
+            found = type(budget).__name__
+            raise TypeError(f"expected memory_budget to be a number of bytes, found a {found}")
         if memory_budget < 0:
             raise ValueError(f"expected memory_budget to be 0 or more bytes, found {memory_budget}")
         # What is no sink is refused before a file is opened.

@@ -35,6 +35,7 @@ from .layout import (
     parse_checkpoint_key,
     run_key,
     run_prefix,
+    thread_id_of,
     thread_namespace,
     time_key,
     writes_of,
@@ -90,6 +91,7 @@ Choice = Callable[[Sequence[Checkpoint]], Iterable[Checkpoint]]
 
 def delete_thread(thread_id: str) -> Operation[None]:
     """Delete everything of a thread."""
+    thread_id = thread_id_of(thread_id)
     namespace = thread_namespace(thread_id)
     [answer] = yield Read([Query(namespace, (), _KEYS)])
     yield Write([Batch(namespace, clear=True), Batch(INDEX, delete=_index_keys(answer, thread_id))])
@@ -97,6 +99,7 @@ def delete_thread(thread_id: str) -> Operation[None]:
 
 def copy_thread(source: str, target: str) -> Operation[None]:
     """Make a thread hold exactly what another holds; an unknown source changes nothing."""
+    source, target = thread_id_of(source), thread_id_of(target)
     if source == target:
         return
     here, there = yield Read(

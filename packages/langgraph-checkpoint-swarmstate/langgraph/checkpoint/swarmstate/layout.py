@@ -24,6 +24,7 @@ for existence: an entry may be stale, or missing after a race.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,8 +79,12 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
 
     Raises:
         InvalidConfigError: There is no thread_id.
+        TypeError: It is no config.
     """
-    found: dict[str, Any] = config.get("configurable") or {}
+    try:
+        found: dict[str, Any] = config.get("configurable") or {}
+    except AttributeError:
+        raise no_config(config) from None
     if found.get("thread_id") is None:
         there = "None" if "thread_id" in found else f"only {sorted(found)}"
         raise InvalidConfigError(
@@ -87,6 +92,25 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
             f"{there}; pass e.g. {{'configurable': {{'thread_id': '1'}}}}"
         )
     return found
+
+
+def no_config(found: object) -> TypeError:
+    """Return the error that something is no config, such as the id of a thread."""
+    return TypeError(
+        f"expected a config such as {{'configurable': {{'thread_id': '1'}}}}, found {found!r:.80}"
+    )
+
+
+def thread_id_of(thread_id: object) -> str:
+    """Return the id of a thread, which may be a number.
+
+    Raises:
+        TypeError: It is none; as text it would name a thread that nobody has.
+    """
+    if thread_id is None or isinstance(thread_id, Mapping):
+        found = "None" if thread_id is None else "a config; pass its thread_id"
+        raise TypeError(f"expected the id of a thread, found {found}")
+    return str(thread_id)
 
 
 def address_of(config: RunnableConfig) -> Address:

@@ -24,6 +24,7 @@ from .layout import (
     address_of,
     bucket_of,
     checkpoints_prefix,
+    no_config,
     parse_checkpoint_key,
     parse_time_key,
     thread_namespace,
@@ -79,6 +80,8 @@ class Selection(NamedTuple):
                 thread_id=thread_id, checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id
             )
         if before is not None:
+            if not isinstance(before, Mapping):
+                raise no_config(before)
             found = before.get("configurable") or {}
             selection = selection._replace(before=found.get("checkpoint_id"))
         return selection

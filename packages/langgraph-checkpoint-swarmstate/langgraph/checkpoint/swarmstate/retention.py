@@ -12,7 +12,7 @@ from swarmstate.base import several
 from swarmstate.operations import Operation, Read
 
 from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
-from .layout import thread_namespace
+from .layout import thread_id_of, thread_namespace
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -90,7 +90,8 @@ def retention_of(
             "strategy 'delete' keeps nothing"
         )
     seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    if seconds is not None and not seconds >= 0:
+    is_number = seconds is None or isinstance(seconds, int | float)
+    if seconds is not None and not (is_number and seconds >= 0):
         raise ValueError(
             f"expected older_than to be a timedelta or seconds, at least 0, found {older_than!r}"
         )
@@ -106,7 +107,7 @@ def prune(
 ) -> Operation[PruneReport]:
     """Delete what a retention does not keep of threads; see `SwarmStateSaver.prune`."""
     threads = checkpoints = writes = blobs = size = 0
-    for thread_id in dict.fromkeys(map(str, several(thread_ids, "thread_ids"))):
+    for thread_id in dict.fromkeys(map(thread_id_of, several(thread_ids, "thread_ids"))):
         doomed = yield from _prune(serde, thread_id, retention, dry_run=dry_run)
         threads += any(doomed)
         checkpoints += len(doomed.checkpoints)

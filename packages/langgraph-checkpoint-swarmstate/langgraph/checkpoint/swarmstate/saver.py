@@ -233,11 +233,11 @@ class SwarmStateSaver(SaverBase):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread; an unknown one is no error."""
-        self._run(collecting.delete_thread(str(thread_id)))
+        self._run(collecting.delete_thread(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread as `delete_thread` does."""
-        await self._arun(collecting.delete_thread(str(thread_id)))
+        await self._arun(collecting.delete_thread(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their writes.
@@ -258,11 +258,11 @@ class SwarmStateSaver(SaverBase):
 
         What the target held before is replaced. An unknown source changes nothing.
         """
-        self._run(collecting.copy_thread(str(source_thread_id), str(target_thread_id)))
+        self._run(collecting.copy_thread(source_thread_id, target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread as `copy_thread` does."""
-        await self._arun(collecting.copy_thread(str(source_thread_id), str(target_thread_id)))
+        await self._arun(collecting.copy_thread(source_thread_id, target_thread_id))
 
     def prune(  # type: ignore[override]  # a report where LangGraph has None
         self,
@@ -338,11 +338,11 @@ class SwarmStateSaver(SaverBase):
         Raises:
             CheckpointError: A checkpoint's record is damaged.
         """
-        return self._run(collect_stats(None if thread_id is None else str(thread_id)))
+        return self._run(collect_stats(thread_id))
 
     async def astats(self, thread_id: str | None = None) -> Stats:
         """Return figures as `stats` does."""
-        return await self._arun(collect_stats(None if thread_id is None else str(thread_id)))
+        return await self._arun(collect_stats(thread_id))
 
     def threads(self, *, limit: int | None = None) -> Sequence[str]:
         """Return the ids of the threads, that with the newest checkpoint first."""

@@ -17,6 +17,7 @@ from .layout import (
     Address,
     address_of_write,
     parse_checkpoint_key,
+    thread_id_of,
     thread_namespace,
 )
 from .listing import all_threads
@@ -137,7 +138,9 @@ class Stats:
 
 def collect_stats(thread_id: str | None) -> Operation[Stats]:
     """Return the figures of a thread, or of all threads; see `SwarmStateSaver.stats`."""
-    thread_ids = list((yield from all_threads())) if thread_id is None else [thread_id]
+    thread_ids = (
+        list((yield from all_threads())) if thread_id is None else [thread_id_of(thread_id)]
+    )
     total = Stats()
     for each in thread_ids:
         total = total.plus((yield from _thread_stats(each)))
