@@ -522,6 +522,18 @@ def test_the_table_and_the_drawing_tell_the_same() -> None:
     assert {"framework", "checkpoint.put", "checkpoint.get", "encode", "store I/O"} <= set(blocks)
 
 
+def test_nothing_is_drawn_below_itself() -> None:
+    store = SlowStore(Store())
+    graph = built(SwarmStateSaver(store), one=lambda state: {})
+    store.seconds = NAP
+    with swarmstate.profile() as profile:
+        call(graph, False, durability="sync")
+    drawing = ElementTree.fromstring(profile.to_svg())
+    rows = {rect.get("y") for rect in drawing.iter("{http://www.w3.org/2000/svg}rect")}
+    # The background, what the run consists of, and what a checkpointer's methods do.
+    assert len(rows - {None}) == 2
+
+
 @pytest.mark.parametrize(
     ("missing", "advice"),
     [

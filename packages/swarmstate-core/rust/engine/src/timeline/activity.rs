@@ -89,7 +89,8 @@ impl Activity {
     /// Where the time counts that is of none of its parts.
     pub(super) fn own_path(&self) -> Path {
         let mut path = self.path();
-        if self.kind != Kind::Node {
+        // What is called what it is needs no part of that name.
+        if self.kind != Kind::Node && self.name != self.kind.name() {
             path.push(self.kind.name().to_owned());
         }
         path

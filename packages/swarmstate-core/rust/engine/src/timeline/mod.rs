@@ -164,12 +164,7 @@ mod tests {
             figures(&timeline),
             [
                 (path(&["checkpoint.put", "encode"]), 1.0, 2.0, 1),
-                (
-                    path(&["checkpoint.put", "store I/O", "store I/O"]),
-                    2.0,
-                    4.0,
-                    1
-                ),
+                (path(&["checkpoint.put", "store I/O"]), 2.0, 4.0, 1),
                 (path(&["node a"]), 4.0, 4.0, 1),
                 (path(&["waiting"]), 2.0, 2.0, 0),
             ]
@@ -194,12 +189,7 @@ mod tests {
             figures(&timeline),
             [
                 (path(&["checkpoint.put", "encode"]), 2.0, 2.0, 1),
-                (
-                    path(&["checkpoint.put", "store I/O", "store I/O"]),
-                    0.0,
-                    2.0,
-                    1
-                ),
+                (path(&["checkpoint.put", "store I/O"]), 0.0, 2.0, 1),
                 (path(&["framework"]), 4.0, 4.0, 0),
             ]
         );
