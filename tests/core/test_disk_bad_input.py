@@ -142,6 +142,8 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         ("", "empty"),
         (":memory:", r"use Store\(\)"),
         ("missing/state.db", "create it first"),
+        ("~/state.db", r"os\.path\.expanduser"),
+        ("disk://state.db", r"swarmstate\.open\(\) for a URL"),
         (".", "is a directory"),
         ("file/state.db", "file"),
         ("pipe", "not a regular file"),

@@ -70,10 +70,23 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     match parent.canonicalize() {
         Ok(parent) => Ok(parent.join(name)),
         Err(error) => Err(Error::Unavailable(format!(
-            "cannot create {}: its directory {} is not there ({error}); create it first",
+            "cannot create {}: its directory {} is not there ({error}); {}",
             absolute.display(),
-            parent.display()
+            parent.display(),
+            advice_on(path)
         ))),
+    }
+}
+
+/// Returns what to do about a path whose directory is not there.
+fn advice_on(path: &Path) -> &'static str {
+    let text = path.to_string_lossy();
+    if text.starts_with('~') {
+        "~ is a folder like any other here: write the home folder out, or use os.path.expanduser()"
+    } else if text.contains("://") {
+        "a DiskStore takes a path; use swarmstate.open() for a URL"
+    } else {
+        "create it first"
     }
 }
 
