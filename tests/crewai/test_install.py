@@ -163,6 +163,33 @@ def test_a_scoring_that_does_not_exist_installs_nothing(tmp_path: Path) -> None:
     assert flow_factory._factory is None
 
 
+WITHOUT_CREWAI = """
+import sys
+sys.modules["crewai"] = None
+
+import crewai_swarmstate
+from swarmstate import HandoffGraph
+
+assert set(crewai_swarmstate.__all__) <= set(dir(crewai_swarmstate))
+crewai_swarmstate.uninstall()
+for call in (
+    lambda: crewai_swarmstate.install(sys.argv[1]),
+    lambda: crewai_swarmstate.SwarmStateFlowPersistence(sys.argv[1]),
+    lambda: crewai_swarmstate.handoff_router(HandoffGraph(), "a"),
+):
+    try:
+        call()
+    except ModuleNotFoundError as error:
+        print(error)
+"""
+
+
+def test_without_crewai_it_says_what_to_install(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_CREWAI, str(tmp_path / "a.db")]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert ["pip install 'crewai-swarmstate[crewai]'" in line for line in said] == [True] * 3
+
+
 def test_the_core_leads_to_the_adapter() -> None:
     from swarmstate.integrations import crewai as alias
 

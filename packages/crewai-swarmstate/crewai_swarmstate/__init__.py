@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .handles import close_stores, shared_store
 from .installing import install, uninstall
 from .locks import LockTimeoutError, lock_backend
+from .requiring import requiring_crewai
 from .routing import handoff_router
 
 if TYPE_CHECKING:
@@ -52,5 +53,10 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        with requiring_crewai():
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .handles import canonical_uri, close_stores
+from .requiring import requiring_crewai
 
 if TYPE_CHECKING:
     from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
@@ -63,20 +64,22 @@ def install(
             CrewAI versions without the defect are left as they are.
 
     Raises:
+        ModuleNotFoundError: CrewAI is not installed.
         UnknownSchemeError: No installed store opens such URIs.
         StoreUnavailableError: The store cannot be opened, or its server not be reached.
         ValueError: `scoring` is none of those that there are.
     """
-    from crewai.flow.persistence import factory as flow_factory
-    from crewai.knowledge.storage import factory as knowledge_factory
-    from crewai.memory.storage import factory as memory_factory
-    from crewai_core import lock_store
+    with requiring_crewai():
+        from crewai.flow.persistence import factory as flow_factory
+        from crewai.knowledge.storage import factory as knowledge_factory
+        from crewai.memory.storage import factory as memory_factory
+        from crewai_core import lock_store
 
-    from .flow import SwarmStateFlowPersistence
-    from .knowledge import SwarmStateKnowledgeStorage
-    from .locks import lock_backend
-    from .remedies import checkpoint_without_internal_flows
-    from .storage import SwarmStateStorage
+        from .flow import SwarmStateFlowPersistence
+        from .knowledge import SwarmStateKnowledgeStorage
+        from .locks import lock_backend
+        from .remedies import checkpoint_without_internal_flows
+        from .storage import SwarmStateStorage
 
     global _replaced, _undo_remedy
     installed = canonical_uri(uri)
@@ -125,15 +128,15 @@ def uninstall() -> None:
     Memories and flows that were made meanwhile keep their storage, which opens
     its store again when it is used. Without `install` nothing happens.
     """
-    from crewai.flow.persistence.factory import set_flow_persistence_factory
-    from crewai.knowledge.storage.factory import set_knowledge_storage_factory
-    from crewai.memory.storage.factory import set_memory_storage_factory
-    from crewai_core.lock_store import set_lock_backend
-
     global _replaced
     with _lock:
         if _replaced is None:
             return
+        from crewai.flow.persistence.factory import set_flow_persistence_factory
+        from crewai.knowledge.storage.factory import set_knowledge_storage_factory
+        from crewai.memory.storage.factory import set_memory_storage_factory
+        from crewai_core.lock_store import set_lock_backend
+
         _take_remedy_back()
         set_memory_storage_factory(_replaced.memory)
         set_knowledge_storage_factory(_replaced.knowledge)

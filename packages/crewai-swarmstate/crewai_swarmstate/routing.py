@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate.errors import GraphError
 
+from .requiring import requiring_crewai
+
 if TYPE_CHECKING:
     from crewai.flow.dsl._types import FlowTrigger
     from swarmstate import HandoffGraph
@@ -43,8 +45,10 @@ def handoff_router(
     Raises:
         GraphError: (a ValueError) `node` is not in the graph, or not given where `condition`
             names several methods.
+        ModuleNotFoundError: CrewAI is not installed.
     """
-    from crewai.flow.flow import router
+    with requiring_crewai():
+        from crewai.flow.flow import router
 
     source = node if node is not None else _name(condition)
     graph.as_router(source)  # Raises if it is unknown.
