@@ -470,5 +470,6 @@ def test_a_metered_saver_is_named_after_what_it_is() -> None:
         pass
 
     with SwarmStateSaver(metrics=Summary()) as saver, Audited(metrics=Summary()) as audited:
-        assert f"{SwarmStateSaver.__module__}.MeteredSwarmStateSaver" in repr(saver)
-        assert f"{__name__}.MeteredAudited" in repr(audited)
+        assert f"{SwarmStateSaver.__module__}.MeteredSwarmStateSaver" in repr(type(saver))
+        assert f"{__name__}.MeteredAudited" in repr(type(audited))
+        assert repr(audited) == f"MeteredAudited({audited.store!r})"
