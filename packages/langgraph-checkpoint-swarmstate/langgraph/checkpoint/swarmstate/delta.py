@@ -20,11 +20,14 @@ from .layout import (
     writes_of,
 )
 from .reading import decode_values, fill, retry
-from .records import StoredCheckpoint, decode_checkpoint, decode_writes, describe
+from .records import StoredCheckpoint, decode_body, decode_checkpoint, decode_writes, describe
 from .values import Values
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
+
+# The step of the checkpoint with the input of a run that began with nothing.
+_FIRST_STEP = -1
 
 # Ancestors read at once. A DeltaChannel stores its value every 100 updates by
 # default, so that one page is nearly always enough.
@@ -51,7 +54,7 @@ def _delta_history(
     history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
     seeds: dict[str, StoredCheckpoint] = {}
     path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
-    chain = _Chain(address)
+    chain = _Chain(serde, address)
     ancestor = yield from chain.target()
     while ancestor is not None and len(seeds) < len(history):
         ancestor = yield from chain.parent(ancestor)
@@ -94,7 +97,8 @@ def _delta_history(
 class _Chain:
     """Walks from a checkpoint to its ancestors, reading pages of records."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, serde: SerializerProtocol, address: Address) -> None:
+        self._serde = serde
         self._address = address
         self._prefix = checkpoints_prefix(address.checkpoint_ns)
         # Records by id, of which some may be of other branches.
@@ -113,6 +117,9 @@ class _Chain:
     def parent(self, of: StoredCheckpoint) -> Operation[StoredCheckpoint | None]:
         """Return the parent of a checkpoint, or None if it has none.
 
+        A run whose config names a checkpoint that does not exist, a deleted one for
+        example, begins with nothing: what it stores first refers to no ancestor.
+
         Raises:
             CheckpointError: The parent is damaged or does not exist.
         """
@@ -121,7 +128,13 @@ class _Chain:
         while of.parent not in self._read:
             if self._read_from is None or of.parent >= self._read_from:
                 # Its id is greater than its child's, or it does not exist any more.
-                yield from self._read_one(of)
+                if not (yield from self._read_one(of.parent)):
+                    if self._begins(of):
+                        return None
+                    raise CheckpointError(
+                        f"{describe(of.address)} cannot be rebuilt: its parent {of.parent!r} "
+                        "is missing"
+                    )
                 break
             yield from self._read_page()
         return self._decode(of.parent)
@@ -140,16 +153,20 @@ class _Chain:
         ended = len(records) < _PAGE
         self._read_from = None if ended else records[-1][0][len(self._prefix) :]
 
-    def _read_one(self, of: StoredCheckpoint) -> Operation[None]:
-        checkpoint_id = str(of.parent)
+    def _read_one(self, checkpoint_id: str) -> Operation[bool]:
+        """Read a record, and return whether it exists."""
         key = self._prefix + checkpoint_id
         [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (key,))])
         record = answer.values[0]
         if record is None:
-            raise CheckpointError(
-                f"{describe(of.address)} cannot be rebuilt: its parent {checkpoint_id!r} is missing"
-            )
+            return False
         self._read[checkpoint_id] = record
+        return True
+
+    def _begins(self, stored: StoredCheckpoint) -> bool:
+        """Whether a checkpoint is the first one of a run that began with nothing."""
+        _, metadata = decode_body(self._serde, stored)
+        return metadata.get("source") == "input" and metadata.get("step") == _FIRST_STEP
 
     def _decode(self, checkpoint_id: str) -> StoredCheckpoint:
         address = self._address._replace(checkpoint_id=checkpoint_id)

@@ -120,6 +120,20 @@ class DeltaContract(ContractBase):
         driver.delete_for_runs([f"r{turn}" for turn in range(9)])
         assert driver.list(None) == []
 
+    @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+    def test_a_run_from_a_checkpoint_that_is_gone_begins_anew(
+        self, driver: Driver, second: Driver, durability: str
+    ) -> None:
+        graph = graphs.delta_log(driver.saver)
+        self._run(driver, graph, range(2))
+        gone = driver.state(graph, at()).config
+        driver.delete_thread("t")
+        driver.invoke(graph, _turn(2), gone, durability=durability)
+        reopened = graphs.delta_log(second.saver)
+        assert driver.state(reopened, at()).values["log"] == _logged(2)
+        self._run(driver, reopened, range(3, 5), durability)
+        assert driver.state(graph, at()).values["log"] == _logged(2, 3, 4)
+
     @pytest.mark.parametrize("durability", ["async", "exit"])
     def test_a_plain_channel_becomes_a_delta_channel_and_back(
         self, driver: Driver, second: Driver, durability: str
