@@ -11,7 +11,7 @@ from swarmstate.base import Query, Result
 from swarmstate.batching import Batcher
 from swarmstate.errors import StoreReadOnlyError, SwarmStateError
 
-from ._connecting import Database, Source
+from ._connecting import Database, Source, within
 from ._failures import is_passing, is_rolled_back, store_error
 from ._requests import (
     Write,
@@ -117,10 +117,7 @@ class Client:
         """Do work over a connection; it may be repeated."""
 
         async def ask(connection: AnyConnection, since: float | None, timeout: float) -> T:
-            # In a task: timeouts, the driver's among them, need one from Python 3.12 on, and what a
-            # `HandLoop` runs by hand has none.
-            doing = asyncio.wait_for(do(connection), timeout)
-            return await asyncio.get_running_loop().create_task(doing)
+            return await within(timeout, connection, do(connection))
 
         return await self._persist(ask)
 
@@ -192,9 +189,9 @@ class Client:
             asked_before = since
             try:
                 async with self._source.connection(max(0.1, deadline - monotonic())) as connection:
-                    await database.make_ready(connection)
+                    await database.make_ready(connection, max(0.1, deadline - monotonic()))
                     if writes and since is None:
-                        await database.renew_clock(connection)
+                        await database.renew_clock(connection, max(0.1, deadline - monotonic()))
                     since = since or database.clock.time()
                     return await ask(connection, asked_before, max(0.1, deadline - monotonic()))
             except SwarmStateError:

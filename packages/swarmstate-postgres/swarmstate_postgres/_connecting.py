@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
 
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
     AnyConnection = asyncpg.Connection | PoolConnectionProxy
 
-__all__ = ["Database", "OwnConnections", "PoolConnections", "Source"]
+__all__ = ["Database", "OwnConnections", "PoolConnections", "Source", "within"]
+
+T = TypeVar("T")
 
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
+# For so long the server is asked to stop what took too long, before the connection is ended.
+_GRACE_SECONDS = 1.0
 _APPLICATION = "swarmstate"
 
 
@@ -89,16 +93,46 @@ class Database:
         )
         return connection
 
-    async def make_ready(self, connection: AnyConnection) -> None:
+    async def make_ready(self, connection: AnyConnection, timeout: float) -> None:
         """Set the database up if that is still to be done."""
         if not self.is_ready:
-            self.clock.saw(await ensure_setup(connection, self.names, self.name))
+            setting_up = ensure_setup(connection, self.names, self.name)
+            self.clock.saw(await within(timeout, connection, setting_up))
             self.is_ready = True
 
-    async def renew_clock(self, connection: AnyConnection) -> None:
+    async def renew_clock(self, connection: AnyConnection, timeout: float) -> None:
         """Ask what time it is at the server if that was not seen for long."""
         if self.clock.is_old():
-            self.clock.saw(await server_time(connection))
+            self.clock.saw(await server_time(connection, timeout))
+
+
+async def within(timeout: float, connection: AnyConnection, work: Coroutine[Any, Any, T]) -> T:
+    """Await work over a connection for so many seconds; the connection is ended if it goes on.
+
+    To cancel it alone is not enough: a transaction that is cancelled is rolled back first, and a
+    server that does not answer does not answer that either.
+
+    Raises:
+        asyncio.TimeoutError: It took longer.
+    """
+    # In a task: timeouts, the driver's among them, need one from Python 3.12 on, and what a
+    # `HandLoop` runs by hand has none.
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait([task], timeout=timeout)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait([task], timeout=_GRACE_SECONDS)
+    finally:
+        if not task.done():
+            connection.terminate()
+            task.cancel()
+            await asyncio.wait([task], timeout=_GRACE_SECONDS)
+        if task.done() and not task.cancelled():
+            # Nobody else is told.
+            task.exception()
+    raise asyncio.TimeoutError
 
 
 class _Connection(asyncpg.Connection):

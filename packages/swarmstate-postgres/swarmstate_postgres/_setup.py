@@ -59,9 +59,10 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
     return await server_time(connection)
 
 
-async def server_time(connection: AnyConnection) -> float:
+async def server_time(connection: AnyConnection, timeout: float | None = None) -> float:
     """Return what the server's clock shows, in seconds since the Unix epoch."""
-    time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    sql = "SELECT extract(epoch FROM clock_timestamp())::float8"
+    time: float = await connection.fetchval(sql, timeout=timeout)
     return time
 
 
