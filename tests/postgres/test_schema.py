@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
+import psycopg
 import pytest
 import swarmstate_postgres._schema as schema_module
 from swarmstate.base import Batch, Query
@@ -36,8 +39,13 @@ def new_role(server: PostgresServer, url: str, name: str) -> str:
     return server.url(database, name, "secret")
 
 
-def test_eight_processes_set_up_at_once(postgres_server: PostgresServer) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_eight_processes_set_up_at_once(postgres_server: PostgresServer, isolation: str) -> None:
     url = postgres_server.new_database()
+    database = url.rpartition("/")[2]
+    postgres_server.execute(
+        f"ALTER DATABASE {database} SET default_transaction_isolation = '{isolation}'"
+    )
     command = [sys.executable, "-W", "error", "-c", SET_UP, url]
     processes = [
         subprocess.Popen(
@@ -116,6 +124,27 @@ def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
         assert store.sweep() == 0
         store.clear()
         assert store.namespaces() == []
+
+
+def test_the_sql_sees_what_was_done_while_it_waited(postgres_server: PostgresServer) -> None:
+    """Also where transactions see the database as it was at their first statement."""
+    url = postgres_server.new_database()
+    database = url.rpartition("/")[2]
+    postgres_server.execute(
+        f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'"
+    )
+    with psycopg.connect(url) as first, ThreadPoolExecutor(2) as pool:
+        # Holds the lock until it is closed.
+        first.execute(setup_sql().removesuffix("COMMIT;\n").encode())
+        running = [pool.submit(postgres_server.execute, setup_sql(), url=url) for _ in range(2)]
+        lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while postgres_server.execute(lock, url=url) != [(2,)]:
+            threading.Event().wait(0.01)
+        first.commit()
+        for each in running:
+            each.result()
+    with PostgresStore(url) as store:
+        store.set("n", "a", 1)
 
 
 def test_the_sql_can_be_run_again_for_more_and_for_others(postgres_server: PostgresServer) -> None:

@@ -45,6 +45,8 @@ _OBJECTS = {
 # An index lies in its table's schema, which CREATE INDEX does not name.
 _INDEXES = {"namespaces_expiry": "namespace_expiry", "namespaces_emptied": "namespace_emptied"}
 
+# What comes after the lock must see what others did before it, whatever the role's default is.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
 _LOCK = "SELECT pg_advisory_xact_lock({lock});"
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema};"
 _CREATE_MIGRATIONS = """\
@@ -222,4 +224,4 @@ def setup_sql(
         parts.append(names.fill_in(_GRANT, role=quoted(role)))
         if vectors:
             parts.append(names.fill_in(_GRANT_VECTORS, role=quoted(role)))
-    return "\n\n".join(["BEGIN;", *parts, "COMMIT;"]) + "\n"
+    return "\n\n".join([_BEGIN, *parts, "COMMIT;"]) + "\n"

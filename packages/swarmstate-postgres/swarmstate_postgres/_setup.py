@@ -74,7 +74,8 @@ async def _version(connection: AnyConnection, names: Names) -> int:
 
 
 async def _migrate(connection: AnyConnection, names: Names) -> None:
-    async with connection.transaction():
+    # The default may be to see the database as it was before the lock, and to migrate once more.
+    async with connection.transaction(isolation="read_committed"):
         # The server may remember from before the lock that there was no such schema, and IF NOT
         # EXISTS would believe it; a query never does.
         await connection.execute(lock_sql(names))

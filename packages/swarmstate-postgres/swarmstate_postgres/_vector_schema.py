@@ -83,7 +83,8 @@ async def _version(connection: AnyConnection, names: Names) -> int:
 
 
 async def _migrate(connection: AnyConnection, names: Names, schema: str) -> None:
-    async with connection.transaction():
+    # The default may be to see the database as it was before the lock, and to migrate once more.
+    async with connection.transaction(isolation="read_committed"):
         await connection.execute(lock_sql(names))
         await connection.execute(vector_migration_sql(names, 0, quoted(schema)))
         version = await _version(connection, names)
