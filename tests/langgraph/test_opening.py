@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,6 +112,57 @@ def test_from_conn_string_as_a_context_manager(tmp_path: Path, kind: str) -> Non
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(UnknownSchemeError, match="nosuch"):
         SwarmStateSaver("nosuch://host")
+
+
+@pytest.mark.parametrize("kind", [SwarmStateSaver, SwarmStateStore])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "dbname=agents",
+        "host=db.internal port=5432 dbname=agents user=ada password='s3 cret'",
+        " user = ada  dbname = agents ",
+    ],
+)
+def test_a_connection_string_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, given: str
+) -> None:
+    """LangGraph's own savers of PostgreSQL take it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownSchemeError, match="postgresql://") as caught:
+        kind.from_conn_string(given)
+    assert "ada" not in str(caught.value)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["user=3.db", "host=a.db", "a dbname=x.db", "run host=a user=b"])
+def test_a_file_may_have_nearly_any_name(tmp_path: Path, name: str) -> None:
+    for target in (name, str(tmp_path / name)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.chdir(tmp_path)
+            SwarmStateSaver(target).close()
+    assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("kind", [SwarmStateSaver, SwarmStateStore])
+def test_what_is_no_store_is_named(kind: Any) -> None:
+    """Such as the connection that LangGraph's own savers take."""
+    with (
+        sqlite3.connect(":memory:") as connection,
+        pytest.raises(TypeError, match=r"sqlite3\.Connection; .*URL"),
+    ):
+        kind(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", [SwarmStateSaver, SwarmStateStore])
+def test_setting_up_as_other_savers_are(kind: Any) -> None:
+    async def main() -> None:
+        async with kind.from_conn_string(":memory:") as opened:
+            assert await opened.setup() is None
+
+    asyncio.run(main())
+    with kind.from_conn_string(":memory:") as opened:
+        opened.setup()
 
 
 def test_threads_are_newest_first(driver: Driver) -> None:

@@ -11,7 +11,7 @@ from swarmstate.observability import GuardedSink
 from swarmstate.sharing import Sharing
 
 from .foreign import EmptyFields
-from .holding import StoreHolder
+from .holding import Done, StoreHolder
 from .metering import meter
 from .reading import Reader
 from .serde import SwarmStateSerializer
@@ -19,6 +19,7 @@ from .values import Values, values_of
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Awaitable
 
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from typing_extensions import Self
@@ -83,8 +84,12 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         """
         return cls(conn_string, **options)
 
-    def setup(self) -> None:
-        """Do nothing: stores set themselves up. Kept for code written for other savers."""
+    def setup(self) -> Awaitable[None]:
+        """Do nothing: stores set themselves up.
+
+        Kept for code written for other savers, sync or async: what is returned need not be awaited.
+        """
+        return Done()
 
     def _values(self) -> Values:
         serde, values = self._values_of_serde

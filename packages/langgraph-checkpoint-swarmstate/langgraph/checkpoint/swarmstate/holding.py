@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
-from typing import TypeVar
+import re
+from collections.abc import Awaitable, Generator
+from typing import Any, TypeVar
 
 from swarmstate import BaseStore, DiskStore, Store
 from swarmstate import open as open_store
 from swarmstate.closing import Closing
+from swarmstate.errors import UnknownSchemeError
 from swarmstate.operations import Operation, adrive, drive
 
 T = TypeVar("T")
+
+# What LangGraph's own savers take for PostgreSQL besides URLs; it must not become a file's name.
+_PAIR = r"\s*=\s*(?:'[^']*'|[^\s']\S*)"
+_CONNECTION_STRING = re.compile(
+    rf"\s*(?:dbname{_PAIR}|(?:host|hostaddr|password|port|service|sslmode|user){_PAIR}\s+\w+{_PAIR})"
+    rf"(?:\s+\w+{_PAIR})*\s*"
+)
 
 
 class StoreHolder(Closing):
@@ -50,20 +59,40 @@ class StoreHolder(Closing):
         return adrive(self.store, operation)
 
 
+class Done(Awaitable[None]):
+    """What is done already: may be awaited, and need not be."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return
+        yield
+
+
 def _open(store: str | os.PathLike[str] | None) -> BaseStore:
     if store is None or store == ":memory:":
         return Store()
-    if isinstance(store, str) and "://" in store:
-        return open_store(store)
     if not isinstance(store, str | bytes | os.PathLike):
-        raise TypeError(
-            f'expected a store, a path such as "agents.db" or a URL, found {_named(store)}'
+        raise TypeError(f"expected a store, a path, a URL or None, found {_named(store)}")
+    if not isinstance(store, str):
+        return DiskStore(store)
+    if "://" in store:
+        return open_store(store)
+    if _CONNECTION_STRING.fullmatch(store):
+        # No message shows it: it may hold a password.
+        raise UnknownSchemeError(
+            "expected a path or a URL, but this looks like a connection string of libpq: write "
+            "postgresql://user:password@host:5432/dbname, or 'disk://…' if it is a file"
         )
     return DiskStore(store)
 
 
 def _named(thing: object) -> str:
-    """Return what an error calls something that is no store."""
+    """Return what an error calls something that is no store, and what to give instead."""
     if isinstance(thing, StoreHolder):
         return f"a {type(thing).__name__}; pass its attribute `store` to share its store"
-    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    return (
+        f"{type(thing).__module__}.{type(thing).__qualname__}; connections and pools are not "
+        "taken: give the URL of the server, or a store such as PostgresStore(url) or "
+        "RedisStore(client=client)"
+    )

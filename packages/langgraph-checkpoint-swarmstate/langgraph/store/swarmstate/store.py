@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.swarmstate.holding import StoreHolder
+from langgraph.checkpoint.swarmstate.holding import Done, StoreHolder
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
@@ -100,8 +100,12 @@ class SwarmStateStore(StoreHolder, BaseStore):
         """
         return cls(conn_string, **options)
 
-    def setup(self) -> None:
-        """Do nothing: stores set themselves up. Kept for code written for other stores."""
+    def setup(self) -> Awaitable[None]:
+        """Do nothing: stores set themselves up.
+
+        Kept for code written for other stores, sync or async: what is returned need not be awaited.
+        """
+        return Done()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Run operations and return their results, in their order.
