@@ -216,7 +216,7 @@ def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresS
 def test_a_pool_that_was_handed_in(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database()
 
-    async def main() -> None:
+    async def main() -> asyncpg.Pool:
         async with asyncpg.create_pool(url, min_size=1, max_size=3) as pool:
             store = PostgresStore(pool=pool)
             await store.aset("n", "a", 1)
@@ -232,10 +232,36 @@ def test_a_pool_that_was_handed_in(postgres_server: PostgresServer) -> None:
         with pytest.raises(StoreUnavailableError, match="pool is closed"):
             await unused.aget("n", "a")
         await unused.aclose()
+        return pool
+
+    pool = asyncio.run(main())
+    with pytest.raises(ValueError, match="loop to run"):
+        PostgresStore(pool=pool)
+
+
+def test_a_pool_whose_connections_are_all_in_use(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+
+    async def main() -> None:
+        async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+            store = PostgresStore(pool=pool, timeout=2.0)
+            await store.aset("n", "a", 1)
+            async with pool.acquire():
+                for call in (store.aget("n", "a"), store.aset("n", "a", 2)):
+                    with pytest.raises(StoreUnavailableError, match=r"all 1 .* in use"):
+                        await call
+            assert await store.aget("n", "a") == 1
+            await store.aclose()
 
     asyncio.run(main())
-    with pytest.raises(ValueError, match="loop to run"):
-        PostgresStore(pool=object())  # type: ignore[arg-type]
+
+
+def test_what_is_no_pool_of_the_driver_is_refused() -> None:
+    for given in (psycopg, object()):
+        with pytest.raises(TypeError, match=r"asyncpg\.create_pool\(\) made, found builtins"):
+            PostgresStore(pool=given)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="expected url to be a str, found builtins"):
+            PostgresStore(given)  # type: ignore[arg-type]
 
 
 _WAITING = (

@@ -95,6 +95,7 @@ def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
         ({}, ValueError),
         ({"url": "redis://host", "client": object()}, ValueError),
         ({"client": object()}, TypeError),
+        ({"url": object()}, TypeError),
         ({"url": "redis://host", "ttl": 0}, ValueError),
         ({"url": "redis://host", "timeout": 0}, ValueError),
         ({"url": "redis://host", "retry_for": -1}, ValueError),

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
+from swarmstate.errors import StoreUnavailableError
 
 from ._clock import ServerClock
 from ._hand import is_simple
@@ -260,8 +261,18 @@ class PoolConnections:
     @asynccontextmanager
     async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
         """Lend a connection of the pool."""
-        async with self._pool.acquire(timeout=timeout) as connection:
+        try:
+            connection = await self._pool.acquire(timeout=timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise StoreUnavailableError(
+                f"the pool lent no connection within {timeout:.1f} s, so nothing was asked: all "
+                f"{self._pool.get_max_size()} may be in use by others, or its server may not "
+                "answer; make the pool larger, or give connections back sooner"
+            ) from error
+        try:
             yield connection
+        finally:
+            await self._pool.release(connection)
 
     async def aclose(self) -> None:
         """Leave the pool open: it belongs to whoever handed it in."""

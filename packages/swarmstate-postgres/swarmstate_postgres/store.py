@@ -90,6 +90,7 @@ class PostgresStore(BaseStore):
 
     Raises:
         ValueError: The arguments make no sense; the message shows no password.
+        TypeError: The pool is none of asyncpg, or the url no string.
     """
 
     system = "postgresql"
@@ -111,6 +112,7 @@ class PostgresStore(BaseStore):
         super().__init__(allow=allow)
         if (url is None) == (pool is None):
             raise ValueError("expected either a url or a pool")
+        _check_kinds(url, pool)
         target = None if url is None else Target.of(url)
         said: dict[str, Any] = {
             "schema": "public",
@@ -364,6 +366,18 @@ class PostgresStore(BaseStore):
 def open_url(url: str, *, allow: Allow = (), **options: Any) -> PostgresStore:
     """Open the store of `postgresql://...`; options are those of `PostgresStore`."""
     return PostgresStore(url, allow=allow, **options)
+
+
+def _check_kinds(url: object, pool: object) -> None:
+    kind = type(url if pool is None else pool)
+    found = f"{kind.__module__}.{kind.__qualname__}"
+    if pool is None and not isinstance(url, str):
+        raise TypeError(f"expected url to be a str, found {found}; a pool of asyncpg is the pool=")
+    if pool is not None and not isinstance(pool, asyncpg.Pool):
+        raise TypeError(
+            f"expected pool to be one that asyncpg.create_pool() made, found {found}; the store "
+            "opens connections of its own where it is given a url instead"
+        )
 
 
 _LIVES = "emptied_at IS NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())"

@@ -81,7 +81,7 @@ class RedisStore(BaseStore):
     Raises:
         ValueError: The URL or an option makes no sense. No connection is made before
             the first call.
-        TypeError: The client is none of redis-py.
+        TypeError: The client is none of redis-py, or the url no string.
     """
 
     system = "redis"
@@ -103,6 +103,7 @@ class RedisStore(BaseStore):
         super().__init__(allow=allow)
         if (url is None) == (client is None):
             raise ValueError("expected either a url or a client")
+        _check_url(url)
         said = None if url is None else Said.by(url)
         options: dict[str, Any] = {**_DEFAULTS, **(said.options if said is not None else {})}
         given = {
@@ -316,6 +317,14 @@ _DEFAULTS: dict[str, Any] = {
     "retry_for": 5.0,
     "max_connections": 50,
 }
+
+
+def _check_url(url: object) -> None:
+    if url is not None and not isinstance(url, str):
+        raise TypeError(
+            f"expected url to be a str, found {type(url).__module__}.{type(url).__qualname__}; a "
+            "client of redis-py is the client="
+        )
 
 
 def _check(options: Mapping[str, Any]) -> None:
