@@ -22,6 +22,7 @@ MODULES = [
     "swarmstate.backends.redis",
     "swarmstate.entries",
     "swarmstate.errors",
+    "swarmstate.forking",
     "swarmstate.graph",
     "swarmstate.integrations.langgraph",
     "swarmstate.layers",
@@ -58,6 +59,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
     modules |= {
         "cli",
         "entries",
+        "forking",
         "graph",
         "integrations",
         "layers",

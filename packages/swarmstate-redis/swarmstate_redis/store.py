@@ -22,6 +22,7 @@ from swarmstate.base import (
 )
 from swarmstate.batching import Batcher
 from swarmstate.errors import StoreClosedError
+from swarmstate.forking import renew_in_children
 from swarmstate.loops import PerLoop
 
 from swarmstate_redis.commands import Exchange, Operation, Outcome, Words, all_done
@@ -131,8 +132,18 @@ class RedisStore(BaseStore):
         self._prefix: str = options["prefix"]
         self._retry_for: float = options["retry_for"]
         self._closed = False
-        self._lock = Lock()
         self._link: Link | None = None
+        self._open()
+        renew_in_children(self, RedisStore._renew)
+
+    def _renew(self) -> None:
+        """Leave the connections of event loops to the parent; those of threads know theirs."""
+        # Not to be closed here either, which would concern the parent's loops.
+        _of_parents.append(self._loops)
+        self._open()
+
+    def _open(self) -> None:
+        self._lock = Lock()
         self._loops = PerLoop(self._open_in_loop, _LoopLink.close, _LoopLink.abandon)
 
     def __repr__(self) -> str:
@@ -302,6 +313,9 @@ class _LoopLink:
 
     def abandon(self) -> None:
         self._link.abandon()
+
+
+_of_parents: list[object] = []
 
 
 def open_url(url: str, **options: Any) -> RedisStore:

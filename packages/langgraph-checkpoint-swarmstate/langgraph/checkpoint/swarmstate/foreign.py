@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmstate import Query
 from swarmstate.errors import CheckpointError
+from swarmstate.forking import renew_in_children
 from swarmstate.operations import Operation, Read
 
 from .layout import Address, checkpoint_key, thread_namespace
@@ -61,6 +62,11 @@ class EmptyFields:
 
     def __init__(self, threads: int = _THREADS) -> None:
         self._threads = threads
+        self._renew()
+        renew_in_children(self, EmptyFields._renew)
+
+    def _renew(self) -> None:
+        """Forget everything."""
         # By thread: the checkpoint, and the versions of its fields without a value.
         self._known: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
         self._lock = Lock()

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from threading import Lock
 
+from swarmstate.forking import renew_in_children
+
 __all__ = ["RecentBlobs"]
 
 
@@ -20,6 +22,11 @@ class RecentBlobs:
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
+        self._renew()
+        renew_in_children(self, RecentBlobs._renew)
+
+    def _renew(self) -> None:
+        """Keep nothing."""
         self._size = 0
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
         self._lock = Lock()

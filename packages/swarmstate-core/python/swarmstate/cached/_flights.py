@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from swarmstate.forking import renew_in_children
+
 __all__ = ["AsyncFlights", "Flights"]
 
 T = TypeVar("T")
@@ -27,6 +29,11 @@ class Flights(Generic[T]):
     """Flights of functions, by key. Safe for threads."""
 
     def __init__(self) -> None:
+        self._renew()
+        renew_in_children(self, Flights._renew)
+
+    def _renew(self) -> None:
+        """Let nobody wait for what is under way: in a forked child nobody does it."""
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, tuple[Future[T], int]] = {}
 
@@ -67,7 +74,8 @@ class Flights(Generic[T]):
 
     def _end(self, key: Hashable) -> None:
         with self._lock:
-            del self._under_way[key]
+            # What forked itself has none in the child.
+            self._under_way.pop(key, None)
 
 
 class _AsyncFlight(Generic[T]):
@@ -102,6 +110,11 @@ class AsyncFlights(Generic[T]):
     """Flights of coroutines, by key. Safe for event loops of several threads."""
 
     def __init__(self) -> None:
+        self._renew()
+        renew_in_children(self, AsyncFlights._renew)
+
+    def _renew(self) -> None:
+        """Let nobody wait for what is under way: in a forked child nobody does it."""
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, _AsyncFlight[T]] = {}
 

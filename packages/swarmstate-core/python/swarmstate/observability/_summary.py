@@ -6,6 +6,7 @@ import math
 from threading import Lock
 from typing import NamedTuple
 
+from swarmstate.forking import renew_in_children
 from swarmstate.observability._measurement import Measurement
 
 __all__ = ["OperationStats", "Summary"]
@@ -106,8 +107,13 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._totals: dict[tuple[str, str], _Totals] = {}
+        self._renew()
+        renew_in_children(self, Summary._renew)
+
+    def _renew(self) -> None:
+        """Go on in a forked child with what was measured before."""
+        self._lock = Lock()
 
     def record(self, measurement: Measurement, /) -> None:
         """Add a measurement."""
