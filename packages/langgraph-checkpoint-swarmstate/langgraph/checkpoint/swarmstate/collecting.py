@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end, several
-from swarmstate.errors import CheckpointError, ConflictError
+from swarmstate.errors import CheckpointError, ConflictError, StoreIncompleteError
 from swarmstate.operations import Copy, Operation, Read, Write
 
 from .layout import (
@@ -93,8 +93,13 @@ def delete_thread(thread_id: str) -> Operation[None]:
     """Delete everything of a thread."""
     thread_id = thread_id_of(thread_id)
     namespace = thread_namespace(thread_id)
-    [answer] = yield Read([Query(namespace, (), _KEYS)])
-    yield Write([Batch(namespace, clear=True), Batch(INDEX, delete=_index_keys(answer, thread_id))])
+    stale: Sequence[str] = ()
+    # Of what a server has lost in part no key can be read. The thread's entries in the index are
+    # left, as those of one that expired are.
+    with suppress(StoreIncompleteError):
+        [answer] = yield Read([Query(namespace, (), _KEYS)])
+        stale = _index_keys(answer, thread_id)
+    yield Write([Batch(namespace, clear=True), Batch(INDEX, delete=stale)])
 
 
 def copy_thread(source: str, target: str) -> Operation[None]:
