@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -188,6 +189,25 @@ def test_migrations_are_continued_where_they_ended(postgres_server: PostgresServ
     with PostgresStore(url) as store:
         store.set("n", "a", 1)
         assert store.get("n", "a") == 1
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_what_was_dropped_under_a_store_is_set_up_again(
+    postgres_server: PostgresServer, mode: str
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url) as store:
+        store.set("n", "a", 1)
+        postgres_server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public", url=url)
+        with pytest.raises(StoreFormatError, match=r"setup\(\)"):
+            store.get("n", "a")
+        if mode == "sync":
+            store.setup()
+        else:
+            asyncio.run(store.asetup())
+        assert store.get("n", "a") is None
+        store.set("n", "a", 2)
+        assert store.get("n", "a") == 2
 
 
 def test_a_newer_format_is_refused(postgres_server: PostgresServer) -> None:

@@ -122,7 +122,8 @@ class Client:
         return await self._persist(ask)
 
     async def setup(self) -> None:
-        """Make the tables if they are missing."""
+        """Make the tables if they are missing, also if they were there before."""
+        self._database.is_ready = False
 
         async def nothing(connection: AnyConnection, since: float | None, timeout: float) -> None:
             return None

@@ -141,8 +141,8 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
         )
     if state in {"42P01", "42883", "3F000"}:
         return StoreFormatError(
-            f"what the store needs is no longer in the database at {name}: {said}; open the store "
-            "again to set it up"
+            f"what the store needs is no longer in the database at {name}: {said}; call its "
+            "setup(), or open it again"
         )
     return StoreUnavailableError(f"{_cannot(name, waited)}: {said}")
 

@@ -180,6 +180,8 @@ class PostgresStore(BaseStore):
     def setup(self) -> None:
         """Make the tables and functions if they are missing, as the first call does.
 
+        Also if they were there and somebody has dropped them since.
+
         Raises:
             SetupRequiredError: The role may not make them; the message has the SQL.
             StoreFormatError: A newer release made them.
