@@ -359,6 +359,28 @@ def test_a_call_is_not_left_waiting_by_the_end_of_the_pools_loop(
     assert isinstance(error, StoreUnavailableError)
 
 
+def test_more_than_the_server_takes_at_once_is_told_and_not_sent(
+    postgres_server: PostgresServer,
+) -> None:
+    # Memory that nobody touches.
+    half = bytes(510_000_000)
+    with PostgresStore(postgres_server.new_database()) as store:
+        store.set("n", "a", 1)
+        too_much = [Batch("n", put={"b": half, "c": half})]
+        with pytest.raises(StoreError, match=r"namespace 'n'.*Nothing was sent"):
+            store.write(too_much)
+
+        async def among_others() -> list[BaseException | None]:
+            writes = [store.awrite([Batch(name, put={"a": b""})]) for name in "xy"]
+            return await asyncio.gather(*writes, store.awrite(too_much), return_exceptions=True)
+
+        *others, refused = asyncio.run(among_others())
+        assert others == [None, None]
+        assert isinstance(refused, StoreError)
+        assert store.namespaces() == ["n", "x", "y"]
+        assert store.keys("n") == ["a"]
+
+
 def test_a_key_that_is_too_long_for_the_index_is_refused(postgres_server: PostgresServer) -> None:
     random = Random(1)
     long = "".join(chr(random.randrange(0x4E00, 0x9FFF)) for _ in range(1_200))

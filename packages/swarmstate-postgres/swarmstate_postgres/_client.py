@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate.base import Query, Result
 from swarmstate.batching import Batcher
-from swarmstate.errors import StoreReadOnlyError, SwarmStateError
+from swarmstate.errors import StoreError, StoreReadOnlyError, SwarmStateError
 
 from ._connecting import Database, Source, within
 from ._failures import is_passing, is_rolled_back, store_error
@@ -33,6 +33,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 # A round trip carries at most this much for several callers.
 _ROUND_TRIP_BYTES = 4_000_000
 _ROUND_TRIP_QUERIES = 200
+# The server ends a connection over which a longer message comes (1 GiB), which looks like any loss.
+_LONGEST_WRITE = 1_000_000_000
 
 Ask = Callable[["AnyConnection", "float | None", float], Awaitable[T]]
 """Asks over a connection: given since when it was asked before, and how long it may take.
@@ -163,6 +165,14 @@ class Client:
             )
             return rows
 
+        for write in writes:
+            if (weight := write.weight()) > _LONGEST_WRITE:
+                raise StoreError(
+                    f"expected a write of at most {_LONGEST_WRITE:,} bytes, which is about what "
+                    f"PostgreSQL takes at once, found one of {weight:,} bytes for namespace "
+                    f"{write.changes[0].namespace!r}. Nothing was sent; write less at once, or "
+                    "store large values elsewhere"
+                )
         outcomes: list[SwarmStateError | None] = [None] * len(writes)
         *refused, (*_, server_time) = await self._persist(ask, writes=True)
         self._database.clock.saw(server_time)
