@@ -100,6 +100,26 @@ def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: Postgre
         assert len(store.keys("n")) == 5
 
 
+def test_loops_whose_sockets_only_show_themselves(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of uvloop do, which web servers run."""
+
+    def refuse(*_: object) -> None:
+        raise TypeError("transport sockets do not support shutdown() method")
+
+    url = postgres_server.new_database()
+    monkeypatch.setattr("asyncio.trsock.TransportSocket.shutdown", refuse)
+    store = PostgresStore(url)
+    still = asyncio.new_event_loop()
+    still.run_until_complete(store.aset("n", "a", 1))
+    assert sessions(postgres_server, url) == 1
+    store.close()
+    wait_until(lambda: sessions(postgres_server, url) == 0)
+    still.run_until_complete(still.shutdown_asyncgens())
+    still.close()
+
+
 def test_tasks_share_round_trips_and_few_connections(postgres_server: PostgresServer) -> None:
     url = postgres_server.new_database()
 

@@ -139,10 +139,11 @@ async def within(timeout: float, connection: AnyConnection, work: Coroutine[Any,
 class _Connection(asyncpg.Connection):
     """A connection that can be dropped where its event loop does not run."""
 
-    __slots__ = ("_swarmstate_transport", "simple_transport")
+    __slots__ = ("_swarmstate_loop", "_swarmstate_transport", "simple_transport")
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *others: Any) -> None:
         super().__init__(protocol, transport, *others)
+        self._swarmstate_loop = asyncio.get_running_loop()
         self._swarmstate_transport = transport
         self.simple_transport = transport if is_simple(transport) else None
 
@@ -151,10 +152,21 @@ class _Connection(asyncpg.Connection):
         found: socket.socket | None = self._swarmstate_transport.get_extra_info("socket")
         if found is not None:
             with suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+                try:
+                    found.shutdown(socket.SHUT_RDWR)
+                except TypeError:
+                    # What uvloop shows cannot do that.
+                    self._shut_down_as(found)
         # Closes the socket when the loop runs again; one that is closed never does.
         with suppress(RuntimeError):
             self.terminate()
+
+    def _shut_down_as(self, shown: socket.socket) -> None:
+        # Its number may be another one's when it is closed, as it is at the latest with its loop.
+        gone = self._swarmstate_loop.is_closed() or self._swarmstate_transport.is_closing()
+        if not gone and not self.is_closed():
+            with socket.fromfd(shown.fileno(), shown.family, shown.type) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
 
 class Source(Protocol):
