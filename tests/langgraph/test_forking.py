@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from textwrap import dedent
 
 import pytest
 
@@ -38,9 +37,10 @@ from pathlib import Path
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, make_checkpoint
 from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_metadata
-from swarmstate.observability import Summary
+from swarmstate.observability import PrometheusSink, Summary
 
-saver = SwarmStateSaver(metrics=Summary())
+SINKS = {"Summary": Summary, "PrometheusSink": PrometheusSink}
+saver = SwarmStateSaver(metrics=SINKS[sys.argv[1]]())
 seen, arrived, go_on = set(), threading.Semaphore(0), threading.Semaphore(0)
 over = False
 
@@ -127,10 +127,17 @@ for call in (lambda: double(2), lambda: asyncio.run(triple(2))):
 """
 
 
-@pytest.mark.parametrize("script", [PUTTING, CACHED], ids=["saver", "cached"])
-def test_a_child_waits_for_no_thread_of_its_parent(script: str) -> None:
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([PRELUDE + PUTTING, "Summary"], id="saver"),
+        pytest.param([PRELUDE + PUTTING, "PrometheusSink"], id="saver, Prometheus"),
+        pytest.param([PRELUDE + CACHED], id="cached"),
+    ],
+)
+def test_a_child_waits_for_no_thread_of_its_parent(script: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", dedent(PRELUDE + script)],
+        [sys.executable, "-W", "error", "-c", *script],
         capture_output=True,
         text=True,
     )

@@ -8,6 +8,7 @@ from itertools import accumulate
 from threading import Lock
 from typing import ClassVar, NamedTuple
 
+from swarmstate.forking import renew_in_children
 from swarmstate.observability._conventions import BUCKETS, check_buckets, error_type
 from swarmstate.observability._measurement import Measurement
 
@@ -91,8 +92,13 @@ class PrometheusSink:
     def __init__(self, *, buckets: Sequence[float] = BUCKETS) -> None:
         self._buckets = check_buckets(buckets)
         self._bounds = [*map(repr, self._buckets), "+Inf"]
-        self._lock = Lock()
         self._series: dict[tuple[bool, str, str, str, str], _Series] = {}
+        self._renew()
+        renew_in_children(self, PrometheusSink._renew)
+
+    def _renew(self) -> None:
+        """Go on in a forked child with what was measured before."""
+        self._lock = Lock()
 
     def record(self, measurement: Measurement, /) -> None:
         """Add a measurement."""
