@@ -183,3 +183,29 @@ def test_approximate_search_finds_nearly_all_and_exact_search_all() -> None:
         best = {f"{i:05}" for i in np.argsort(-row[:4_000])[:10]}
         assert {match.record.id for match in few} == best
     assert found_approximately >= 0.95 * 2000
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_approximate_search_finds_as_many_as_there_are_wherever_they_lie(metric: Metric) -> None:
+    rng = np.random.default_rng(11)
+    centres = rng.standard_normal((40, 16)) * 4
+    languages = np.arange(6_000) % 40
+    vectors = (centres[languages] + rng.standard_normal((6_000, 16))).astype(np.float32)
+    collection = Collection(Store(), "memories", metric=metric, approximate_above=1_000)
+    collection.upsert(
+        Record(f"{i:04}", {"own": int(languages[i]) < 20}, [vectors[i]]) for i in range(6_000)
+    )
+    collection.optimize()
+    assert collection.stats().clusters
+    found = wanted = 0
+    for query in vectors[20:40]:
+        # Many more than lie in the clusters beside it.
+        assert len(collection.search(query, limit=3_000)) == 3_000
+        assert len(collection.search(query, limit=10, offset=5_990)) == 10
+        # Nothing that lies near to it is selected.
+        best = collection.search(query, filter={"own": True}, exact=True)
+        near = collection.search(query, filter={"own": True})
+        assert len(near) == 10
+        found += len({match.record.id for match in near} & {match.record.id for match in best})
+        wanted += 10
+    assert found >= 0.9 * wanted

@@ -77,9 +77,10 @@ class Collection:
             the same namespace.
         approximate_above: Where more vectors than this are to be ranked, search
             only those in the clusters nearest to the query, as many as find 99 %
-            of what is nearest in a trial. Clusters are made by a thread in the
-            background; searches are exact until they are there, and if looking
-            at a few of them would not be enough. None: always exact.
+            of what is nearest in a trial, and more where these hold too few. Clusters
+            are made by a thread in the background; searches are exact until they are
+            there, and if looking at a few of them would not be enough. None: always
+            exact.
         snapshots: Where the index is saved, by a thread in the background, for
             the next process: True for a file in the store's `derived_folder`,
             such as that beside the file of a `DiskStore`, if it has one; a

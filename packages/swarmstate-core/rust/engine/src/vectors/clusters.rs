@@ -147,13 +147,30 @@ impl Clusters {
         self.probes as f64 <= self.centres.len() as f64 * WORTHWHILE
     }
 
-    /// Returns the rows of the clusters nearest to a query, of `effort` times as many as usual.
-    pub fn rows(&self, metric: Metric, query: &[f32], effort: usize) -> impl Iterator<Item = u32> {
-        let mut order = self.order(metric, query);
-        order.truncate(self.probes.saturating_mul(effort));
-        order
-            .into_iter()
-            .flat_map(|cluster| self.members[cluster as usize].iter().copied())
+    /// Returns the rows that are allowed of the clusters nearest to a query.
+    ///
+    /// Of `effort` times as many clusters as usual, those without such rows not counted, and
+    /// of more until there are at least `fewest` rows, as far as there are so many.
+    pub fn rows(
+        &self,
+        metric: Metric,
+        query: &[f32],
+        effort: usize,
+        fewest: usize,
+        allowed: impl Fn(u32) -> bool,
+    ) -> Vec<u32> {
+        let enough = self.probes.saturating_mul(effort);
+        let (mut rows, mut seen) = (Vec::new(), 0);
+        for cluster in self.order(metric, query) {
+            if seen >= enough && rows.len() >= fewest {
+                break;
+            }
+            let before = rows.len();
+            let members = &self.members[cluster as usize];
+            rows.extend(members.iter().copied().filter(|row| allowed(*row)));
+            seen += usize::from(rows.len() > before);
+        }
+        rows
     }
 
     /// Returns the clusters, that with the nearest centre first.

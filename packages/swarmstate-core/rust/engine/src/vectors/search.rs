@@ -16,6 +16,10 @@ use crate::error::{Error, Result};
 /// may be among the best are asked about.
 const MANY: f64 = 0.5;
 
+/// Approximate searches look at this many vectors at least for each record that is wanted: the
+/// nearest ones fill only parts of the clusters that they lie in.
+const SPREAD: usize = 4;
+
 impl Index {
     /// Returns the records with the greatest scores, best first, equal ones by their ids.
     ///
@@ -66,12 +70,15 @@ impl Index {
     ) -> Candidates {
         let metric = self.inner().metric;
         let most = wanted.min(state.table.len());
-        let mut candidates = Candidates::new(most.saturating_mul(state.vectors_per_record).max(1));
+        let vectors = most.saturating_mul(state.vectors_per_record).max(1);
+        let mut candidates = Candidates::new(vectors);
+        // The vectors of a record may be all that lies near to the query.
+        let fewest = vectors.max(most.saturating_mul(SPREAD));
         let live = state.live();
         if selection.is_everything() {
             match self.clusters(state, live, exact) {
                 Some(clusters) => {
-                    let rows: Vec<u32> = clusters.rows(metric, query.vector, 1).collect();
+                    let rows = clusters.rows(metric, query.vector, 1, fewest, |_| true);
                     scan_rows(matrix, query, &rows, &mut candidates);
                 }
                 None => scan_all(matrix, query, |row| state.is_live(row), &mut candidates),
@@ -90,10 +97,9 @@ impl Index {
         let mut rows = state.rows(&allowed);
         if let Some(clusters) = self.clusters(state, rows.len(), exact) {
             // What is selected may lie farther away than the rest.
-            rows = clusters
-                .rows(metric, query.vector, 2)
-                .filter(|row| allowed[state.owners[*row as usize] as usize])
-                .collect();
+            rows = clusters.rows(metric, query.vector, 2, fewest, |row| {
+                allowed[state.owners[row as usize] as usize]
+            });
         }
         scan_rows(matrix, query, &rows, &mut candidates);
         candidates
