@@ -151,6 +151,25 @@ def test_many_vectors(url: str) -> None:
                     expect_equal(theirs.search(query, **where), ours.search(query, **where))
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_what_single_precision_cannot_tell_apart_is_in_order(url: str, metric: Metric) -> None:
+    rng = np.random.default_rng(5)
+    data = (rng.standard_normal(256) + rng.standard_normal((120, 256)) * 1e-4).astype(np.float32)
+    with PostgresStore(url) as store, PostgresStore(url, pgvector=False) as plain:
+        theirs = Collection(store, f"alike {metric}", metric=metric)
+        ours = Collection(plain, f"alike {metric}", metric=metric)
+        # The last forty are the same.
+        theirs.upsert(
+            Record(f"{number:03}", {"n": number}, [data[min(number, 80)]]) for number in range(120)
+        )
+        expected = ours.search(data[0], limit=120)
+        pages = [theirs.search(data[0], offset=offset) for offset in range(0, 120, 10)]
+        expect_equal([match for page in pages for match in page], expected)
+        old = {"n": {"$lt": 60}}
+        expect_equal(theirs.search(data[0], filter=old), ours.search(data[0], filter=old))
+        assert theirs.stats().searched_by == "pgvector"
+
+
 def test_what_is_refused_is_refused_as_by_an_index(url: str) -> None:
     with PostgresStore(url) as store:
         collection = Collection(store, "refusals")

@@ -23,6 +23,8 @@ from swarmstate.vectors._served import Served
 _SPARE = 8
 # If too little of it is selected, the next step asks for so many times as much.
 _GROWTH = 4
+# By how much two scores may be off, for each dimension, where they are sums in single precision.
+_ROUNDING = 4 * 2.0**-24
 # More records than any collection has.
 _EVERYTHING = 1 << 40
 
@@ -186,10 +188,32 @@ class Methods:
             if records is None:
                 return None
             index = yield from self._served.index_of(records)
-            # The store may answer more than the filter selects, and then not enough of it.
-            if len(records) < asked or index.count(*selection) >= wanted:
+            if len(records) < asked or self._is_decided(index, vector, selection, wanted):
                 return index.search(embedding, *selection, *page, True)
             asked *= _GROWTH
+
+    def _is_decided(
+        self,
+        index: _core.VectorIndex,
+        vector: array[float],
+        selection: Selection,
+        wanted: int,
+    ) -> bool:
+        """Tell whether what a store left out cannot be among the nearest that are selected."""
+        assert self._served is not None
+        if not wanted:
+            return True
+        # The store may answer more than the filter selects, and then not enough of it.
+        last = index.search(vector, *selection, 1, wanted - 1, False, True)
+        # A record that was changed in this moment may have lost its embeddings.
+        end = index.search(vector, (), (), None, 1, len(index) - 1, False, True)
+        if not last or not end:
+            return False
+        score, least = last[0][1], end[0][1]
+        # What the store left out may be nearer than what it answered by as much as it rounds.
+        # Equal embeddings it rounds equally, and orders by their ids.
+        scale = 1.0 if self._served.metric == "cosine" else max(abs(score), abs(least))
+        return score == least or score - least > len(vector) * _ROUNDING * scale
 
     def _vector(self, embedding: Embedding, selection: Selection) -> array[float]:
         """Return an embedding as an array, after checking it and the filter."""

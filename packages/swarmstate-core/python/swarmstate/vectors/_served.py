@@ -78,6 +78,7 @@ class Served:
 
     Attributes:
         name: What searches.
+        metric: How near is measured.
         problem: Why the store cannot, once that is known.
     """
 
@@ -88,7 +89,7 @@ class Served:
         self.problem: str | None = None
         self._search = search
         self._shared = shared
-        self._metric: Metric = metric
+        self.metric: Final[Metric] = metric
         # What was last known; replaced, never changed.
         self._state: VectorState | None = None
         self._codec = codec
@@ -119,7 +120,7 @@ class Served:
             if embedding is not None and state.dimensions not in (None, len(embedding)):
                 raise DimensionError(state.dimensions or 0, len(embedding))
             request = FindVectors(
-                self._shared.namespace, where, embedding, self._metric, limit, whole, exact
+                self._shared.namespace, where, embedding, self.metric, limit, whole, exact
             )
             found: _Found | None = yield Ask(self._search, request)
             if found is not None:
