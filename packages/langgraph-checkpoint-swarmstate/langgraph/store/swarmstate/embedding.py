@@ -9,9 +9,9 @@ by a token, which each put draws anew:
     value     {"key": key, "token": token, "value": what the index knows of the item's value}
 
 So the embeddings of an item that was put again, or deleted, are never taken for its
-own, although items and embeddings are written one after the other. A record whose
-token no item names is left over from a race or a crash; searches remove those
-that they meet.
+own, although they are written before it, and those of its older value are removed after
+it. A record whose token no item names belongs to a put that is under way, or is left over
+from a race or a crash; searches remove those that they meet and no put can still be about.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 VECTORS = "langgraph-vectors"
 
 _SEPARATOR = "\x01"
+
+# Seconds after which a put that has not ended never will: its process is gone.
+_LONGEST_PUT = 3600.0
 
 _EXPECTED = "expected `embed` to return a list of embeddings, one list of numbers for each text"
 
@@ -101,23 +104,6 @@ class Rank(NamedTuple):
 
     def _where(self) -> Where:
         return {"scope": self.scope, "filter": {"value": self.filter} if self.filter else None}
-
-
-class Check(NamedTuple):
-    """Raises what storing embeddings would raise; answered with None."""
-
-    collection: Collection
-    records: list[Record]
-
-    def run(self, store: BaseStore) -> None:
-        """Check the records."""
-        with _advising():
-            self.collection.check(self.records)
-
-    async def arun(self, store: BaseStore) -> None:
-        """Check the records."""
-        with _advising():
-            await self.collection.acheck(self.records)
 
 
 class Keep(NamedTuple):
@@ -225,9 +211,18 @@ def check_embedding(vector: object) -> None:
         )
 
 
-def new_token() -> str:
-    """Return what tells the embeddings of one put from those of all others."""
-    return secrets.token_hex(6)
+def new_token(now: float) -> str:
+    """Return what tells the embeddings of one put from those of all others, and its time."""
+    return f"{max(int(now), 0):x}-{secrets.token_hex(6)}"
+
+
+def is_left_over(token: str, now: float) -> bool:
+    """Tell whether no put can still be about to name a token in an item."""
+    drawn, found, _ = token.partition("-")
+    try:
+        return not found or int(drawn, 16) < now - _LONGEST_PUT
+    except ValueError:
+        return True
 
 
 def record_id(labels: Labels, key: str, token: str) -> str:

@@ -26,7 +26,7 @@ from langgraph.store.base import (
 
 from swarmstate.operations import Operation, Write
 
-from .embedding import Check, Embed, Forget, Index, Keep, record_of
+from .embedding import Embed, Forget, Index, Keep, record_of
 from .expiry import renew
 from .layout import Labels, check_labels
 from .listing import check_listing, list_namespaces
@@ -131,10 +131,9 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
         if put.token is not None
     ]
     if records:
-        # Before the items are written: embeddings that cannot be stored must change none.
-        yield Check(index.collection, records)
-    yield Write(batches_of(puts, now))
-    if records:
+        # Before the items are written: embeddings that cannot be stored must change none, and
+        # no item is to be without its own.
         yield Keep(index.collection, records)
+    yield Write(batches_of(puts, now))
     if replaced:
         yield Forget(index.collection, replaced)

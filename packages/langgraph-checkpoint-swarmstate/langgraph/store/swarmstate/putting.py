@@ -54,7 +54,7 @@ class Put(NamedTuple):
         if op.value is None:
             return cls(labels, op.key)
         texts = index.texts_of(op.value, op.index) if index else []
-        token = new_token() if texts else None
+        token = new_token(now) if texts else None
         record = encode_item(serde, labels, op.key, op.value, microseconds(now), token)
         known = known_of(serde, op.value) if texts else UNKNOWN
         return cls(labels, op.key, record, Expiry.starting(now, op.ttl), texts, token, known)

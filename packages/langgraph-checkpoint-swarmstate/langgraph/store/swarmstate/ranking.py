@@ -11,7 +11,7 @@ from swarmstate.errors import StoreReadOnlyError
 from swarmstate.operations import Operation, Read
 from swarmstate.vectors import Match, known_filter
 
-from .embedding import Forget, Index, Rank
+from .embedding import Forget, Index, Rank, is_left_over
 from .filters import matches
 from .records import StoredItem, item_of
 from .searching import Found, item_query
@@ -27,6 +27,8 @@ _SPARE = 8
 # If too few of these are left, because they expired or what the index does not know of them does
 # not pass the filter, the next step looks at so many times as many.
 _GROWTH = 4
+# How often the embeddings are ranked if items are put again at the same time.
+_ATTEMPTS = 8
 
 
 class Ranking:
@@ -37,7 +39,9 @@ class Ranking:
         self.index = index
         self.serde = serde
         self.items: dict[tuple[Labels, str], tuple[StoredItem, dict[str, Any] | None, float]] = {}
-        self._left_over: list[str] = []
+        self._left_over: set[str] = set()
+        # Of items that have other embeddings than were ranked, the tokens of these.
+        self._changed: dict[tuple[Labels, str], str] = {}
 
     @property
     def is_full(self) -> bool:
@@ -46,6 +50,21 @@ class Ranking:
 
     def rank(self, vector: list[float], now: float) -> Operation[None]:
         """Find as many as the search asks for, as far as there are so many."""
+        for _ in range(_ATTEMPTS):
+            before, self._changed = self._changed, {}
+            self.items.clear()
+            yield from self._rank(vector, now)
+            # What was put again after it was ranked can be ranked by now. What was so before
+            # lies farther away, and only the embeddings of its older value are left over.
+            missed = {place: self._changed[place] for place in self._changed.keys() - self.items}
+            if missed.items() <= before.items():
+                break
+        if self._left_over:
+            # Who can only read leaves them to those who can remove them.
+            with suppress(StoreReadOnlyError):
+                yield Forget(self.index.collection, sorted(self._left_over))
+
+    def _rank(self, vector: list[float], now: float) -> Operation[None]:
         offset, limit = 0, self.op.offset + self.op.limit + _SPARE
         passing = known_filter(self.op.filter)
         while not self.is_full:
@@ -59,18 +78,18 @@ class Ranking:
                 break
             offset += limit
             limit *= _GROWTH
-        if self._left_over:
-            # Who can only read leaves them to those who can remove them.
-            with suppress(StoreReadOnlyError):
-                yield Forget(self.index.collection, self._left_over)
 
     def _add(self, found: list[Match], now: float) -> Operation[None]:
         places = [(tuple(match.record.scope), match.record.value["key"]) for match in found]
         results = yield Read([item_query(*place) for place in places])
         for place, match, result in zip(places, found, results, strict=True):
             item = item_of(*place, result)
-            if item is None or item.token != match.record.value["token"]:
-                self._left_over.append(match.record.id)
+            token = match.record.value["token"]
+            if item is None or item.token != token:
+                if is_left_over(token, now):
+                    self._left_over.add(match.record.id)
+                elif item is not None and item.token is not None:
+                    self._changed[place] = item.token
                 continue
             value = item.value(self.serde) if self.op.filter else None
             if not item.is_expired(now) and (value is None or matches(value, self.op.filter)):
