@@ -39,8 +39,8 @@ VECTORS = "langgraph-vectors"
 
 _SEPARATOR = "\x01"
 
-# Seconds after which a put that has not ended never will: its process is gone.
-_LONGEST_PUT = 3600.0
+# Seconds after which a put that has not ended never will. Clocks may differ by so much, too.
+_LONGEST_PUT = 600.0
 
 _EXPECTED = "expected `embed` to return a list of embeddings, one list of numbers for each text"
 

@@ -117,7 +117,6 @@ def run_batch(
 
 def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]:
     """Put and delete items, and their embeddings with them."""
-    replaced = yield from embedded([(put.labels, put.key) for put in puts])
     texts = [*dict.fromkeys(text for put in puts for text in put.texts)]
     vector_of: dict[str, list[float]] = {}
     if texts:
@@ -134,6 +133,8 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
         # Before the items are written: embeddings that cannot be stored must change none, and
         # no item is to be without its own.
         yield Keep(index.collection, records)
+    # As late as can be: what others put until the items are written stays behind.
+    replaced = yield from embedded([(put.labels, put.key) for put in puts])
     yield Write(batches_of(puts, now))
     if replaced:
         yield Forget(index.collection, replaced)
