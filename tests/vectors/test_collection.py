@@ -202,6 +202,9 @@ def test_selections(store: BaseStore) -> None:
     for bad in ({"age": {"$in": [1]}}, {"age": {"$gt": 1, "x": 2}}, {"age": {1: 2}}):
         with pytest.raises(InvalidFilterError):
             collection.count(filter=bad)
+    for no_filter in ("n", [("n", 1)], ["n"]):
+        with pytest.raises(InvalidFilterError, match="a dict of conditions by field"):
+            collection.count(filter=no_filter)  # type: ignore[arg-type]  # what is refused
     assert collection.scopes(categories=["x"]) == {("crew",): 1, ("crew", "a"): 1}
     assert collection.categories() == {"x": 2, "y": 2}
     assert collection.delete_where(scope=("crew", "a")) == 2

@@ -11,6 +11,7 @@ from swarmstate._checks import several
 from swarmstate._core import check_name
 from swarmstate._plane import Query
 from swarmstate.codec import Codec, dumps, loads
+from swarmstate.errors import InvalidFilterError
 from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
@@ -47,6 +48,11 @@ class Selection(NamedTuple):
         filter: Mapping[str, Any] | None = None,
     ) -> Selection:
         """Return what keyword arguments, those of `Where`, select."""
+        if filter and not isinstance(filter, Mapping):
+            raise InvalidFilterError(
+                "expected a filter to be a dict of conditions by field, such as "
+                f"{{'age': {{'$gte': 3}}}}, found {type(filter).__name__}"
+            )
         return cls(scope, categories, dumps(dict(filter)) if filter else None)
 
     @property
