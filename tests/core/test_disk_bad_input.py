@@ -88,6 +88,20 @@ def test_a_damaged_file_is_an_error_when_it_is_read(tmp_path: Path) -> None:
         store.items("n")
 
 
+def test_a_file_that_was_cut_is_damaged_where_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={f"{index}": bytes(300_000) for index in range(6)})])
+        # Now all is in the file, and none of it in the log; then the index of it in both.
+        store.vacuum()
+        store.write([Batch("n", put={"small": bytes(1000)})])
+        os.truncate(path, path.stat().st_size // 10 * 9)
+        for index in range(5):
+            assert store.read([Query("n", keys=[f"{index}"])])[0].values == [bytes(300_000)]
+        with pytest.raises(StoreFormatError, match="damaged"):
+            store.read([Query("n", keys=["5"])])
+
+
 def contents(store: DiskStore) -> list[Result]:
     return store.read([Query(name, ranges=[Range()]) for name in store.namespaces()])
 

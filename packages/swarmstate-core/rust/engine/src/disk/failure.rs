@@ -22,6 +22,7 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly) => read_only(path),
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path, &error),
         None if is_unreadable(&error) => damaged(path, &error),
+        Some(ErrorCode::SystemIoFailure) if is_cut(&error) => damaged(path, &error),
         Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
             "cannot write {shown}: the disk is full ({error}); nothing of this write was stored: \
              make room and retry"
@@ -62,6 +63,11 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
             | Sql::IntegralValueOutOfRange(..)
             | Sql::Utf8Error(..)
     )
+}
+
+/// Tells whether the file ends before a page that it should have.
+fn is_cut(error: &rusqlite::Error) -> bool {
+    error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 /// Tells whether an error may come from what one of several writes wrote, such as too much.
