@@ -361,12 +361,8 @@ with DiskStore(sys.argv[1]) as store:
         assert store.get("n", "after") == bytes(1_000_000)
 
 
-def test_a_second_store_of_a_path_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
-    """Closing any handle on a file gives up the locks of the whole process, as POSIX has it."""
-    pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
-    path = tmp_path / "state.db"
-    # The bytes of the file that SQLite keeps locked while a store is open.
-    is_locked = """
+# The bytes of the file that SQLite keeps locked while a store is open.
+IS_LOCKED = """
 import fcntl, sys
 
 with open(sys.argv[1], "r+b") as file:
@@ -376,12 +372,40 @@ with open(sys.argv[1], "r+b") as file:
         sys.exit(0)
 sys.exit("the file is not locked")
 """
+
+
+@pytest.mark.parametrize("name", ["state.db", "a link", "a link that was there before the file"])
+def test_a_second_store_of_a_path_keeps_the_locks_of_the_first(tmp_path: Path, name: str) -> None:
+    """Closing any handle on a file gives up the locks of the whole process, as POSIX has it."""
+    pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
+    path, first = tmp_path / "state.db", tmp_path / "state.db"
+    second = tmp_path / name
+    if name != "state.db":
+        second.symlink_to("state.db")
+    if name == "a link that was there before the file":
+        first = second
+    with DiskStore(first) as store:
+        assert store.path == path.resolve()
+        store.set("n", "k", 1)
+        run(IS_LOCKED, path)
+        with DiskStore(second) as other:
+            assert other.get("n", "k") == 1
+        run(IS_LOCKED, path)
+
+
+def test_a_file_is_not_opened_under_a_second_name_meanwhile(tmp_path: Path) -> None:
+    """Under each name it has another log, which the other store would not see."""
+    pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
+    path, second = tmp_path / "state.db", tmp_path / "second.db"
     with DiskStore(path) as store:
         store.set("n", "k", 1)
-        run(is_locked, path)
-        with DiskStore(path) as second:
-            assert second.get("n", "k") == 1
-        run(is_locked, path)
+        os.link(path, second)
+        with pytest.raises(StoreUnavailableError, match=r"same file as .*state\.db"):
+            DiskStore(second)
+        run(IS_LOCKED, path)
+        store.set("n", "k", 2)
+    with DiskStore(second) as store:
+        assert store.get("n", "k") == 2
 
 
 def remove(path: Path) -> None:

@@ -63,6 +63,11 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         found => return found.map_err(fail),
     }
+    // SQLite follows a link to a file that is not there yet, and makes that file.
+    if let Ok(target) = path.read_link() {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        return locate(&folder.join(target));
+    }
     let absolute = std::path::absolute(path).map_err(fail)?;
     let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
         return Err(fail(std::io::ErrorKind::IsADirectory.into()));

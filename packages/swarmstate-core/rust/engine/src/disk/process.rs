@@ -19,8 +19,20 @@ use crate::{Error, Result};
 /// The process that used the table first; another one that finds it set is a fork of it.
 static USER: OnceLock<u32> = OnceLock::new();
 
-/// For each open file, the process that opened it and how many stores of it are open.
-static OPEN: Mutex<BTreeMap<PathBuf, (u32, usize)>> = Mutex::new(BTreeMap::new());
+/// The open files, by their paths.
+type Table = BTreeMap<PathBuf, Entry>;
+
+static OPEN: Mutex<Table> = Mutex::new(BTreeMap::new());
+
+/// An open file.
+struct Entry {
+    /// The process that opened it.
+    owner: u32,
+    /// How many stores of it are open.
+    stores: usize,
+    /// What tells it from all other files, once it exists.
+    file: Option<FileId>,
+}
 
 /// How long a file that was seen in its place is taken to be there: many commits of a busy writer,
 /// which would otherwise spend a tenth of their time on looking.
@@ -40,7 +52,8 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Counts the file as open; `inspect` runs first unless this process has it open already.
+    /// Counts the file as open; `inspect` runs first unless this process has it open already,
+    /// under whatever name.
     ///
     /// `inspect` may open the file without SQLite, which is forbidden otherwise: whoever closes
     /// a file gives up all locks that the process has on it.
@@ -48,11 +61,22 @@ impl OpenFile {
         let process = process::id();
         with_open(|open| {
             match open.get_mut(path) {
-                Some((owner, _)) if *owner != process => return Err(forked(path)),
-                Some((_, count)) => *count += 1,
+                Some(entry) if entry.owner != process => return Err(forked(path)),
+                Some(entry) => entry.stores += 1,
                 None => {
-                    inspect()?;
-                    open.insert(path.to_owned(), (process, 1));
+                    match other_name(open, path) {
+                        Some(other) if !has_log_of(path, other) => {
+                            return Err(named_twice(path, other));
+                        }
+                        Some(_) => {}
+                        None => inspect()?,
+                    }
+                    let entry = Entry {
+                        owner: process,
+                        stores: 1,
+                        file: file_id(path),
+                    };
+                    open.insert(path.to_owned(), entry);
                 }
             }
             Ok(Self {
@@ -85,6 +109,11 @@ impl OpenFile {
         if let Ok(identity) = identity(&self.path) {
             let _ = self.identity.set(identity);
         }
+        with_open(|open| {
+            if let Some(entry) = open.get_mut(&self.path) {
+                entry.file = file_id(&self.path);
+            }
+        });
     }
 
     /// Refuses a file that is no longer where it was opened.
@@ -122,8 +151,8 @@ impl OpenFile {
         }
         with_open(|open| {
             if let Some(entry) = open.get_mut(&self.path) {
-                entry.1 -= 1;
-                if entry.1 == 0 {
+                entry.stores -= 1;
+                if entry.stores == 0 {
                     open.remove(&self.path);
                 }
             }
@@ -141,7 +170,7 @@ impl Drop for OpenFile {
 ///
 /// Returns nothing if its lock stays taken in a fork: a thread of the parent held it, and there
 /// is no such thread here that could release it.
-fn with_open<T>(change: impl FnOnce(&mut BTreeMap<PathBuf, (u32, usize)>) -> T) -> Option<T> {
+fn with_open<T>(change: impl FnOnce(&mut Table) -> T) -> Option<T> {
     const ATTEMPTS: usize = 1000;
     let process = process::id();
     let user = *USER.get_or_init(|| process);
@@ -156,6 +185,36 @@ fn with_open<T>(change: impl FnOnce(&mut BTreeMap<PathBuf, (u32, usize)>) -> T) 
         }
     }
     None
+}
+
+/// The device of a file, and its number there.
+type FileId = (u64, u64);
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = path.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Where locks belong to handles, nothing is lost under a second name that need be told.
+#[cfg(not(unix))]
+fn file_id(_path: &Path) -> Option<FileId> {
+    None
+}
+
+/// Returns the other path under which this process has a file open.
+fn other_name<'a>(open: &'a Table, path: &Path) -> Option<&'a Path> {
+    let file = file_id(path)?;
+    let is_it = |entry: &Entry| entry.owner == process::id() && entry.file == Some(file);
+    let found = open.iter().find(|(_, entry)| is_it(entry));
+    found.map(|(other, _)| other.as_path())
+}
+
+/// Whether two paths of a file differ in how its folder is mounted alone.
+fn has_log_of(path: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| path.parent().and_then(file_id);
+    path.file_name() == other.file_name() && folder(path) == folder(other)
 }
 
 #[cfg(unix)]
@@ -176,6 +235,15 @@ fn displaced(path: &Path) -> Error {
          lost; nothing of this was: close the store, put the file back with its -wal file, or \
          remove the -wal and -shm files of the old one beside the new one, and open it again",
         path.display()
+    ))
+}
+
+fn named_twice(path: &Path, other: &Path) -> Error {
+    Error::Unavailable(format!(
+        "{} is the same file as {}, which this process has open, and under each name it would \
+         have another log; use one name only, or close the other store first",
+        path.display(),
+        other.display()
     ))
 }
 
