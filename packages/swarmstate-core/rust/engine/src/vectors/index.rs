@@ -275,13 +275,19 @@ impl Index {
         selection: &Selection,
         order: Option<&str>,
     ) -> RwLockReadGuard<'_, State> {
+        let mut may_forget = true;
         loop {
             let state = self.read();
             if state.table.is_ready(selection, order) {
                 return state;
             }
             drop(state);
-            self.write().table.prepare(selection, order);
+            let table = &mut self.write().table;
+            // Once: others may forget what is made here before it is read.
+            if std::mem::take(&mut may_forget) {
+                table.forget_fields(selection, order);
+            }
+            table.prepare(selection, order);
         }
     }
 }

@@ -32,6 +32,10 @@ impl Selection {
     }
 }
 
+/// Columns of fields beyond this many are forgotten when a filter asks for others: each costs
+/// memory and a part of every write, and who searches may name fields that no record has.
+const MOST_FIELDS: usize = 256;
+
 pub(super) struct Entry {
     pub id: Arc<str>,
     pub value: Box<[u8]>,
@@ -126,6 +130,15 @@ impl Table {
         paths(selection, order).all(|path| self.fields.contains_key(&path))
     }
 
+    /// Forgets columns that a selection does not need, if there are many.
+    pub fn forget_fields(&mut self, selection: &Selection, order: Option<&str>) {
+        let needed: Vec<_> = paths(selection, order).collect();
+        let new = (needed.iter()).filter(|path| !self.fields.contains_key(*path));
+        if self.fields.len() + new.count() > MOST_FIELDS {
+            self.fields.retain(|path, _| needed.contains(path));
+        }
+    }
+
     /// Makes the columns that a selection needs.
     pub fn prepare(&mut self, selection: &Selection, order: Option<&str>) {
         for path in paths(selection, order) {
@@ -194,5 +207,52 @@ fn set_field(column: &mut Column, record: u32, value: &ValueRef<'_>, path: &[Str
         // Writing to memory cannot fail.
         let _ = rmpv::encode::write_value_ref(&mut bytes, found);
         column.set(record, &bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::{Index, Metric, Page, Record};
+    use super::*;
+
+    fn encode(name: &str, value: u64) -> Vec<u8> {
+        let value = rmpv::Value::Map(vec![(name.into(), value.into())]);
+        let mut bytes = Vec::new();
+        rmpv::encode::write_value(&mut bytes, &value).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn filters_that_name_ever_new_fields_leave_no_more_columns_than_a_few() {
+        let index = Index::new(Metric::Cosine, usize::MAX);
+        let (ticket, _) = index.begin();
+        let record = Record {
+            value: encode("there", 1),
+            ..Record::default()
+        };
+        index
+            .apply(ticket, vec![("id".into(), Some(record))])
+            .unwrap();
+        index.end(ticket);
+        let found = |name: &str| {
+            let selection = Selection {
+                filter: Some(Filter::parse(&encode(name, 1)).unwrap()),
+                ..Selection::default()
+            };
+            let page = Page {
+                limit: 10,
+                offset: 0,
+                embeddings: false,
+            };
+            index.list(&selection, None, false, page).len()
+        };
+        for number in 0..3 * MOST_FIELDS {
+            assert_eq!(found(&format!("not there {number}")), 0);
+            assert_eq!(found("there"), 1);
+        }
+        let columns = index.inner().read().table.fields.len();
+        assert!((1..=MOST_FIELDS).contains(&columns), "{columns} columns");
     }
 }
