@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -276,3 +277,65 @@ def test_event_loops_of_several_threads_share_a_flight() -> None:
         release.set()
         assert {each.result() for each in (first, *others)} == {"x"}
     assert calls == ["x"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no eager tasks")
+@pytest.mark.parametrize("in_store", [False, True])
+def test_tasks_may_begin_at_once(in_store: bool) -> None:
+    calls: list[str] = []
+
+    @cached(store=swarmstate.Store() if in_store else None)
+    async def function(a: str) -> str:
+        calls.append(a)
+        return a
+
+    @cached
+    async def within_itself(a: str) -> int:
+        calls.append(a)
+        return await within_itself(a) + 1 if calls.count(a) == 1 else 0
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        assert await asyncio.gather(*(function("x") for _ in range(3))) == ["x"] * 3
+        assert calls == ["x"]
+        assert await within_itself("y") == 1
+
+    asyncio.run(main())
+
+
+def test_a_call_that_is_cancelled_from_within_ends() -> None:
+    calls = []
+
+    @cached
+    async def function(a: str) -> str:
+        calls.append(a)
+        await asyncio.sleep(0)
+        if len(calls) < 100:
+            raise asyncio.CancelledError  # as whoever waits for a task that was cancelled
+        return a
+
+    async def main() -> None:
+        ended = await asyncio.gather(*(function("x") for _ in range(2)), return_exceptions=True)
+        assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+        # Once for the first, and once more for who waited with it.
+        assert calls == ["x"] * 2
+
+    asyncio.run(main())
+
+
+def test_a_flight_that_is_cancelled_before_it_begins_holds_up_nobody() -> None:
+    @cached
+    async def function(a: str) -> str:
+        return a
+
+    async def main() -> None:
+        calls = [asyncio.create_task(function("x")) for _ in range(2)]
+        await asyncio.sleep(0)
+        # As a server does that cancels all tasks it does not know.
+        [flight] = asyncio.all_tasks() - {*calls, asyncio.current_task()}
+        flight.cancel()
+        first, second = await asyncio.gather(*calls, return_exceptions=True)
+        assert isinstance(first, asyncio.CancelledError)
+        assert second == "x"
+
+    asyncio.run(main())

@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from swarmstate.forking import renew_in_children
@@ -127,22 +128,30 @@ class AsyncFlights(Generic[T]):
 
         Raises:
             Exception: What it raised.
+            asyncio.CancelledError: The computation that this call began was cancelled.
         """
         while True:
             with self._lock:
                 flight = self._under_way.get(key)
+                begins = flight is None
                 if flight is None:
                     flight = self._under_way[key] = _AsyncFlight()
-                    flight.task = flight.loop.create_task(self._fly(key, flight, compute))
-                is_own = flight.task is asyncio.current_task()
+                is_own = not begins and flight.task is asyncio.current_task()
                 flight.waiting += not is_own
             if is_own:
                 return await compute()
             try:
+                if begins:
+                    # Without the lock: a loop's task factory may run it at once, even to its end.
+                    task = flight.loop.create_task(self._fly(key, flight, compute))
+                    flight.task = task
+                    task.add_done_callback(partial(self._landed, key, flight))
                 await _done(flight.future)
                 return flight.future.result()
             except _BrokenOffError:
-                continue
+                if begins:
+                    # As if it had been awaited here. To start anew might never end.
+                    raise asyncio.CancelledError from None
             finally:
                 self._leave(key, flight)
 
@@ -152,17 +161,22 @@ class AsyncFlights(Generic[T]):
         flight: _AsyncFlight[T],
         compute: Callable[[], Coroutine[Any, Any, T]],
     ) -> None:
+        # It may call itself before whoever began it gets to know the task.
+        flight.task = asyncio.current_task()
         try:
             value = await compute()
-        except BaseException as error:
+        except Exception as error:
             self._end(key, flight)
-            if not isinstance(error, Exception):
-                flight.future.set_exception(_BrokenOffError())
-                raise
             flight.future.set_exception(error)
         else:
             self._end(key, flight)
             flight.future.set_result(value)
+
+    def _landed(self, key: Hashable, flight: _AsyncFlight[T], _: asyncio.Task[None]) -> None:
+        # One that was cancelled may not even have begun.
+        if not flight.future.done():
+            self._end(key, flight)
+            flight.future.set_exception(_BrokenOffError())
 
     def _leave(self, key: Hashable, flight: _AsyncFlight[T]) -> None:
         with self._lock:
