@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -317,5 +318,23 @@ def test_senseless_bounds_are_refused(make: Callable[[Server], Batcher[int, int]
     async def main() -> None:
         with pytest.raises(ValueError, match="1 or more"):
             make(Server())
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no eager tasks")
+def test_tasks_that_begin_at_once_take_no_more_lanes() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        server = Server()
+        server.gate.clear()
+        batcher = Batcher(server, lanes=2, limit=1)
+        tasks = [asyncio.create_task(ask(batcher, number)) for number in range(6)]
+        await turns(20)
+        assert server.trips == [[0], [1]]
+        server.gate.set()
+        assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8, 10]
+        assert server.most == 2
+        await batcher.drain()
 
     asyncio.run(main())

@@ -96,6 +96,8 @@ class Batcher(Generic[Q, A]):
         self._queue: deque[_Waiting[Q, A]] = deque()
         # Tasks that make round trips, at most one per lane; they end when the queue is empty.
         self._tasks: set[asyncio.Task[None]] = set()
+        # Lanes in use: those of these tasks, and that of one which runs while it is being made.
+        self._used = 0
         self._trips: set[_Trip] = set()
         # A task is about to be started, so nobody else needs to.
         self._starting = False
@@ -123,7 +125,7 @@ class Batcher(Generic[Q, A]):
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         # Not now: what else is ready to run in this turn of the loop may ask, too.
-        if self._starting or len(self._tasks) >= self._lanes or self._has_abandoned():
+        if self._starting or self._used >= self._lanes or self._has_abandoned():
             return
         self._starting = True
         loop.call_soon(self._start, loop)
@@ -132,6 +134,7 @@ class Batcher(Generic[Q, A]):
         self._starting = False
         if not self._queue:
             return
+        self._used += 1
         # The task serves all callers, so it inherits the context of none.
         task = Context().run(loop.create_task, self._run(loop))
         self._tasks.add(task)
@@ -139,6 +142,7 @@ class Batcher(Generic[Q, A]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._used -= 1
         if self._queue:
             self._start_soon(task.get_loop())
 
