@@ -386,6 +386,44 @@ def test_only_what_began_inside_is_profiled() -> None:
     ElementTree.fromstring(profile.to_svg())
 
 
+def test_a_task_that_outlives_the_run_that_began_it_has_runs_of_its_own() -> None:
+    graph = built(SwarmStateSaver(), inner=anap)
+    requests: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+    tasks = []
+
+    async def serve() -> None:
+        while True:
+            request = await requests.get()
+            await graph.ainvoke({"messages": []}, {"configurable": {"thread_id": "1"}})
+            request.set_result(None)
+
+    async def begin(state: Any) -> None:
+        tasks.append(asyncio.create_task(serve()))
+
+    async def ask() -> None:
+        request = asyncio.get_running_loop().create_future()
+        requests.put_nowait(request)
+        await request
+
+    async def main() -> tuple[Profile, Profile, list[ProfileRow]]:
+        with swarmstate.profile(everywhere=True) as first:
+            await built(None, outer=begin).ainvoke({"messages": []})
+            await ask()
+        before = first.rows()
+        with swarmstate.profile(everywhere=True) as second:
+            await ask()
+            await ask()
+        tasks[0].cancel()
+        return first, second, before
+
+    first, second, before = asyncio.run(main())
+    assert first.runs == 2
+    assert by_name(first)["node inner"].calls == 1
+    assert second.runs == by_name(second)["node inner"].calls == 2
+    # What goes on after a run is no part of it.
+    assert first.rows() == before
+
+
 def test_profiles_within_each_other_each_have_their_runs() -> None:
     graph = built(SwarmStateSaver(), one=nap)
     with swarmstate.profile() as outer:

@@ -96,14 +96,26 @@ class _Run(Timeline):
 
     Attributes:
         profiler: Who does.
+        has_ended: Whether it is over, also for tasks that it began and that go on.
     """
 
     def __init__(self, profiler: _Profiler) -> None:
         self.profiler = profiler
+        self.has_ended = False
 
     def end(self) -> None:
         """Be part of the profile."""
+        self.has_ended = True
         self.profiler.profile.add(self)
+
+
+def _current() -> Activity | None:
+    """Return what goes on here, as part of a run that goes on."""
+    activity = current_activity.get()
+    if activity is None:
+        return None
+    run = activity.timeline
+    return None if isinstance(run, _Run) and run.has_ended else activity
 
 
 class _MarkedStore(StoreLayer):
@@ -156,7 +168,7 @@ class _MarkedStore(StoreLayer):
 
 def _round_trip() -> AbstractContextManager[None]:
     """Return a round trip, which is a part of what goes on here."""
-    activity = current_activity.get()
+    activity = _current()
     return _UNMARKED if activity is None else activity.part("store I/O", "store I/O")
 
 
@@ -166,7 +178,7 @@ _UNMARKED = nullcontext()
 def _begin_operation(
     saver: SwarmStateSaver, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[SwarmStateSaver, Activity] | None:
-    activity = current_activity.get()
+    activity = _current()
     if activity is None:
         return None
     run = activity.timeline
@@ -181,7 +193,7 @@ def _begin_run() -> _Run | None:
     profiler = _here.get()
     if profiler is None or profiler.has_ended:
         profiler = _everywhere[-1] if _everywhere else None
-    if profiler is None or current_activity.get() is not None:
+    if profiler is None or _current() is not None:
         return None
     return _Run(profiler)
 
@@ -269,7 +281,7 @@ def _astream(original: Callable[..., AsyncGenerator[Any]]) -> Callable[..., Asyn
 def _run_node(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def run_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        activity = current_activity.get()
+        activity = _current()
         if activity is None or task.name == _START:
             return original(task, *args, **kwargs)
         with activity.part("node", f"node {task.name}"):
@@ -281,7 +293,7 @@ def _run_node(original: Callable[..., Any]) -> Callable[..., Any]:
 def _arun_node(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def arun_with_retry(task: Any, *args: Any, **kwargs: Any) -> Any:
-        activity = current_activity.get()
+        activity = _current()
         if activity is None or task.name == _START:
             return await original(task, *args, **kwargs)
         with activity.part("node", f"node {task.name}"):
