@@ -126,3 +126,21 @@ def test_close_abandons_what_a_loop_that_stands_still_holds() -> None:
     assert made[0].abandoned
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
+
+
+def test_who_is_cancelled_while_closing_only_stops_waiting() -> None:
+    resources, made = per_loop()
+
+    async def main() -> None:
+        resources.get()
+        closing = asyncio.create_task(resources.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        [ended] = await asyncio.gather(closing, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
+        # Whoever closes once more waits for what is under way.
+        await resources.aclose()
+        assert made[0].closed_in is made[0].loop
+
+    asyncio.run(main())
+    assert len(made) == 1

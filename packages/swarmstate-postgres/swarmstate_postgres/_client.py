@@ -65,9 +65,12 @@ class Client:
 
     async def aclose(self) -> None:
         """Finish what was asked for and close the connections."""
-        await self._reads.drain()
-        await self._writes.drain()
-        await self._source.aclose()
+        try:
+            await self._reads.drain()
+            await self._writes.drain()
+        finally:
+            # Also when the loop ends meanwhile, which cancels all.
+            await self._source.aclose()
 
     def abandon(self) -> None:
         """Let go of the connections without their loop."""

@@ -244,15 +244,20 @@ class OwnConnections:
 
     async def aclose(self) -> None:
         """Close all connections; those in use when their use ends."""
-        for _ in range(self._size):
-            await self._free.acquire()
-        for connection in list(self._open):
-            try:
-                await connection.close(timeout=5)
-            except (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        try:
+            for _ in range(self._size):
+                await self._free.acquire()
+            for connection in list(self._open):
+                with suppress(
+                    OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError
+                ):
+                    await connection.close(timeout=5)
+        finally:
+            # Those that could not be closed, or not before the loop ended.
+            for connection in self._open:
                 connection.terminate()
-        self._open.clear()
-        self._idle.clear()
+            self._open.clear()
+            self._idle.clear()
         for _ in range(self._size):
             self._free.release()
 

@@ -292,8 +292,13 @@ class AsyncClusterLink(_NodeLinks[ConnectionsLink]):
 
     async def close(self) -> None:
         """Close the connections."""
-        while self._links:
-            await self._links.popitem()[1].close()
+        try:
+            while self._links:
+                await self._links.popitem()[1].close()
+        finally:
+            # Those that are left when the loop ends meanwhile, which cancels all.
+            while self._links:
+                await self._links.popitem()[1].close()
 
     def abandon(self) -> None:
         """Do nothing: a loop that runs once more closes them, any other has let go of them."""

@@ -307,10 +307,15 @@ class ConnectionsLink:
     async def close(self) -> None:
         """Close the connections."""
         self._idle.clear()
-        while self._connections:
-            await self._end(self._connections.pop().disconnect())
-        for sentinel in self._sentinels:
-            await self._end(sentinel.aclose())
+        try:
+            while self._connections:
+                await self._end(self._connections.pop().disconnect())
+        finally:
+            # Those that are left when the loop ends meanwhile, which cancels all.
+            while self._connections:
+                await self._connections.pop().disconnect(nowait=True)
+            for sentinel in self._sentinels:
+                await self._end(sentinel.aclose())
 
     async def drop_idle(self) -> None:
         """Close the connections that nobody uses at the moment."""

@@ -308,8 +308,11 @@ class _LoopLink:
         return [[next(outcomes) for _ in each] for each in requests]
 
     async def close(self) -> None:
-        await self._batcher.drain()
-        await self._link.close()
+        try:
+            await self._batcher.drain()
+        finally:
+            # Also when the loop ends meanwhile, which cancels all.
+            await self._link.close()
 
     def abandon(self) -> None:
         self._link.abandon()

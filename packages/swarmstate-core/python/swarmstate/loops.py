@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 __all__ = ["PerLoop"]
@@ -67,11 +67,22 @@ class PerLoop(Generic[T]):
         return resource
 
     async def aclose(self) -> None:
-        """Close what belongs to the running loop and wait for it; the rest as `close` does."""
-        kept = self._take(asyncio.get_running_loop())
+        """Close what belongs to the running loop and wait for it; the rest as `close` does.
+
+        Who is cancelled only stops waiting.
+        """
+        loop = asyncio.get_running_loop()
+        kept = self._take(loop)
         self.close()
         if kept is not None:
-            await kept.holder.aclose()
+            self._close_soon(loop, kept.holder)
+        under_way = [
+            task
+            for task, owner in list(_closing.items())
+            if owner is self and task.get_loop() is loop
+        ]
+        if under_way:
+            await asyncio.shield(asyncio.gather(*under_way))
 
     def close(self) -> None:
         """Close every resource, or have its loop close it soon if that is running."""
@@ -82,7 +93,7 @@ class PerLoop(Generic[T]):
             if loop.is_running():
                 # A loop that ended just now has closed it.
                 with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(_close_soon, loop, kept.holder)
+                    loop.call_soon_threadsafe(self._close_soon, loop, kept.holder)
             else:
                 self._abandon(kept.resource)
 
@@ -106,11 +117,12 @@ class PerLoop(Generic[T]):
             self._take(loop)
             await self._close(resource)
 
-
-def _close_soon(loop: asyncio.AbstractEventLoop, holder: AsyncGenerator[None, None]) -> None:
-    task = loop.create_task(_close(holder))
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
+    def _close_soon(
+        self, loop: asyncio.AbstractEventLoop, holder: AsyncGenerator[None, None]
+    ) -> None:
+        task = loop.create_task(_close(holder))
+        _closing[task] = self
+        task.add_done_callback(_closing.pop)
 
 
 async def _close(holder: AsyncGenerator[None, None]) -> None:
@@ -118,4 +130,4 @@ async def _close(holder: AsyncGenerator[None, None]) -> None:
 
 
 # The loop itself keeps weak references only.
-_closing: set[asyncio.Task[None]] = set()
+_closing: dict[asyncio.Task[None], PerLoop[Any]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,26 @@ class LifetimeContract(Harness):
 
         with pytest.raises(StoreClosedError):
             asyncio.run(main()).get("n", "a")
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("again", [False, True])
+    def test_who_gives_up_closing_leaves_nothing_open(self, store: BaseStore, again: bool) -> None:
+        async def main() -> None:
+            await store.aset("n", "a", 1)
+            calls = [asyncio.create_task(store.aset("n", str(n), n)) for n in range(20)]
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(store.aclose())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            await asyncio.gather(*calls, return_exceptions=True)
+            if again:
+                await store.aclose()
+                assert asyncio.all_tasks() == {asyncio.current_task()}
+
+        asyncio.run(main())
+        # What is open still says so now.
+        gc.collect()
 
     def test_stores_of_other_paths_see_nothing_of_each_other(
         self, plane: Plane, tmp_path: Path
