@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import SaverContract, graphs
-from langgraph.checkpoint.swarmstate.testing.checkpoints import at
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, SaverContract, graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate.errors import StoreIncompleteError
 
 from tests.langgraph.helpers.conformance import assert_full_conformance
@@ -62,6 +63,68 @@ def test_a_thread_of_which_a_part_was_evicted_can_be_deleted(
         graph.invoke({"n": 0}, at("evicted"))
         assert graph.get_state(at("evicted")).values == graph.get_state(at("other")).values
         assert saver.threads() == ["evicted", "other"]
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("part", ["data", "index"])
+def test_a_saver_goes_on_when_a_part_of_the_index_over_threads_was_evicted(
+    redis_server: RedisServer, tmp_path: Path, part: str, mode: Mode
+) -> None:
+    prefix = prefix_of(tmp_path)
+    data = f"{prefix}:langgraph-index"
+
+    def evict() -> None:
+        assert redis_server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
+
+    with (
+        SwarmStateSaver(f"{redis_server.url()}?prefix={prefix}") as saver,
+        closing(Driver(saver, mode)) as driver,
+    ):
+        branches = {name: Branch(driver, name) for name in ("a", "b", "c")}
+        for name, branch in branches.items():
+            branch.put({"run_id": f"first of {name}"}, n=0)
+
+        evict()
+        branches["b"].put({"run_id": "second of b"}, n=1)
+        assert saver.threads() == ["b", "c", "a"]
+        assert driver.load(at("b")).checkpoint["channel_values"] == {"n": 1}
+        assert len(driver.list(None)) == 4
+        # Runs that only the lost part knew are found, too.
+        driver.delete_for_runs(["first of a", "first of b"])
+        assert saver.threads() == ["b", "c"]
+        assert len(driver.list(None)) == 2
+
+        evict()
+        assert saver.threads() == ["b", "c"]
+        driver.delete_for_runs(["first of c"])
+        driver.copy_thread("b", "d")
+        evict()
+        driver.delete_thread("b")
+        assert saver.threads() == ["d"]
+        branches["d"] = Branch(driver, "d")
+        branches["d"].put(n=2)
+        evict()
+        assert saver.prune(["d"]).checkpoints == 1
+        assert saver.threads() == ["d"]
+
+
+@pytest.mark.parametrize("part", ["data", "index"])
+def test_a_thread_of_which_a_part_was_evicted_is_named_among_all(
+    redis_server: RedisServer, tmp_path: Path, part: str
+) -> None:
+    prefix = prefix_of(tmp_path)
+    with SwarmStateSaver(f"{redis_server.url()}?prefix={prefix}") as saver:
+        driver = Driver(saver, "sync")
+        for name in ("a", "evicted", "c"):
+            Branch(driver, name).put(n=0)
+        data = f"{prefix}:langgraph:evicted"
+        assert redis_server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
+        assert saver.threads() == ["c", "a", "evicted"]
+        assert saver.threads(limit=2) == ["c", "a"]
+        with pytest.raises(StoreIncompleteError, match="langgraph:evicted"):
+            list(saver.list(None))
+        saver.prune(["evicted"], strategy="delete")
+        assert saver.threads() == ["c", "a"]
 
 
 @pytest.mark.parametrize("kind", ["standalone", "cluster"])

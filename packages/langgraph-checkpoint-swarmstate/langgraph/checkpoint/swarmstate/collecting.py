@@ -21,6 +21,7 @@ from swarmstate.base import prefix_end, several
 from swarmstate.errors import CheckpointError, ConflictError, StoreIncompleteError
 from swarmstate.operations import Copy, Operation, Read, Write
 
+from .indexing import threads_of_runs, write_indexed
 from .layout import (
     BLOBS,
     CHECKPOINTS,
@@ -34,7 +35,6 @@ from .layout import (
     checkpoints_prefix,
     parse_checkpoint_key,
     run_key,
-    run_prefix,
     thread_id_of,
     thread_namespace,
     time_key,
@@ -99,7 +99,7 @@ def delete_thread(thread_id: str) -> Operation[None]:
     with suppress(StoreIncompleteError):
         [answer] = yield Read([Query(namespace, (), _KEYS)])
         stale = _index_keys(answer, thread_id)
-    yield Write([Batch(namespace, clear=True), Batch(INDEX, delete=stale)])
+    yield from write_indexed([Batch(namespace, clear=True)], Batch(INDEX, delete=stale))
 
 
 def copy_thread(source: str, target: str) -> Operation[None]:
@@ -116,29 +116,18 @@ def copy_thread(source: str, target: str) -> Operation[None]:
     yield Copy(thread_namespace(source), thread_namespace(target))
     added = [time_key(newest, target)]
     added += [run_key(key[len(RUNS) :], target) for key, _ in here.ranges[1]]
-    yield Write(
-        [
-            Batch(
-                INDEX,
-                delete=_index_keys(there, target),
-                put_if_absent=dict.fromkeys(added, b""),
-            )
-        ]
+    stale = _index_keys(there, target)
+    yield from write_indexed(
+        [], Batch(INDEX, delete=stale, put_if_absent=dict.fromkeys(added, b""))
     )
 
 
 def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operation[None]:
     """Delete the checkpoints of runs, in all threads."""
     wanted = {str(run_id) for run_id in several(run_ids, "run_ids")}
-    prefixes = [run_prefix(run_id) for run_id in sorted(wanted)]
-    if not prefixes:
+    if not wanted:
         return
-    ranges = [Range.of_prefix(prefix, keys_only=True) for prefix in prefixes]
-    [answer] = yield Read([Query(INDEX, (), ranges)])
-    entries: dict[str, list[str]] = {}
-    for prefix, found in zip(prefixes, answer.ranges, strict=True):
-        for key, _ in found:
-            entries.setdefault(key[len(prefix) :], []).append(key)
+    entries = yield from threads_of_runs(sorted(wanted))
 
     def others(checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
         return (item for item in checkpoints if item.run_id not in wanted)
@@ -146,7 +135,7 @@ def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operat
     for thread_id, keys in entries.items():
         planned = yield from collect(serde, thread_id, others)
         if not planned.exists:
-            yield Write([Batch(INDEX, delete=keys)])
+            yield from write_indexed([], Batch(INDEX, delete=keys))
 
 
 class Doomed(NamedTuple):
@@ -232,7 +221,7 @@ class Plan:
         """Whether nothing is deleted."""
         return not any(self.doomed) and all(key in self._live_runs for key, _ in self._runs)
 
-    def batches(self, mark: str) -> list[Batch]:
+    def batch(self, mark: str) -> Batch:
         """Return what to write so that only what is kept stays, if `mark` is still there."""
         dropped = set(_places(self._dropped))
         orphans = {
@@ -243,22 +232,22 @@ class Plan:
         runs = [key for key, _ in self._runs if key not in self._live_runs]
         # By range: a write may have come since this was read.
         writes = ((prefix, prefix_end(prefix)) for prefix in self._prefixes)
-        batches = [
-            Batch(
-                thread_namespace(self._thread_id),
-                delete=[*self.doomed.checkpoints, *self.doomed.blobs, *runs],
-                delete_ranges=[_MARKS, *writes],
-                put=orphans,
-                expect=Expect(COLLECTIONS, mark),
-            )
-        ]
+        return Batch(
+            thread_namespace(self._thread_id),
+            delete=[*self.doomed.checkpoints, *self.doomed.blobs, *runs],
+            delete_ranges=[_MARKS, *writes],
+            put=orphans,
+            expect=Expect(COLLECTIONS, mark),
+        )
+
+    def index_batch(self) -> Batch:
+        """Return what to write to the index after that."""
+        runs = [key for key, _ in self._runs if key not in self._live_runs]
         stale = {time_key(str(id_), self._thread_id) for _, id_ in _places(self._dropped)}
         stale |= {run_key(key[len(RUNS) :], self._thread_id) for key in runs}
         newest = max((str(id_) for _, id_ in self._kept), default=None)
         present = {} if newest is None else {time_key(newest, self._thread_id): b""}
-        if stale:
-            batches.append(Batch(INDEX, delete=sorted(stale), put_if_absent=present))
-        return batches
+        return Batch(INDEX, delete=sorted(stale), put_if_absent=present if stale else {})
 
 
 _EVERYTHING = (
@@ -307,9 +296,11 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
         yield Write([Batch(thread_namespace(thread_id), delete_ranges=(_MARKS,), put={mark: b""})])
         planned = yield from plan(serde, thread_id, choose)
         try:
-            yield Write(planned.batches(mark))
+            yield Write([planned.batch(mark)])
         except ConflictError:
             continue
+        # By itself: the mark is gone, so what is above could not be written again.
+        yield from write_indexed([], planned.index_batch())
         return planned
     raise ConflictError(
         f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "

@@ -15,6 +15,7 @@ The namespace `langgraph-index` is derived from the threads:
 
     time/{bucket}\\x01{thread_id}                     threads by newest checkpoint
     run/{run_id}/{thread_id}                         threads by run
+    lost                                             entries may be missing that were there
 
 A bucket is the beginning of a checkpoint id. Ids of LangGraph begin with their
 time, so a bucket lasts about seven minutes, and a busy thread's entry is
@@ -44,6 +45,7 @@ BLOBS = "blob/"
 RUNS = "run/"
 COLLECTIONS = "gc/"
 TIMES = "time/"
+LOST = "lost"
 
 # Characters of a blob's name that say where it belongs, not what it holds.
 HOME_LENGTH = 4

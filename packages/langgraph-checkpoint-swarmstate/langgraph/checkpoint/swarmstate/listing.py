@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
-from swarmstate.errors import CheckpointError
-from swarmstate.operations import Namespaces, Operation, Read
+from swarmstate.errors import CheckpointError, StoreIncompleteError
+from swarmstate.operations import Namespaces, Operation, read_apart
 
+from .indexing import read_index
 from .layout import (
     CHECKPOINTS,
-    INDEX,
     THREADS,
     TIMES,
     Address,
@@ -181,8 +181,11 @@ class _Newest:
     can happen after a race, is opened at the start.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, *, skip_lost: bool = False) -> None:
         self._selection = selection
+        self._skip_lost = skip_lost
+        # Threads of which a part is missing, so that their checkpoints are not known.
+        self.lost: list[str] = []
         # Ascending, so that the newest is taken from the end.
         self._open: list[tuple[str, str, str]] = []
         # Threads not opened yet as (bound, thread), ascending.
@@ -218,8 +221,14 @@ class _Newest:
         if not threads:
             return
         keys = self._range()
-        answers = yield Read([Query(thread_namespace(thread), (), (keys,)) for thread in threads])
+        queries = [Query(thread_namespace(thread), (), (keys,)) for thread in threads]
+        answers = yield from read_apart(queries)
         for thread, answer in zip(threads, answers, strict=True):
+            if isinstance(answer, StoreIncompleteError) and self._skip_lost:
+                self.lost.append(thread)
+                continue
+            if isinstance(answer, Exception):
+                raise answer
             for key, _ in answer.ranges[0]:
                 checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
                 if self._selection.accepts(checkpoint_id, checkpoint_ns):
@@ -240,9 +249,9 @@ class _Newest:
 def all_threads() -> Operation[dict[str, str | None]]:
     """Return every thread with its newest bucket, None where the index lacks it."""
     namespaces = yield Namespaces(THREADS)
-    [answer] = yield Read([Query(INDEX, (), (Range.of_prefix(TIMES, keys_only=True),))])
+    found = yield from read_index((Range.of_prefix(TIMES, keys_only=True),))
     threads: dict[str, str | None] = dict.fromkeys(name[len(THREADS) :] for name in namespaces)
-    for key, _ in answer.ranges[0]:
+    for key in found[0] if found is not None else ():
         bucket, thread = parse_time_key(key)
         if thread in threads:
             threads[thread] = bucket
@@ -250,8 +259,11 @@ def all_threads() -> Operation[dict[str, str | None]]:
 
 
 def newest_threads(limit: int | None) -> Operation[list[str]]:
-    """Return the threads, that with the newest checkpoint first."""
-    addresses = _Newest(Selection())
+    """Return the threads, that with the newest checkpoint first.
+
+    Those that the store has lost in part come last: they are there, and can be deleted.
+    """
+    addresses = _Newest(Selection(), skip_lost=True)
     yield from addresses.start()
     seen: dict[str, None] = {}
     while limit is None or len(seen) < limit:
@@ -259,4 +271,5 @@ def newest_threads(limit: int | None) -> Operation[list[str]]:
         if not taken:
             break
         seen.update(dict.fromkeys(address.thread_id for address in taken))
+    seen.update(dict.fromkeys(addresses.lost))
     return list(seen)[:limit]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate import Query
 from swarmstate.base import several
+from swarmstate.errors import StoreIncompleteError
 from swarmstate.operations import Operation, Read
 
 from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
@@ -122,7 +123,13 @@ def _prune(
     serde: SerializerProtocol, thread_id: str, retention: Retention | None, *, dry_run: bool
 ) -> Operation[Doomed]:
     if retention is None:
-        doomed = yield from whole_thread(thread_id)
+        try:
+            doomed = yield from whole_thread(thread_id)
+        except StoreIncompleteError:
+            if dry_run:
+                raise
+            # What is left cannot be counted, and is deleted all the same.
+            doomed = Doomed([], [], [])
         if not dry_run:
             yield from delete_thread(thread_id)
         return doomed

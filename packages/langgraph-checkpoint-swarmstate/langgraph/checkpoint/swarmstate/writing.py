@@ -14,6 +14,7 @@ from swarmstate.operations import Operation, Write
 from swarmstate.sharing import blob_names
 
 from .foreign import EmptyFields, empty_fields, taken_over
+from .indexing import write_indexed
 from .layout import (
     BLOBS,
     COLLECTIONS,
@@ -72,6 +73,8 @@ def put(
     if empty and parent is not None:
         unchanged = [field for field in empty if field not in new_versions]
         foreign = known.unknown(key, parent, checkpoint, unchanged)
+    run_id = metadata.get("run_id")
+    index = _index_batch(thread_id, checkpoint["id"], parent, run_id)
     # The last time nothing is relied on, so nothing can conflict.
     for base, fields in ((parent, foreign), (None, foreign), (None, ())):
         kept: dict[str, Entry] = {}
@@ -84,7 +87,11 @@ def put(
         # Before it is stored: what relies on it expects it to be there.
         values.keep(key, checkpoint["id"], split)
         try:
-            yield Write(_batches(address, parent, body, split, kept, metadata.get("run_id"), ttl))
+            batches = _batches(address, parent, body, split, kept, ttl, run_id)
+            if index is None:
+                yield Write(batches)
+            else:
+                yield from write_indexed(batches, index)
         except ConflictError:
             if not split.relies_on and not kept:
                 raise
@@ -100,10 +107,10 @@ def _batches(
     body: tuple[str, bytes],
     split: Split,
     kept: dict[str, Entry],
-    run_id: object,
     ttl: float | None,
+    run_id: object,
 ) -> list[Batch]:
-    """Return what to write for a checkpoint."""
+    """Return what to write for a checkpoint, its entries in the index aside."""
     prefix = checkpoints_prefix(address.checkpoint_ns)
     record_key = f"{prefix}{address.checkpoint_id}"
     added = {BLOBS + name: data for name, data in split.blobs.items()}
@@ -123,8 +130,7 @@ def _batches(
         ttl=ttl,
         expect=expect,
     )
-    index = _index_batch(address.thread_id, str(address.checkpoint_id), parent, run_id)
-    return [*expecting, thread] if index is None else [*expecting, thread, index]
+    return [*expecting, thread]
 
 
 def _expectations(address: Address, relies_on: Sequence[str]) -> tuple[list[Batch], Expect | None]:
