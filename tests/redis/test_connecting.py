@@ -13,6 +13,7 @@ import redis.asyncio
 import swarmstate
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import Sentinel
+from swarmstate.errors import StoreUnavailableError
 from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
@@ -144,9 +145,36 @@ def test_tls(redis_server: RedisServer, tmp_path: Path) -> None:
             check_both_worlds(store)
         with (
             swarmstate.open(url, retry_for=0) as store,
-            pytest.raises(swarmstate.errors.StoreUnavailableError, match="certificate"),
+            pytest.raises(StoreUnavailableError, match="certificate"),
         ):
             store.get("n", "k")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(
+    redis_server: RedisServer, tmp_path: Path, kind: str
+) -> None:
+    with (
+        terminating_tls(redis_server.port, *make_certificate(tmp_path)) as port,
+        # Whoever tried again would do so for hours.
+        RedisStore(f"rediss://127.0.0.1:{port}", retry_for=10_000) as store,
+        pytest.raises(StoreUnavailableError, match="certificate is not accepted"),
+    ):
+        store.get("n", "k") if kind == "sync" else asyncio.run(store.aget("n", "k"))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("cluster", ["false", "true"])
+def test_tls_that_a_server_does_not_speak_is_named(
+    redis_server: RedisServer, kind: str, cluster: str
+) -> None:
+    # The time that the handshake took counts, so it is not tried again.
+    url = f"rediss://127.0.0.1:{redis_server.port}?timeout=1&retry_for=1&cluster={cluster}"
+    with (
+        RedisStore(url) as store,
+        pytest.raises(StoreUnavailableError, match="TLS at this port"),
+    ):
+        store.get("n", "k") if kind == "sync" else asyncio.run(store.aget("n", "k"))
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError
 
-from swarmstate_redis.failures import is_transient
+from swarmstate_redis.failures import is_transient, waited_for
 
 T = TypeVar("T")
 
@@ -155,14 +155,14 @@ class Exchange:
                     failed.append(index)
         self._whole.update(unknown)
         self._again.update(failed)
-        if failed and not self._may_go_on():
+        if failed and not self._may_go_on(max(waited_for(self.outcomes[each]) for each in failed)):
             failed = []
         self._missing = sorted([*unknown, *failed])
 
-    def _may_go_on(self) -> bool:
+    def _may_go_on(self, waited: float) -> bool:
         now = time.monotonic()
         if self._deadline is None:
-            self._deadline = now + self._retry_for
-            return self._retry_for > 0
+            self._deadline = now + self._retry_for - waited
+            return now < self._deadline
         self.delay = min(max(self.delay * 2, _FIRST_DELAY), _LAST_DELAY)
         return now + self.delay < self._deadline

@@ -14,6 +14,8 @@ from swarmstate.errors import (
     StoreUnavailableError,
 )
 
+from swarmstate_redis.tls import TLSError
+
 # An error of a command in a script comes wrapped, so codes are looked for anywhere.
 _CODE = re.compile(r"(?:^|[-\s])([A-Z][A-Z]{2,})\b")
 
@@ -70,7 +72,14 @@ def is_transient(error: Exception) -> bool:
     """Tell whether sending the same again may help."""
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return False
+    if isinstance(error, TLSError) and error.seconds is None:
+        return False
     return isinstance(error, _LOST) or bool(codes_of(error) & _PASSING)
+
+
+def waited_for(error: Exception) -> float:
+    """Return the seconds that trying again has less, since they were spent on this failure."""
+    return error.seconds or 0.0 if isinstance(error, TLSError) else 0.0
 
 
 def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
@@ -116,7 +125,7 @@ def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> Store
             f"Redis at {server} does not permit it: {text}; docs/operations.md lists the commands "
             "that a store needs"
         )
-    if is_transient(error):
+    if is_transient(error) or isinstance(error, TLSError):
         return StoreUnavailableError(f"Redis at {server} cannot be reached: {text}")
     return StoreError(f"Redis at {server} answered with an unexpected error: {text}")
 

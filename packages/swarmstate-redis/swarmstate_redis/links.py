@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as LateError
 
 from swarmstate_redis.commands import Outcome, Words, packed
 from swarmstate_redis.failures import AnswerTimeoutError
+from swarmstate_redis.tls import explained, late
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
 # After so long a connection may well be dead.
@@ -75,7 +76,9 @@ class PoolLink:
         try:
             connection = self._pool.get_connection()
         except _FAILURES as error:
-            return [error] * len(commands)
+            return [
+                explained(error, self._pool.connection_kwargs.get("socket_timeout") or 0)
+            ] * len(commands)
         try:
             return _answers(connection, commands, _sent(connection, commands))[0]
         finally:
@@ -205,7 +208,8 @@ def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None
     try:
         connection.connect()
     except _FAILURES as error:
-        return error
+        # Which is what redis-py waits for a handshake of TLS, too.
+        return explained(error, connection.socket_timeout or 0)
     try:
         connection.send_packed_command([packed(commands)])
     except LateError as error:
@@ -300,9 +304,16 @@ class ConnectionsLink:
         try:
             # redis-py limits the time until the server accepts, not that of its greeting.
             await asyncio.wait_for(connection.connect(), self._timeout)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, LateError) as error:
+            if isinstance(connection, redis.asyncio.SSLConnection):
+                limit = connection.socket_connect_timeout or self._timeout
+                raise late(min(limit, self._timeout)) from error
+            if isinstance(error, LateError):
+                raise
             # The server has nothing of what is to be sent, so this is no late answer.
             raise LostError(f"it did not greet within {self._timeout:g} s") from None
+        except _FAILURES as error:
+            raise explained(error, self._timeout) from error
 
     async def close(self) -> None:
         """Close the connections."""
