@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from weakref import ref
 
+import pytest
 from swarmstate.loops import PerLoop
 
 
@@ -144,3 +147,31 @@ def test_who_is_cancelled_while_closing_only_stops_waiting() -> None:
 
     asyncio.run(main())
     assert len(made) == 1
+
+
+@pytest.mark.filterwarnings("ignore:unclosed event loop:ResourceWarning")
+def test_a_loop_that_nobody_closed_goes_with_what_belongs_to_it() -> None:
+    resources, made = per_loop()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use(resources))
+    loops, kept = ref(loop), ref(made.pop())
+    del loop
+    gc.collect()
+    assert loops() is None
+    assert kept() is None
+    resources.close()
+
+
+def test_resources_that_nobody_closed_are_closed_in_their_loop() -> None:
+    made: list[Resource] = []
+
+    async def main() -> None:
+        resources, of_loop = per_loop()
+        resources.get()
+        made.extend(of_loop)
+        del resources
+        gc.collect()
+        while made[0].closed_in is None:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())

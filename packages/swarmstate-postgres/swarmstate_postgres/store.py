@@ -359,7 +359,7 @@ class PostgresStore(BaseStore):
 
     def _start_anew_after_fork(self) -> None:
         # The parent's connections: to close them would end them for it, too.
-        _of_parents.append((self._clients, self._lanes, self._sweeper))
+        _of_parents.append((self._clients, self._clients.loops(), self._lanes, self._sweeper))
         self._open()
         if self._pool is not None:
             self._closed = True

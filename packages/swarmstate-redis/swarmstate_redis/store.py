@@ -139,7 +139,7 @@ class RedisStore(BaseStore):
     def _renew(self) -> None:
         """Leave the connections of event loops to the parent; those of threads know theirs."""
         # Not to be closed here either, which would concern the parent's loops.
-        _of_parents.append(self._loops)
+        _of_parents.append((self._loops, self._loops.loops()))
         self._open()
 
     def _open(self) -> None:

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 __all__ = ["PerLoop"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Kept(Generic[T]):
     resource: T
     # Holds the resource while it is suspended; closing the generator closes it.
@@ -27,7 +27,8 @@ class PerLoop(Generic[T]):
 
     A resource is closed in its own loop: by `aclose()`, by `close()`, or when the
     loop shuts down its asynchronous generators, as `asyncio.run` does at its end.
-    What belongs to a loop that ended without that is abandoned.
+    What belongs to a loop that ended without that is abandoned, and what belongs to one
+    that nobody holds any more goes with it.
 
     May be used from any thread.
 
@@ -48,23 +49,35 @@ class PerLoop(Generic[T]):
         self._close = close
         self._abandon = abandon
         self._lock = Lock()
-        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept[T]] = WeakKeyDictionary()
+        # What is kept refers to its loop, so it is the loop that holds it.
+        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[_Kept[T]]] = (
+            WeakKeyDictionary()
+        )
 
     def get(self) -> T:
         """Return the resource of the running loop."""
         loop = asyncio.get_running_loop()
-        kept = self._kept.get(loop)
-        if kept is not None:
+        found = self._kept.get(loop)
+        if found is not None and (kept := found()) is not None:
             return kept.resource
         self._abandon_closed()
         resource = self._make()
-        holder = self._hold(loop, resource)
+        holder = _hold(ref(self), loop, resource, self._close)
         # Its first step, which ends at its yield, makes it known to the loop.
         with suppress(StopIteration):
             holder.__anext__().send(None)
+        kept = _Kept(resource, holder)
         with self._lock:
-            self._kept[loop] = _Kept(resource, holder)
+            self._kept[loop] = ref(kept)
+            _held_by(loop)[self] = kept
         return resource
+
+    def loops(self) -> list[asyncio.AbstractEventLoop]:
+        """Return the loops that have a resource; whoever holds them keeps these from going.
+
+        For forked children, which own none of it: does not wait for a lock of the parent's.
+        """
+        return list(self._kept)
 
     async def aclose(self) -> None:
         """Close what belongs to the running loop and wait for it; the rest as `close` does.
@@ -87,9 +100,11 @@ class PerLoop(Generic[T]):
     def close(self) -> None:
         """Close every resource, or have its loop close it soon if that is running."""
         with self._lock:
-            taken = list(self._kept.items())
-            self._kept.clear()
-        for loop, kept in taken:
+            loops = self.loops()
+        for loop in loops:
+            kept = self._take(loop)
+            if kept is None:
+                continue
             if loop.is_running():
                 # A loop that ended just now has closed it.
                 with suppress(RuntimeError):
@@ -99,23 +114,15 @@ class PerLoop(Generic[T]):
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> _Kept[T] | None:
         with self._lock:
-            return self._kept.pop(loop, None)
+            self._kept.pop(loop, None)
+            return _held_by(loop).pop(self, None)
 
     def _abandon_closed(self) -> None:
         with self._lock:
-            closed = [loop for loop in self._kept if loop.is_closed()]
-            abandoned = [self._kept.pop(loop) for loop in closed]
-        for kept in abandoned:
-            self._abandon(kept.resource)
-
-    async def _hold(
-        self, loop: asyncio.AbstractEventLoop, resource: T
-    ) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            self._take(loop)
-            await self._close(resource)
+            closed = [loop for loop in self.loops() if loop.is_closed()]
+        for loop in closed:
+            if (kept := self._take(loop)) is not None:
+                self._abandon(kept.resource)
 
     def _close_soon(
         self, loop: asyncio.AbstractEventLoop, holder: AsyncGenerator[None, None]
@@ -125,9 +132,40 @@ class PerLoop(Generic[T]):
         task.add_done_callback(_closing.pop)
 
 
+async def _hold(
+    owner: ref[PerLoop[T]],
+    loop: asyncio.AbstractEventLoop,
+    resource: T,
+    close: Callable[[T], Awaitable[None]],
+) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        resources = owner()
+        if resources is not None:
+            resources._take(loop)
+        await close(resource)
+
+
+def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any], _Kept[Any]]:
+    """Return what a loop holds, which is an attribute of it where it can have one."""
+    held: WeakKeyDictionary[PerLoop[Any], _Kept[Any]] | None = getattr(loop, _ATTRIBUTE, None)
+    if held is None:
+        held = _held_here.setdefault(loop, WeakKeyDictionary())
+        with suppress(AttributeError, TypeError):
+            setattr(loop, _ATTRIBUTE, held)
+            del _held_here[loop]
+    return held
+
+
 async def _close(holder: AsyncGenerator[None, None]) -> None:
     await holder.aclose()
 
 
+_ATTRIBUTE = "_swarmstate_resources"
+# Of loops that take no attributes.
+_held_here: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, WeakKeyDictionary[PerLoop[Any], _Kept[Any]]
+] = WeakKeyDictionary()
 # The loop itself keeps weak references only.
 _closing: dict[asyncio.Task[None], PerLoop[Any]] = {}
