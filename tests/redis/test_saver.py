@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver, Mode, SaverContract, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from swarmstate import Query, Result
 from swarmstate.errors import StoreIncompleteError
+from swarmstate_redis import RedisStore
 
 from tests.langgraph.helpers.conformance import assert_full_conformance
 from tests.redis.test_contract import prefix_of
@@ -125,6 +128,27 @@ def test_a_thread_of_which_a_part_was_evicted_is_named_among_all(
             list(saver.list(None))
         saver.prune(["evicted"], strategy="delete")
         assert saver.threads() == ["c", "a"]
+
+
+def test_many_threads_that_the_index_lacks_are_asked_for_in_parts(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    url = f"{redis_server.url()}?prefix={prefix_of(tmp_path)}"
+    asked: list[int] = []
+
+    class Observed(RedisStore):
+        def read(self, queries: Sequence[Query]) -> list[Result]:
+            asked.append(len(queries))
+            return super().read(queries)
+
+    with Observed(url) as store, SwarmStateSaver(store) as saver:
+        driver = Driver(saver, "sync")
+        for number in range(200):
+            Branch(driver, f"{number}").put(n=number)
+        store.clear("langgraph-index")
+        asked.clear()
+        assert saver.threads(limit=2) == ["199", "198"]
+        assert max(asked) <= 64
 
 
 @pytest.mark.parametrize("kind", ["standalone", "cluster"])

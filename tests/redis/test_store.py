@@ -245,18 +245,26 @@ def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Pat
         store.set("n", "k", 1)
 
 
-def documented_permissions(prefix: str) -> list[str]:
-    page = Path(__file__).parents[2] / "docs" / "operations.md"
-    found = re.search(r"^ACL SETUSER agents on >password [^`]*", page.read_text(), re.MULTILINE)
+def documented_permissions(prefix: str, *, by_command: bool) -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    found = re.search(r"^ACL SETUSER agents on >password [^`]*", page, re.MULTILINE)
+    listed = re.search(r"^EVALSHA EVAL [^`]*", page, re.MULTILINE)
     assert found is not None
-    return found[0].replace("swarmstate", prefix).split()
+    assert listed is not None
+    words = found[0].replace("swarmstate", prefix).split()
+    if by_command:
+        commands = listed[0].replace("CLUSTER SLOTS", "CLUSTER|SLOTS")
+        words = [word for word in words if not word.startswith("+")]
+        words += [f"+{command.lower()}" for command in re.findall("[A-Z|]{3,}", commands)]
+    return [*words[:3], "reset", *words[3:]]
 
 
 # The last three have braces in all the ways that names of keys depend on.
 @pytest.mark.parametrize("name", ["n", "user/{3f2504e0-4f89}", "{a", "a}b"])
+@pytest.mark.parametrize("by_command", [False, True])
 @pytest.mark.parametrize("kind", ["standalone", "cluster"])
 def test_the_documented_permissions_are_enough(
-    request: pytest.FixtureRequest, tmp_path: Path, kind: str, name: str
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, name: str, by_command: bool
 ) -> None:
     servers: list[RedisServer]
     if kind == "cluster":
@@ -265,7 +273,7 @@ def test_the_documented_permissions_are_enough(
         servers = [request.getfixturevalue("redis_server")]
     prefix = prefix_of(tmp_path)
     for server in servers:
-        server.execute(*documented_permissions(prefix))
+        server.execute(*documented_permissions(prefix, by_command=by_command))
     url = f"redis://agents:password@127.0.0.1:{servers[0].port}/0"
     with RedisStore(f"{url}?cluster={str(kind == 'cluster').lower()}", prefix=prefix) as store:
         other = f"{name}2"

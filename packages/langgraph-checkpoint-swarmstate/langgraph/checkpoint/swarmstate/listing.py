@@ -221,18 +221,21 @@ class _Newest:
         if not threads:
             return
         keys = self._range()
-        queries = [Query(thread_namespace(thread), (), (keys,)) for thread in threads]
-        answers = yield from read_apart(queries)
-        for thread, answer in zip(threads, answers, strict=True):
-            if isinstance(answer, StoreIncompleteError) and self._skip_lost:
-                self.lost.append(thread)
-                continue
-            if isinstance(answer, Exception):
-                raise answer
-            for key, _ in answer.ranges[0]:
-                checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
-                if self._selection.accepts(checkpoint_id, checkpoint_ns):
-                    self._open.append((checkpoint_id, thread, checkpoint_ns))
+        # A server takes only so much at once, and the index may lack all of the threads.
+        for start in range(0, len(threads), _THREADS_AT_ONCE):
+            opened = threads[start : start + _THREADS_AT_ONCE]
+            queries = [Query(thread_namespace(thread), (), (keys,)) for thread in opened]
+            answers = yield from read_apart(queries)
+            for thread, answer in zip(opened, answers, strict=True):
+                if isinstance(answer, StoreIncompleteError) and self._skip_lost:
+                    self.lost.append(thread)
+                    continue
+                if isinstance(answer, Exception):
+                    raise answer
+                for key, _ in answer.ranges[0]:
+                    checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
+                    if self._selection.accepts(checkpoint_id, checkpoint_ns):
+                        self._open.append((checkpoint_id, thread, checkpoint_ns))
         self._open.sort()
 
     def _range(self) -> Range:
