@@ -152,6 +152,29 @@ def test_a_call_waits_for_a_server_that_is_down_for_a_moment(
     assert store.keys("n") == ["a", "b"]
 
 
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_tasks_that_share_a_round_trip_wait_for_a_lasting_outage_together(
+    own_server: PostgresServer, kind: str
+) -> None:
+    async def main() -> list[BaseException | object | None]:
+        async with PostgresStore(own_server.url(), timeout=0.5) as store:
+            await store.aset("n", "k", 1)
+            own_server.stop()
+            calls = [
+                store.aget("n", f"{number}") if kind == "read" else store.aset("n", f"{number}", 1)
+                for number in range(40)
+            ]
+            return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    try:
+        errors = asyncio.run(main())
+    finally:
+        own_server.start()
+    assert all(isinstance(error, StoreUnavailableError) for error in errors)
+    # What each of them comes from: at most one for each connection, not one for each task.
+    assert len({id(getattr(error, "__cause__", None)) for error in errors}) <= 8
+
+
 def test_a_lasting_outage_is_one_clear_error(own_server: PostgresServer) -> None:
     url = own_server.new_database()
     with PostgresStore(url) as store:

@@ -141,8 +141,8 @@ class Client:
         queries = [query for request in requests for query in request]
         try:
             results = await self.read(queries)
-        except SwarmStateError:
-            if len(requests) == 1:
+        except SwarmStateError as error:
+            if len(requests) == 1 or _is_outage(error):
                 raise
             return await _one_by_one(self.read, requests)
         answers: list[list[Result] | Exception] = []
@@ -155,8 +155,8 @@ class Client:
     async def _write_together(self, writes: Sequence[Write]) -> Sequence[Exception | None]:
         try:
             return await self._write_all(writes)
-        except SwarmStateError:
-            if len(writes) == 1:
+        except SwarmStateError as error:
+            if len(writes) == 1 or _is_outage(error):
                 raise
             # The transaction applied none of them; what ails one is not to hurt the others.
             return await _one_by_one(self.write, writes)
@@ -225,13 +225,29 @@ class Client:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
+_LATE = (asyncio.TimeoutError, TimeoutError)
+
+
 async def _one_by_one(
     do: Callable[[Any], Awaitable[Any]], requests: Sequence[Any]
 ) -> list[Any | Exception]:
     outcomes: list[Any | Exception] = []
+    late = 0
     for request in requests:
         try:
             outcomes.append(await do(request))
+            late = 0
         except SwarmStateError as error:
             outcomes.append(error)
+            # One alone may wait for somebody's lock. For the others nothing changes, and each
+            # would wait as long.
+            late = late + 1 if isinstance(error.__cause__, _LATE) else 0
+            if late > 1 or _is_outage(error):
+                return [*outcomes, *[error] * (len(requests) - len(outcomes))]
     return outcomes
+
+
+def _is_outage(error: SwarmStateError) -> bool:
+    """Tell whether the server was away for as long as a call may take, so that it is for all."""
+    cause = error.__cause__
+    return cause is not None and is_passing(cause) and not isinstance(cause, _LATE)
