@@ -71,7 +71,9 @@ class _Values:
         """Return a new value, equal to the one that was put last."""
         if self._values is None:
             return self._serializer.loads_typed(self._stored)
-        return self._values.join("thread", "base", self._stored, self._blobs)["value"]
+        recalled = self._values.recall("thread", self._stored)
+        joined = self._values.join("thread", "base", self._stored, self._blobs, recalled)
+        return joined["value"]
 
 
 def _messages(count: int) -> list[Any]:
