@@ -72,7 +72,8 @@ class _Values:
         if self._values is None:
             return self._serializer.loads_typed(self._stored)
         recalled = self._values.recall("thread", self._stored)
-        joined = self._values.join("thread", "base", self._stored, self._blobs, recalled)
+        blobs = {name: self._blobs[name] for name in recalled.blobs}
+        joined = self._values.join("thread", "base", self._stored, blobs, recalled)
         return joined["value"]
 
 
