@@ -219,7 +219,12 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is deleted."""
-        return not any(self.doomed) and all(key in self._live_runs for key, _ in self._runs)
+        return not any(self.doomed) and not self._ended_runs
+
+    @property
+    def _ended_runs(self) -> list[str]:
+        """The marks of runs of which nothing is kept."""
+        return [key for key, _ in self._runs if key not in self._live_runs]
 
     def batch(self, mark: str) -> Batch:
         """Return what to write so that only what is kept stays, if `mark` is still there."""
@@ -229,25 +234,25 @@ class Plan:
             for item, (key, record) in zip(self._checkpoints, self._records, strict=True)
             if item.place not in dropped and item.parent in dropped
         }
-        runs = [key for key, _ in self._runs if key not in self._live_runs]
         # By range: a write may have come since this was read.
         writes = ((prefix, prefix_end(prefix)) for prefix in self._prefixes)
         return Batch(
             thread_namespace(self._thread_id),
-            delete=[*self.doomed.checkpoints, *self.doomed.blobs, *runs],
+            delete=[*self.doomed.checkpoints, *self.doomed.blobs, *self._ended_runs],
             delete_ranges=[_MARKS, *writes],
             put=orphans,
             expect=Expect(COLLECTIONS, mark),
         )
 
-    def index_batch(self) -> Batch:
-        """Return what to write to the index after that."""
-        runs = [key for key, _ in self._runs if key not in self._live_runs]
+    def index_batch(self) -> Batch | None:
+        """Return what to write to the index after that, if anything."""
         stale = {time_key(str(id_), self._thread_id) for _, id_ in _places(self._dropped)}
-        stale |= {run_key(key[len(RUNS) :], self._thread_id) for key in runs}
+        stale |= {run_key(key[len(RUNS) :], self._thread_id) for key in self._ended_runs}
+        if not stale:
+            return None
         newest = max((str(id_) for _, id_ in self._kept), default=None)
         present = {} if newest is None else {time_key(newest, self._thread_id): b""}
-        return Batch(INDEX, delete=sorted(stale), put_if_absent=present if stale else {})
+        return Batch(INDEX, delete=sorted(stale), put_if_absent=present)
 
 
 _EVERYTHING = (
@@ -300,7 +305,8 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
         except ConflictError:
             continue
         # By itself: the mark is gone, so what is above could not be written again.
-        yield from write_indexed([], planned.index_batch())
+        if (index := planned.index_batch()) is not None:
+            yield from write_indexed([], index)
         return planned
     raise ConflictError(
         f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "
