@@ -86,7 +86,7 @@ class Client:
 
     def write_shared(self, write: Write) -> asyncio.Future[None]:
         """Apply a write, together with those of other tasks."""
-        return self._writes.ask(write, write.weight())
+        return self._writes.ask(write, write.weight)
 
     async def read(self, queries: Sequence[Query]) -> list[Result]:
         """Answer queries in a round trip of their own."""
@@ -169,10 +169,10 @@ class Client:
             return rows
 
         for write in writes:
-            if (weight := write.weight()) > _LONGEST_WRITE:
+            if write.weight > _LONGEST_WRITE:
                 raise StoreError(
                     f"expected a write of at most {_LONGEST_WRITE:,} bytes, which is about what "
-                    f"PostgreSQL takes at once, found one of {weight:,} bytes for namespace "
+                    f"PostgreSQL takes at once, found one of {write.weight:,} bytes for namespace "
                     f"{write.changes[0].namespace!r}. Nothing was sent; write less at once, or "
                     "store large values elsewhere"
                 )

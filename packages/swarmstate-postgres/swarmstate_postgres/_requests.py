@@ -35,25 +35,29 @@ class CopyOf(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Changes of one caller, and the number by which the server knows them if they come again."""
+    """Changes of one caller.
+
+    Attributes:
+        changes: The changes.
+        token: The number by which the server knows them if they come again; its sign says
+            whether they were refused.
+        weight: About how many bytes are sent for them.
+    """
 
     changes: Sequence[Batch | CopyOf]
     token: int
+    weight: int
 
     @classmethod
     def of(cls, changes: Sequence[Batch | CopyOf]) -> Write:
-        """Return a write with a number of its own; its sign says whether it was refused."""
-        return cls(changes, randbits(62) + 1)
-
-    def weight(self) -> int:
-        """Return about how many bytes are sent for it."""
+        """Return a write with a number of its own."""
         weight = 0
-        for change in self.changes:
+        for change in changes:
             weight += 100
             if isinstance(change, Batch):
                 for values in (change.put, change.put_if_absent):
                     weight += sum(len(value) + 100 for value in values.values())
-        return weight
+        return cls(changes, randbits(62) + 1, weight)
 
 
 def read_arguments(queries: Sequence[Query]) -> list[Any]:
