@@ -40,6 +40,11 @@ class TestSaver(SaverContract):
         saver.close()
 
 
+def evict(server: RedisServer, data: str, part: str) -> None:
+    """Have a server lose the hash of a namespace, or the index of its keys."""
+    assert server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("part", ["data", "index"])
 def test_a_thread_of_which_a_part_was_evicted_can_be_deleted(
@@ -50,8 +55,7 @@ def test_a_thread_of_which_a_part_was_evicted_can_be_deleted(
         graph = graphs.counter(saver)
         for thread in ("other", "evicted"):
             graph.invoke({"n": 0}, at(thread))
-        data = f"{prefix}:langgraph:evicted"
-        assert redis_server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
+        evict(redis_server, f"{prefix}:langgraph:evicted", part)
         with pytest.raises(StoreIncompleteError):
             saver.get_tuple(at("evicted"))
         if mode == "sync":
@@ -74,11 +78,6 @@ def test_a_saver_goes_on_when_a_part_of_the_index_over_threads_was_evicted(
     redis_server: RedisServer, tmp_path: Path, part: str, mode: Mode
 ) -> None:
     prefix = prefix_of(tmp_path)
-    data = f"{prefix}:langgraph-index"
-
-    def evict() -> None:
-        assert redis_server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
-
     with (
         SwarmStateSaver(f"{redis_server.url()}?prefix={prefix}") as saver,
         closing(Driver(saver, mode)) as driver,
@@ -87,7 +86,7 @@ def test_a_saver_goes_on_when_a_part_of_the_index_over_threads_was_evicted(
         for name, branch in branches.items():
             branch.put({"run_id": f"first of {name}"}, n=0)
 
-        evict()
+        evict(redis_server, f"{prefix}:langgraph-index", part)
         branches["b"].put({"run_id": "second of b"}, n=1)
         assert saver.threads() == ["b", "c", "a"]
         assert driver.load(at("b")).checkpoint["channel_values"] == {"n": 1}
@@ -97,16 +96,16 @@ def test_a_saver_goes_on_when_a_part_of_the_index_over_threads_was_evicted(
         assert saver.threads() == ["b", "c"]
         assert len(driver.list(None)) == 2
 
-        evict()
+        evict(redis_server, f"{prefix}:langgraph-index", part)
         assert saver.threads() == ["b", "c"]
         driver.delete_for_runs(["first of c"])
         driver.copy_thread("b", "d")
-        evict()
+        evict(redis_server, f"{prefix}:langgraph-index", part)
         driver.delete_thread("b")
         assert saver.threads() == ["d"]
         branches["d"] = Branch(driver, "d")
         branches["d"].put(n=2)
-        evict()
+        evict(redis_server, f"{prefix}:langgraph-index", part)
         assert saver.prune(["d"]).checkpoints == 1
         assert saver.threads() == ["d"]
 
@@ -120,8 +119,7 @@ def test_a_thread_of_which_a_part_was_evicted_is_named_among_all(
         driver = Driver(saver, "sync")
         for name in ("a", "evicted", "c"):
             Branch(driver, name).put(n=0)
-        data = f"{prefix}:langgraph:evicted"
-        assert redis_server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
+        evict(redis_server, f"{prefix}:langgraph:evicted", part)
         assert saver.threads() == ["c", "a", "evicted"]
         assert saver.threads(limit=2) == ["c", "a"]
         with pytest.raises(StoreIncompleteError, match="langgraph:evicted"):
