@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,11 +42,11 @@ conditions = st.recursive(
     max_leaves=3,
 )
 values = st.fixed_dictionaries({"f": trees}, optional={"g": scalars})
-segments = st.sampled_from(["s", "t", "s/t", "nul\0", "\\0", ""])
+segments = st.sampled_from(["s", "t", "s/t", "nul\0", "\\0", "", "x" * 61, "x" * 60 + "y"])
 wheres = st.fixed_dictionaries(
     {},
     optional={
-        "scope": st.lists(segments, max_size=2),
+        "scope": st.lists(segments, max_size=4),
         "categories": st.lists(segments, max_size=2),
         "filter": st.dictionaries(st.sampled_from(["f", "g", "no"]), conditions, max_size=2),
     },
@@ -59,7 +60,7 @@ records = st.builds(
     st.sampled_from([f"r{number}" for number in range(12)]),
     values,
     st.lists(vectors, max_size=2),
-    st.lists(segments, max_size=3),
+    st.lists(segments, max_size=5),
     st.lists(segments, max_size=2),
 )
 
@@ -149,6 +150,79 @@ def test_many_vectors(url: str) -> None:
             for query in rng.standard_normal((10, 48)).astype(np.float32):
                 for where in wheres:
                     expect_equal(theirs.search(query, **where), ours.search(query, **where))
+
+
+def test_a_search_in_a_scope_looks_at_nothing_else(postgres_server: PostgresServer) -> None:
+    """What is stored of others does not make it slower."""
+    url = postgres_server.new_database()
+    rng = np.random.default_rng(7)
+    data = rng.standard_normal((2_000, 8)).astype(np.float32)
+    query = data[5]
+
+    def scope(number: int) -> tuple[str, ...]:
+        return ("users", f"user-{number % 100:03}", "memories")
+
+    def looked_at(search: Callable[[Collection], object]) -> int:
+        before = rows_read(postgres_server, url)
+        with PostgresStore(url) as store:
+            search(Collection(store, "memories"))
+        return rows_read(postgres_server, url) - before
+
+    with PostgresStore(url) as store:
+        collection = Collection(store, "memories")
+        collection.upsert(
+            Record(f"{number:04}", {"n": number}, [data[number]], scope(number))
+            for number in range(2_000)
+        )
+        collection.search(query)
+        assert collection.stats().searched_by == "pgvector"
+    # As the server does by itself within a minute.
+    postgres_server.execute("ANALYZE swarmstate_vector", url=url)
+    one: dict[str, Any] = {"scope": ("users", "user-005")}
+    assert looked_at(lambda memories: memories.search(query)) >= 2_000
+    assert looked_at(lambda memories: memories.search(query, **one)) < 100
+    assert looked_at(lambda memories: memories.select(**one)) < 100
+    assert looked_at(lambda memories: memories.count(**one)) < 100
+
+
+_CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+_ROWS_READ = (
+    "SELECT COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0) FROM pg_stat_user_tables "
+    "WHERE relname = 'swarmstate_vector'"
+)
+
+
+def rows_read(server: PostgresServer, url: str) -> int:
+    """Return how many rows were read of the table of vectors so far."""
+    # A connection tells of what it read when it ends.
+    while server.execute(_CONNECTIONS, url=url) != [(0,)]:
+        pass
+    [(rows,)] = server.execute(_ROWS_READ, url=url)
+    return int(rows)
+
+
+def test_tables_of_the_first_release_are_migrated(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+    records = [Record("a", {}, [[1.0]], ("s",)), Record("b", {}, [[1.0]], ("t",))]
+    with PostgresStore(url) as store:
+        Collection(store, "memories").upsert(records)
+        assert Collection(store, "memories").stats().searched_by == "pgvector"
+    postgres_server.execute(
+        "DROP INDEX swarmstate_vector_scope; "
+        "DELETE FROM swarmstate_vector_migration WHERE version > 1",
+        url=url,
+    )
+    with PostgresStore(url) as store:
+        collection = Collection(store, "memories")
+        assert [match.record.id for match in collection.search([1.0], scope=("t",))] == ["b"]
+        assert collection.stats()[0] == "pgvector"
+    indexes = postgres_server.execute(
+        "SELECT count(*) FROM pg_indexes WHERE indexname = 'swarmstate_vector_scope'", url=url
+    )
+    assert indexes == [(1,)]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])

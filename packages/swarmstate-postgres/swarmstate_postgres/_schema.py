@@ -43,7 +43,11 @@ _OBJECTS = {
     "vectors": "vector",
 }
 # An index lies in its table's schema, which CREATE INDEX does not name.
-_INDEXES = {"namespaces_expiry": "namespace_expiry", "namespaces_emptied": "namespace_emptied"}
+_INDEXES = {
+    "namespaces_expiry": "namespace_expiry",
+    "namespaces_emptied": "namespace_emptied",
+    "vectors_scope": "vector_scope",
+}
 
 # What comes after the lock must see what others did before it, whatever the role's default is.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"

@@ -17,6 +17,9 @@ __all__ = ["Parameters", "escaped", "facts_json", "where_sql"]
 
 # Stands in `facts` for what is not known. A text that reads so passes, too.
 _UNKNOWN = "\x01unknown"
+# Of so many segments of a scope there is an index, over their first characters.
+_INDEXED_SEGMENTS = 3
+_INDEXED_LENGTH = 60
 _OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -69,6 +72,12 @@ def where_sql(where: VectorWhere, parameters: Parameters) -> str:
     if where.scope:
         scope = [escaped(segment) for segment in where.scope]
         conditions.append(f"v.scope[1:{len(scope)}] = {parameters.add(scope, 'text[]')}")
+        # What the index over scopes holds.
+        conditions += (
+            f'"left"(v.scope[{number}], {_INDEXED_LENGTH}) = '
+            f"{parameters.add(segment[:_INDEXED_LENGTH], 'text')}"
+            for number, segment in enumerate(scope[:_INDEXED_SEGMENTS], 1)
+        )
     if where.categories:
         categories = [escaped(category) for category in where.categories]
         conditions.append(f"v.categories && {parameters.add(categories, 'text[]')}")
