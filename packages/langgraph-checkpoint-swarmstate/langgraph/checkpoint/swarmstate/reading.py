@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.checkpoint.base import CheckpointTuple
@@ -14,6 +12,7 @@ from swarmstate import Query, Range, Result
 from swarmstate.errors import CheckpointError, DecodeError
 from swarmstate.operations import Operation, Read
 
+from .collector import collector_at_rest
 from .layout import (
     BLOBS,
     Address,
@@ -188,7 +187,7 @@ class Reader:
         # What they share is decoded for the first of them and copied for the others.
         values = self._values.apart()
         loaded = []
-        with _collector_at_rest():
+        with collector_at_rest():
             for opened in items:
                 key = opened.stored.address.values_key() if len(items) > 1 else None
                 recalled = recall(values, key, opened.stored) if key is not None else None
@@ -326,21 +325,6 @@ class _Opened:
         if self.parent is not None:
             writes = decode_writes(self.parent, next(answers))
             self.sends = [write for write in writes if write.channel == TASKS]
-
-
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Keep the cyclic garbage collector from running: all that is being made is reachable.
-
-    It would run once for each checkpoint of a page, and soon look at every object there is.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def fill(

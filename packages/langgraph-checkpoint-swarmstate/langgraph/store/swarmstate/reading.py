@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from langgraph.checkpoint.swarmstate.collector import collector_at_rest
 from langgraph.store.base import GetOp, Result, SearchOp
 
 from swarmstate.operations import Operation, Read
@@ -51,26 +52,41 @@ def read(
     queries += [query_for(labels) for labels in spanned]
     answers: list[Answer] = (yield Read(queries)) if queries else []
 
+    used = _got(serde, gets, answers, results, now)
+    if not searches:
+        return used
+    with collector_at_rest():
+        items = {
+            labels: items_of(labels, answer, now)
+            for labels, answer in zip(spanned, answers[len(gets) :], strict=True)
+        }
+        for place, search in searches:
+            found = Found(search, serde)
+            for labels in scopes.get(tuple(search.namespace_prefix), ()):
+                found.add(items[labels])
+            if place in rankings:
+                page = rankings[place].page(found)
+            else:
+                page = found.newest(search.offset + search.limit)[search.offset :]
+            results[place] = [result for _, result in page]
+            used += [item for item, _ in page] if search.refresh_ttl else []
+    return used
+
+
+def _got(
+    serde: SerializerProtocol,
+    gets: Sequence[tuple[int, GetOp]],
+    answers: Sequence[Answer],
+    results: list[Result],
+    now: float,
+) -> list[StoredItem]:
+    """Fill in the results of gets; return the items that these renew."""
     used = []
     for (place, op), answer in zip(gets, answers, strict=False):
         item = item_of(tuple(op.namespace), op.key, answer)
         if item is not None and not item.is_expired(now):
             results[place] = item.item(serde)
             used += [item] if op.refresh_ttl else []
-    items = {
-        labels: items_of(labels, answer, now)
-        for labels, answer in zip(spanned, answers[len(gets) :], strict=True)
-    }
-    for place, search in searches:
-        found = Found(search, serde)
-        for labels in scopes.get(tuple(search.namespace_prefix), ()):
-            found.add(items[labels])
-        if place in rankings:
-            page = rankings[place].page(found)
-        else:
-            page = found.newest(search.offset + search.limit)[search.offset :]
-        results[place] = [result for _, result in page]
-        used += [item for item, _ in page] if search.refresh_ttl else []
     return used
 
 

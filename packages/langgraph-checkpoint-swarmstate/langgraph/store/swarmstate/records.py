@@ -13,7 +13,7 @@ names the item's embeddings (see `embedding`); nil if it has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 T = TypeVar("T")
+
+_UNREADABLE = (CodecError, TypeError, ValueError)
 
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -67,11 +69,11 @@ class Expiry(NamedTuple):
 
 
 class StoredItem(NamedTuple):
-    """An item's records, its value still encoded."""
+    """An item's records, its value and the time when it was first put still encoded."""
 
     labels: Labels
     key: str
-    created: int
+    created: bytes
     updated: int
     data: tuple[str, bytes]
     token: str | None
@@ -93,13 +95,21 @@ class StoredItem(NamedTuple):
         """
         return _read(self.labels, self.key, lambda: dict(serde.loads_typed(self.data)))
 
+    def created_at(self) -> datetime:
+        """Return when it was first put.
+
+        Raises:
+            ItemError: That is damaged.
+        """
+        return _datetime(_read(self.labels, self.key, lambda: int(unseal(self.created))))
+
     def item(self, serde: SerializerProtocol) -> Item:
         """Return the item as LangGraph knows it."""
         return Item(
             value=self.value(serde),
             key=self.key,
             namespace=self.labels,
-            created_at=_datetime(self.created),
+            created_at=self.created_at(),
             updated_at=_datetime(self.updated),
         )
 
@@ -111,7 +121,7 @@ class StoredItem(NamedTuple):
             value=self.value(serde) if value is None else value,
             key=self.key,
             namespace=self.labels,
-            created_at=_datetime(self.created),
+            created_at=self.created_at(),
             updated_at=_datetime(self.updated),
             score=score,
         )
@@ -146,20 +156,20 @@ def items_of(labels: Labels, result: Result, now: float) -> list[StoredItem]:
     """
     created: dict[str, bytes] = {}
     expiries: dict[str, Expiry] = {}
-    items: list[tuple[str, bytes]] = []
+    items: list[StoredItem] = []
+    # In the order of names an item comes after what else there is of it.
     for name, record in result.ranges[0]:
         if name.startswith(ITEMS):
-            items.append((name[len(ITEMS) :], record))
+            key = name[len(ITEMS) :]
+            item = decode_item(labels, key, record, created.get(key), expiries.get(key))
+            if not item.is_expired(now):
+                items.append(item)
         elif name.startswith(CREATED):
             created[name[len(CREATED) :]] = record
         else:
             key, expiry = decode_expiry(labels, name, record)
             expiries[key] = expiry
-    found = (
-        decode_item(labels, key, record, created.get(key), expiries.get(key))
-        for key, record in items
-    )
-    return [item for item in found if not item.is_expired(now)]
+    return items
 
 
 def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:
@@ -181,7 +191,7 @@ def token_of(labels: Labels, key: str, record: bytes) -> str | None:
     Raises:
         ItemError: The record is damaged.
     """
-    return _read(labels, key, lambda: _content(unseal(record)))[3]
+    return _content(labels, key, record)[3]
 
 
 def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry]:
@@ -204,9 +214,8 @@ def decode_item(
     """
     if created is None:
         raise ItemError(f"{describe(labels, key)} is incomplete: its record of {CREATED!r} is lost")
-    updated, type_, data, token = _read(labels, key, lambda: _content(unseal(record)))
-    first = _read(labels, key, lambda: int(unseal(created)))
-    return StoredItem(labels, key, first, updated, (type_, data), token, expiry)
+    updated, type_, data, token = _content(labels, key, record)
+    return StoredItem(labels, key, created, updated, (type_, data), token, expiry)
 
 
 def describe(labels: Labels, key: str) -> str:
@@ -214,8 +223,11 @@ def describe(labels: Labels, key: str) -> str:
     return f"item {key!r} of namespace {labels!r}"
 
 
-def _content(content: Iterable[Any]) -> tuple[int, str, bytes, str | None]:
-    updated, type_, data, token = content
+def _content(labels: Labels, key: str, record: bytes) -> tuple[int, str, bytes, str | None]:
+    try:
+        updated, type_, data, token = unseal(record)
+    except _UNREADABLE as error:
+        raise _damaged(labels, key, error) from error
     return updated, type_, data, token
 
 
@@ -227,8 +239,12 @@ def _read(labels: Labels, key: str, read: Callable[[], T]) -> T:
             f"{describe(labels, key)} was written by a serializer of another kind, which this one "
             f"does not read ({error}); use the one that wrote it"
         ) from error
-    except (CodecError, TypeError, ValueError) as error:
-        raise ItemError(f"{describe(labels, key)} is damaged: {error}") from error
+    except _UNREADABLE as error:
+        raise _damaged(labels, key, error) from error
+
+
+def _damaged(labels: Labels, key: str, error: Exception) -> ItemError:
+    return ItemError(f"{describe(labels, key)} is damaged: {error}")
 
 
 def _datetime(micros: int) -> datetime:
