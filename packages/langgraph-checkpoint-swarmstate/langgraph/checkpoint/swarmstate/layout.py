@@ -18,7 +18,7 @@ The namespace `langgraph-index` is derived from the threads:
     lost                                             entries may be missing that were there
 
 A bucket is the beginning of a checkpoint id. Ids of LangGraph begin with their
-time, so a bucket lasts about seven minutes, and a busy thread's entry is
+time, so a bucket lasts about half a minute, and a busy thread's entry is
 rewritten once in that time, not at every superstep. The index is never trusted
 for existence: an entry may be stale, or missing after a race.
 """
@@ -50,7 +50,7 @@ LOST = "lost"
 # Characters of a blob's name that say where it belongs, not what it holds.
 HOME_LENGTH = 4
 
-_BUCKET_LENGTH = 7
+_BUCKET_LENGTH = 8
 _BUCKET_END = "\x01"
 
 
