@@ -18,6 +18,7 @@ from swarmstate.serving import (
 
 from ._schema import Names, quoted
 from ._vector_filters import Parameters, escaped, facts_json, where_sql
+from ._vector_index import MOST_NEAREST, index_name, settings_sql
 from ._vector_schema import VectorsMissingError, ensure_vectors
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ T = TypeVar("T")
 _MOST_DIMENSIONS = 16_000
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
-_STATE = "SELECT cursors, dimensions, problem FROM {vector_states} WHERE namespace = $1"
+_STATE = (
+    "SELECT cursors, dimensions, problem, EXISTS (SELECT FROM pg_catalog.pg_index AS i, "
+    "pg_catalog.pg_extension AS e WHERE i.indexrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
+    "AND e.extname = 'vector' AND string_to_array(e.extversion, '.')::int[] >= '{0,8}') "
+    "FROM {vector_states} WHERE namespace = $1"
+)
 _LOCKED = "SELECT cursors FROM {vector_states} WHERE namespace = $1 FOR UPDATE"
 _FORGET = "DELETE FROM {vector_states} WHERE namespace = $1"
 _BEGIN = (
@@ -69,6 +75,16 @@ _NEAREST = (
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
 )
+# The same by an index, which orders embeddings, not records: some may have several of these.
+_NEAR = (
+    "SELECT r.key, r.value AS record FROM ("
+    "SELECT d.key, min(d.distance) AS distance FROM ("
+    "SELECT v.key, v.embedding::{vector}({dimensions}) OPERATOR({schema}.{operator}) {query} "
+    "AS distance FROM {vectors} AS v "
+    "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where} ORDER BY 2 LIMIT {candidates}"
+    ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
+    ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
+)
 _WHOLE = (
     "SELECT r.key, r.value AS record FROM {vectors} AS v "
     "JOIN {records} AS r ON r.namespace = $1 AND r.key = v.key "
@@ -102,6 +118,8 @@ class PgVectors:
         self._arun = arun
         # The schema of the extension, once the tables are known to be there.
         self._schema: str | None = None
+        # The collections that have an index of pgvector's.
+        self._indexed: set[str] = set()
 
     def ask(self, request: Request) -> Answer:
         """Answer a request."""
@@ -128,10 +146,12 @@ class PgVectors:
                 )
             except VectorsMissingError as error:
                 return VectorState(None, None, str(error))
-        rows = await client.fetch(self._sql(_STATE), request.namespace)
+        index = f"{quoted(self._names.schema)}.{quoted(index_name(self._names, request.namespace))}"
+        rows = await client.fetch(self._sql(_STATE), request.namespace, index)
         if not rows:
             return VectorState(None, None, None)
-        [(cursors, dimensions, problem)] = rows
+        [(cursors, dimensions, problem, has_index)] = rows
+        (self._indexed.add if has_index else self._indexed.discard)(request.namespace)
         return VectorState(list(cursors), dimensions, problem)
 
     async def _apply(self, connection: AnyConnection, request: ApplyVectors) -> bool:
@@ -166,6 +186,11 @@ class PgVectors:
         return True
 
     async def _find(self, client: Client, request: FindVectors) -> list[tuple[str, bytes]] | None:
+        if self._is_indexed(request):
+            found = await client.work(lambda connection: self._find_near(connection, request))
+            if found is None or len(found) == request.limit:
+                return found
+            # There are no more, or too many were in the way of a filter.
         parameters = Parameters(request.namespace)
         parts = {
             "where": where_sql(request.where, parameters),
@@ -179,10 +204,38 @@ class PgVectors:
         else:
             statement = _WHOLE if request.whole else _REST
         sql = self._sql(_FOUND, found=self._sql(statement, **parts))
-        rows = await client.fetch(sql, *parameters.values)
-        if not rows:
-            return None
-        return [(key, record) for key, record in rows if key is not None]
+        return _found(await client.fetch(sql, *parameters.values))
+
+    def _is_indexed(self, request: FindVectors) -> bool:
+        return (
+            request.namespace in self._indexed
+            and request.embedding is not None
+            and not request.exact
+            and request.limit is not None
+            and request.limit <= MOST_NEAREST
+        )
+
+    async def _find_near(
+        self, connection: AnyConnection, request: FindVectors
+    ) -> list[tuple[str, bytes]] | None:
+        assert request.embedding is not None
+        assert request.limit is not None
+        candidates = 2 * request.limit
+        parameters = Parameters(request.namespace)
+        dimensions = str(len(request.embedding))
+        vector = parameters.add(request.embedding, "real[]")
+        parts = {
+            "where": where_sql(request.where, parameters),
+            "limit": parameters.add(request.limit, "bigint"),
+            "candidates": parameters.add(candidates, "bigint"),
+            "dimensions": dimensions,
+            "query": self._sql(f"{vector}::{{vector}}({dimensions})"),
+            "operator": _OPERATORS[request.metric],
+        }
+        sql = self._sql(_FOUND, found=self._sql(_NEAR, **parts))
+        async with connection.transaction():
+            await connection.execute(settings_sql(candidates))
+            return _found(await connection.fetch(sql, *parameters.values))
 
     async def _count(self, client: Client, request: CountVectors) -> tuple[int, int] | None:
         for records, embeddings in await client.fetch(self._sql(_COUNT), request.namespace):
@@ -192,6 +245,11 @@ class PgVectors:
     def _sql(self, sql: str, **parts: str) -> str:
         schema = quoted(self._schema or "")
         return self._names.fill_in(sql, vector=f"{schema}.vector", schema=schema, **parts)
+
+
+def _found(rows: Sequence[Any]) -> list[tuple[str, bytes]] | None:
+    """Return the answer that rows of `_FOUND` are."""
+    return [(key, record) for key, record in rows if key is not None] if rows else None
 
 
 def _tuples(namespace: str, rows: Sequence[VectorRow]) -> list[tuple[Any, ...]]:

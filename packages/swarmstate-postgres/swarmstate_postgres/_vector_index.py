@@ -1,0 +1,90 @@
+"""An index of pgvector over the embeddings of one collection, where a person has made one."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Literal
+
+from ._schema import Names, quoted
+
+__all__ = ["MOST_INDEXED", "MOST_NEAREST", "index_name", "settings_sql", "vector_index_sql"]
+
+# What an index of this kind takes; see pgvector's documentation.
+MOST_INDEXED = 2_000
+_CLASSES = {"cosine": "vector_cosine_ops", "dot": "vector_ip_ops", "l2": "vector_l2_ops"}
+_LEAST_EFFORT, _MOST_EFFORT = 100, 1_000
+# So many times as many are looked at, at most.
+_PATIENCE = 10
+# More are found faster by comparing all.
+MOST_NEAREST = _MOST_EFFORT // 2
+
+_CREATE = (
+    "CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {vectors} "
+    "USING hnsw ((embedding::vector({dimensions})) {operators}) WHERE namespace = {namespace};\n"
+)
+
+
+def vector_index_sql(
+    namespace: str,
+    dimensions: int,
+    *,
+    metric: Literal["cosine", "dot", "l2"] = "cosine",
+    schema: str = "public",
+    prefix: str = "swarmstate",
+) -> str:
+    """Return the SQL that makes an index (HNSW) over the embeddings of a collection.
+
+    Stores that open the collection afterwards search with it, unless a search is asked to be
+    exact. It needs pgvector 0.8 or newer, runs outside of a transaction beside writers, and takes
+    a few milliseconds more for each embedding that is written from then on.
+
+    Args:
+        namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.
+        dimensions: How many its embeddings have, 1 to 2,000.
+        metric: How the collection measures what is near.
+        schema: The store's.
+        prefix: The store's.
+
+    Raises:
+        ValueError: There is no such index.
+    """
+    if metric not in _CLASSES:
+        raise ValueError(f"expected metric to be one of {sorted(_CLASSES)}, found {metric!r}")
+    if not 1 <= dimensions <= MOST_INDEXED:
+        raise ValueError(f"expected 1 to {MOST_INDEXED} dimensions, found {dimensions}")
+    names = Names.of(schema, prefix)
+    return names.fill_in(
+        _CREATE,
+        index=quoted(index_name(names, namespace)),
+        dimensions=str(dimensions),
+        operators=_CLASSES[metric],
+        namespace=_literal(namespace),
+    )
+
+
+def index_name(names: Names, namespace: str) -> str:
+    """Return the name of a collection's index, which has room for 63 bytes."""
+    digest = blake2b(namespace.encode(), digest_size=5).hexdigest()
+    return f"{names.prefix}_vector_near_{digest}"
+
+
+def settings_sql(candidates: int) -> str:
+    """Return what a transaction needs to find so many candidates with an index.
+
+    Where a filter leaves too few, the index goes on looking for a while; where it leaves very
+    few, comparing all of them is faster. The plan is made for the namespace that is searched,
+    since the index is for one alone.
+    """
+    effort = min(max(candidates, _LEAST_EFFORT), _MOST_EFFORT)
+    return (
+        f"SET LOCAL hnsw.ef_search = {effort}; "
+        "SET LOCAL hnsw.iterative_scan = strict_order; "
+        f"SET LOCAL hnsw.max_scan_tuples = {_PATIENCE * effort}; "
+        "SET LOCAL plan_cache_mode = force_custom_plan"
+    )
+
+
+def _literal(text: str) -> str:
+    """Return a text as an SQL literal, whatever `standard_conforming_strings` is."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
