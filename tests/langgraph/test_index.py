@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver
@@ -12,7 +14,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_metadata,
     thread_of,
 )
-from swarmstate import BaseStore, Batch, Store
+from swarmstate import BaseStore, Batch, Query, Range, Store
 from swarmstate.moving import copy_store
 
 INDEX = "langgraph-index"
@@ -80,6 +82,37 @@ def test_many_threads_of_one_moment_are_listed_newest_first(driver: Driver) -> N
     put = [branch.put(n=0) for branch in reversed(branches)]
     put += [branch.put(n=1) for branch in branches]
     assert _listed(driver) == [thread_of(config)[2] for config in reversed(put)]
+
+
+class _Watched(Store):
+    """Counts how often all namespaces are listed."""
+
+    listings = 0
+
+    def namespaces(self, *args: Any, **options: Any) -> list[str]:
+        self.listings += 1
+        return super().namespaces(*args, **options)
+
+
+def test_the_newest_are_found_without_a_look_at_every_thread() -> None:
+    with _Watched() as store, SwarmStateSaver(store) as saver:
+        names = [f"thread {n}" for n in range(2_500)]
+        for n, name in enumerate(names):
+            # As if each ran a minute after the one before it.
+            checkpoint_id = f"{0x1F000000 + 2 * n:08x}-0000-6000-8000-000000000000"
+            checkpoint = make_checkpoint(checkpoint_id=checkpoint_id)
+            saver.put(at(name), checkpoint, make_metadata(), {})
+        newest = names[::-1]
+        assert saver.threads(limit=5) == newest[:5]
+        listed = [thread_of(item.config)[0] for item in saver.list(None, limit=1_200)]
+        assert listed == newest[:1_200]
+        assert store.listings == 0
+        assert saver.threads() == newest
+        assert store.listings == 1
+        [answer] = store.read([Query(INDEX, (), [Range(limit=2)])])
+        store.write([Batch(INDEX, delete=[key for key, _ in answer.ranges[0]])])
+        assert saver.threads(limit=5) == newest[:5]
+        assert sorted(saver.threads()) == sorted(names)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -7,6 +7,7 @@ added meanwhile neither block nor disturb it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
@@ -18,6 +19,7 @@ from swarmstate.operations import Namespaces, Operation, read_apart
 from .indexing import read_index
 from .layout import (
     CHECKPOINTS,
+    LOST,
     THREADS,
     TIMES,
     Address,
@@ -42,6 +44,9 @@ T = TypeVar("T")
 
 _PAGE = 32
 _THREADS_AT_ONCE = 64
+_INDEX_PAGE = 1_000
+
+_TIMES = Range.of_prefix(TIMES, reverse=True, keys_only=True)
 
 
 class Selection(NamedTuple):
@@ -176,9 +181,10 @@ class Listing(Generic[T]):
 class _Newest:
     """The addresses of a selection, newest first.
 
-    Of all threads only those are opened whose newest checkpoint may be next:
-    the index bounds it from above. A thread that the index does not name, which
-    can happen after a race, is opened at the start.
+    Of all threads only those are opened whose newest checkpoint may be next: the index
+    bounds it from above, and is read from its end, page by page. A thread that the index does
+    not name, which can happen after a race, is found when all of the index was read; where
+    a part of it was lost, that is at once.
     """
 
     def __init__(self, selection: Selection, *, skip_lost: bool = False) -> None:
@@ -188,34 +194,63 @@ class _Newest:
         self.lost: list[str] = []
         # Ascending, so that the newest is taken from the end.
         self._open: list[tuple[str, str, str]] = []
-        # Threads not opened yet as (bound, thread), ascending.
+        # Threads of the index not opened yet as (bound, thread), ascending.
         self._closed: list[tuple[str, str]] = []
+        self._named: set[str] = set()
+        # Before this key lies what was not read of the index; None if all of it was.
+        self._index_end = _TIMES.stop
 
     def start(self) -> Operation[None]:
-        """Read the keys, or the index, that the order is made of."""
+        """Read the keys of the thread, if only one is listed."""
         if self._selection.thread_id is not None:
+            self._index_end = None
             yield from self._open_threads([self._selection.thread_id])
-            return
-        threads = yield from all_threads()
-        self._closed = [(bound, thread) for thread, bound in threads.items() if bound]
-        self._closed.sort()
-        yield from self._open_threads([thread for thread, bound in threads.items() if not bound])
 
     def take(self, count: int) -> Operation[list[Address]]:
         """Return the next addresses, at most `count`; an empty list is the end."""
         taken: list[Address] = []
         while len(taken) < count:
-            while self._closed and (
-                not self._open or bucket_of(self._open[-1][0]) <= self._closed[-1][0]
-            ):
-                opened = self._closed[-_THREADS_AT_ONCE:]
-                del self._closed[-_THREADS_AT_ONCE:]
-                yield from self._open_threads([thread for _, thread in opened])
+            yield from self._open_next()
             if not self._open:
                 break
             checkpoint_id, thread_id, checkpoint_ns = self._open.pop()
             taken.append(Address(thread_id, checkpoint_ns, checkpoint_id))
         return taken
+
+    def _open_next(self) -> Operation[None]:
+        """Open every thread that may have the next checkpoint."""
+        while self._closed or self._index_end is not None:
+            if not self._closed:
+                yield from self._read_index()
+                continue
+            bound = self._closed[-1][0]
+            if self._open and bucket_of(self._open[-1][0]) > bound:
+                return
+            # All of a bucket: any of them may be next, and what is open is sorted each time.
+            start = bisect_left(self._closed, (bound, ""))
+            start = max(0, min(start, len(self._closed) - _THREADS_AT_ONCE))
+            opened = self._closed[start:]
+            del self._closed[start:]
+            yield from self._open_threads([thread for _, thread in opened])
+
+    def _read_index(self) -> Operation[None]:
+        """Read the next page of the index; after the last one, open the threads it lacks."""
+        page = _TIMES._replace(stop=self._index_end, limit=_INDEX_PAGE)
+        found = yield from read_index((page, Range.of_prefix(LOST, keys_only=True)))
+        keys, lost = found or ([], [])
+        self._index_end = keys[-1] if len(keys) == _INDEX_PAGE else None
+        if lost and self._index_end is not None:
+            found = yield from read_index((_TIMES._replace(stop=self._index_end),))
+            keys += found[0] if found is not None else []
+            self._index_end = None
+        for bound, thread in map(parse_time_key, keys):
+            if thread not in self._named:
+                self._named.add(thread)
+                self._closed.append((bound, thread))
+        self._closed.sort()
+        if self._index_end is None:
+            threads = yield from all_threads()
+            yield from self._open_threads([each for each in threads if each not in self._named])
 
     def _open_threads(self, threads: list[str]) -> Operation[None]:
         if not threads:
@@ -249,16 +284,10 @@ class _Newest:
         return found if selection.before is None else found._replace(stop=prefix + selection.before)
 
 
-def all_threads() -> Operation[dict[str, str | None]]:
-    """Return every thread with its newest bucket, None where the index lacks it."""
+def all_threads() -> Operation[list[str]]:
+    """Return every thread."""
     namespaces = yield Namespaces(THREADS)
-    found = yield from read_index((Range.of_prefix(TIMES, keys_only=True),))
-    threads: dict[str, str | None] = dict.fromkeys(name[len(THREADS) :] for name in namespaces)
-    for key in found[0] if found is not None else ():
-        bucket, thread = parse_time_key(key)
-        if thread in threads:
-            threads[thread] = bucket
-    return threads
+    return [name[len(THREADS) :] for name in namespaces]
 
 
 def newest_threads(limit: int | None) -> Operation[list[str]]:

@@ -138,9 +138,7 @@ class Stats:
 
 def collect_stats(thread_id: str | None) -> Operation[Stats]:
     """Return the figures of a thread, or of all threads; see `SwarmStateSaver.stats`."""
-    thread_ids = (
-        list((yield from all_threads())) if thread_id is None else [thread_id_of(thread_id)]
-    )
+    thread_ids = (yield from all_threads()) if thread_id is None else [thread_id_of(thread_id)]
     total = Stats()
     for each in thread_ids:
         total = total.plus((yield from _thread_stats(each)))
