@@ -66,6 +66,7 @@ BENCHMARKS = {
         {"records": 1_000_000, "dimensions": 128, "approximate_above": 250_000},
         rounds=1,
     ),
+    "memories": Benchmark("memories", "long-term memory of LangGraph, with embeddings and without"),
     "cached": Benchmark("cached", "calls of a function whose results are remembered", rounds=5),
     "metering": Benchmark("metering", "what sinks of metrics cost a read", rounds=5),
     "profiling": Benchmark("profiling", "what profiling a run costs"),

@@ -30,6 +30,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "serializer": {"messages": 8, "repetitions": 1},
     "messages": {"lengths": [8], "appended": 3},
     "vectors": {"records": 300, "dimensions": 8, "searches": 20},
+    "memories": {"users": 8, "items": 4, "dimensions": 8, "calls": 5},
     "cached": {"calls": 20, "size": 10},
     "metering": {"reads": 20},
     "profiling": {"turns": 3},
