@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import math
@@ -22,11 +23,12 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     thread_of,
 )
 from swarmstate import DiskStore
-from swarmstate.base import BaseStore
+from swarmstate.base import BaseStore, Batch, Query, Result
 from swarmstate.errors import CheckpointError, ConflictError
 from swarmstate.sharing import blob_names
 
 from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
@@ -293,6 +295,43 @@ def test_writers_and_pruning_do_not_disturb_each_other(tmp_path: Path) -> None:
     assert found is not None
     assert found.checkpoint["channel_values"] == branch.values
     saver.close()
+
+
+class TakingTurns(CountingStore):
+    """Lets everybody else take a step before each one."""
+
+    async def aread(self, queries: Sequence[Query]) -> list[Result]:
+        await asyncio.sleep(0)
+        return await super().aread(queries)
+
+    async def awrite(self, batches: Sequence[Batch]) -> None:
+        await asyncio.sleep(0)
+        await super().awrite(batches)
+
+
+@pytest.mark.parametrize("lead", range(6))
+def test_all_who_delete_from_one_thread_at_once_come_through(lead: int) -> None:
+    saver = SwarmStateSaver(TakingTurns(swarmstate.Store()))
+    branch = Branch(Driver(saver, "sync"))
+    log = [f"{n} " * 300 for n in range(20)]
+    for n in range(12):
+        branch.put({"run_id": f"run {n % 4}"}, log=[*log, f"{n}"])
+
+    async def delete(position: int, run_id: str) -> None:
+        for _ in range(position * lead):
+            await asyncio.sleep(0)
+        await saver.adelete_for_runs([run_id])
+
+    async def main() -> None:
+        # A server that rolls a run back asks for it twice.
+        runs = ("run 0", "run 0", "run 1")
+        await asyncio.gather(*(delete(position, run) for position, run in enumerate(runs)))
+
+    asyncio.run(main())
+    found = list(saver.list(at()))
+    assert [item.metadata["run_id"] for item in found] == ["run 3", "run 2"] * 3
+    assert found[0].checkpoint["channel_values"] == branch.values
+    assert saver.prune(["t"], keep_last=6) == PruneReport()
 
 
 def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: RacingStore) -> None:

@@ -3,8 +3,10 @@
 Blobs are shared, so pruning deletes those that no kept checkpoint refers to. A
 put may begin to rely on such a blob at any moment. Therefore a collection first
 writes a mark, then looks, and deletes only if the mark is still there; every
-put removes the mark in the batch that adds its checkpoint. A mark left behind
-by a killed process is harmless.
+put removes the mark in the batch that adds its checkpoint. Who deletes removes
+the marks of all others, whose plans are out of date by then; nobody else does,
+so of several collections of one thread one always comes through. A mark left
+behind by a killed process is harmless.
 """
 
 from __future__ import annotations
@@ -228,6 +230,8 @@ class Plan:
 
     def batch(self, mark: str) -> Batch:
         """Return what to write so that only what is kept stays, if `mark` is still there."""
+        if self.is_empty:  # somebody else was quicker; what others plan stays true
+            return Batch(thread_namespace(self._thread_id), delete=[mark])
         dropped = set(_places(self._dropped))
         orphans = {
             key: without_parent(key, record)
@@ -241,7 +245,7 @@ class Plan:
             delete=[*self.doomed.checkpoints, *self.doomed.blobs, *self._ended_runs],
             delete_ranges=[_MARKS, *writes],
             put=orphans,
-            expect=Expect(COLLECTIONS, mark),
+            expect=Expect(mark, mark),
         )
 
     def index_batch(self) -> Batch | None:
@@ -298,7 +302,7 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
         return planned
     for _ in range(_ATTEMPTS):
         mark = COLLECTIONS + token_hex(8)
-        yield Write([Batch(thread_namespace(thread_id), delete_ranges=(_MARKS,), put={mark: b""})])
+        yield Write([Batch(thread_namespace(thread_id), put={mark: b""})])
         planned = yield from plan(serde, thread_id, choose)
         try:
             yield Write([planned.batch(mark)])
