@@ -17,6 +17,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_metadata,
 )
 from swarmstate.errors import (
+    InvalidConfigError,
     InvalidNameError,
     StoreClosedError,
     StoreError,
@@ -184,6 +185,20 @@ def test_an_id_is_no_config(driver: Driver) -> None:
     for call in calls:
         with pytest.raises(TypeError, match=r"'configurable': \{'thread_id': '1'\}.* found 'ada'"):
             call()
+
+
+def test_a_place_is_no_config_to_list_before(driver: Driver) -> None:
+    # LangGraph's server passes on what its SDK calls a checkpoint.
+    place: Any = Branch(driver).put(a=1)["configurable"]
+    saver: Any = driver.saver
+    calls: list[Callable[[], object]] = [
+        lambda: driver.list(at(), before=place),
+        lambda: list(saver.history(at(), before=place)),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidConfigError, match=r"before\['configurable'\].*'checkpoint_id'"):
+            call()
+    assert driver.list(at(), before={"configurable": place}) == []
 
 
 @pytest.mark.parametrize("wrong", [at("ada"), None], ids=["config", "None"])

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
-from swarmstate.errors import CheckpointError, StoreIncompleteError
+from swarmstate.errors import CheckpointError, InvalidConfigError, StoreIncompleteError
 from swarmstate.operations import Namespaces, Operation, read_apart
 
 from .indexing import read_index
@@ -87,7 +87,13 @@ class Selection(NamedTuple):
         if before is not None:
             if not isinstance(before, Mapping):
                 raise no_config(before)
-            found = before.get("configurable") or {}
+            if "configurable" not in before:
+                # Ignored, it would give the same page to who asks for the next one.
+                raise InvalidConfigError(
+                    "expected before['configurable']['checkpoint_id'] to name a checkpoint, found "
+                    f"only {sorted(map(str, before))}; pass the config of a checkpoint"
+                )
+            found = before["configurable"] or {}
             selection = selection._replace(before=found.get("checkpoint_id"))
         return selection
 

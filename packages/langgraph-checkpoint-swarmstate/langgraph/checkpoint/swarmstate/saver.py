@@ -114,6 +114,7 @@ class SwarmStateSaver(SaverBase):
             limit: At most this many.
 
         Raises:
+            InvalidConfigError: `config` names no thread, or `before` is no config.
             CheckpointError: The next checkpoint is damaged; those before it
                 were yielded. `before` its config, the listing can go on.
         """
