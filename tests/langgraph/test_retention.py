@@ -188,6 +188,14 @@ def test_arguments_that_make_no_sense_delete_nothing(
     assert raw.everything(store) == before
 
 
+def test_the_strategy_of_langgraph_s_server_deletes(driver: Driver) -> None:
+    # It calls a saver of one's own so, and knows no "delete".
+    for thread in ("t", "u", "other"):
+        fill(driver, thread, 2)
+    prune(driver, ["t", "u"], strategy="delete_all")
+    assert {thread_of(item.config)[0] for item in driver.list(None)} == {"other"}
+
+
 @pytest.mark.parametrize("ts", ["", "yesterday", "2020-13-01T00:00:00"])
 def test_a_checkpoint_without_a_time_is_not_old(driver: Driver, ts: str) -> None:
     config = put_aged(driver, at(), ts, {"n": 0})

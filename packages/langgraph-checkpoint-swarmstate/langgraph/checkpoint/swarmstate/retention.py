@@ -76,9 +76,11 @@ def retention_of(
     Raises:
         ValueError: They make no sense, alone or together.
     """
-    if strategy not in ("keep_latest", "delete"):
+    # LangGraph's server has a name of its own for what LangGraph calls "delete".
+    deletes = strategy in ("delete", "delete_all")
+    if not deletes and strategy != "keep_latest":
         raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")
-    if strategy == "delete":
+    if deletes:
         if keep_last is not None or older_than is not None:
             raise ValueError(
                 "strategy 'delete' deletes whole threads and takes neither keep_last nor "

@@ -285,7 +285,7 @@ class SwarmStateSaver(SaverBase):
         Args:
             thread_ids: The threads, such as `threads()`; unknown ones are no error.
             strategy: "keep_latest" does what is said above, "delete" deletes
-                the threads as wholes.
+                the threads as wholes, and so does the "delete_all" of LangGraph's server.
             keep_last: How many checkpoints stay in each checkpoint namespace
                 whatever their age; at least 1, the default.
             older_than: A timedelta or seconds. Checkpoints whose `ts` is not
