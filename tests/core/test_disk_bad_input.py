@@ -128,6 +128,38 @@ def test_what_no_store_writes_is_damage(tmp_path: Path, damage: str) -> None:
         contents(store)
 
 
+KEY = b"key 0255"
+DAMAGED_KEYS = {"no UTF-8": b"key \xff255", "out of order": b"\x02ey 0255"}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_KEYS)
+@pytest.mark.parametrize("gone", ["deleted", "expired"])
+def test_damage_in_what_is_gone_keeps_nobody_from_writing(
+    tmp_path: Path, gone: str, damage: str
+) -> None:
+    path, now = tmp_path / "state.db", 1000.0
+    with DiskStore(path, clock=lambda: now) as store:
+        store.set("n", "k", "before")
+        for name, ttl in (("key", 60), ("other", 90)):
+            put = {f"{name} {index:04}": bytes(1000) for index in range(600)}
+            store.write([Batch(name, put=put, ttl=ttl)])
+    path.write_bytes(path.read_bytes().replace(KEY, DAMAGED_KEYS[damage]))
+    with DiskStore(path, clock=lambda: now) as store:
+        if gone == "deleted":
+            store.clear("key")
+            store.clear("other")
+        else:
+            now = 2000.0
+        for index in range(10):
+            store.set("n", "k", index)
+        size = path.stat().st_size
+        with pytest.raises(StoreFormatError, match=r"deleted or expired.*swarmstate copy"):
+            store.vacuum()
+        assert path.stat().st_size < size - 500_000
+        assert store.namespaces() == ["n"]
+        assert store.items("n") == [("k", 9)]
+
+
 def test_a_file_of_format_1_is_read_and_written(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     shutil.copy(FORMAT_1, path)
@@ -359,6 +391,25 @@ with DiskStore(sys.argv[1]) as store:
     connection.close()
     with DiskStore(path) as store:
         assert store.get("n", "after") == bytes(1_000_000)
+
+
+def test_what_is_deleted_is_reclaimed_later_where_there_is_little_room(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="file size limits are a matter of POSIX")
+    script = """
+import os, resource, sys
+from swarmstate import Batch, DiskStore
+
+path = sys.argv[1]
+with DiskStore(path) as store:
+    store.write([Batch("n", put={f"{index:03}": bytes(1000) for index in range(900)})])
+    log = os.path.getsize(path + "-wal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log + 80_000, resource.RLIM_INFINITY))
+    store.clear("n")
+    assert store.namespaces() == []
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert store.vacuum() > 500_000
+"""
+    run(script, tmp_path / "state.db")
 
 
 # The bytes of the file that SQLite keeps locked while a store is open.

@@ -20,12 +20,11 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
              written: find the process that holds it, or give a longer timeout"
         )),
         Some(ErrorCode::ReadOnly) => read_only(path),
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(path, &error),
-        None if is_unreadable(&error) => damaged(path, &error),
-        Some(ErrorCode::SystemIoFailure) if is_cut(&error) => damaged(path, &error),
+        _ if is_damage(&error) => damaged(path, &error),
         Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
             "cannot write {shown}: the disk is full ({error}); nothing of this write was stored: \
-             make room and retry"
+             make room and retry. To delete records takes room, too, at most as much as the -wal \
+             file beside it has"
         )),
         Some(ErrorCode::SystemIoFailure) => Error::Unavailable(format!(
             "reading or writing {shown} failed: {}; check the disk, its free space and file size \
@@ -53,6 +52,32 @@ fn damaged(path: &Path, error: &rusqlite::Error) -> Error {
     ))
 }
 
+/// Returns the error of a vacuum that could not remove something, because it is damaged.
+pub(super) fn undeletable(path: &Path) -> Error {
+    Error::Format(format!(
+        "{} is damaged where records of something deleted or expired lie, so these cannot be \
+         removed from it; all other space was given back: copy what is left into a new file, with \
+         the command \"swarmstate copy\", or restore a backup",
+        path.display()
+    ))
+}
+
+/// Tells whether the file does not hold what was written to it.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => true,
+        Some(ErrorCode::SystemIoFailure) => is_cut(error),
+        Some(_) => false,
+        None => is_unreadable(error),
+    }
+}
+
+/// Tells whether there was no room for what was written, on the disk or within a quota.
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
+}
+
 /// Tells whether the file is one to SQLite, but holds what no store writes there.
 fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as Sql;
@@ -62,6 +87,7 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
             | Sql::FromSqlConversionFailure(..)
             | Sql::IntegralValueOutOfRange(..)
             | Sql::Utf8Error(..)
+            | Sql::StatementChangedRows(_)
     )
 }
 
@@ -70,17 +96,19 @@ fn is_cut(error: &rusqlite::Error) -> bool {
     error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
-/// Tells whether an error may come from what one of several writes wrote, such as too much.
+/// Tells whether an error may come from one of several writes, such as one that is too much, or
+/// that is to replace what is damaged.
 pub(super) fn may_spare_others(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::TooBig
-                | ErrorCode::OutOfMemory
+    is_damage(error)
+        || matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::TooBig
+                    | ErrorCode::OutOfMemory
+            )
         )
-    )
 }
 
 /// Returns the error of a write to a store that can only be read.

@@ -3,7 +3,7 @@
 //! - `opening`: from a path to a connection, `connection`: how connections are configured.
 //! - `schema`: the format of the file; `reading` and `records`: queries and batches in SQL;
 //!   `reclaiming`: giving back what is deleted and has expired.
-//! - `writer`: group commit on one connection; `checkpoint`: copying its log into the file.
+//! - `writer`: group commit on one connection, of each `operation`; `checkpoint`: copying its log into the file.
 //! - `readers`: a pool of connections that read; `transaction`: what both begin and commit.
 //! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
 
@@ -11,6 +11,7 @@ mod checkpoint;
 mod connection;
 mod failure;
 mod opening;
+mod operation;
 mod process;
 mod readers;
 mod reading;

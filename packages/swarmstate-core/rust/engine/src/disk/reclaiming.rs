@@ -49,48 +49,112 @@ pub(super) fn has_reclaimable(connection: &Connection, now: i64) -> rusqlite::Re
     )
 }
 
-/// Deletes some records of namespaces that are deleted or expired at `now`.
-pub(super) fn reclaim(connection: &Connection, now: i64) -> rusqlite::Result<()> {
-    let mut oldest = connection.prepare_cached(
-        "SELECT id FROM namespace WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 1",
-    )?;
-    let mut records = 0;
-    let mut bytes = 0;
-    while records < RECLAIMED_RECORDS && bytes < RECLAIMED_BYTES {
-        let Some(namespace) = oldest
-            .query_row([now], |row| row.get::<_, i64>(0))
-            .optional()?
-        else {
-            break;
-        };
-        let mut list = connection.prepare_cached(
-            "SELECT key, record.value, length(large_value.value)
-             FROM record LEFT JOIN large_value ON large_value.id = record.value
-             WHERE namespace_id = ?1 ORDER BY key",
-        )?;
-        let mut doomed = Doomed::default();
-        let mut last = String::new();
-        let mut rows = list.query([namespace])?;
-        let complete = loop {
-            let Some(row) = rows.next()? else { break true };
-            if records >= RECLAIMED_RECORDS || bytes >= RECLAIMED_BYTES {
-                break false;
-            }
-            doomed.add(row.get_ref(1)?);
-            last = row.get(0)?;
-            records += 1;
-            bytes += row.get::<_, Option<u32>>(2)?.unwrap_or_default();
-        };
-        drop(rows);
-        connection
-            .prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key <= ?2")?
-            .execute(params![namespace, last])?;
-        doomed.delete(connection)?;
-        if complete {
-            connection
-                .prepare_cached("DELETE FROM namespace WHERE id = ?1")?
-                .execute([namespace])?;
+/// Tells whether something deleted or expired is damaged, and so stays.
+pub(super) fn has_abandoned(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM namespace WHERE name IS NULL AND expires_at IS NULL)",
+        [],
+        |row| row.get(0),
+    )
+}
+
+/// What a transaction does about deleted and expired namespaces.
+#[derive(Default)]
+pub(super) enum Leftovers {
+    /// Some of their records are deleted.
+    #[default]
+    Reclaim,
+    /// Those of this one, by its id, were being deleted when that failed.
+    Met(i64),
+    /// This one is damaged, and nobody is to look at it again: it has neither a name nor a time.
+    Abandon(i64),
+    /// Nothing.
+    Leave,
+}
+
+impl Leftovers {
+    pub(super) fn see_to(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
+        match *self {
+            Self::Reclaim | Self::Met(_) => self.reclaim(connection, now),
+            Self::Abandon(namespace) => connection
+                .execute(
+                    "UPDATE namespace SET name = NULL, expires_at = NULL WHERE id = ?1",
+                    [namespace],
+                )
+                .map(drop),
+            Self::Leave => Ok(()),
         }
+    }
+
+    /// Deletes some records of namespaces that are deleted or expired at `now`.
+    fn reclaim(&mut self, connection: &Connection, now: i64) -> rusqlite::Result<()> {
+        let mut oldest = connection.prepare_cached(
+            "SELECT id FROM namespace WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 1",
+        )?;
+        let mut room = Room::default();
+        while room.is_left() {
+            let Some(namespace) = oldest
+                .query_row([now], |row| row.get::<_, i64>(0))
+                .optional()?
+            else {
+                break;
+            };
+            *self = Self::Met(namespace);
+            reclaim_from(connection, namespace, &mut room)?;
+        }
+        *self = Self::Reclaim;
+        Ok(())
+    }
+}
+
+/// What was reclaimed in one transaction.
+#[derive(Default)]
+struct Room {
+    records: usize,
+    bytes: u32,
+}
+
+impl Room {
+    fn is_left(&self) -> bool {
+        self.records < RECLAIMED_RECORDS && self.bytes < RECLAIMED_BYTES
+    }
+}
+
+/// Deletes records of a namespace while there is room, and it after the last one.
+fn reclaim_from(connection: &Connection, namespace: i64, room: &mut Room) -> rusqlite::Result<()> {
+    let mut list = connection.prepare_cached(
+        "SELECT key, record.value, length(large_value.value)
+         FROM record LEFT JOIN large_value ON large_value.id = record.value
+         WHERE namespace_id = ?1 ORDER BY key",
+    )?;
+    let mut doomed = Doomed::default();
+    let mut listed = 0;
+    let mut last = String::new();
+    let mut rows = list.query([namespace])?;
+    let complete = loop {
+        let Some(row) = rows.next()? else { break true };
+        if !room.is_left() {
+            break false;
+        }
+        doomed.add(row.get_ref(1)?);
+        last = row.get(0)?;
+        listed += 1;
+        room.records += 1;
+        room.bytes += row.get::<_, Option<u32>>(2)?.unwrap_or_default();
+    };
+    drop(rows);
+    let deleted = connection
+        .prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key <= ?2")?
+        .execute(params![namespace, last])?;
+    if deleted != listed {
+        // Keys that are out of order; some would stay for ever, or be looked at for ever.
+        return Err(rusqlite::Error::StatementChangedRows(deleted));
+    }
+    doomed.delete(connection)?;
+    if complete {
+        connection
+            .prepare_cached("DELETE FROM namespace WHERE id = ?1")?
+            .execute([namespace])?;
     }
     Ok(())
 }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
-use super::failure::read_only;
+use super::failure::{read_only, undeletable};
 use super::opening::{DiskOptions, locate, open_writer};
+use super::operation::Operation;
 use super::process::OpenFile;
 use super::readers::Readers;
 use super::workers::Workers;
-use super::writer::{Operation, Statistics, Writer};
+use super::writer::{Statistics, Writer};
 use super::{reading, reclaiming, schema};
 use crate::plane::{Answer, Batch, Query};
 use crate::{Error, Result};
@@ -194,7 +195,8 @@ impl DiskStore {
     /// Returns the bytes by which the file shrank; none as long as a reader uses the old pages.
     ///
     /// # Errors
-    /// Those of [`write`](Self::write), except conflicts.
+    /// Those of [`write`](Self::write), except conflicts; [`Error::Format`] if something that is
+    /// deleted is damaged, and so still there. All other space was given back.
     pub fn vacuum(&self, max_pages: Option<u32>, now: i64) -> Result<u64> {
         self.inner.check()?;
         let writer = self.inner.writer()?;
@@ -218,6 +220,9 @@ impl DiskStore {
             left -= pages;
         }
         writer.checkpoint()?;
+        if self.inner.readers.read(reclaiming::has_abandoned)? {
+            return Err(undeletable(&self.inner.path));
+        }
         Ok(before.saturating_sub(length()))
     }
 

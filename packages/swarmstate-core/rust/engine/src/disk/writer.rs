@@ -15,13 +15,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::checkpoint::Checkpointer;
-use super::failure::{failure, may_spare_others, panicked};
+use super::failure::{failure, is_damage, is_full, may_spare_others, panicked};
+use super::lock;
+use super::operation::Operation;
 use super::process::OpenFile;
 use super::readers::in_transaction;
+use super::reclaiming::Leftovers;
 use super::transaction::Transaction;
 use super::workers::Workers;
-use super::{lock, reclaiming, records};
-use crate::plane::{Batch, Expiry};
 use crate::{Error, Result};
 
 /// Counts since the store was opened.
@@ -31,20 +32,6 @@ pub struct Statistics {
     pub writes: u64,
     /// Transactions they were committed in.
     pub commits: u64,
-}
-
-/// What one caller wants written, in one transaction.
-pub(super) enum Operation {
-    Write(Vec<Batch>),
-    Copy {
-        source: String,
-        target: String,
-    },
-    Touch(Vec<(String, Expiry)>),
-    /// Nothing but what every transaction reclaims of deleted and expired namespaces.
-    Reclaim,
-    /// Gives back at most this many free pages.
-    Vacuum(u32),
 }
 
 /// So many steps of SQLite's machine are done, a few microseconds' worth, between two looks at
@@ -319,22 +306,59 @@ impl Writer {
     }
 
     /// Commits jobs in one transaction; an error means that nothing of any of them was written.
+    ///
+    /// What is left of deleted and expired namespaces keeps nobody from writing: it stays where it
+    /// is damaged, and while there is no room for what deleting it takes.
     fn commit_together(
         &self,
         connection: &mut Connection,
         jobs: &[Job],
     ) -> rusqlite::Result<Vec<Result<()>>> {
+        let mut leftovers = Leftovers::default();
+        let answer = self.attempt(connection, jobs, &mut leftovers);
+        match (&answer, leftovers) {
+            (Err(error), Leftovers::Met(namespace)) if is_damage(error) => {
+                self.attempt(connection, jobs, &mut Leftovers::Abandon(namespace))
+            }
+            (Err(error), _) if is_full(error) && jobs.iter().any(Job::is_wanted) => {
+                let answer = self.attempt(connection, jobs, &mut Leftovers::Leave);
+                if !answer.as_ref().is_err_and(is_full) {
+                    return answer;
+                }
+                // A log that was copied starts over, in the room that it has.
+                let _ = self.checkpoint();
+                self.attempt(connection, jobs, &mut Leftovers::Leave)
+            }
+            _ => answer,
+        }
+    }
+
+    fn attempt(
+        &self,
+        connection: &mut Connection,
+        jobs: &[Job],
+        leftovers: &mut Leftovers,
+    ) -> rusqlite::Result<Vec<Result<()>>> {
         let transaction = Transaction::write(connection)?;
-        let results = jobs.iter().map(|job| perform(&transaction, job));
+        let results = jobs
+            .iter()
+            .map(|job| job.operation.perform(&transaction, job.now));
         let results = results.collect::<rusqlite::Result<_>>()?;
         if let Some(now) = jobs.iter().map(|job| job.now).max() {
-            reclaiming::reclaim(&transaction, now)?;
+            leftovers.see_to(&transaction, now)?;
         }
         transaction.commit()?;
         self.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.checkpointer.after_commit(connection);
         Ok(results)
+    }
+}
+
+impl Job {
+    /// Whether there is more to do than to reclaim what would be reclaimed anyway.
+    fn is_wanted(&self) -> bool {
+        !matches!(self.operation, Operation::Reclaim)
     }
 }
 
@@ -369,32 +393,4 @@ impl Seat {
             }
         }
     }
-}
-
-fn perform(connection: &Connection, job: &Job) -> records::Outcome {
-    match &job.operation {
-        Operation::Write(batches) => {
-            for batch in batches {
-                if let Err(conflict) = records::apply(connection, batch, job.now)? {
-                    return Ok(Err(conflict));
-                }
-            }
-        }
-        Operation::Copy { source, target } => {
-            records::copy(connection, source, target, job.now)?;
-        }
-        Operation::Touch(namespaces) => {
-            for (namespace, expiry) in namespaces {
-                records::touch(connection, namespace, *expiry, job.now)?;
-            }
-        }
-        Operation::Reclaim => {}
-        Operation::Vacuum(pages) => {
-            let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
-            let mut rows = vacuum.query([])?;
-            // Each step gives back one page.
-            while rows.next()?.is_some() {}
-        }
-    }
-    Ok(Ok(()))
 }
