@@ -202,6 +202,9 @@ def test_selections(store: BaseStore) -> None:
     for bad in ({"age": {"$in": [1]}}, {"age": {"$gt": 1, "x": 2}}, {"age": {1: 2}}):
         with pytest.raises(InvalidFilterError):
             collection.count(filter=bad)
+    for no_field in ({"$or": [{"kind": "fact"}, {"age": 7}]}, {"$gt": 3}):
+        with pytest.raises(InvalidFilterError, match="expected a filter to name fields"):
+            collection.search([1.0], filter=no_field)
     for no_filter in ("n", [("n", 1)], ["n"]):
         with pytest.raises(InvalidFilterError, match="a dict of conditions by field"):
             collection.count(filter=no_filter)  # type: ignore[arg-type]  # what is refused

@@ -53,6 +53,13 @@ class Selection(NamedTuple):
                 "expected a filter to be a dict of conditions by field, such as "
                 f"{{'age': {{'$gte': 3}}}}, found {type(filter).__name__}"
             )
+        for name in filter or ():
+            if isinstance(name, str) and name.startswith("$"):
+                raise InvalidFilterError(
+                    f"expected a filter to name fields, such as {{'age': {{'$gte': 3}}}}, found "
+                    f"{name!r}: operators stand within a field, and none joins conditions; search "
+                    "for each of several alternatives"
+                )
         return cls(scope, categories, dumps(dict(filter)) if filter else None)
 
     @property

@@ -36,11 +36,12 @@ class Where(TypedDict, total=False):
         filter: Fields of their value meet these conditions, as in LangGraph's
             stores: `{"kind": "fact", "age": {"$gte": 3}}`. Operators are `$eq`,
             `$ne`, `$gt`, `$gte`, `$lt`, `$lte`; several for one field must all
-            hold. A plain value means equal, a nested mapping compares fields of
-            a mapping, a list item by item. An absent field is None. Numbers,
-            bools and texts of numbers are ordered as numbers, other texts by
-            their code points, and what cannot be compared does not match. What
-            is `UNKNOWN`, in a record or in the filter, matches in any case.
+            hold, and no field's name begins with `$`. A plain value means
+            equal, a nested mapping compares fields of a mapping, a list item by
+            item. An absent field is None. Numbers, bools and texts of numbers
+            are ordered as numbers, other texts by their code points, and what
+            cannot be compared does not match. What is `UNKNOWN`, in a record or
+            in the filter, matches in any case.
     """
 
     scope: Sequence[str]
