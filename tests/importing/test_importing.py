@@ -294,6 +294,34 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
     assert 0 < report.added < report.checkpoints
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE checkpoints SET thread_id = CAST(x'ff' AS TEXT)",
+        "UPDATE checkpoints SET thread_id = x'ff'",
+        "UPDATE checkpoints SET checkpoint_ns = CAST(x'ff' AS TEXT)",
+        "UPDATE checkpoints SET metadata = CAST(x'ff' AS TEXT)",
+        "UPDATE writes SET channel = CAST(x'ff' AS TEXT)",
+        "UPDATE writes SET task_id = CAST(task_id AS BLOB)",
+    ],
+)
+def test_what_is_no_text_keeps_no_other_thread_from_coming_over(
+    tmp_path: Path, damage: str
+) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.fill(saver)
+        others = {thread for thread, _, _ in everything(saver)} - {"fan"}
+    source.execute(f"{damage} WHERE thread_id = 'fan'")
+    store = Store()
+    [failure] = source.importer(source.url, store).failures
+    assert failure.startswith(r"thread '\udcff'" if "thread_id" in damage else "thread 'fan'")
+    threads = {thread for thread, _, _ in everything(SwarmStateSaver(store))}
+    assert threads == others
+    [failure] = source.importer(source.url, store, only=["delta", "\udcff"]).failures
+    assert "not UTF-8" in failure
+
+
 def test_only_reading(tmp_path: Path) -> None:
     source = sqlite_source(tmp_path)
     with source.saver() as saver:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from swarmstate import Codec
-from swarmstate.errors import DecodeError
+from swarmstate.errors import DecodeError, StoreFormatError
 
 from ..serde import SwarmStateSerializer
 
@@ -33,8 +33,17 @@ class StoredWrite(NamedTuple):
 
     @classmethod
     def of_row(cls, row: tuple[Any, ...]) -> StoredWrite:
-        """Return the write of a row that has these columns, the value's type before its bytes."""
+        """Return the write of a row that has these columns, the value's type before its bytes.
+
+        Raises:
+            StoreFormatError: A name is no text, which SQLite does not see to.
+        """
         task_id, task_path, idx, channel, type_, data = row
+        if not (isinstance(task_id, str) and isinstance(channel, str)):
+            raise StoreFormatError(
+                "expected a pending write to name its task and channel as text, found "
+                f"{task_id!r} and {channel!r}"
+            )
         return cls(task_id, task_path, idx, channel, (type_, data))
 
 

@@ -67,6 +67,7 @@ class SqliteSource:
             )
         except sqlite3.OperationalError as error:
             raise self._unreadable(error) from error
+        self._connection.text_factory = bytes.decode
         try:
             has_task_path = self._check()
             self._connection.execute("BEGIN")
@@ -98,7 +99,12 @@ class SqliteSource:
     def threads(self) -> list[str]:
         """Return the ids of all threads."""
         both = "SELECT thread_id FROM checkpoints UNION SELECT thread_id FROM writes ORDER BY 1"
-        return [row[0] for row in self._query(both)]
+        # One that is no text must not keep the others from being imported.
+        self._connection.text_factory = bytes
+        try:
+            return [row[0].decode(errors="surrogateescape") for row in self._query(both)]
+        finally:
+            self._connection.text_factory = bytes.decode
 
     def ids(self, thread_id: str) -> list[Id]:
         """Return the checkpoints of a thread."""
@@ -159,6 +165,8 @@ class SqliteSource:
                     f"{self._file} was written to while it was read without write permission on "
                     "its folder: import it when nobody does"
                 )
+        except UnicodeError as error:
+            raise StoreFormatError(f"{self._file} holds text that is not UTF-8: {error}") from error
         except sqlite3.OperationalError as error:
             raise self._unreadable(error) from error
         except sqlite3.DatabaseError as error:
