@@ -412,6 +412,27 @@ with DiskStore(path) as store:
     run(script, tmp_path / "state.db")
 
 
+def test_without_room_to_open_a_file_the_message_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="file size limits are a matter of POSIX")
+    script = """
+import resource, sys
+from swarmstate import DiskStore
+from swarmstate.errors import StoreUnavailableError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    DiskStore(sys.argv[1])
+except StoreUnavailableError as error:
+    assert "32 kB beside it" in str(error), error
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with DiskStore(sys.argv[1]) as store:
+    assert store.get("n", "k") == 1
+"""
+    with DiskStore(tmp_path / "state.db") as store:
+        store.set("n", "k", 1)
+    run(script, tmp_path / "state.db")
+
+
 # The bytes of the file that SQLite keeps locked while a store is open.
 IS_LOCKED = """
 import fcntl, sys

@@ -26,6 +26,16 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
              make room and retry. To delete records takes room, too, at most as much as the -wal \
              file beside it has"
         )),
+        Some(ErrorCode::SystemIoFailure)
+            if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+        {
+            Error::Unavailable(format!(
+                "cannot open {shown}: the disk is full, or a limit of file sizes is reached, and \
+                 also reading takes a file of some 32 kB beside it, whose name ends with -shm \
+                 ({}); make room and retry",
+                described(&error)
+            ))
+        }
         Some(ErrorCode::SystemIoFailure) => Error::Unavailable(format!(
             "reading or writing {shown} failed: {}; check the disk, its free space and file size \
              limits",
