@@ -128,6 +128,24 @@ def test_what_no_store_writes_is_damage(tmp_path: Path, damage: str) -> None:
         contents(store)
 
 
+def test_ids_that_are_used_up_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={"k": bytes(1000)})])
+    connection = sqlite3.connect(path)
+    for table, column in (("large_value", "id"), ("record", "value")):
+        connection.execute(f"UPDATE {table} SET {column} = {2**63 - 1}")
+    connection.commit()
+    connection.close()
+    with DiskStore(path) as store:
+        for key in ("first", "second"):
+            with pytest.raises(StoreFormatError, match="damaged"):
+                store.write([Batch("n", put={key: bytes(1000)})])
+            with pytest.raises(StoreFormatError, match="damaged"):
+                store.copy("n", key)
+        assert store.read([Query("n", keys=["k"])])[0].values == [bytes(1000)]
+
+
 KEY = b"key 0255"
 DAMAGED_KEYS = {"no UTF-8": b"key \xff255", "out of order": b"\x02ey 0255"}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from langgraph.checkpoint.swarmstate.records import encode_checkpoint
 from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate import Store, dumps
-from swarmstate.errors import CheckpointError
+from swarmstate.errors import CheckpointError, StoreFormatError
 from swarmstate.sharing import blob_hash, blob_names, seal, unseal
 
 from tests.langgraph.helpers import raw
@@ -401,6 +402,48 @@ def test_a_damaged_sibling_does_not_disturb_a_delta_channel(driver: Driver) -> N
     before = driver.delta_history(newest.config, ["log"])
     raw.replace(store_of(driver), "t", f"checkpoint//{sibling}", b"\xff")
     assert driver.delta_history(newest.config, ["log"]) == before
+
+
+def make_unreadable(path: Path, namespace: str) -> None:
+    """Damage the keys of a namespace, so that the store cannot read any of them."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE record SET key = CAST(CAST(key AS BLOB) || x'ff' AS TEXT) "
+            "WHERE namespace_id = (SELECT id FROM namespace WHERE name = ?)",
+            (namespace,),
+        )
+
+
+@pytest.mark.parametrize("call", ["delete_thread", "prune"])
+def test_a_thread_whose_keys_cannot_be_read_can_be_deleted(tmp_path: Path, call: str) -> None:
+    path = tmp_path / "agents.db"
+    with SwarmStateSaver(path) as saver:
+        fill(Driver(saver, "sync"), "t")
+        fill(Driver(saver, "sync"), "u")
+    make_unreadable(path, "langgraph:t")
+    with SwarmStateSaver(path) as saver:
+        with pytest.raises(StoreFormatError, match="damaged"):
+            saver.get_tuple(at("t"))
+        if call == "prune":
+            saver.prune(["t"], strategy="delete")
+        else:
+            saver.delete_thread("t")
+        assert saver.threads() == ["u"]
+        assert saver.get_tuple(at("t")) is None
+        assert len(fill(Driver(saver, "sync"), "t")) == COUNT
+
+
+def test_an_index_over_threads_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
+    path = tmp_path / "agents.db"
+    with SwarmStateSaver(path) as saver:
+        for thread in ("t", "u"):
+            fill(Driver(saver, "sync"), thread)
+    make_unreadable(path, "langgraph-index")
+    with SwarmStateSaver(path) as saver:
+        assert saver.threads() == ["u", "t"]
+        assert len(list(saver.list(None))) == 2 * COUNT
+        saver.delete_thread("t")
+        assert saver.threads() == ["u"]
 
 
 def test_a_bit_that_flips_in_the_file_is_noticed(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end, several
-from swarmstate.errors import CheckpointError, ConflictError, StoreIncompleteError
+from swarmstate.errors import (
+    CheckpointError,
+    ConflictError,
+    StoreFormatError,
+    StoreIncompleteError,
+)
 from swarmstate.operations import Copy, Operation, Read, Write
 
 from .indexing import threads_of_runs, write_indexed
@@ -96,9 +101,9 @@ def delete_thread(thread_id: str) -> Operation[None]:
     thread_id = thread_id_of(thread_id)
     namespace = thread_namespace(thread_id)
     stale: Sequence[str] = ()
-    # Of what a server has lost in part no key can be read. The thread's entries in the index are
-    # left, as those of one that expired are.
-    with suppress(StoreIncompleteError):
+    # Of what a server has lost in part, or a disk has damaged, keys cannot be read. The thread's
+    # entries in the index are left, as those of one that expired are.
+    with suppress(StoreIncompleteError, StoreFormatError):
         [answer] = yield Read([Query(namespace, (), _KEYS)])
         stale = _index_keys(answer, thread_id)
     yield from write_indexed([Batch(namespace, clear=True)], Batch(INDEX, delete=stale))

@@ -1,7 +1,8 @@
 """How the index over threads is read and written, also where a store has lost a part of it.
 
-The index is derived. Where a server has evicted a part, it is cleared and a mark
-says so: threads that it does not name are found without it. No put may fail for it.
+The index is derived. Where a server has evicted a part, or a disk has damaged it, it is
+cleared and a mark says so: threads that it does not name are found without it. No put
+may fail for it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swarmstate import Batch, Query, Range
-from swarmstate.errors import StoreIncompleteError
+from swarmstate.errors import StoreFormatError, StoreIncompleteError
 from swarmstate.operations import Namespaces, Operation, Read, Write
 
 from .layout import INDEX, LOST, RUNS, THREADS, run_prefix
@@ -21,7 +22,7 @@ def read_index(ranges: Sequence[Range]) -> Operation[list[list[str]] | None]:
     """Return the keys of the index in each range; None if there is nothing that can be read."""
     try:
         [answer] = yield Read([Query(INDEX, (), ranges)])
-    except StoreIncompleteError:
+    except (StoreIncompleteError, StoreFormatError):
         return None
     return [[key for key, _ in found] for found in answer.ranges]
 
@@ -29,13 +30,13 @@ def read_index(ranges: Sequence[Range]) -> Operation[list[list[str]] | None]:
 def write_indexed(batches: Sequence[Batch], index: Batch) -> Operation[None]:
     """Write batches and then one to the index.
 
-    Where a part of the index is missing it is begun anew, and everything is written again. So
-    the batches must not mind being applied twice.
+    Where a part of the index is missing or damaged it is begun anew, and everything is written
+    again. So the batches must not mind being applied twice.
     """
     try:
         yield Write([*batches, index])
-    except StoreIncompleteError:
-        if (yield from read_index(())) is not None:
+    except (StoreIncompleteError, StoreFormatError):
+        if (yield from read_index((Range(keys_only=True),))) is not None:
             # Something else is incomplete.
             raise
         yield Write([Batch(INDEX, clear=True, put={LOST: b""})])

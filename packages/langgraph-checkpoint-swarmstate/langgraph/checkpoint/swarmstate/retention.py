@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate import Query
 from swarmstate.base import several
-from swarmstate.errors import StoreIncompleteError
+from swarmstate.errors import StoreFormatError, StoreIncompleteError
 from swarmstate.operations import Operation, Read
 
 from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
@@ -127,7 +127,7 @@ def _prune(
     if retention is None:
         try:
             doomed = yield from whole_thread(thread_id)
-        except StoreIncompleteError:
+        except (StoreIncompleteError, StoreFormatError):
             if dry_run:
                 raise
             # What is left cannot be counted, and is deleted all the same.

@@ -75,7 +75,13 @@ pub(super) fn undeletable(path: &Path) -> Error {
 /// Tells whether the file does not hold what was written to it.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => true,
+        Some(
+            ErrorCode::NotADatabase
+            | ErrorCode::DatabaseCorrupt
+            // No write breaks a rule of the schema, unless ids are not what was written.
+            | ErrorCode::ConstraintViolation
+            | ErrorCode::TypeMismatch,
+        ) => true,
         Some(ErrorCode::SystemIoFailure) => is_cut(error),
         Some(_) => false,
         None => is_unreadable(error),

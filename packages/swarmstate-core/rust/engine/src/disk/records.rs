@@ -284,7 +284,10 @@ impl Put<'_> {
         match self.next_id {
             Some(id) => Ok(id),
             None => {
-                let id = last_id(self.connection)? + 1;
+                let last = last_id(self.connection)?;
+                let id = last
+                    .checked_add(1)
+                    .ok_or(rusqlite::Error::IntegralValueOutOfRange(0, last))?;
                 self.next_id = Some(id);
                 Ok(id)
             }
