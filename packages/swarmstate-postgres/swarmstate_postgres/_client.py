@@ -12,7 +12,7 @@ from swarmstate.batching import Batcher
 from swarmstate.errors import StoreError, StoreReadOnlyError, SwarmStateError
 
 from ._connecting import Database, Source, within
-from ._failures import is_passing, is_rolled_back, store_error
+from ._failures import is_full, is_passing, is_rolled_back, store_error
 from ._requests import (
     Write,
     conflict_of,
@@ -50,11 +50,20 @@ class Client:
         database: The database.
         source: Where connections come from.
         size: How many round trips may be under way at once.
+        has_others: Tells whether somebody else could ask instead, where the server has no room for
+            one more connection.
     """
 
-    def __init__(self, database: Database, source: Source, size: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        source: Source,
+        size: int,
+        has_others: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._database = database
         self._source = source
+        self._has_others = has_others
         reading = max(1, size // 2)
         self._reads: Batcher[Sequence[Query], list[Result]] = Batcher(
             self._read_together, lanes=reading, limit=_ROUND_TRIP_QUERIES
@@ -193,6 +202,7 @@ class Client:
 
         Raises:
             SwarmStateError: The server refused, or could not be reached in time.
+            TooManyConnectionsError: Others could ask instead, and nothing was asked yet.
         """
         database = self._database
         started = monotonic()
@@ -211,6 +221,8 @@ class Client:
             except SwarmStateError:
                 raise
             except Exception as error:
+                if is_full(error) and since is None and self._has_others():
+                    raise
                 now = monotonic()
                 if not is_passing(error) or now + pause > deadline:
                     waited = now - started if is_passing(error) else None

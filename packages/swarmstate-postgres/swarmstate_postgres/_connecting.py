@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import monotonic
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
     AnyConnection = asyncpg.Connection | PoolConnectionProxy
 
-__all__ = ["Database", "OwnConnections", "PoolConnections", "Source", "within"]
+__all__ = ["FULL_SECONDS", "Database", "OwnConnections", "PoolConnections", "Source", "within"]
 
 T = TypeVar("T")
 
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
+# For so long a server that had no room for one more connection is not asked for another.
+FULL_SECONDS = 1.0
 # For so long the server is asked to stop what took too long, before the connection is ended.
 _GRACE_SECONDS = 1.0
 _APPLICATION = "swarmstate"
@@ -186,7 +189,10 @@ class Source(Protocol):
 
 
 class OwnConnections:
-    """Up to `size` connections, opened when they are needed and then kept."""
+    """Up to `size` connections, opened when they are needed and then kept.
+
+    Where the server has room for fewer, those that are open are lent by turns.
+    """
 
     def __init__(self, database: Database, size: int) -> None:
         self._database = database
@@ -195,6 +201,9 @@ class OwnConnections:
         self._open: set[_Connection] = set()
         self._free = asyncio.Semaphore(size)
         self._size = size
+        # Who waits for a connection in use, since the server has no room for one more.
+        self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
+        self._full_until = 0.0
 
     @asynccontextmanager
     async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
@@ -208,8 +217,8 @@ class OwnConnections:
                 self._give_back(connection)
                 raise
             except BaseException:
-                self._open.discard(connection)
                 connection.terminate()
+                self._give_back(connection)
                 raise
             self._give_back(connection)
 
@@ -223,23 +232,56 @@ class OwnConnections:
         return connection.simple_transport
 
     async def _take(self, timeout: float) -> _Connection:
-        while self._idle:
-            connection, since = self._idle.pop()
-            if monotonic() - since > _IDLE_SECONDS:
-                # Lets the loop notice that the server has closed it meanwhile.
-                for _ in range(3):
-                    await asyncio.sleep(0)
-            if not connection.is_closed():
+        deadline = monotonic() + timeout
+        while True:
+            while self._idle:
+                connection, since = self._idle.pop()
+                if monotonic() - since > _IDLE_SECONDS:
+                    # Lets the loop notice that the server has closed it meanwhile.
+                    for _ in range(3):
+                        await asyncio.sleep(0)
+                if not connection.is_closed():
+                    return connection
+                self._open.discard(connection)
+            now = monotonic()
+            if self._open and now < min(self._full_until, deadline):
+                handed = await self._wait(deadline - now)
+                if handed is not None:
+                    return handed
+                continue
+            try:
+                connection = await self._database.connect(max(0.1, deadline - now))
+            except asyncpg.TooManyConnectionsError:
+                if not self._open or now >= deadline:
+                    raise
+                self._full_until = monotonic() + FULL_SECONDS
+            else:
+                self._open.add(connection)
                 return connection
-            self._open.discard(connection)
-        connection = await self._database.connect(timeout)
-        self._open.add(connection)
-        return connection
+
+    async def _wait(self, timeout: float) -> _Connection | None:
+        """Return a connection that somebody gives back; None if one ended, or none came in time."""
+        waiter: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=timeout)
+        except BaseException:
+            if waiter.done() and (connection := waiter.result()) is not None:
+                self._give_back(connection)
+            raise
+        finally:
+            if not waiter.done():
+                waiter.cancel()
+                self._waiting.remove(waiter)
+        return waiter.result() if not waiter.cancelled() else None
 
     def _give_back(self, connection: _Connection) -> None:
-        if connection.is_closed():
+        is_closed = connection.is_closed()
+        if is_closed:
             self._open.discard(connection)
-        else:
+        if self._waiting:
+            self._waiting.popleft().set_result(None if is_closed else connection)
+        elif not is_closed:
             self._idle.append((connection, monotonic()))
 
     async def aclose(self) -> None:

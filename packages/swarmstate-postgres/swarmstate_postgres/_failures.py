@@ -14,7 +14,14 @@ from swarmstate.errors import (
     SwarmStateError,
 )
 
-__all__ = ["OUTCOME_FORGOTTEN", "SetupRequiredError", "is_passing", "is_rolled_back", "store_error"]
+__all__ = [
+    "OUTCOME_FORGOTTEN",
+    "SetupRequiredError",
+    "is_full",
+    "is_passing",
+    "is_rolled_back",
+    "store_error",
+]
 
 OUTCOME_FORGOTTEN = "SW001"
 """The state with which the function that writes gives up on a write that is repeated."""
@@ -45,6 +52,11 @@ class SetupRequiredError(StoreUnavailableError):
         """Keep the SQL beside the message."""
         super().__init__(f"{message}\n\n{sql}")
         self.sql = sql
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether the server, or a limit of its role or database, leaves no more connections."""
+    return isinstance(error, asyncpg.TooManyConnectionsError)
 
 
 def is_passing(error: BaseException) -> bool:

@@ -17,11 +17,19 @@ from typing import Any, NamedTuple, TypeVar
 from swarmstate.errors import StoreClosedError, StoreUnavailableError
 
 from ._client import Client
+from ._connecting import FULL_SECONDS
+from ._failures import is_full
 from ._hand import HandLoop
 
 __all__ = ["Lanes"]
 
 T = TypeVar("T")
+
+
+_NO_ROOM = (
+    "the server has no room for more, see its max_connections and the CONNECTION LIMIT of role and "
+    "database"
+)
 
 
 class _Lane(NamedTuple):
@@ -32,19 +40,25 @@ class _Lane(NamedTuple):
 class Lanes:
     """Up to `size` lanes, made when they are needed; may be used from any thread.
 
+    Where the server has room for fewer connections, calls take turns with those that there are.
+
     Args:
-        make: Makes the client of a lane.
+        make: Makes the client of a lane, given what tells whether there are others.
         size: How many calls may run at once; others wait for their turn.
         timeout: For how many seconds they wait.
     """
 
-    def __init__(self, make: Callable[[], Client], size: int, timeout: float) -> None:
+    def __init__(
+        self, make: Callable[[Callable[[], bool]], Client], size: int, timeout: float
+    ) -> None:
         self._make = make
         self._size = size
         self._timeout = timeout
         self._changed = Condition()
         self._idle: list[_Lane] = []
         self._count = 0
+        # Until then no lane is added to others: the server had no room for one more.
+        self._full_until = 0.0
         self._closed = False
 
     def run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
@@ -64,38 +78,52 @@ class Lanes:
         _outside_of_loops(lambda: _end(lanes))
 
     def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-        lane = self._take()
-        try:
-            result = lane.loop.finish(ask(lane.client), lane.client.next_transport())
-        except Exception:
-            self._give_back(lane)
-            raise
-        except BaseException:
-            # Interrupted at any point, such as by Ctrl-C: nobody knows what state it is in.
-            self._drop(lane)
-            raise
-        self._give_back(lane)
-        return result
-
-    def _take(self) -> _Lane:
         deadline = monotonic() + self._timeout
+        while True:
+            lane = self._take(deadline)
+            try:
+                result = lane.loop.finish(ask(lane.client), lane.client.next_transport())
+            except Exception as error:
+                if is_full(error):
+                    # Nothing was asked yet, and there are others to wait for.
+                    self._full_until = monotonic() + FULL_SECONDS
+                    self._drop(lane)
+                    continue
+                self._give_back(lane)
+                raise
+            except BaseException:
+                # Interrupted at any point, such as by Ctrl-C: nobody knows what state it is in.
+                self._drop(lane)
+                raise
+            self._give_back(lane)
+            return result
+
+    def _has_others(self) -> bool:
+        return self._count > 1
+
+    def _take(self, deadline: float) -> _Lane:
         with self._changed:
             while self._closed or not self._idle:
                 if self._closed:
                     raise StoreClosedError
-                if self._count < self._size:
+                now = monotonic()
+                may_add = self._count < self._size
+                if may_add and (self._count == 0 or now >= self._full_until):
                     self._count += 1
                     break
-                if not self._changed.wait(deadline - monotonic()):
+                if now >= deadline:
                     raise StoreUnavailableError(
-                        f"all {self._size} connections for sync calls were in use for "
-                        f"{self._timeout} s: open the store with a larger max_size"
+                        f"all {self._count} connections for sync calls were in use for "
+                        f"{self._timeout} s: "
+                        + (_NO_ROOM if may_add else "open the store with a larger max_size")
                     )
+                until = min(deadline, self._full_until) if may_add else deadline
+                self._changed.wait(until - now)
             else:
                 # The last one used: its server process is the warmest.
                 return self._idle.pop()
         try:
-            return _Lane(HandLoop(), self._make())
+            return _Lane(HandLoop(), self._make(self._has_others))
         except BaseException:
             with self._changed:
                 self._count -= 1

@@ -163,8 +163,8 @@ class PostgresStore(BaseStore):
             return Client(self._database, PoolConnections(self._pool), self._size)
         return Client(self._database, OwnConnections(self._database, self._size), self._size)
 
-    def _new_lane_client(self) -> Client:
-        return Client(self._database, OwnConnections(self._database, 1), 1)
+    def _new_lane_client(self, has_others: Callable[[], bool]) -> Client:
+        return Client(self._database, OwnConnections(self._database, 1), 1, has_others)
 
     def __repr__(self) -> str:
         """Return the class and where the records are."""

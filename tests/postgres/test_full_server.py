@@ -1,0 +1,90 @@
+"""A server that has room for fewer connections than a store may use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from threading import Barrier
+
+import psycopg
+import pytest
+from swarmstate.errors import StoreUnavailableError
+from swarmstate_postgres import PostgresStore, setup_sql
+
+from tests.servers.postgres import PostgresServer
+
+_NUMBERS = count()
+
+
+@pytest.fixture
+def narrow_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a role that may open two connections, and in which the tables are made."""
+    database = postgres_server.new_database()
+    role = f"narrow_{next(_NUMBERS)}"
+    postgres_server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p' CONNECTION LIMIT 2")
+    postgres_server.execute(setup_sql(role=role), url=database)
+    yield postgres_server.url(database.rpartition("/")[2], user=role, password="p")
+    postgres_server.execute(f"DROP OWNED BY {role}; DROP ROLE {role}", url=database)
+
+
+def test_threads_take_turns_with_the_connections_that_there_are(narrow_url: str) -> None:
+    together = Barrier(8)
+
+    def work(store: PostgresStore, number: int) -> None:
+        together.wait()
+        for turn in range(20):
+            store.set(f"n{number}", "turn", turn)
+            assert store.get(f"n{number}", "turn") == turn
+
+    with PostgresStore(narrow_url) as store, ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [store] * 8, range(8)))
+        assert len(store) == 8
+
+
+def test_tasks_take_turns_with_the_connections_that_there_are(narrow_url: str) -> None:
+    async def work(store: PostgresStore, number: int) -> None:
+        for turn in range(20):
+            await store.aset(f"n{number}", "turn", turn)
+            assert await store.aget(f"n{number}", "turn") == turn
+
+    async def main() -> None:
+        async with PostgresStore(narrow_url) as store:
+            await asyncio.gather(*(work(store, number) for number in range(50)))
+            assert await store.alength() == 50
+
+    asyncio.run(main())
+
+
+def test_turns_go_on_when_connections_are_lost(
+    postgres_server: PostgresServer, narrow_url: str
+) -> None:
+    ending = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'swarmstate'"
+    )
+    owner_url = postgres_server.url(narrow_url.rpartition("/")[2])
+
+    async def work(store: PostgresStore, number: int) -> None:
+        for turn in range(20):
+            await store.aset(f"n{number}", "turn", turn)
+            if number == 0:
+                await asyncio.to_thread(postgres_server.execute, ending, url=owner_url)
+            assert await store.aget(f"n{number}", "turn") == turn
+
+    async def main() -> None:
+        async with PostgresStore(narrow_url) as store:
+            await asyncio.gather(*(work(store, number) for number in range(50)))
+
+    asyncio.run(main())
+
+
+def test_a_server_with_no_room_at_all_is_told(narrow_url: str) -> None:
+    with (
+        psycopg.connect(narrow_url),
+        psycopg.connect(narrow_url),
+        PostgresStore(narrow_url, timeout=0.5) as store,
+        pytest.raises(StoreUnavailableError, match="too many connections for role"),
+    ):
+        store.get("n", "k")
