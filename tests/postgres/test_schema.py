@@ -103,6 +103,51 @@ def test_tenants_have_schemas_and_the_search_path_stays_as_it_is(
     ]
 
 
+def test_what_others_put_into_the_search_path_is_not_called(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url) as store:
+        store.setup()
+        Collection(store, "memories").upsert([Record("a", {}, [[1.0]], scope=["s"])])
+    # Those of arrays of texts come before the server's, which are of any array.
+    shadows = [
+        "FUNCTION evil.cardinality(text[]) RETURNS int",
+        "FUNCTION evil.equal(text[], text[]) RETURNS bool",
+        "FUNCTION evil.joined(text[], text) RETURNS text[]",
+        "FUNCTION evil.overlap(text[], text[]) RETURNS bool",
+        "FUNCTION evil.overlap(bigint[], bigint[]) RETURNS bool",
+    ]
+    operators = [
+        ("=", "equal", "text[], RIGHTARG = text[]"),
+        ("||", "joined", "text[], RIGHTARG = text"),
+        ("&&", "overlap", "text[], RIGHTARG = text[]"),
+        ("&&", "overlap", "bigint[], RIGHTARG = bigint[]"),
+    ]
+    body = "LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'called'; END$$"
+    created = [
+        "CREATE SCHEMA evil",
+        *(f"CREATE {shadow} {body}" for shadow in shadows),
+        *(
+            f"CREATE OPERATOR evil.{sign} (FUNCTION = evil.{name}, LEFTARG = {kinds})"
+            for sign, name, kinds in operators
+        ),
+    ]
+    postgres_server.execute("; ".join(created), url=url)
+    with PostgresStore(f"{url}?search_path=evil,public") as store:
+        store.set("n", "k", 1, ttl=60)
+        assert store.get("n", "k") == 1
+        store.copy("n", "m")
+        store.clear("n")
+        assert store.namespaces() == ["m", "memories"]
+        store.sweep()
+        memories = Collection(store, "memories")
+        memories.upsert([Record("b", {}, [[1.0]], scope=["s"], categories=["c"])])
+        assert memories.count(scope=["s"]) == 2
+        assert [match.record.id for match in memories.search([1.0], categories=["c"])] == ["b"]
+        assert memories.stats().searched_by == "pgvector"
+
+
 def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
     postgres_server: PostgresServer,
 ) -> None:

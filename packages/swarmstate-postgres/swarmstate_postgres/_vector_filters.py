@@ -67,11 +67,16 @@ def _plain(value: Any) -> Any:
 
 
 def where_sql(where: VectorWhere, parameters: Parameters) -> str:
-    """Return conditions on a row `v`, each with AND before it."""
+    """Return conditions on a row `v`, each with AND before it.
+
+    Operators of any array are named with their schema: one of an array of texts would come before
+    them, which somebody else may have put into a schema of the `search_path`.
+    """
     conditions = []
     if where.scope:
         scope = [escaped(segment) for segment in where.scope]
-        conditions.append(f"v.scope[1:{len(scope)}] = {parameters.add(scope, 'text[]')}")
+        given = parameters.add(scope, "text[]")
+        conditions.append(f"v.scope[1:{len(scope)}] OPERATOR(pg_catalog.=) {given}")
         # What the index over scopes holds.
         conditions += (
             f'"left"(v.scope[{number}], {_INDEXED_LENGTH}) = '
@@ -80,7 +85,8 @@ def where_sql(where: VectorWhere, parameters: Parameters) -> str:
         )
     if where.categories:
         categories = [escaped(category) for category in where.categories]
-        conditions.append(f"v.categories && {parameters.add(categories, 'text[]')}")
+        given = parameters.add(categories, "text[]")
+        conditions.append(f"v.categories OPERATOR(pg_catalog.&&) {given}")
     for name, condition in (where.filter or {}).items():
         conditions += _fields([name], condition, parameters)
     return "".join(f" AND {condition}" for condition in conditions)

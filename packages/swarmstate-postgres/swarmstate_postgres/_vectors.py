@@ -36,7 +36,7 @@ _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 _STATE = (
     "SELECT cursors, dimensions, problem, EXISTS (SELECT FROM pg_catalog.pg_index AS i, "
     "pg_catalog.pg_extension AS e WHERE i.indexrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
-    "AND e.extname = 'vector' AND string_to_array(e.extversion, '.')::int[] >= '{0,8}') "
+    "AND e.extname = 'vector' AND string_to_array(e.extversion, '.')::int[] OPERATOR(pg_catalog.>=) '{0,8}') "
     "FROM {vector_states} WHERE namespace = $1"
 )
 _LOCKED = "SELECT cursors FROM {vector_states} WHERE namespace = $1 FOR UPDATE"

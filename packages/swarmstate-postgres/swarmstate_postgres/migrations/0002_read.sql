@@ -1,5 +1,7 @@
--- The settings keep plans on the primary keys also where nothing is known about the tables yet:
--- a plan made for an empty table would scan it when it is large.
+-- A search_path of its own keeps a function to the server's functions and operators, whatever somebody
+-- put into a schema that the caller's search_path names. The other settings keep plans on the primary
+-- keys also where nothing is known about the tables yet: a plan made for an empty table would scan it
+-- when it is large.
 CREATE FUNCTION {read}(
     names text[], ttl_queries int[],
     key_queries int[], keys text[],
@@ -7,6 +9,7 @@ CREATE FUNCTION {read}(
     reversed bool[], limits bigint[], keys_only bool[]
 ) RETURNS TABLE (slot int, key text, value bytea)
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_hashjoin = off

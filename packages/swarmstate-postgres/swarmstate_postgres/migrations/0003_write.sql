@@ -22,6 +22,7 @@ CREATE FUNCTION {write}(
     put_counts int[], put_keys text[], put_values bytea[]
 ) RETURNS TABLE (refused_write int, refused_batch int, found_key text, reason text, server_time float8)
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_hashjoin = off

@@ -1,5 +1,6 @@
 CREATE FUNCTION {renew}(names text[], ttls float8[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_hashjoin = off
@@ -25,6 +26,7 @@ $swarmstate$;
 -- is repeated is recognised by them.
 CREATE FUNCTION {sweep}(max_namespaces int DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
