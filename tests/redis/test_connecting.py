@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 from urllib.parse import quote
 
@@ -194,3 +195,30 @@ def test_a_store_follows_what_sentinels_say(kind: str) -> None:
             assert store.get("n", "sync") == "s"
             assert asyncio.run(store.aget("n", "after")) == 1
         assert replica.execute("HLEN", "swarmstate:n") == 4
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_sentinels_that_want_another_password_are_not_asked_again(kind: str) -> None:
+    with running_sentinel() as (sentinel, _):
+        sentinel.execute("ACL", "SETUSER", "default", "resetpass", ">other")
+        hosts = [("127.0.0.1", sentinel.port)]
+        watching = AsyncSentinel(hosts, sentinel_kwargs={"password": "se>cret"})
+        client = watching.master_for(MASTER, password=PASSWORD)
+        with (
+            RedisStore(client=client, retry_for=86_400) as store,
+            pytest.raises(StoreUnavailableError, match=r"sentinels refuse .* sentinel_kwargs") as e,
+        ):
+            store.get("n", "k") if kind == "sync" else asyncio.run(store.aget("n", "k"))
+    assert "se>cret" not in "".join(format_exception(e.value))
+
+
+def test_sentinels_that_are_away_are_named_without_their_settings() -> None:
+    hosts = [("127.0.0.1", 1), ("127.0.0.1", 2)]
+    watching = AsyncSentinel(hosts, sentinel_kwargs={"password": "secret"})
+    client = watching.master_for(MASTER, password=PASSWORD)
+    with (
+        RedisStore(client=client, retry_for=0) as store,
+        pytest.raises(StoreUnavailableError, match=r"did not answer \(ConnectionError\)$") as e,
+    ):
+        store.get("n", "k")
+    assert "password=" not in "".join(format_exception(e.value))

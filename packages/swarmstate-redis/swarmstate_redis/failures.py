@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 from redis import exceptions as redis_errors
+from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
+from redis.sentinel import MasterNotFoundError
 from swarmstate.errors import (
     StoreError,
     StoreFormatError,
@@ -27,6 +29,11 @@ _LOST = (
     # Only of the way to a server: links tell of late answers in another way.
     redis_errors.TimeoutError,
 )
+
+_NO_MASTER = (MasterNotFoundError, AsyncMasterNotFoundError)
+# What kind of exception says why a sentinel could not be asked, as redis-py tells it after the
+# settings of that one: with a category before its name, or arguments after it.
+_UNASKED = re.compile(r"> - (?:\w+:)?(\w+)")
 
 # The server did nothing and may do it in a moment.
 _PASSING = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"}
@@ -74,7 +81,14 @@ def is_transient(error: Exception) -> bool:
         return False
     if isinstance(error, TLSError) and error.seconds is None:
         return False
+    if isinstance(error, _NO_MASTER) and _are_refused(error):
+        return False
     return isinstance(error, _LOST) or bool(codes_of(error) & _PASSING)
+
+
+def _are_refused(error: Exception) -> bool:
+    """Tell whether no sentinel could be asked, since they want another user or password."""
+    return set(_UNASKED.findall(str(error))) == {redis_errors.AuthenticationError.__name__}
 
 
 def waited_for(error: Exception) -> float:
@@ -103,6 +117,8 @@ def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> Store
         )
     if isinstance(error, AnswerTimeoutError):
         return StoreUnavailableError(f"Redis at {server} did not answer {text}")
+    if isinstance(error, _NO_MASTER):
+        return _no_master(error, server)
     codes = codes_of(error)
     if "READONLY" in codes:
         return StoreReadOnlyError(
@@ -128,6 +144,25 @@ def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> Store
     if is_transient(error) or isinstance(error, TLSError):
         return StoreUnavailableError(f"Redis at {server} cannot be reached: {text}")
     return StoreError(f"Redis at {server} answered with an unexpected error: {text}")
+
+
+def _no_master(error: Exception, server: str) -> StoreError:
+    if _are_refused(error):
+        return StoreUnavailableError(
+            f"Redis at {server} cannot be found: its sentinels refuse the connection; check user "
+            "name and password in the sentinel_kwargs of redis-py's Sentinel"
+        )
+    kinds = ", ".join(dict.fromkeys(_UNASKED.findall(str(error))))
+    return StoreUnavailableError(
+        f"Redis at {server} cannot be found: no sentinel that answers knows a master of that name"
+        + (f"; others did not answer ({kinds})" if kinds else "")
+    )
+
+
+def cause_of(error: Exception) -> Exception | None:
+    """Return what may be shown as the cause of what `told` returns."""
+    # Some releases of redis-py put the sentinels' passwords into the text.
+    return None if isinstance(error, _NO_MASTER) else error
 
 
 def incomplete(namespace: str, server: str, records: int, entries: int) -> StoreIncompleteError:

@@ -10,7 +10,7 @@ from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.errors import ConflictError, StoreError, StoreFormatError
 
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
-from swarmstate_redis.failures import incomplete, lost_index, told
+from swarmstate_redis.failures import cause_of, incomplete, lost_index, told
 from swarmstate_redis.names import Names, slot_of
 from swarmstate_redis.tokens import Tokens
 
@@ -316,7 +316,7 @@ class Planner:
 
     def _checked(self, outcome: Outcome, namespaces: Sequence[str] = ()) -> Outcome:
         if isinstance(outcome, Exception):
-            raise told(outcome, self._server, namespaces) from outcome
+            raise told(outcome, self._server, namespaces) from cause_of(outcome)
         return outcome
 
 
