@@ -20,23 +20,28 @@ from swarmstate.forking import renew_in_children
 __all__ = ["AsyncFlights", "Flights"]
 
 T = TypeVar("T")
+FlightT = TypeVar("FlightT")
 
 
 class _BrokenOffError(Exception):
     """A flight ended without a result."""
 
 
-class Flights(Generic[T]):
-    """Flights of functions, by key. Safe for threads."""
+class _ByKey(Generic[FlightT]):
+    """What is under way, by key."""
 
     def __init__(self) -> None:
         self._renew()
-        renew_in_children(self, Flights._renew)
+        renew_in_children(self, _ByKey._renew)
 
     def _renew(self) -> None:
         """Let nobody wait for what is under way: in a forked child nobody does it."""
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, tuple[Future[T], int]] = {}
+        self._under_way: dict[Hashable, FlightT] = {}
+
+
+class Flights(_ByKey[tuple[Future[T], int]]):
+    """Flights of functions, by key. Safe for threads."""
 
     def result(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what `compute` returns, or what another thread's does at this moment.
@@ -107,17 +112,8 @@ async def _done(future: Future[Any]) -> None:
     await woken.wait()
 
 
-class AsyncFlights(Generic[T]):
+class AsyncFlights(_ByKey[_AsyncFlight[T]]):
     """Flights of coroutines, by key. Safe for event loops of several threads."""
-
-    def __init__(self) -> None:
-        self._renew()
-        renew_in_children(self, AsyncFlights._renew)
-
-    def _renew(self) -> None:
-        """Let nobody wait for what is under way: in a forked child nobody does it."""
-        self._lock = threading.Lock()
-        self._under_way: dict[Hashable, _AsyncFlight[T]] = {}
 
     async def result(self, key: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what awaiting `compute()` returns, or what another caller's does.
