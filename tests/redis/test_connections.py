@@ -14,7 +14,7 @@ from swarmstate.errors import StoreUnavailableError
 from swarmstate_redis import RedisStore, links
 
 from tests.redis.test_contract import prefix_of
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, running_redis
 from tests.servers.waiting import wait_until
 
 _FORKED = """
@@ -99,6 +99,23 @@ def test_threads_take_turns(
             list(pool.map(use, range(12)))
         assert len(store.keys("n")) == 240
         assert 1 <= _end_connections_of(redis_server, name) <= max_connections
+
+
+def test_threads_take_turns_where_the_server_takes_few_clients() -> None:
+    barrier = threading.Barrier(12)
+
+    def use(store: RedisStore, number: int) -> None:
+        barrier.wait()
+        for turn in range(20):
+            store.set("n", f"{number}/{turn}", turn)
+
+    with (
+        running_redis({"maxclients": "4"}) as server,
+        RedisStore(server.url(), retry_for=0) as store,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        list(pool.map(use, [store] * 12, range(12)))
+        assert len(store.keys("n")) == 240
 
 
 def test_who_gets_no_connection_is_told(redis_server: RedisServer, tmp_path: Path) -> None:

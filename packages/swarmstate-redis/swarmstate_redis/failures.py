@@ -91,6 +91,11 @@ def _are_refused(error: Exception) -> bool:
     return set(_UNASKED.findall(str(error))) == {redis_errors.AuthenticationError.__name__}
 
 
+def is_full(error: Exception) -> bool:
+    """Tell whether a server takes no more clients (maxclients)."""
+    return isinstance(error, redis_errors.ConnectionError) and "max number of clients" in str(error)
+
+
 def waited_for(error: Exception) -> float:
     """Return the seconds that trying again has less, since they were spent on this failure."""
     return error.seconds or 0.0 if isinstance(error, TLSError) else 0.0

@@ -24,12 +24,14 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 
 from swarmstate_redis.commands import Outcome, Words, packed
-from swarmstate_redis.failures import AnswerTimeoutError
+from swarmstate_redis.failures import AnswerTimeoutError, is_full
 from swarmstate_redis.tls import explained, late
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
+# For so long no more connections are tried after the server took no more clients.
+_FULL_SECONDS = 1.0
 
 
 class Link(Protocol):
@@ -97,7 +99,8 @@ class DirectLink:
 
     A pool of redis-py looks whether a connection is alive whenever it lends it, and keeps
     its books, which together take as long as the command. Here a dead connection is noticed
-    when it is used, as the store has to cope with that anyway.
+    when it is used, as the store has to cope with that anyway. Where the server takes fewer
+    clients, threads take turns with the connections that there are.
 
     Args:
         make: Makes a connection, which need not be connected yet.
@@ -120,6 +123,10 @@ class DirectLink:
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._max_connections):
             self._free.put(None)
+        # How many permits are kept back, and until when, since the server took no more clients.
+        self._kept_back = 0
+        self._full_until = 0.0
+        self._keeping = Lock()
         # Those that are not in use, and since when; the last one used is taken first.
         self._idle: list[tuple[Connection, float]] = []
         # Last: who sees it uses what is above.
@@ -141,9 +148,12 @@ class DirectLink:
         try:
             # A handler of a signal may raise after any call. A single one takes the permit
             # and keeps it, so there is no moment at which it could get lost.
-            permits.extend(map(free.get, (True,), (self._timeout,)))
-            connection = self._take()
-            failure = _sent(connection, commands)
+            while True:
+                permits.extend(map(free.get, (True,), (self._timeout,)))
+                connection = self._take()
+                failure = _sent(connection, commands)
+                if failure is None or not is_full(failure) or not self._keep_back(permits):
+                    break
             try:
                 yield
             except BaseException:
@@ -156,7 +166,8 @@ class DirectLink:
             else:
                 # The others that are idle were most likely lost with it.
                 connection.disconnect()
-                self.drop_idle()
+                if failure is None or not is_full(failure):
+                    self.drop_idle()
             return outcomes
         except Empty:
             yield
@@ -165,6 +176,26 @@ class DirectLink:
         finally:
             if permits:
                 free.put(None)
+                if self._kept_back and monotonic() >= self._full_until:
+                    self._give_out()
+
+    def _keep_back(self, permits: list[None]) -> bool:
+        """Keep a permit back for a while; return False if it is the last one."""
+        with self._keeping:
+            if self._kept_back == self._max_connections - 1:
+                return False
+            self._kept_back += 1
+            self._full_until = monotonic() + _FULL_SECONDS
+            permits.clear()
+            return True
+
+    def _give_out(self) -> None:
+        """Try once more with one of the permits that were kept back."""
+        with self._keeping:
+            if self._kept_back:
+                self._kept_back -= 1
+                self._full_until = monotonic() + _FULL_SECONDS
+                self._free.put(None)
 
     def _take(self) -> Connection:
         try:
