@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -99,6 +100,27 @@ def test_threads_take_turns(
             list(pool.map(use, range(12)))
         assert len(store.keys("n")) == 240
         assert 1 <= _end_connections_of(redis_server, name) <= max_connections
+
+
+def test_threads_that_never_pause_leave_turns_to_others(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    barrier, turns = threading.Barrier(16), itertools.count()
+
+    def use(number: int) -> int:
+        barrier.wait()
+        own = 0
+        while next(turns) < 10_000:
+            store.set("n", f"{number}", own)
+            own += 1
+        return own
+
+    with (
+        RedisStore(redis_server.url(), prefix=prefix_of(tmp_path), max_connections=8) as store,
+        ThreadPoolExecutor(16) as pool,
+    ):
+        # Each waits for its first turn before it can be told that there are no more.
+        assert min(pool.map(use, range(16))) > 1
 
 
 def test_threads_take_turns_where_the_server_takes_few_clients() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Protocol
 
 import redis
@@ -32,6 +32,8 @@ _FAILURES = (RedisError, RedisClusterException, OSError)
 _IDLE_SECONDS = 1.0
 # For so long no more connections are tried after the server took no more clients.
 _FULL_SECONDS = 1.0
+# So often a thread that gives back the only free connection lets others run, who may wait for it.
+_TURN_SECONDS = 0.005
 
 
 class Link(Protocol):
@@ -127,6 +129,7 @@ class DirectLink:
         self._kept_back = 0
         self._full_until = 0.0
         self._keeping = Lock()
+        self._next_turn = 0.0
         # Those that are not in use, and since when; the last one used is taken first.
         self._idle: list[tuple[Connection, float]] = []
         # Last: who sees it uses what is above.
@@ -176,6 +179,11 @@ class DirectLink:
         finally:
             if permits:
                 free.put(None)
+                if free.qsize() == 1 and monotonic() >= self._next_turn:
+                    # Whoever waits for this one wakes only while nobody runs, and finds nothing
+                    # if this thread goes on and takes it again.
+                    self._next_turn = monotonic() + _TURN_SECONDS
+                    sleep(0)
                 if self._kept_back and monotonic() >= self._full_until:
                     self._give_out()
 
