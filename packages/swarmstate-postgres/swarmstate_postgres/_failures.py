@@ -120,7 +120,8 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
         )
     if state == "25006":
         return StoreReadOnlyError(
-            f"PostgreSQL at {name} only answers reads: {said}; connect to the primary server"
+            f"PostgreSQL at {name} only answers reads: {said}; connect to the primary server, or "
+            "if this is it, see who set default_transaction_read_only"
         )
     if state == "54000":
         return InvalidNameError(
