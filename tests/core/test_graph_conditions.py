@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import operator
 import re
@@ -94,10 +95,9 @@ def compare(op: str, left: Any, right: Any) -> Any:
         return left == right
     if op == "!=":
         return left != right
-    if op == "in":
-        return right is not None and left in right
-    if op == "not in":
-        return right is None or left not in right
+    if op in ("in", "not in"):
+        unknown = right is None or (left is None and isinstance(right, str))
+        return (not unknown and left in right) is (op == "in")
     return left is not None and right is not None and ORDERED[op](left, right)
 
 
@@ -304,6 +304,11 @@ class Check(BaseModel):
         ("not x > 1", {}, True),
         ("len(x) > 0 or lower(x) == 'a' or matches(x, 'a') or 1 in x", {}, False),
         ("1 not in x", {}, True),
+        ("x in 'abc' or x in y", {"y": "abc"}, False),
+        ("x not in 'abc' and x not in y", {"x": None, "y": Status.OPEN}, True),
+        # Vowel signs and accents that are characters of their own are letters of names.
+        ("उपयोगकर्ता.ชื่อ == 'अदा'", {"उपयोगकर्ता": {"ชื่อ": "अदा"}}, True),
+        ("e\u0301tat == 'new'", {"e\u0301tat": "new"}, True),
     ],
 )
 def test_examples(when: str, state: object, expected: bool) -> None:
@@ -357,6 +362,35 @@ def test_errors_of_properties_are_not_swallowed() -> None:
 
     with pytest.raises(ConditionError, match="no database"):
         holds("topic == 'x'", Broken())
+
+
+class Unready:
+    """Something with a property that raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    @property
+    def result(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+def test_what_ends_a_process_or_a_task_is_no_error_of_a_condition(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        holds("result", Unready(error))
+
+
+def test_explaining_asks_no_more_than_routing() -> None:
+    graph = HandoffGraph()
+    for node in ("wait", "use"):
+        graph.add_node(node)
+    graph.add_edge("wait", "use", when="done and job.result == 'x' or skipped")
+    state = {"done": False, "skipped": True, "job": Unready(RuntimeError("not ready"))}
+    assert graph.route("wait", state) == "use"
+    explained = graph.explain("wait", state)
+    assert explained.target == "use"
+    assert explained.questions[0].values == {"done": False, "skipped": True}
 
 
 def test_syntax_errors_show_where() -> None:

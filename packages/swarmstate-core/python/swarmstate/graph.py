@@ -69,7 +69,7 @@ class Question(NamedTuple):
         when: Its condition; None for an edge that is always taken.
         holds: Whether it holds.
         values: What the state has at the paths of the condition; a path at which
-            there is nothing is left out.
+            there is nothing, or that cannot be looked at, is left out.
     """
 
     target: str

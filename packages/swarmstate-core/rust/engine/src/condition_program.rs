@@ -2,7 +2,7 @@
 //!
 //! What conditions mean is what they mean in Python, with one exception: what is not there is
 //! None, and None is neither less nor greater than anything, has no length (None), no letters
-//! and no items. So `score > 0.5` is false, not an error, while there is no score.
+//! and no items, and no text holds it. So `score > 0.5` is false, not an error, while there is no score.
 
 use regex::Regex;
 
@@ -76,8 +76,8 @@ enum Node<C> {
     Matches(Box<Node<C>>, Regex),
 }
 
-/// Paths as they are written, and what lies there.
-pub type AtPaths<'p, V> = Vec<(&'p str, Option<V>)>;
+/// Paths as they are written, and what lies there, or what looking there raises.
+pub type AtPaths<'p, V, E> = Vec<(&'p str, Result<Option<V>, E>)>;
 
 /// A path: names and items in their order.
 struct Steps<C> {
@@ -108,24 +108,19 @@ impl<C> Program<C> {
         test(host, &self.0, state)
     }
 
-    /// The paths that the condition looks at, and what lies there.
-    ///
-    /// # Errors
-    ///
-    /// What the host raises for a path.
+    /// The paths of the condition, also those that it is decided without, and what lies there.
     pub fn paths<H: Host<Constant = C>>(
         &self,
         host: &H,
         state: &H::Value,
-    ) -> Result<AtPaths<'_, H::Value>, H::Error> {
-        let mut found = Vec::new();
+    ) -> AtPaths<'_, H::Value, H::Error> {
+        let mut found: AtPaths<'_, _, _> = Vec::new();
         collect(&self.0, &mut |steps| {
             if found.iter().all(|(known, _)| *known != steps.text) {
-                found.push((steps.text.as_str(), follow(host, steps, state)?));
+                found.push((steps.text.as_str(), follow(host, steps, state)));
             }
-            Ok(())
-        })?;
-        Ok(found)
+        });
+        found
     }
 }
 
@@ -177,24 +172,19 @@ fn steps<H: Host>(host: &H, path: &Path) -> Result<Steps<H::Constant>, H::Error>
     })
 }
 
-fn collect<'n, C, E>(
-    node: &'n Node<C>,
-    visit: &mut impl FnMut(&'n Steps<C>) -> Result<(), E>,
-) -> Result<(), E> {
+fn collect<'n, C>(node: &'n Node<C>, visit: &mut impl FnMut(&'n Steps<C>)) {
     match node {
-        Node::Constant(_) => Ok(()),
+        Node::Constant(_) => {}
         Node::Path(steps) | Node::Exists(steps) => visit(steps),
-        Node::And(nodes) | Node::Or(nodes) => {
-            nodes.iter().try_for_each(|node| collect(node, visit))
-        }
+        Node::And(nodes) | Node::Or(nodes) => nodes.iter().for_each(|node| collect(node, visit)),
         Node::Not(node) | Node::Unary(_, node) | Node::Matches(node, _) => collect(node, visit),
         Node::Binary(_, text, part) => {
-            collect(text, visit)?;
-            collect(part, visit)
+            collect(text, visit);
+            collect(part, visit);
         }
         Node::Compare(first, rest) => {
-            collect(first, visit)?;
-            rest.iter().try_for_each(|(_, node)| collect(node, visit))
+            collect(first, visit);
+            rest.iter().for_each(|(_, node)| collect(node, visit));
         }
     }
 }

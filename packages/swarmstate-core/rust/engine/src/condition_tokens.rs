@@ -4,6 +4,8 @@ use std::fmt;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
+use unicode_ident::{is_xid_continue, is_xid_start};
+
 use crate::condition::SyntaxError;
 use crate::condition_hints::character;
 
@@ -138,10 +140,8 @@ fn read(text: &str, offset: usize) -> Result<(Token<'_>, usize), SyntaxError> {
     let Some(first) = rest.chars().next() else {
         return Ok((Token::End, 0));
     };
-    if first == '_' || first.is_alphabetic() {
-        let end = rest
-            .find(|c: char| c != '_' && !c.is_alphanumeric())
-            .unwrap_or(rest.len());
+    if first == '_' || is_xid_start(first) {
+        let end = rest.find(|c| !is_xid_continue(c)).unwrap_or(rest.len());
         return Ok((Token::Name(&rest[..end]), end));
     }
     let after_sign = rest.strip_prefix('-').unwrap_or(rest);
@@ -184,7 +184,7 @@ fn number(rest: &str) -> Result<(Token<'static>, usize), String> {
         }
     }
     let text = &rest[..end];
-    if rest[end..].starts_with(|c: char| c == '_' || c.is_alphanumeric()) {
+    if rest[end..].starts_with(is_xid_continue) {
         return Err(format!("expected a number, found '{text}' and a letter"));
     }
     let token = if is_float {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyException, PyOverflowError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use swarmstate_engine::Program;
@@ -157,7 +157,8 @@ impl HandoffGraph {
 
     /// Return what was asked on the way to `route`'s answer, edge by edge.
     ///
-    /// Each is `(target, when, is_taken, {path: value})`; paths at which nothing lies are left out.
+    /// Each is `(target, when, is_taken, {path: value})`; paths at which nothing lies, or that
+    /// cannot be looked at, are left out.
     fn examine<'py>(
         &self,
         node: &Bound<'py, PyString>,
@@ -172,9 +173,14 @@ impl HandoffGraph {
             let taken = is_taken(&host, edge, state)?;
             let values = PyDict::new(py);
             if let Some(when) = &edge.when {
-                for (path, value) in when.1.paths(&host, state)? {
-                    if let Some(value) = value {
-                        values.set_item(path, value)?;
+                for (path, value) in when.1.paths(&host, state) {
+                    match value {
+                        Ok(Some(value)) => values.set_item(path, value)?,
+                        // What is wrong there did not keep the condition from being decided.
+                        Err(error) if !error.is_instance_of::<PyException>(py) => {
+                            return Err(error);
+                        }
+                        Ok(None) | Err(_) => {}
                     }
                 }
             }
@@ -279,6 +285,10 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
         return Ok(true);
     };
     when.1.holds(host, state).map_err(|cause| {
+        // Whoever interrupts the process, or cancels a task, is not told of the condition.
+        if !cause.is_instance_of::<PyException>(host.0) {
+            return cause;
+        }
         let text = when.0.text();
         let error = ConditionError::new_err(format!(
             "the condition {text:?} cannot be asked of this state: {}",

@@ -149,8 +149,8 @@ impl<'py> Host for PythonHost<'py> {
             Comparison::LessOrEqual => CompareOp::Le,
             Comparison::Greater => CompareOp::Gt,
             Comparison::GreaterOrEqual => CompareOp::Ge,
-            Comparison::In => return right.contains(left),
-            Comparison::NotIn => return Ok(!right.contains(left)?),
+            Comparison::In => return holds(right, left),
+            Comparison::NotIn => return Ok(!holds(right, left)?),
         };
         left.rich_compare(right, operator)?.is_truthy()
     }
@@ -173,6 +173,14 @@ impl<'py> Host for PythonHost<'py> {
             Err(_) => Ok(look(&text.to_string_lossy())),
         }
     }
+}
+
+/// Whether a value is in another one; None, which may be what is not there, is in no text.
+fn holds(container: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if value.is_none() && container.is_instance_of::<PyString>() {
+        return Ok(false);
+    }
+    container.contains(value)
 }
 
 /// Whether a value is plain data, whose attributes are not state; those of an enum's member are.
