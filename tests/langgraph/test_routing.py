@@ -60,6 +60,23 @@ def test_routes_a_run(add: Any, topic: str, by: str | None) -> None:
     assert asyncio.run(graph.ainvoke({"topic": topic})).get("by") == by
 
 
+def test_several_rules_route_from_one_node() -> None:
+    branches = HandoffGraph()
+    for node in ("by topic", "by urgency", "billing", "person"):
+        branches.add_node(node)
+    branches.add_edge("by topic", "billing", when="topic == 'invoice'")
+    branches.add_edge("by urgency", "person", when="startswith(topic, 'in')")
+    builder: Any = StateGraph(State)
+    builder.add_node("triage", lambda state: {})
+    builder.add_node("billing", lambda state: {"by": "billing"})
+    builder.add_node("person", lambda state: {"active_agent": "person"})
+    builder.add_edge(START, "triage")
+    for node in ("by topic", "by urgency"):
+        builder.add_conditional_edges("triage", branches.as_router(node))
+    found = builder.compile().invoke({"topic": "invoice"})
+    assert (found["by"], found["active_agent"]) == ("billing", "person")
+
+
 def test_rules_come_before_the_model() -> None:
     asked = []
 

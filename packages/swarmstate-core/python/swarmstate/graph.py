@@ -262,6 +262,8 @@ class HandoffGraph(_core.HandoffGraph):
         def router(state: Any) -> str:
             return route(node, state) or end
 
+        # LangGraph tells the branches that leave one node apart by their names.
+        router.__name__ = f"router of {node}"
         return router
 
     def as_node(self, node: str, *, end: str = END) -> Node:
