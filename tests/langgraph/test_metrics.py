@@ -28,7 +28,7 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 from swarmstate import DiskStore, Store
-from swarmstate.errors import InvalidConfigError
+from swarmstate.errors import InvalidConfigError, InvalidNameError
 from swarmstate.layers import MeteredStore
 from swarmstate.observability import (
     Measurement,
@@ -228,6 +228,21 @@ def test_what_fails_is_told_with_its_type_alone(traces: Traces) -> None:
         assert span.status.description is None
         assert str((span.attributes or {})[ERROR_TYPE]).startswith("swarmstate.errors.")
         assert span.events == ()
+
+
+def test_names_that_no_store_takes_are_told_as_exporters_take_them(traces: Traces) -> None:
+    # Broken JSON has half a character.
+    hostile = {"configurable": {"thread_id": "\ud800", "checkpoint_ns": "\udfff"}}
+    with SwarmStateSaver(metrics=traces.sink) as saver:
+        with pytest.raises(InvalidNameError):
+            saver.get_tuple(hostile)  # type: ignore[arg-type]  # a part of one
+        with pytest.raises(InvalidNameError):
+            saver.delete_thread("\ud800")
+    for name in ("get", "delete_thread"):
+        [span] = traces.named(f"swarmstate.checkpoint.{name}")
+        told = span.attributes or {}
+        assert told[GEN_AI_CONVERSATION_ID] == "\\ud800"
+        assert told.get("swarmstate.checkpoint.namespace", "\\udfff") == "\\udfff"
 
 
 def test_no_state_is_told(traces: Traces) -> None:

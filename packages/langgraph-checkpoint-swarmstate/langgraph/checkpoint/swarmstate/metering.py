@@ -186,11 +186,16 @@ def _about(subject: Any) -> dict[str, str]:
     if isinstance(subject, Mapping):
         subject = subject.get("configurable")
     if not isinstance(subject, Mapping):
-        return {} if subject is None else {"gen_ai.conversation.id": str(subject)}
+        return {} if subject is None else {"gen_ai.conversation.id": _text(subject)}
     about = {}
     if subject.get("thread_id") is not None:
-        about["gen_ai.conversation.id"] = str(subject["thread_id"])
+        about["gen_ai.conversation.id"] = _text(subject["thread_id"])
     # Of a listing, no namespace means all of them; elsewhere it means the root.
     if subject.get("checkpoint_ns") is not None:
-        about["swarmstate.checkpoint.namespace"] = str(subject["checkpoint_ns"])
+        about["swarmstate.checkpoint.namespace"] = _text(subject["checkpoint_ns"])
     return about
+
+
+def _text(name: object) -> str:
+    """Return a name as exporters take it, which send UTF-8; no store takes another one."""
+    return str(name).encode(errors="backslashreplace").decode()
