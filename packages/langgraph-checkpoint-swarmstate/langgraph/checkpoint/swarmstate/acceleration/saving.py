@@ -13,8 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from contextvars import copy_context
+from contextlib import ExitStack
 from inspect import unwrap
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,9 @@ from langgraph.pregel import _executor
 from langgraph.pregel._executor import BackgroundExecutor
 from langgraph.pregel._loop import SyncPregelLoop
 
-from swarmstate.operations import Write
-
 from ..saver import SwarmStateSaver
-from ..writing import put_writes
 from .forking import renew_in_children
+from .storing import LINGER, Storing, batches_of, storing_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,34 +32,24 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-    from swarmstate.operations import Operation
-
-# Seconds that a line is left to its run, which writes it without waking a thread if it ends in
-# time. What a crash may lose without `durability="sync"` grows by as much.
-_LINGER = 0.002
 _MAX_HELPERS = 32
 
 _stock_put: Any = SyncPregelLoop._checkpointer_put_after_previous
 # Unwrapped: they may be being measured at the moment.
-_OUR_PUT: Any = unwrap(SwarmStateSaver.put)
-_OUR_PUT_WRITES: Any = unwrap(SwarmStateSaver.put_writes)
+_OURS = {name: unwrap(getattr(SwarmStateSaver, name)) for name in ("put", "put_writes")}
 
 
 class _Saving(Future[Any]):
     """A checkpoint or a task's writes in a line; waiting for it helps.
 
     Attributes:
-        write: What is to be written; None if the saver must be asked once more.
+        storing: What is done for it; gone when it is done, as it refers to the run, which has this.
     """
 
-    def __init__(self, line: _Line, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def __init__(self, line: _Line, storing: Storing) -> None:
         super().__init__()
         self._line = line
-        self._context = copy_context()
-        self._function = function
-        self._args = args
-        self._operation: Operation[Any] | None = None
-        self.write: Write | None = None
+        self.storing = storing
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the result, as a future does."""
@@ -70,59 +57,21 @@ class _Saving(Future[Any]):
             self._line.work()
         return super().result(timeout)
 
-    def prepare(self) -> None:
-        """Encode what is to be written. What follows may rely on it, and expects it to be there."""
-        # Whatever goes wrong goes wrong again, and is reported, when LangGraph's own call is made.
-        with suppress(Exception):
-            operation = self._begin(self._line.saver)
-            request = next(operation)
-            if isinstance(request, Write):
-                self._operation, self.write = operation, request
-
-    def write_with(self, others: list[_Saving]) -> None:
-        """Write this and what follows it in one round trip.
-
-        Raises:
-            Exception: The store could not, or not all of it.
-        """
-        batches = [batch for each in (self, *others) if each.write for batch in each.write.batches]
-        self._context.run(self._line.saver.store.write, batches)
-
     def call(self) -> bool:
         """Make the call that LangGraph asked for, and tell whether it succeeded."""
         try:
-            result = self._context.run(self._function, *self._args)
+            result = self.storing.context.run(self.storing.call)
         except Exception as error:
             self.set_exception(error)
-            self._let_go()
+            del self.storing
             return False
-        self._finish(result)
+        self.finish(result)
         return True
 
-    def written(self) -> None:
-        """Take note that the write succeeded."""
-        if self._operation is not None:
-            with suppress(StopIteration):
-                self._operation.send(None)
-        self._finish(None)
-
-    def _finish(self, result: Any) -> None:
+    def finish(self, result: Any = None) -> None:
+        """Be done."""
         self.set_result(result)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Refer no longer to the run, which has this future: only when it is done."""
-        del self._function, self._args
-        self._operation = self.write = None
-
-    def _begin(self, saver: SwarmStateSaver) -> Operation[Any]:
-        if getattr(self._function, "__func__", None) is _stock_put:
-            _, _, config, checkpoint, metadata, new_versions = self._args
-            return saver._put(config, checkpoint, metadata, new_versions)
-        config, writes, task_id, *path = self._args
-        return put_writes(
-            saver._values(), config, writes, task_id, path[0] if path else "", saver.ttl
-        )
+        del self.storing
 
 
 class _Line:
@@ -146,7 +95,7 @@ class _Line:
     def add(self, saving: _Saving) -> None:
         """Take something in, and see to it that it is written even if the run is busy for long."""
         if not self._failed:
-            saving.prepare()
+            saving.storing.prepare()
         self._waiting.append(saving)
         if not self._called:
             self._called = True
@@ -160,7 +109,7 @@ class _Line:
                     self._take()
 
     def _help(self) -> None:
-        time.sleep(_LINGER)
+        time.sleep(LINGER)
         self.work()
         self._called = False
         # What came before that counted on this helper.
@@ -179,15 +128,17 @@ class _Line:
             raise
 
     def _save(self, together: list[_Saving]) -> None:
-        if not self._failed and all(saving.write for saving in together):
+        storings = [saving.storing for saving in together]
+        if not self._failed and all(storing.write for storing in storings):
             try:
-                together[0].write_with(together[1:])
+                storings[0].context.run(self.saver.store.write, batches_of(storings))
             except Exception:
                 # Stored or not, each is tried by itself: storing twice changes nothing.
                 pass
             else:
                 for saving in together:
-                    saving.written()
+                    saving.storing.written()
+                    saving.finish()
                 return
         for saving in together:
             if not saving.call():
@@ -217,12 +168,12 @@ class LiningExecutor(BackgroundExecutor):
 
     def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:
         """Have a function called, ours in line and any other by a thread."""
-        saver = None if options else _saver_of(fn)
-        if saver is None:
+        storing = None if options else storing_of(fn, args, _stock_put, _OURS)
+        if storing is None:
             return super().submit(fn, *args, **options)
         if self._line is None:
-            self._line = _Line(saver)
-        saving = _Saving(self._line, fn, args)
+            self._line = _Line(storing.saver)
+        saving = _Saving(self._line, storing)
         self.tasks[saving] = (False, True)
         saving.add_done_callback(self.done)
         self._line.add(saving)
@@ -240,21 +191,6 @@ class LiningExecutor(BackgroundExecutor):
     def _write(self) -> None:
         if self._line is not None:
             self._line.work()
-
-
-def _saver_of(function: Any) -> SwarmStateSaver | None:
-    """Return our saver if the function is how LangGraph has it store something."""
-    owner: Any = getattr(function, "__self__", None)
-    if getattr(function, "__func__", None) is _stock_put:
-        owner = owner.checkpointer
-    elif getattr(function, "__name__", "") != "put_writes":
-        return None
-    if not isinstance(owner, SwarmStateSaver):
-        return None
-    # Whoever measures a saver, or makes one of their own, is called as LangGraph calls it.
-    cls = type(owner)
-    plain = cls.put is _OUR_PUT and cls.put_writes is _OUR_PUT_WRITES
-    return owner if plain and not {"put", "put_writes"} & vars(owner).keys() else None
 
 
 class _Helpers:
