@@ -22,6 +22,7 @@ _PEER = "peer-fast-langgraph"
 # The same environment, without what fast-langgraph does.
 _PEER_OFF = "peer-fast-langgraph-off"
 _PEERS = (_PEER, _PEER_OFF)
+# Those that have a part in sync runs, which these are.
 _PATCHES = (
     "messages",
     "saving",
@@ -123,9 +124,10 @@ def accelerated(*names: str) -> Any:
         WrongResultError: Not just these were applied.
     """
     from langgraph.checkpoint.swarmstate import accelerate
+    from langgraph.checkpoint.swarmstate.acceleration.patches import PATCHES
 
     acceleration = accelerate(*names)
-    if acceleration.applied != (names or _PATCHES):
+    if acceleration.applied != (names or tuple(PATCHES)):
         raise WrongResultError(f"expected the patches to be applied, found {acceleration}")
     return acceleration
 

@@ -62,6 +62,18 @@ _ALL = (
         },
     ),
     Patch(
+        "async_saving",
+        "an async run writes to a swarmstate saver in few round trips",
+        "async_saving",
+        _LANGGRAPH,
+        {
+            "langgraph.pregel._loop:AsyncBackgroundExecutor": "d4f0217556063035",
+            "langgraph.pregel._loop:AsyncPregelLoop._checkpointer_put_after_previous": (
+                "3b1c10037708f577"
+            ),
+        },
+    ),
+    Patch(
         "threads",
         "a sync run takes the threads that an earlier run left",
         "threads",

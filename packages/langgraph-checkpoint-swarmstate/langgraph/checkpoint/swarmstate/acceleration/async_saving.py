@@ -1,0 +1,186 @@
+"""What an async run gives our saver goes to the store together; the twin of `saving`.
+
+LangGraph makes a task for each checkpoint, which waits for the one before, and for each task's
+writes. Here they are encoded at once and line up. The line is written in one round trip when the
+run ends or waits for it, as it does with `durability="sync"` after each superstep, and otherwise
+when something has stood in it for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from inspect import unwrap
+from typing import TYPE_CHECKING, Any
+
+from langgraph.pregel._executor import AsyncBackgroundExecutor
+from langgraph.pregel._loop import AsyncPregelLoop
+
+from swarmstate import Store
+
+from ..saver import SwarmStateSaver
+from .storing import LINGER, Storing, batches_of, storing_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from langchain_core.runnables import RunnableConfig
+
+_stock_put: Any = AsyncPregelLoop._checkpointer_put_after_previous
+# Unwrapped: they may be being measured at the moment.
+_OURS = {name: unwrap(getattr(SwarmStateSaver, name)) for name in ("aput", "aput_writes")}
+
+
+class _Saving(asyncio.Future[Any]):
+    """A checkpoint or a task's writes in a line, which is written at once if this is awaited.
+
+    Attributes:
+        storing: What is done for it; gone when it is done, as it refers to the run, which has this.
+    """
+
+    def __init__(self, line: _Line, storing: Storing) -> None:
+        super().__init__(loop=line.loop)
+        self._line = line
+        self.storing = storing
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the result, as for that of any future."""
+        if not self.done():
+            self._line.write()
+        return (yield from super().__await__())
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Be done, unless whoever waited for it gave up."""
+        del self.storing
+        if self.done():
+            return
+        if error is None:
+            self.set_result(None)
+        elif isinstance(error, asyncio.CancelledError):
+            self.cancel()
+        else:
+            self.set_exception(error)
+
+
+class _Line:
+    """What a run has given its saver and is not written yet, in the order it came.
+
+    Attributes:
+        loop: The run's event loop, which alone may use it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, saver: SwarmStateSaver) -> None:
+        self.loop = loop
+        self._saver = saver
+        self._waiting: list[_Saving] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_writing = False
+        self._writer: asyncio.Task[None] | None = None
+        # After a failure LangGraph's calls are made one by one: a checkpoint must not be
+        # stored if one before it was not.
+        self._failed = False
+
+    def add(self, saving: _Saving) -> None:
+        """Take something in, and see to it that it is written even if the run goes on for long."""
+        if not self._failed:
+            saving.storing.prepare()
+        self._waiting.append(saving)
+        if self._timer is None and not self._is_writing:
+            self._timer = self.loop.call_later(LINGER, self.write)
+
+    def write(self) -> None:
+        """Have all there is written from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting and not self._is_writing:
+            self._is_writing = True
+            # As a part of what asked for it first.
+            context = self._waiting[0].storing.context
+            self._writer = context.run(self.loop.create_task, self._write_all())
+
+    async def end(self) -> None:
+        """Write all there is; returns when it is written."""
+        self.write()
+        if self._writer is not None:
+            # Whoever is cancelled meanwhile leaves it to be written.
+            await asyncio.wait([self._writer])
+
+    async def _write_all(self) -> None:
+        together: list[_Saving] = []
+        try:
+            while self._waiting:
+                together, self._waiting = self._waiting, []
+                await self._save(together)
+        except BaseException as error:
+            # The loop is being closed, or worse: what would be written is given up, as tasks are.
+            given_up, self._waiting = [*together, *self._waiting], []
+            for saving in given_up:
+                if not saving.done():
+                    saving.finish(error)
+            raise
+        finally:
+            self._is_writing = False
+
+    async def _save(self, together: list[_Saving]) -> None:
+        storings = [saving.storing for saving in together]
+        if not self._failed and all(storing.write for storing in storings):
+            try:
+                await self._saver.store.awrite(batches_of(storings))
+            except Exception:
+                # Stored or not, each is tried by itself: storing twice changes nothing.
+                pass
+            else:
+                for saving in together:
+                    saving.storing.written()
+                    saving.finish()
+                return
+        for saving in together:
+            storing = saving.storing
+            called = storing.context.run(self.loop.create_task, storing.call())
+            # It may be cancelled because the one before was; then the others are still stored.
+            await asyncio.wait([called])
+            error = asyncio.CancelledError() if called.cancelled() else called.exception()
+            self._failed = self._failed or error is not None
+            saving.finish(error)
+
+
+class LiningAsyncExecutor(AsyncBackgroundExecutor):
+    """LangGraph's executor with a line for our saver."""
+
+    def __init__(self, config: RunnableConfig) -> None:
+        super().__init__(config)
+        self._line: _Line | None = None
+        # Whether the run's saver writes to memory, which takes no longer than lining up.
+        self._is_stock = False
+
+    def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> asyncio.Future[Any]:
+        """Have a function called, ours in line and any other by a task."""
+        storing = None
+        if not (self._is_stock or options) and asyncio._get_running_loop() is self.loop:
+            storing = storing_of(fn, args, _stock_put, _OURS)
+        if storing is None:
+            return super().submit(fn, *args, **options)
+        if self._line is None:
+            if type(storing.saver.store) is Store:
+                self._is_stock = True
+                return super().submit(fn, *args, **options)
+            self._line = _Line(self.loop, storing.saver)
+        saving = _Saving(self._line, storing)
+        self.tasks[saving] = (False, True)
+        saving.add_done_callback(self.done)
+        self._line.add(saving)
+        return saving
+
+    async def __aexit__(self, *exc: Any) -> None:
+        """Write what is in line, and end as LangGraph's executor does."""
+        if self._line is not None:
+            self._line.write()
+        try:
+            await super().__aexit__(*exc)
+        finally:
+            # A task may have ended only now, because the run that gave up has waited for it.
+            if self._line is not None:
+                await self._line.end()
+
+
+REPLACEMENTS = {"langgraph.pregel._loop:AsyncBackgroundExecutor": LiningAsyncExecutor}
