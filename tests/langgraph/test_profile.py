@@ -235,6 +235,25 @@ def test_the_framework_works_or_waits(is_async: bool) -> None:
         assert by_name(profile)[name].seconds >= NAP
 
 
+def test_chunks_of_a_stream_may_be_fetched_by_several_threads() -> None:
+    def worked(left: int, right: int) -> int:
+        work(NAP)
+        return left + right
+
+    builder = StateGraph(TypedDict("State", {"n": Annotated[int, worked]}))  # type: ignore[operator]  # made anew
+    builder.add_node("one", lambda state: {"n": 1})
+    builder.add_edge(START, "one")
+    graph = builder.compile()
+    with swarmstate.profile() as profile:
+        chunks = iter(graph.stream({"n": 1}, stream_mode="values"))
+        fetched: list[Any] = [None]
+        while fetched[-1] != "end":
+            thread = threading.Thread(target=lambda: fetched.append(next(chunks, "end")))
+            thread.start()
+            thread.join()
+    assert by_name(profile)["framework"].seconds >= NAP
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_what_is_done_with_chunks_is_no_part_of_a_run(is_async: bool) -> None:
     graph = built(SwarmStateSaver(), one=lambda state: {}, two=lambda state: {})

@@ -236,6 +236,8 @@ def _stream(original: Callable[..., Generator[Any]]) -> Callable[..., Iterator[A
         whole = run.whole()
         try:
             while True:
+                # Web servers fetch each chunk by whatever thread is free.
+                run.drive_here()
                 with whole:
                     chunk = next(chunks, _END)
                 if chunk is _END:

@@ -63,9 +63,9 @@ class Profile:
     these; nodes that run at once share it. So what a checkpointer does in the background
     takes time only while nothing else goes on; how long it was busy is told beside.
 
-    The framework's time is the processor time of the thread that called, between nodes; in an
-    event loop, what other tasks do there meanwhile counts as well. What a loop over
-    `stream()` does with its chunks is no part of the run.
+    The framework's time is the processor time of the thread that called, or that took a chunk of
+    a stream, between nodes; in an event loop, what other tasks do there meanwhile counts as well.
+    What a loop over `stream()` does with its chunks is no part of the run.
     """
 
     def __init__(self) -> None:

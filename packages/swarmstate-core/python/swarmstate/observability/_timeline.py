@@ -55,12 +55,31 @@ class Timeline(_core.Timeline):
     Created in the thread that drives the run; the others may be used from any.
     """
 
+    _clock: _Clock
+
     def __new__(cls, *_arguments: object) -> Self:
         """Return the timeline of a run that this thread drives; subclasses may take arguments."""
-        return super().__new__(cls, _processor_clock(), current_activity)
+        clock = _Clock()
+        made = super().__new__(cls, clock, current_activity)
+        made._clock = clock
+        return made
+
+    def drive_here(self) -> None:
+        """Take this thread for the one that drives the run from now on; the run must pause."""
+        self._clock.read = _clock_of_this_thread()
 
 
-def _processor_clock() -> Callable[[], float]:
+class _Clock:
+    """Tells the processor time of the thread that drives a run."""
+
+    def __init__(self) -> None:
+        self.read = _clock_of_this_thread()
+
+    def __call__(self) -> float:
+        return self.read()
+
+
+def _clock_of_this_thread() -> Callable[[], float]:
     """Return what tells the processor time of this thread, or NaN, to any thread."""
     this = threading.get_ident()
     if hasattr(time, "pthread_getcpuclockid"):
