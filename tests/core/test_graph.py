@@ -328,6 +328,18 @@ def test_a_mermaid_chart() -> None:
     )
 
 
+def test_names_in_a_mermaid_chart_are_no_markdown() -> None:
+    graph = made([("1. triage", "__end__", "tags[0].last_name == 'x'"), ("1. triage", "[a](b)")])
+    assert graph.to_mermaid() == (
+        "flowchart TD\n"
+        '    n0["1#46; triage"]\n'
+        '    n1["#95;#95;end#95;#95;"]\n'
+        '    n2["[a#93;#40;b)"]\n'
+        "    n0 -->|\"tags[0].last_name == 'x'\"| n1\n"
+        "    n0 --> n2\n"
+    )
+
+
 def test_may_be_asked_while_it_changes() -> None:
     graph = HandoffGraph()
     for number in range(51):

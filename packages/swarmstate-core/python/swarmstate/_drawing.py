@@ -32,10 +32,18 @@ def mermaid(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     return "\n".join(lines) + "\n"
 
 
+# What Mermaid would take for Markdown: emphasis, the number of an item, a link.
+_MARKDOWN = re.compile(r"(?<![^\W_])_|_(?![^\W_])|^\s*\d+[.)]|\]\(")
+
+
 def _quoted(text: str) -> str:
     """Return text as Mermaid's labels take it: with entities, which are written with #."""
+    marked = {place for found in _MARKDOWN.finditer(text) for place in range(*found.span())}
     return "".join(
-        each if each.isalnum() or each in " _.,=!()[]'" else f"#{ord(each)};" for each in text
+        each
+        if each.isalnum() or (each in " _.,=!()[]'" and place not in marked)
+        else f"#{ord(each)};"
+        for place, each in enumerate(text)
     )
 
 
