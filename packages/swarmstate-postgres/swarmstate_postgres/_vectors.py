@@ -33,10 +33,12 @@ T = TypeVar("T")
 _MOST_DIMENSIONS = 16_000
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
+# The last is whether there is an index that is complete, of a release that can go on looking.
 _STATE = (
     "SELECT cursors, dimensions, problem, EXISTS (SELECT FROM pg_catalog.pg_index AS i, "
     "pg_catalog.pg_extension AS e WHERE i.indexrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
-    "AND e.extname = 'vector' AND string_to_array(e.extversion, '.')::int[] OPERATOR(pg_catalog.>=) '{0,8}') "
+    "AND e.extname = 'vector' "
+    "AND string_to_array(e.extversion, '.')::int[] OPERATOR(pg_catalog.>=) '{0,8}') "
     "FROM {vector_states} WHERE namespace = $1"
 )
 _LOCKED = "SELECT cursors FROM {vector_states} WHERE namespace = $1 FOR UPDATE"
