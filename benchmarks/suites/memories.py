@@ -19,7 +19,15 @@ from benchmarks.report import Table, ratio, seconds
 from benchmarks.rounds import Rounds, WrongResultError, at
 from benchmarks.text import text
 
-CONTENDER_NAMES = ("in-memory", "ours", "sqlite", "ours-file", "postgres", "ours-postgres")
+CONTENDER_NAMES = (
+    "in-memory",
+    "ours",
+    "sqlite",
+    "ours-file",
+    "postgres",
+    "ours-postgres",
+    "ours-postgres-index",
+)
 PARAMETERS = {"users": 1_000, "items": 10, "dimensions": 384, "calls": 50}
 
 _BATCH = 100
@@ -44,7 +52,8 @@ class _Kind(NamedTuple):
     keeps: str
     ours: str
     open: Callable[[Path, Any], AbstractContextManager[BaseStore]]
-    # Whether this Python can give it embeddings.
+    # Whether it is measured without embeddings, and whether this Python can give it some.
+    is_plain: bool = True
     embeds: bool = True
 
 
@@ -101,6 +110,22 @@ def _ours_postgres(folder: Path, index: Any) -> Iterator[BaseStore]:
         yield store
 
 
+@contextmanager
+def _ours_postgres_index(folder: Path, index: Any) -> Iterator[BaseStore]:
+    from langgraph.store.swarmstate import SwarmStateStore
+    from swarmstate_postgres import vector_index_sql
+
+    with servers.postgres(folder) as server:
+        with SwarmStateStore(server.url(), index=index) as store:
+            # Makes the tables.
+            store.put(("first",), "first", {"text": "first"})
+            store.search((), query="first")
+            store.delete(("first",), "first")
+        server.execute(vector_index_sql("langgraph-vectors", index["dims"]))
+        with SwarmStateStore(server.url(), index=index) as store:
+            yield store
+
+
 _KINDS = {
     "in-memory": _Kind("InMemoryStore", "memory", "ours", _in_memory),
     "ours": _Kind("swarmstate", "memory", "ours", _ours),
@@ -108,6 +133,13 @@ _KINDS = {
     "ours-file": _Kind("swarmstate", "file, full", "ours-file", _ours_file),
     "postgres": _Kind("PostgresStore", "PostgreSQL", "ours-postgres", _postgres),
     "ours-postgres": _Kind("swarmstate", "PostgreSQL", "ours-postgres", _ours_postgres),
+    "ours-postgres-index": _Kind(
+        "swarmstate, vector_index_sql()",
+        "PostgreSQL",
+        "ours-postgres",
+        _ours_postgres_index,
+        is_plain=False,
+    ),
 }
 
 
@@ -120,8 +152,10 @@ def measure(
     plain, embedded = folder / "plain", folder / "embedded"
     for each in (plain, embedded):
         each.mkdir(mode=0o755)
-    with kind.open(plain, None) as store:
-        measured = {"plain": _plain(store, *sizes)}
+    measured = {}
+    if kind.is_plain:
+        with kind.open(plain, None) as store:
+            measured["plain"] = _plain(store, *sizes)
     if kind.embeds:
         index = {"dims": dimensions, "embed": _embed(dimensions), "fields": ["text"]}
         with kind.open(embedded, index) as store:
@@ -268,7 +302,8 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     )
     for name in rounds.results:
         kind = _KINDS[name]
-        plain.add(kind.label, kind.keeps, *_cells(rounds, name, "plain", _PLAIN))
+        if kind.is_plain:
+            plain.add(kind.label, kind.keeps, *_cells(rounds, name, "plain", _PLAIN))
         if kind.embeds:
             cells = _cells(rounds, name, "embedded", _EMBEDDED)
             recalls = [

@@ -79,7 +79,7 @@ def test_runs_and_compares(name: str, open_path: Path) -> None:
     tables = suite.tables(rounds, parameters)
     for label in {row[0] for table in tables for row in table.rows}:
         assert any(label in str(table) for table in tables)
-    assert any(len(table.rows) == len(results) for table in tables)
+    assert sum(len(table.rows) for table in tables) >= len(results)
 
 
 def test_measures_in_a_fresh_process() -> None:
