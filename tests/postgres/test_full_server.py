@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from threading import Barrier
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from swarmstate.errors import StoreUnavailableError
 from swarmstate_postgres import PostgresStore, setup_sql
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.waiting import wait_until
 
 _NUMBERS = count()
 
@@ -76,6 +78,39 @@ def test_turns_go_on_when_connections_are_lost(
     async def main() -> None:
         async with PostgresStore(narrow_url) as store:
             await asyncio.gather(*(work(store, number) for number in range(50)))
+
+    asyncio.run(main())
+
+
+def test_no_turn_is_lost_with_those_who_are_cancelled(
+    postgres_server: PostgresServer, narrow_url: str
+) -> None:
+    """A connection ends with who used it, and so may who was to open the next one."""
+    owner_url = postgres_server.url(narrow_url.rpartition("/")[2])
+    role = urlsplit(narrow_url).username
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        f"WHERE usename = '{role}' AND wait_event_type = 'Lock'"
+    )
+
+    def are_in_use() -> bool:
+        return postgres_server.execute(waiting) == [(2,)]
+
+    def are_refused() -> bool:
+        return f'too many connections for role "{role}"' in postgres_server.log.read_text()
+
+    async def main() -> None:
+        async with PostgresStore(narrow_url, timeout=600) as store:
+            await store.aset("n", "k", 1)
+            with psycopg.connect(owner_url) as locking:
+                locking.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
+                listings = [asyncio.ensure_future(store.anamespaces()) for _ in range(2)]
+                await asyncio.to_thread(wait_until, are_in_use, "both connections are in use")
+                listings += [asyncio.ensure_future(store.anamespaces()) for _ in range(4)]
+                await asyncio.to_thread(wait_until, are_refused, "others are refused")
+                for listing in listings[:4]:
+                    listing.cancel()
+            assert await asyncio.gather(*listings[4:]) == [["n"], ["n"]]
 
     asyncio.run(main())
 

@@ -209,7 +209,13 @@ class OwnConnections:
     async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
         """Lend a connection."""
         async with self._free:
-            connection = await self._take(timeout)
+            try:
+                connection = await self._take(timeout)
+            except BaseException:
+                # Whoever else waits would wait for this one.
+                if not self._open:
+                    self._wake(None)
+                raise
             try:
                 yield connection
             except asyncpg.PostgresError:
@@ -279,10 +285,15 @@ class OwnConnections:
         is_closed = connection.is_closed()
         if is_closed:
             self._open.discard(connection)
-        if self._waiting:
-            self._waiting.popleft().set_result(None if is_closed else connection)
-        elif not is_closed:
+        if not self._wake(None if is_closed else connection) and not is_closed:
             self._idle.append((connection, monotonic()))
+
+    def _wake(self, connection: _Connection | None) -> bool:
+        """Hand a connection, or None, to who waits for longest; return False if nobody waits."""
+        if self._waiting:
+            self._waiting.popleft().set_result(connection)
+            return True
+        return False
 
     async def aclose(self) -> None:
         """Close all connections; those in use when their use ends."""
