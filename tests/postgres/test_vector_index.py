@@ -133,6 +133,63 @@ def test_an_index_may_be_made_and_dropped_at_any_time(postgres_server: PostgresS
             assert ids(opened.search([1.0, 25.0]))[:2] == ["25", "new"]
 
 
+def test_what_is_equally_near_is_in_order_on_each_page(url: str) -> None:
+    with PostgresStore(url) as store, PostgresStore(url, pgvector=False) as plain:
+        ours, theirs = Collection(store, named("cosine")), Collection(plain, named("cosine"))
+        nothing = [0.0] * 64
+        for offset in (0, 10, 300):
+            found = ours.search(nothing, offset=offset)
+            assert ids(found) == ids(theirs.search(nothing, offset=offset))
+
+
+def test_an_index_looks_at_few_of_records_with_many_embeddings(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    rng = np.random.default_rng(17)
+    near = rng.standard_normal((400, 32))
+    with PostgresStore(url) as store:
+        collection = Collection(store, "chunks")
+        collection.upsert(
+            Record(f"{n:03}", {}, near[n] + rng.standard_normal((10, 32)) / 20) for n in range(400)
+        )
+        expected = ids(collection.search(near[7]))
+    postgres_server.execute(vector_index_sql("chunks", 32), url=url)
+    postgres_server.execute("ANALYZE swarmstate_vector", url=url)
+    before = rows_read(postgres_server, url)
+    with PostgresStore(url) as store:
+        found = ids(Collection(store, "chunks").search(near[7]))
+    assert rows_read(postgres_server, url) - before < 2_000
+    assert found[0] == "007"
+    assert len(set(found) & set(expected)) >= 8
+
+
+def test_a_collection_may_get_other_dimensions_than_its_index(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    rng = np.random.default_rng(19)
+    data = rng.standard_normal((2_000, 16)).astype("f")
+    with PostgresStore(url) as store:
+        collection = Collection(store, "memories")
+        collection.upsert([Record("a", {}, [[1.0, 2.0]])])
+        collection.search([1.0, 2.0])
+        postgres_server.execute(vector_index_sql("memories", 2), url=url)
+        collection.clear()
+        collection.upsert(Record(f"{n:04}", {}, [data[n]]) for n in range(2_000))
+        expected = ids(collection.search(data[7]))
+        assert collection.stats().searched_by == "pgvector"
+    # Neither is one for another metric in the way of the right one.
+    for metric in ("l2", "cosine"):
+        postgres_server.execute(vector_index_sql("memories", 16, metric=metric), url=url)
+    postgres_server.execute("ANALYZE swarmstate_vector", url=url)
+    before = rows_read(postgres_server, url)
+    with PostgresStore(url) as store:
+        found = ids(Collection(store, "memories").search(data[7]))
+    assert rows_read(postgres_server, url) - before < 500
+    assert len(set(found) & set(expected)) >= 8
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

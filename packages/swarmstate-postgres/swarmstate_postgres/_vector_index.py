@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Literal
 
 from ._schema import Names, quoted
 
-__all__ = ["MOST_INDEXED", "MOST_NEAREST", "index_name", "settings_sql", "vector_index_sql"]
+__all__ = [
+    "MOST_INDEXED",
+    "MOST_NEAREST",
+    "efforts",
+    "index_name",
+    "settings_sql",
+    "vector_index_sql",
+]
 
 # What an index of this kind takes; see pgvector's documentation.
 MOST_INDEXED = 2_000
@@ -18,9 +26,13 @@ _PATIENCE = 10
 # More are found faster by comparing all.
 MOST_NEAREST = _MOST_EFFORT // 2
 
+# Embeddings of other dimensions, which the collection may have once it was cleared, are left alone.
 _CREATE = (
+    "-- Where this was interrupted, an index that is not valid is left: then begin with\n"
+    "-- DROP INDEX CONCURRENTLY {schema}.{index};\n"
     "CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {vectors} "
-    "USING hnsw ((embedding::vector({dimensions})) {operators}) WHERE namespace = {namespace};\n"
+    "USING hnsw ((embedding::vector({dimensions})) {operators}) "
+    "WHERE namespace = {namespace} AND vector_dims(embedding) = {dimensions};\n"
 )
 
 
@@ -40,7 +52,8 @@ def vector_index_sql(
 
     Args:
         namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.
-        dimensions: How many its embeddings have, 1 to 2,000.
+        dimensions: How many its embeddings have, 1 to 2,000; an index of other dimensions, or for
+            another metric, is not used.
         metric: How the collection measures what is near.
         schema: The store's.
         prefix: The store's.
@@ -55,27 +68,38 @@ def vector_index_sql(
     names = Names.of(schema, prefix)
     return names.fill_in(
         _CREATE,
-        index=quoted(index_name(names, namespace)),
+        index=quoted(index_name(names, namespace, dimensions, metric)),
         dimensions=str(dimensions),
         operators=_CLASSES[metric],
         namespace=_literal(namespace),
     )
 
 
-def index_name(names: Names, namespace: str) -> str:
+def index_name(names: Names, namespace: str, dimensions: int, metric: str) -> str:
     """Return the name of a collection's index, which has room for 63 bytes."""
-    digest = blake2b(namespace.encode(), digest_size=5).hexdigest()
+    said = f"{metric} {dimensions} {namespace}"
+    digest = blake2b(said.encode(), digest_size=5).hexdigest()
     return f"{names.prefix}_vector_near_{digest}"
 
 
-def settings_sql(candidates: int) -> str:
-    """Return what a transaction needs to find so many candidates with an index.
+def efforts(limit: int) -> Iterator[int]:
+    """Yield how many embeddings to look at for so many records, and for how many if that fails.
+
+    Some records may have many embeddings near to each other.
+    """
+    least = max(2 * limit, _LEAST_EFFORT)
+    yield least
+    if least < _MOST_EFFORT:
+        yield _MOST_EFFORT
+
+
+def settings_sql(effort: int) -> str:
+    """Return what a transaction needs to find so many embeddings with an index.
 
     Where a filter leaves too few, the index goes on looking for a while; where it leaves very
     few, comparing all of them is faster. The plan is made for the namespace that is searched,
     since the index is for one alone.
     """
-    effort = min(max(candidates, _LEAST_EFFORT), _MOST_EFFORT)
     return (
         f"SET LOCAL hnsw.ef_search = {effort}; "
         "SET LOCAL hnsw.iterative_scan = strict_order; "

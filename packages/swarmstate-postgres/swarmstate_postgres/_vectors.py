@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate.serving import (
@@ -18,7 +19,7 @@ from swarmstate.serving import (
 
 from ._schema import Names, quoted
 from ._vector_filters import Parameters, escaped, facts_json, where_sql
-from ._vector_index import MOST_NEAREST, index_name, settings_sql
+from ._vector_index import MOST_NEAREST, efforts, index_name, settings_sql
 from ._vector_schema import VectorsMissingError, ensure_vectors
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ T = TypeVar("T")
 _MOST_DIMENSIONS = 16_000
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
-# The last is whether there is an index that is complete, of a release that can go on looking.
+# The last are the indexes that are complete, if pgvector's release can go on looking with them.
 _STATE = (
-    "SELECT cursors, dimensions, problem, EXISTS (SELECT FROM pg_catalog.pg_index AS i, "
-    "pg_catalog.pg_extension AS e WHERE i.indexrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
+    "SELECT cursors, dimensions, problem, ARRAY(SELECT c.relname::text "
+    "FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid, "
+    "pg_catalog.pg_extension AS e WHERE i.indrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
     "AND e.extname = 'vector' "
     "AND string_to_array(e.extversion, '.')::int[] OPERATOR(pg_catalog.>=) '{0,8}') "
     "FROM {vector_states} WHERE namespace = $1"
@@ -78,14 +80,17 @@ _NEAREST = (
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
 )
 # The same by an index, which orders embeddings, not records: some may have several of these.
+# What is as far away as the last one may be some of many, and has to be ordered by keys.
 _NEAR = (
     "SELECT r.key, r.value AS record FROM ("
-    "SELECT d.key, min(d.distance) AS distance FROM ("
+    "SELECT d.key, min(d.distance) AS distance, max(max(d.distance)) OVER () AS farthest FROM ("
     "SELECT v.key, v.embedding::{vector}({dimensions}) OPERATOR({schema}.{operator}) {query} "
     "AS distance FROM {vectors} AS v "
-    "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where} ORDER BY 2 LIMIT {candidates}"
+    "WHERE v.namespace = $1 AND {schema}.vector_dims(v.embedding) = {dimensions}{where} "
+    "ORDER BY 2 LIMIT {candidates}"
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
-    ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
+    ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key "
+    "WHERE n.distance < n.farthest"
 )
 _WHOLE = (
     "SELECT r.key, r.value AS record FROM {vectors} AS v "
@@ -120,8 +125,8 @@ class PgVectors:
         self._arun = arun
         # The schema of the extension, once the tables are known to be there.
         self._schema: str | None = None
-        # The collections that have an index of pgvector's.
-        self._indexed: set[str] = set()
+        # The names of the indexes that there are.
+        self._indexes: frozenset[str] = frozenset()
 
     def ask(self, request: Request) -> Answer:
         """Answer a request."""
@@ -148,12 +153,12 @@ class PgVectors:
                 )
             except VectorsMissingError as error:
                 return VectorState(None, None, str(error))
-        index = f"{quoted(self._names.schema)}.{quoted(index_name(self._names, request.namespace))}"
-        rows = await client.fetch(self._sql(_STATE), request.namespace, index)
+        table = self._sql("{vectors}")
+        rows = await client.fetch(self._sql(_STATE), request.namespace, table)
         if not rows:
             return VectorState(None, None, None)
-        [(cursors, dimensions, problem, has_index)] = rows
-        (self._indexed.add if has_index else self._indexed.discard)(request.namespace)
+        [(cursors, dimensions, problem, indexes)] = rows
+        self._indexes = frozenset(indexes)
         return VectorState(list(cursors), dimensions, problem)
 
     async def _apply(self, connection: AnyConnection, request: ApplyVectors) -> bool:
@@ -188,11 +193,13 @@ class PgVectors:
         return True
 
     async def _find(self, client: Client, request: FindVectors) -> list[tuple[str, bytes]] | None:
-        if self._is_indexed(request):
-            found = await client.work(lambda connection: self._find_near(connection, request))
+        for effort in self._efforts(request):
+            found = await client.work(partial(self._find_near, request, effort))
             if found is None or len(found) == request.limit:
                 return found
-            # There are no more, or too many were in the way of a filter.
+            if any(request.where):
+                # There are no more, or too many were in the way of a filter.
+                break
         parameters = Parameters(request.namespace)
         parts = {
             "where": where_sql(request.where, parameters),
@@ -208,35 +215,33 @@ class PgVectors:
         sql = self._sql(_FOUND, found=self._sql(statement, **parts))
         return _found(await client.fetch(sql, *parameters.values))
 
-    def _is_indexed(self, request: FindVectors) -> bool:
-        return (
-            request.namespace in self._indexed
-            and request.embedding is not None
-            and not request.exact
-            and request.limit is not None
-            and request.limit <= MOST_NEAREST
-        )
+    def _efforts(self, request: FindVectors) -> Iterator[int]:
+        """Yield how many embeddings to look at with an index; nothing if all are to be compared."""
+        limit, embedding = request.limit, request.embedding
+        if embedding is None or request.exact or limit is None or limit > MOST_NEAREST:
+            return
+        name = index_name(self._names, request.namespace, len(embedding), request.metric)
+        if name in self._indexes:
+            yield from efforts(limit)
 
     async def _find_near(
-        self, connection: AnyConnection, request: FindVectors
+        self, request: FindVectors, effort: int, connection: AnyConnection
     ) -> list[tuple[str, bytes]] | None:
         assert request.embedding is not None
-        assert request.limit is not None
-        candidates = 2 * request.limit
         parameters = Parameters(request.namespace)
         dimensions = str(len(request.embedding))
         vector = parameters.add(request.embedding, "real[]")
         parts = {
             "where": where_sql(request.where, parameters),
             "limit": parameters.add(request.limit, "bigint"),
-            "candidates": parameters.add(candidates, "bigint"),
+            "candidates": parameters.add(effort, "bigint"),
             "dimensions": dimensions,
             "query": self._sql(f"{vector}::{{vector}}({dimensions})"),
             "operator": _OPERATORS[request.metric],
         }
         sql = self._sql(_FOUND, found=self._sql(_NEAR, **parts))
         async with connection.transaction():
-            await connection.execute(settings_sql(candidates))
+            await connection.execute(settings_sql(effort))
             return _found(await connection.fetch(sql, *parameters.values))
 
     async def _count(self, client: Client, request: CountVectors) -> tuple[int, int] | None:
