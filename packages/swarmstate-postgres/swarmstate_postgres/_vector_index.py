@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Literal
 
 from ._schema import Names, quoted
 
 __all__ = [
+    "LEAST_SCOPE",
     "MOST_INDEXED",
     "MOST_NEAREST",
     "efforts",
@@ -25,6 +25,8 @@ _LEAST_EFFORT, _MOST_EFFORT = 100, 1_000
 _PATIENCE = 10
 # More are found faster by comparing all.
 MOST_NEAREST = _MOST_EFFORT // 2
+# Of fewer embeddings all are compared in the time that an index takes.
+LEAST_SCOPE = 2_000
 
 # Embeddings of other dimensions, which the collection may have once it was cleared, are left alone.
 _CREATE = (
@@ -82,15 +84,12 @@ def index_name(names: Names, namespace: str, dimensions: int, metric: str) -> st
     return f"{names.prefix}_vector_near_{digest}"
 
 
-def efforts(limit: int) -> Iterator[int]:
-    """Yield how many embeddings to look at for so many records, and for how many if that fails.
+def efforts(limit: int) -> tuple[int, ...]:
+    """Return how many embeddings to look at for so many records, and how many if that fails.
 
     Some records may have many embeddings near to each other.
     """
-    least = max(2 * limit, _LEAST_EFFORT)
-    yield least
-    if least < _MOST_EFFORT:
-        yield _MOST_EFFORT
+    return tuple(sorted({max(2 * limit, _LEAST_EFFORT), _MOST_EFFORT}))
 
 
 def settings_sql(effort: int) -> str:
@@ -98,13 +97,14 @@ def settings_sql(effort: int) -> str:
 
     Where a filter leaves too few, the index goes on looking for a while; where it leaves very
     few, comparing all of them is faster. The plan is made for the namespace that is searched,
-    since the index is for one alone.
+    since the index is for one alone, and takes the index whatever is known about the table.
     """
     return (
         f"SET LOCAL hnsw.ef_search = {effort}; "
         "SET LOCAL hnsw.iterative_scan = strict_order; "
         f"SET LOCAL hnsw.max_scan_tuples = {_PATIENCE * effort}; "
-        "SET LOCAL plan_cache_mode = force_custom_plan"
+        "SET LOCAL plan_cache_mode = force_custom_plan; "
+        "SET LOCAL enable_sort = off"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,11 +15,12 @@ from swarmstate.serving import (
     Request,
     VectorRow,
     VectorState,
+    VectorWhere,
 )
 
 from ._schema import Names, quoted
 from ._vector_filters import Parameters, escaped, facts_json, where_sql
-from ._vector_index import MOST_NEAREST, efforts, index_name, settings_sql
+from ._vector_index import LEAST_SCOPE, MOST_NEAREST, efforts, index_name, settings_sql
 from ._vector_schema import VectorsMissingError, ensure_vectors
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ _NEAR = (
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key "
     "WHERE n.distance < n.farthest"
+)
+_SOME = (
+    "SELECT count(*) FROM (SELECT FROM {vectors} AS v WHERE v.namespace = $1{where} LIMIT {limit})"
 )
 _WHOLE = (
     "SELECT r.key, r.value AS record FROM {vectors} AS v "
@@ -193,7 +197,7 @@ class PgVectors:
         return True
 
     async def _find(self, client: Client, request: FindVectors) -> list[tuple[str, bytes]] | None:
-        for effort in self._efforts(request):
+        for effort in await self._efforts(client, request):
             found = await client.work(partial(self._find_near, request, effort))
             if found is None or len(found) == request.limit:
                 return found
@@ -215,14 +219,24 @@ class PgVectors:
         sql = self._sql(_FOUND, found=self._sql(statement, **parts))
         return _found(await client.fetch(sql, *parameters.values))
 
-    def _efforts(self, request: FindVectors) -> Iterator[int]:
-        """Yield how many embeddings to look at with an index; nothing if all are to be compared."""
-        limit, embedding = request.limit, request.embedding
+    async def _efforts(self, client: Client, request: FindVectors) -> Sequence[int]:
+        """Return how many embeddings to look at with an index; empty if all are to be compared."""
+        limit, embedding, scope = request.limit, request.embedding, request.where.scope
         if embedding is None or request.exact or limit is None or limit > MOST_NEAREST:
-            return
+            return ()
         name = index_name(self._names, request.namespace, len(embedding), request.metric)
-        if name in self._indexes:
-            yield from efforts(limit)
+        if name not in self._indexes:
+            return ()
+        if scope:
+            # An index of pgvector's knows no scopes: it looks at others' embeddings, too.
+            parameters = Parameters(request.namespace)
+            where = where_sql(VectorWhere(scope), parameters)
+            many = parameters.add(LEAST_SCOPE, "bigint")
+            sql = self._sql(_SOME, where=where, limit=many)
+            [(found,)] = await client.fetch(sql, *parameters.values)
+            if found < LEAST_SCOPE:
+                return ()
+        return efforts(limit)
 
     async def _find_near(
         self, request: FindVectors, effort: int, connection: AnyConnection
