@@ -183,6 +183,41 @@ def test_a_loop_that_ends_amid_a_write_ends() -> None:
     assert asyncio.run(graph.ainvoke({"n": 0}, CONFIG))["n"] == 3
 
 
+@pytest.mark.parametrize("durability", ["sync", "async"])
+def test_a_loop_that_ends_at_any_moment_ends(durability: Any) -> None:
+    async def leave(turns: int) -> bool:
+        graph = graphs.counter(SwarmStateSaver(SlowStore()), 2)
+        run = asyncio.create_task(graph.ainvoke({"n": 0}, CONFIG, durability=durability))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return run.done()
+
+    turns = 0
+    while not asyncio.run(leave(turns)):
+        turns += 1
+    assert turns > 20
+
+
+def test_a_run_that_is_cancelled_twice_waits_no_longer_for_a_store_that_hangs() -> None:
+    store = SlowStore()
+    graph = graphs.counter(SwarmStateSaver(store), 3)
+
+    async def cancel() -> None:
+        store.gate = asyncio.Event()
+        run = asyncio.create_task(graph.ainvoke({"n": 0}, CONFIG))
+        await store.reached.wait()
+        for _ in range(2):
+            run.cancel()
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert run.done()
+        store.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(cancel())
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are not eager before")
 def test_loops_with_eager_tasks() -> None:
     graph = graphs.agent(SwarmStateSaver(SlowStore()))

@@ -97,6 +97,7 @@ class _Line:
             # As a part of what asked for it first.
             context = self._waiting[0].storing.context
             self._writer = context.run(self.loop.create_task, self._write_all())
+            self._writer.add_done_callback(self._ended)
 
     async def end(self) -> None:
         """Write all there is; returns when it is written."""
@@ -104,6 +105,12 @@ class _Line:
         if self._writer is not None:
             # Whoever is cancelled meanwhile leaves it to be written.
             await asyncio.wait([self._writer])
+
+    def _ended(self, writer: asyncio.Task[None]) -> None:
+        if writer is self._writer and self._is_writing:
+            # Cancelled before it began, as when a loop is closed, it took nothing from the line.
+            self._is_writing = False
+            self.write()
 
     async def _write_all(self) -> None:
         together: list[_Saving] = []
@@ -175,12 +182,18 @@ class LiningAsyncExecutor(AsyncBackgroundExecutor):
         """Write what is in line, and end as LangGraph's executor does."""
         if self._line is not None:
             self._line.write()
+        is_awaited = True
         try:
             await super().__aexit__(*exc)
+        except asyncio.CancelledError:
+            is_awaited = False
+            raise
         finally:
             # A task may have ended only now, because the run that gave up has waited for it.
             if self._line is not None:
-                await self._line.end()
+                self._line.write()
+                if is_awaited:
+                    await self._line.end()
 
 
 REPLACEMENTS = {"langgraph.pregel._loop:AsyncBackgroundExecutor": LiningAsyncExecutor}
