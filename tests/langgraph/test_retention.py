@@ -342,6 +342,19 @@ def test_all_who_delete_from_one_thread_at_once_come_through(lead: int) -> None:
     assert saver.prune(["t"], keep_last=6) == PruneReport()
 
 
+def test_any_number_of_runs_is_deleted_from_one_thread_at_once() -> None:
+    saver = SwarmStateSaver(TakingTurns(swarmstate.Store()))
+    branch = Branch(Driver(saver, "sync"))
+    for n in range(31):
+        branch.put({"run_id": f"run {n}"}, log=[f"{n}"])
+
+    async def main() -> None:
+        await asyncio.gather(*(saver.adelete_for_runs([f"run {n}"]) for n in range(30)))
+
+    asyncio.run(main())
+    assert [item.metadata["run_id"] for item in saver.list(at())] == ["run 30"]
+
+
 def test_pruning_leaves_a_damaged_thread_alone(driver: Driver, store: RacingStore) -> None:
     fill(driver, "t", 3)
     key = raw.keys(store, "t", "checkpoint")[1]

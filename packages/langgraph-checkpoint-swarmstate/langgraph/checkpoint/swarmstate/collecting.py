@@ -223,6 +223,12 @@ class Plan:
         """Whether the thread held any checkpoint."""
         return bool(self._checkpoints)
 
+    def has_all_of(self, earlier: Plan) -> bool:
+        """Whether nobody has deleted a checkpoint since an earlier plan."""
+        return {item.place for item in earlier._checkpoints} <= {
+            item.place for item in self._checkpoints
+        }
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing is deleted."""
@@ -305,10 +311,13 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
     planned = yield from plan(serde, thread_id, choose)
     if planned.is_empty:
         return planned
-    for _ in range(_ATTEMPTS):
+    attempts = 0
+    while attempts < _ATTEMPTS:
         mark = COLLECTIONS + token_hex(8)
         yield Write([Batch(thread_namespace(thread_id), put={mark: b""})])
-        planned = yield from plan(serde, thread_id, choose)
+        earlier, planned = planned, (yield from plan(serde, thread_id, choose))
+        # Others who delete come to an end, however many they are.
+        attempts += planned.has_all_of(earlier)
         try:
             yield Write([planned.batch(mark)])
         except ConflictError:
