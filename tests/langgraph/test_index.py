@@ -115,6 +115,20 @@ def test_the_newest_are_found_without_a_look_at_every_thread() -> None:
         assert sorted(saver.threads()) == sorted(names)
 
 
+def test_a_thread_that_goes_on_while_all_are_listed_keeps_its_place() -> None:
+    with SwarmStateSaver() as saver:
+        ids = [f"{0x1F000000 + n:08x}-0000-6000-8000-000000000000" for n in range(2_500)]
+        for n, checkpoint_id in enumerate(ids):
+            checkpoint = make_checkpoint(checkpoint_id=checkpoint_id)
+            saver.put(at(f"thread {n}"), checkpoint, make_metadata(), {})
+        listing = saver.list(None)
+        listed = [next(listing).checkpoint["id"]]
+        added = make_checkpoint(checkpoint_id=ids[-1].replace("1f", "2f", 1))
+        saver.put(at("thread 1200", checkpoint_id=ids[1200]), added, make_metadata(), {})
+        listed += [item.checkpoint["id"] for item in listing]
+    assert [checkpoint_id for checkpoint_id in listed if checkpoint_id in ids] == ids[::-1]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_threads_are_copied_beside_others(
     driver: Driver, store: BaseStore, overwrite: bool

@@ -30,6 +30,7 @@ from .layout import (
     parse_checkpoint_key,
     parse_time_key,
     thread_namespace,
+    time_key,
 )
 from .reading import retry
 from .records import StoredCheckpoint, decode_body
@@ -188,9 +189,9 @@ class _Newest:
     """The addresses of a selection, newest first.
 
     Of all threads only those are opened whose newest checkpoint may be next: the index
-    bounds it from above, and is read from its end, page by page. A thread that the index does
-    not name, which can happen after a race, is found when all of the index was read; where
-    a part of it was lost, that is at once.
+    bounds it from above, and is read from its end, page by page, each time with what has come
+    to that end. A thread that the index does not name, which can happen after a race, is found
+    when all of the index was read; where a part of it was lost, that is at once.
     """
 
     def __init__(self, selection: Selection, *, skip_lost: bool = False) -> None:
@@ -205,6 +206,8 @@ class _Newest:
         self._named: set[str] = set()
         # Before this key lies what was not read of the index; None if all of it was.
         self._index_end = _TIMES.stop
+        # A thread that is written to meanwhile gets an entry after this key.
+        self._index_top = _TIMES.stop or ""
 
     def start(self) -> Operation[None]:
         """Read the keys of the thread, if only one is listed."""
@@ -242,14 +245,17 @@ class _Newest:
     def _read_index(self) -> Operation[None]:
         """Read the next page of the index; after the last one, open the threads it lacks."""
         page = _TIMES._replace(stop=self._index_end, limit=_INDEX_PAGE)
-        found = yield from read_index((page, Range.of_prefix(LOST, keys_only=True)))
-        keys, lost = found or ([], [])
+        moved = _TIMES._replace(start=self._index_top)
+        found = yield from read_index((page, Range.of_prefix(LOST, keys_only=True), moved))
+        keys, lost, added = found or ([], [], [])
+        if newest := added or (keys if self._index_end == _TIMES.stop else []):
+            self._index_top = time_key(parse_time_key(newest[0])[0], "")
         self._index_end = keys[-1] if len(keys) == _INDEX_PAGE else None
         if lost and self._index_end is not None:
             found = yield from read_index((_TIMES._replace(stop=self._index_end),))
             keys += found[0] if found is not None else []
             self._index_end = None
-        for bound, thread in map(parse_time_key, keys):
+        for bound, thread in map(parse_time_key, added + keys):
             if thread not in self._named:
                 self._named.add(thread)
                 self._closed.append((bound, thread))
