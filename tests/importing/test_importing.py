@@ -28,6 +28,7 @@ from langgraph.checkpoint.swarmstate.importing import (
     import_sqlite,
 )
 from langgraph.checkpoint.swarmstate.testing import graphs
+from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint, make_metadata
 from swarmstate import Batch, DiskStore, Store
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 from swarmstate.layers import Operation, StoreLayer
@@ -175,6 +176,23 @@ def test_what_did_not_change_is_stored_once(source: Source, tmp_path: Path) -> N
         source.importer(source.url, store)
         stats = SwarmStateSaver(store).stats()
         assert stats.stored_bytes < stats.unshared_bytes / 5
+
+
+def test_a_thread_whose_oldest_checkpoints_were_deleted_is_among_the_newest(
+    source: Source,
+) -> None:
+    with source.saver() as saver:
+        graphs.counter(saver, 3).invoke({"n": 0}, stock.at("cut"))
+        newest = saver.get_tuple(stock.at("cut"))
+        assert newest is not None
+    source.execute(f"DELETE FROM checkpoints WHERE checkpoint_id < '{newest.checkpoint['id']}'")
+    with Store() as store, SwarmStateSaver(store) as saver:
+        # More than a page of the index over threads.
+        for n in range(1_100):
+            checkpoint = make_checkpoint(checkpoint_id=f"1{n:07}-0000-6000-8000-000000000000")
+            saver.put(at(f"older {n}"), checkpoint, make_metadata(), {})
+        source.importer(source.url, store)
+        assert saver.threads(limit=1) == ["cut"]
 
 
 def test_importing_again_adds_what_is_new(filled: Source) -> None:

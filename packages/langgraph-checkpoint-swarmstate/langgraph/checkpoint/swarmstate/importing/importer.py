@@ -12,7 +12,8 @@ from swarmstate import BaseStore, Batch
 from swarmstate.errors import StoreUnavailableError, SwarmStateError
 from swarmstate.moving import Progress
 
-from ..layout import Address, escape, thread_namespace, writes_prefix
+from ..indexing import write_indexed
+from ..layout import INDEX, Address, escape, thread_namespace, time_key, writes_prefix
 from ..reading import SENDS_ARE_CHANNEL
 from ..records import encode_write
 from ..saver import SwarmStateSaver
@@ -204,6 +205,7 @@ class _Thread:
             self._put_writes(identity)
         if ids <= there:
             return
+        is_cut = False
         for found in self._source.checkpoints(self._thread_id):
             if found.id not in there:
                 address = Address(self._thread_id, found.id.checkpoint_ns, found.parent)
@@ -212,6 +214,15 @@ class _Thread:
                 new = found.checkpoint["channel_versions"]
                 saver.put(address.config(), checkpoint, found.metadata, new)  # type: ignore[arg-type]  # the TypedDict's keys
                 self.added += 1
+                is_cut |= bool(
+                    found.parent and found.id._replace(checkpoint_id=found.parent) not in ids
+                )
+        if is_cut:
+            # Where its oldest checkpoints were deleted, there is no entry of a parent in the index,
+            # which the saver counts on.
+            newest = max(identity.checkpoint_id for identity in ids)
+            entry = {time_key(newest, self._thread_id): b""}
+            saver._run(write_indexed([], Batch(INDEX, put_if_absent=entry)))
 
     def _there(self, saver: SwarmStateSaver) -> set[Id]:
         entries = saver.history({"configurable": {"thread_id": self._thread_id}})
