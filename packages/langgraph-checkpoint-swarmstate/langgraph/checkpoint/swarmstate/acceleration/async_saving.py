@@ -3,7 +3,7 @@
 LangGraph makes a task for each checkpoint, which waits for the one before, and for each task's
 writes. Here they are encoded at once and line up. The line is written in one round trip when the
 run ends or waits for it, as it does with `durability="sync"` after each superstep, and otherwise
-when something has stood in it for a moment.
+when something has stood in it for a moment, which a node that blocks the loop prolongs.
 """
 
 from __future__ import annotations
