@@ -145,12 +145,13 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = "\n".join(f"  {name:12} {item.help}" for name, item in BENCHMARKS.items())
+    listed = {**{name: item.help for name, item in BENCHMARKS.items()}, "all": "every one of them"}
+    longest = max(map(len, listed))
+    lines = "\n".join(f"  {name:{longest}}  {text}" for name, text in listed.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog=f"benchmarks:\n{listed}\n  {'all':12} every one of them\n\n"
-        f"by default: {', '.join(DEFAULT)}",
+        epilog=f"benchmarks:\n{lines}\n\nby default: {', '.join(DEFAULT)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
