@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from swarmstate import errors
 from swarmstate.layers import KeyRing, new_key
 
 from tests.servers.postgres import PostgresServer
@@ -113,3 +114,21 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", text):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page))
+def test_links_to_headings_lead_to_one(page: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target, heading in re.findall(r"\]\(\s*(?!https?:)([^)#]*)#([^)]+)\)", text):
+        linked = (ROOT / page).parent / target if target else ROOT / page
+        titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", linked.read_text("utf-8")), re.MULTILINE)
+        names = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert heading in names, f"{target}#{heading}"
+
+
+def test_every_error_is_in_the_list_of_errors() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`.*?) \|", text.partition("## What errors mean")[2], re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    # What others are made of, and is not raised itself.
+    assert set(errors.__all__) - {"SwarmStateError", "CodecError"} <= named
