@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -314,6 +315,36 @@ def test_a_drawing_needs_no_order_of_painting() -> None:
     texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
     assert len(texts) > len(made(TRIAGE).nodes)
     assert not any("stroke" in each.attrib for each in texts)
+
+
+def test_a_drawing_shows_what_each_condition_belongs_to() -> None:
+    # What leads back has its condition between the two nodes, what stays on a node beside it.
+    edges = [("a", "b", "x"), ("b", "a", "not x"), ("b", "b", "again"), ("b", "a", None)]
+    root = ElementTree.fromstring(made(edges, on_cycle="allow").to_svg())
+    texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
+    heights = {each.text: float(each.attrib["y"]) for each in texts}
+    assert sorted(heights, key=lambda text: heights[text]) == ["a", "not x", "x", "b", "again"]
+    paths = [each.attrib["d"] for each in root.iter("{http://www.w3.org/2000/svg}path")][1:]
+    ends = [end for path in paths for end in re.findall(r"^M(\S+ [^C]+)|(\S+ \S+)$", path)]
+    assert len(paths) == len(edges)
+    assert len(set(ends)) == len(ends)
+
+
+def test_a_drawing_has_room_for_what_it_shows() -> None:
+    long = "matches(lower(text), 'a text that is much wider than its node')"
+    root = ElementTree.fromstring(
+        made([("MW", "ij"), ("ij", "ij", long)], on_cycle="allow").to_svg()
+    )
+    left, _, width, _ = map(float, root.attrib["viewBox"].split())
+    for each in root.iter("{http://www.w3.org/2000/svg}rect"):
+        x = float(each.get("x", left))
+        assert left <= x
+        assert x + float(each.attrib["width"]) <= left + width
+    name = "\u5ba2\u670d\u4e2d\u5fc3\u63a5\u5f85"
+    graph = HandoffGraph()
+    graph.add_node(name)
+    [_, wide] = ElementTree.fromstring(graph.to_svg()).findall("{*}rect")
+    assert float(wide.attrib["width"]) > 13 * len(name)
 
 
 def test_a_mermaid_chart() -> None:

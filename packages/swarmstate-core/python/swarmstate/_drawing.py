@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import east_asian_width
 
 if TYPE_CHECKING:
     from swarmstate.graph import Edge
@@ -50,15 +52,27 @@ def _quoted(text: str) -> str:
 def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     """Return an SVG document: each node below those that lead to it, cycles aside."""
     plan = _planned(nodes, edges)
+    lines, labels = _drawn_edges(plan, edges)
+    left = min([0.0, *(x - _MARGIN for x, _, _, _ in labels)])
+    right = max([plan.width, *(x + covered + _MARGIN for x, _, covered, _ in labels)])
+    size = f'width="{right - left:.0f}" height="{plan.height:.0f}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{plan.width:.0f}" '
-        f'height="{plan.height:.0f}" viewBox="0 0 {plan.width:.0f} {plan.height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
+        f'viewBox="{left:.0f} 0 {right - left:.0f} {plan.height:.0f}" '
         'font-family="sans-serif" font-size="13">',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
         'markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="#57606a"/></marker></defs>',
-        f'<rect width="{plan.width:.0f}" height="{plan.height:.0f}" fill="#ffffff"/>',
-        *_drawn_edges(plan, edges),
+        f'<rect x="{left:.0f}" {size} fill="#ffffff"/>',
+        *lines,
     ]
+    for x, y, covered, text in labels:
+        # What many converters do not know, such as a stroke below the text, is not used.
+        parts.append(
+            f'<rect x="{x:.1f}" y="{y - 11:.1f}" width="{covered:.1f}" '
+            f'height="{_ROW}" fill="#ffffff"/>'
+            f'<text x="{x + covered / 2:.1f}" y="{y:.1f}" text-anchor="middle" '
+            f'font-size="11" fill="#0a3069">{xml_text(text)}</text>'
+        )
     for name, (x, y) in plan.places.items():
         width = plan.widths[name]
         parts.append(
@@ -69,6 +83,14 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def _letters(text: str) -> float:
+    """Return how wide a text is, about, in letters of usual width."""
+    return sum(
+        1.8 if each in "MWm@%" or east_asian_width(each) in "WF" else 1.2 if each.isupper() else 1.0
+        for each in text
+    )
+
+
 class _Plan(NamedTuple):
     """Where everything is in a drawing.
 
@@ -77,26 +99,38 @@ class _Plan(NamedTuple):
         height: Its height.
         places: The middle of the upper side of each node, in the nodes' order.
         widths: The width of each node.
+        depths: The layer of each node.
         rows: How many labels of edges stand above each node.
+        beside: For each layer, how many edges lead from one of its nodes to one of them.
     """
 
     width: float
     height: float
     places: dict[str, tuple[float, float]]
     widths: dict[str, float]
+    depths: dict[str, int]
     rows: dict[str, int]
+    beside: list[int]
 
 
 def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
     layers = _layers(nodes, edges)
-    widths = {name: max(60.0, len(name) * _LETTER + 24) for name in nodes}
-    # The labels of edges stand in a column above the node that they lead to.
+    depths = {name: depth for depth, layer in enumerate(layers) for name in layer}
+    widths = {name: max(60.0, _letters(name) * _LETTER + 24) for name in nodes}
+    # The labels of edges that lead down stand in a column above the node that they lead to.
     columns = dict(widths)
     rows = dict.fromkeys(nodes, 0)
-    for edge in edges:
-        label = len(edge.when or "") * _LABEL_LETTER
-        columns[edge.target] = max(columns[edge.target], label)
-        rows[edge.target] += edge.when is not None
+    # Below a layer are those that lead beside, then labels of those that lead up to it, in rows.
+    beside, up = [0] * len(layers), [0] * len(layers)
+    for source, target, when, _ in edges:
+        depth = depths[target]
+        if depth > depths[source]:
+            label = _letters(when or "") * _LABEL_LETTER
+            columns[target] = max(columns[target], label)
+            rows[target] += when is not None
+        else:
+            beside[depth] += depth == depths[source]
+            up[depth] += depth < depths[source] and when is not None
     spans = [sum(columns[name] for name in layer) + _GAP * (len(layer) - 1) for layer in layers]
     width = max(spans, default=0) + 2 * _MARGIN + 2 * _GAP
     places = dict.fromkeys(nodes, (0.0, 0.0))
@@ -107,37 +141,85 @@ def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
         for name in layer:
             places[name] = (x + columns[name] / 2, y)
             x += columns[name] + _GAP
-        y += _HEIGHT
-    return _Plan(width, y + _MARGIN + _BETWEEN / 2, places, widths, rows)
+        y += _HEIGHT + _ROW * (up[depth] + beside[depth] + (beside[depth] > 0))
+    return _Plan(width, y + _MARGIN, places, widths, depths, rows, beside)
 
 
-def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> list[str]:
-    """Return all edges, and over them their labels."""
-    lines, labels = [], []
-    entered = dict.fromkeys(plan.places, 0)
+class _Ends:
+    """Where edges touch one side of each node: beside each other, as far as there is room."""
+
+    def __init__(self, widths: dict[str, float]) -> None:
+        self._widths = widths
+        self._taken: dict[str, set[int]] = {name: set() for name in widths}
+
+    def next(self, name: str, side: int) -> float:
+        """Return how far from the middle of a node another edge is.
+
+        Args:
+            name: The node.
+            side: 1 for the right of the middle, -1 for the left, 0 for the nearest.
+        """
+        taken = self._taken[name]
+        places = (step * sign for step in count() for sign in (1, -1) if step or not side)
+        place = next(each for each in places if each not in taken and each * side >= 0)
+        taken.add(place)
+        room = self._widths[name] / 2 - 8
+        return max(-room, min(room, 14.0 * place))
+
+
+# The left end of a label, its base line, its width, and the text.
+_Label = tuple[float, float, float, str]
+
+
+def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_Label]]:
+    """Return all edges, and their labels."""
+    lines: list[str] = []
+    labels: list[_Label] = []
+    above, below = _Ends(plan.widths), _Ends(plan.widths)
     labelled = dict.fromkeys(plan.places, 0)
-    for edge in edges:
-        x, y = plan.places[edge.target]
-        # Edges to one node end beside each other.
-        shift = (entered[edge.target] + 1) // 2 * (14 if entered[edge.target] % 2 else -14)
-        entered[edge.target] += 1
-        dash = "" if edge.when is not None else ' stroke-dasharray="5 4"'
-        lines.append(
-            f'<path d="{_curve(plan.places[edge.source], (x + shift, y))}" fill="none" '
-            f'stroke="#57606a"{dash} marker-end="url(#arrow)"/>'
-        )
-        if edge.when is not None:
-            labelled[edge.target] += 1
-            row = y - 14 - _ROW * (plan.rows[edge.target] - labelled[edge.target])
-            covered = len(edge.when) * _LABEL_LETTER
-            # What many converters do not know, such as a stroke below the text, is not used.
-            labels.append(
-                f'<rect x="{x - covered / 2:.1f}" y="{row - 11:.1f}" width="{covered:.1f}" '
-                f'height="{_ROW}" fill="#ffffff"/>'
-                f'<text x="{x:.1f}" y="{row:.1f}" text-anchor="middle" '
-                f'font-size="11" fill="#0a3069">{xml_text(edge.when)}</text>'
+    sideways, upwards = [0] * len(plan.beside), list(plan.beside)
+    for source, target, when, _ in edges:
+        (x1, y1), (x2, y2) = plan.places[source], plan.places[target]
+        depth = plan.depths[target]
+        covered = _letters(when or "") * _LABEL_LETTER
+        if depth > plan.depths[source]:
+            shift = above.next(target, 0)
+            # Of several between two nodes the outer one leaves the others early.
+            bend = shift * (0.6 if x2 > x1 else -0.6)
+            path = _curve((x1, y1 + _HEIGHT), (x2 + shift, y2), bend)
+            labelled[target] += when is not None
+            row = y2 - 14 - _ROW * (plan.rows[target] - labelled[target])
+            place = x2 - covered / 2
+        elif depth == plan.depths[source]:
+            sideways[depth] += 1
+            row = y2 + _HEIGHT + _ROW * (sideways[depth] + 0.5)
+            side = 1 if x1 < x2 else -1
+            start, end = x1 + below.next(source, side), x2 + below.next(target, -side)
+            # So deep that three quarters of it are at the row.
+            low = y2 + _HEIGHT + _ROW * (sideways[depth] + 0.5) / 0.75
+            path = (
+                f"M{start:.1f} {y1 + _HEIGHT:.1f}"
+                f"C{start:.1f} {low:.1f} {end:.1f} {low:.1f} {end:.1f} {y2 + _HEIGHT:.1f}"
             )
-    return lines + labels
+            place = max(start, end) + 6 if source == target else (start + end - covered) / 2
+            row += 0 if source == target else 4
+        else:
+            upwards[depth] += when is not None
+            row = y2 + _HEIGHT + _BETWEEN / 2 + _ROW * upwards[depth]
+            # On the same side of both, so as not to cross an edge that leads down between them.
+            side = -1 if x1 < x2 else 1
+            first = x1 + above.next(source, side), y1
+            last = x2 + below.next(target, side), y2 + _HEIGHT
+            path = _curve(first, last)
+            place = _crossing(first, last, row) - covered / 2
+            row += 4
+        dash = "" if when is not None else ' stroke-dasharray="5 4"'
+        lines.append(
+            f'<path d="{path}" fill="none" stroke="#57606a"{dash} marker-end="url(#arrow)"/>'
+        )
+        if when is not None:
+            labels.append((place, row, covered, when))
+    return lines, labels
 
 
 # What XML has no way to write, not even escaped.
@@ -173,14 +255,20 @@ def _layers(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
     return layers
 
 
-def _curve(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """Return the path of an edge between the places of two nodes."""
+def _curve(start: tuple[float, float], end: tuple[float, float], bend: float = 0.0) -> str:
+    """Return a path that leaves and arrives upright, and bends above the middle by so much."""
     (x1, y1), (x2, y2) = start, end
-    if y2 > y1:
-        y1 += _HEIGHT
-        middle = (y1 + y2) / 2
-        return f"M{x1:.1f} {y1:.1f}C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"
-    # Back or beside: around below both.
-    y1, y2 = y1 + _HEIGHT, y2 + _HEIGHT
-    low = y1 + _BETWEEN / 2
-    return f"M{x1:.1f} {y1:.1f}C{x1 + 50:.1f} {low:.1f} {x2 + 50:.1f} {low:.1f} {x2:.1f} {y2:.1f}"
+    middle = (y1 + y2) / 2 - bend
+    return f"M{x1:.1f} {y1:.1f}C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"
+
+
+def _crossing(start: tuple[float, float], end: tuple[float, float], y: float) -> float:
+    """Return where such a path, that bends in the middle, is at this height."""
+    (x1, y1), (x2, y2) = start, end
+    least, most = 0.0, 1.0
+    for _ in range(20):
+        t = (least + most) / 2
+        # All control points but the first and the last are half-way up.
+        passed = 1.5 * t * (1 - t) + t**3
+        least, most = (t, most) if y1 + (y2 - y1) * passed > y else (least, t)
+    return x1 + (x2 - x1) * (3 * t * t - 2 * t**3)
