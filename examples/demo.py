@@ -17,6 +17,7 @@ Every claim it prints is checked; the exit status is 1 if one does not hold.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -304,12 +305,17 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    # What the demo gives its own processes.
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        target = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
+        target = options.folder or Path(temporary)
         target.mkdir(parents=True, exist_ok=True)
         calls_log = target / "calls.log"
-        if len(sys.argv) > 2:
-            work(target, sys.argv[2])
+        if options.command:
+            work(target, options.command)
         elif calls_log.exists():
             raise SystemExit(f"{target} has the files of an earlier demo: name another folder")
         else:

@@ -10,7 +10,7 @@ what both spent, the later of two verdicts.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from typing import Annotated, Any
 
 from langchain_core.messages import AnyMessage
@@ -91,4 +91,6 @@ def main(place: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else ":memory:")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("place", nargs="?", default=":memory:", help="a file, or a store's URL")
+    main(parser.parse_args().place)

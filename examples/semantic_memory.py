@@ -11,7 +11,7 @@ leads, embedded by a real model that runs offline; another conversation recalls 
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from typing import Annotated, Any
 
@@ -74,5 +74,8 @@ def main(place: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("place", nargs="?", help="a file, or a store's URL")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        main(sys.argv[1] if len(sys.argv) > 1 else f"{temporary}/agents.db")
+        main(options.place or f"{temporary}/agents.db")

@@ -7,7 +7,7 @@ No model and no network: the agents are functions, and what they would say is sc
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -119,8 +119,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with TemporaryDirectory() as folder:
-            main(Path(folder))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("directory", type=Path, nargs="?")
+    options = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        main(options.directory or Path(temporary))

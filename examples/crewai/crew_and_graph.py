@@ -9,11 +9,11 @@ way round. Models and embeddings are stand-ins, so that it runs offline.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import math
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, TypedDict
@@ -132,8 +132,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        main(options.folder or Path(temporary))

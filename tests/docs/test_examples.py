@@ -39,6 +39,14 @@ def test_runs_twice_in_one_place(name: str, place: str, said: str, tmp_path: Pat
     run(tmp_path, said, name, place)
 
 
+@pytest.mark.parametrize(
+    "name", ["demo", "semantic_memory", "support_triage", "swarm", "merge_forks"]
+)
+def test_asked_for_help_tells_what_it_takes(name: str, tmp_path: Path) -> None:
+    run(tmp_path, f"usage: {name}.py [-h] [", name, "--help")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_swarm_has_a_folder_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, "ok: all 3 threads are in one store", "swarm", "new/folder", "--agents", "3")
     again = done(tmp_path, "swarm", "new/folder")
