@@ -555,6 +555,23 @@ def test_a_drawing_is_sound_whatever_nodes_are_called() -> None:
     assert "node \ufffdone\ufffd: " in "".join(drawing.itertext())
 
 
+def test_a_drawing_cuts_wide_names_to_the_room_they_have() -> None:
+    wide = "\u5ba2" * 100
+    graph = built(SwarmStateSaver(), **{wide: nap})
+    with swarmstate.profile() as profile:
+        call(graph, False)
+    svg = "{http://www.w3.org/2000/svg}"
+    [block] = [
+        group
+        for group in ElementTree.fromstring(profile.to_svg()).iter(f"{svg}g")
+        if wide in str(group.findtext(f"{svg}title"))
+    ]
+    rect, label = block.find(f"{svg}rect"), str(block.findtext(f"{svg}text", ""))
+    assert rect is not None
+    # Such a letter is as wide as it is high: 12 pixels, or a little less.
+    assert label.count("\u5ba2") * 11 <= float(rect.attrib["width"])
+
+
 def test_the_table_and_the_drawing_tell_the_same() -> None:
     graph = built(SwarmStateSaver(), **{'<one> & "two"': nap})
     with swarmstate.profile() as profile:

@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 if TYPE_CHECKING:
     from swarmstate.graph import Edge
 
-__all__ = ["mermaid", "svg", "xml_text"]
+__all__ = ["letters", "mermaid", "svg", "xml_text"]
 
 _HEIGHT = 34
 _GAP = 30
@@ -83,7 +83,7 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _letters(text: str) -> float:
+def letters(text: str) -> float:
     """Return how wide a text is, about, in letters of usual width."""
     return sum(
         1.8 if each in "MWm@%" or east_asian_width(each) in "WF" else 1.2 if each.isupper() else 1.0
@@ -116,7 +116,7 @@ class _Plan(NamedTuple):
 def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
     layers = _layers(nodes, edges)
     depths = {name: depth for depth, layer in enumerate(layers) for name in layer}
-    widths = {name: max(60.0, _letters(name) * _LETTER + 24) for name in nodes}
+    widths = {name: max(60.0, letters(name) * _LETTER + 24) for name in nodes}
     # The labels of edges that lead down stand in a column above the node that they lead to.
     columns = dict(widths)
     rows = dict.fromkeys(nodes, 0)
@@ -125,7 +125,7 @@ def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
     for source, target, when, _ in edges:
         depth = depths[target]
         if depth > depths[source]:
-            label = _letters(when or "") * _LABEL_LETTER
+            label = letters(when or "") * _LABEL_LETTER
             columns[target] = max(columns[target], label)
             rows[target] += when is not None
         else:
@@ -181,7 +181,7 @@ def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_L
     for source, target, when, _ in edges:
         (x1, y1), (x2, y2) = plan.places[source], plan.places[target]
         depth = plan.depths[target]
-        covered = _letters(when or "") * _LABEL_LETTER
+        covered = letters(when or "") * _LABEL_LETTER
         if depth > plan.depths[source]:
             shift = above.next(target, 0)
             # Of several between two nodes the outer one leaves the others early.

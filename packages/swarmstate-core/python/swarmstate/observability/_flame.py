@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarmstate._drawing import xml_text
+from swarmstate._drawing import letters, xml_text
 from swarmstate.observability._timeline import Kind, Path
 
 __all__ = ["Block", "flame"]
@@ -81,10 +81,20 @@ def _draw(block: Block, x: float, y: float, scale: float, total: float) -> Itera
         )
         fitting = int((width - 6) / _LETTER)
         if fitting >= 3:
-            label = part.name if len(part.name) <= fitting else f"{part.name[: fitting - 1]}…"
+            label = _cut(part.name, fitting)
             yield (
                 f'<text x="{x + 4:.2f}" y="{y + 15:.0f}" fill="#263238">{xml_text(label)}</text>'
             )
         yield "</g>"
         yield from _draw(part, x, y + _ROW, scale, total)
         x += width
+
+
+def _cut(name: str, fitting: int) -> str:
+    """Return what there is room for of a name."""
+    if letters(name[: fitting + 1]) <= fitting:
+        return name
+    head = name[: fitting - 1]
+    while letters(head) > fitting - 1:
+        head = head[:-1]
+    return f"{head}…"
