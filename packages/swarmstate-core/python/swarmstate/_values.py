@@ -74,7 +74,13 @@ def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -
     while True:
         [result] = yield Read([Query(namespace, keys=[key])])
         [found] = result.values
-        merged: M = value if found is None else codec.loads(found).merge(value)
+        if found is None:
+            _check_merges(value, "a value")
+            merged = value
+        else:
+            kept: Any = codec.loads(found)
+            _check_merges(kept, f"the value of {key!r} in namespace {namespace!r} to be one")
+            merged = kept.merge(value)
         data = codec.dumps(merged)
         if data == found and ttl is None:
             return merged
@@ -85,6 +91,14 @@ def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -
             # Somebody else succeeded, so all together make progress.
             continue
         return merged
+
+
+def _check_merges(value: object, what: str) -> None:
+    if not callable(getattr(value, "merge", None)):
+        raise TypeError(
+            f"expected {what} that merges, such as those of swarmstate.merge, found "
+            f"{type(value).__name__}"
+        )
 
 
 def contains(namespace: str, key: str) -> Operation[bool]:

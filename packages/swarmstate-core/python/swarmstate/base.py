@@ -239,7 +239,7 @@ class BaseStore(Closing):
             ttl: As of `set`.
 
         Raises:
-            TypeError: What is stored is of another kind.
+            TypeError: What is stored is of another kind, or `value` has no such method.
         """
         return _values.drive(self, _values.merge(self._codec, namespace, key, value, ttl))
 
