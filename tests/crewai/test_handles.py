@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,47 @@ def test_a_uri_is_opened_once_until_it_is_closed(tmp_path: Path) -> None:
     again = shared_store(tmp_path / "a.db")
     assert again is not store
     assert shared_collection(tmp_path / "a.db", "n", "l2").store is again
+
+
+FORKED = """
+import os, signal, sys, threading, warnings
+from crewai_swarmstate import shared_store
+import swarmstate
+
+# What is tested is just what Python warns of from 3.12 on.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+
+
+opening, go_on = threading.Event(), threading.Event()
+opened = swarmstate.open
+
+
+def open_slowly(uri):
+    opening.set()
+    go_on.wait()
+    return opened(uri)
+
+
+swarmstate.open = open_slowly
+thread = threading.Thread(target=shared_store, args=(sys.argv[1],))
+thread.start()
+opening.wait()
+process = os.fork()
+if process == 0:
+    signal.alarm(10)  # Ends a child that waits for ever.
+    go_on.set()
+    shared_store(sys.argv[1]).set("n", "k", 1)
+    os._exit(0)
+go_on.set()
+thread.join()
+sys.exit(os.waitpid(process, 0)[1] or shared_store(sys.argv[1]).get("n", "k") != 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_may_be_forked_while_a_thread_opens_a_store(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "a.db")]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_no_repr_shows_a_password() -> None:

@@ -94,4 +94,12 @@ def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
 atexit.register(close_stores)
+if hasattr(os, "register_at_fork"):
+    # A thread that the child does not have may hold the lock while it opens a store.
+    os.register_at_fork(after_in_child=_renew_lock)
