@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from crewai_core import lock_store
-from crewai_swarmstate import LockTimeoutError, lock_backend, shared_store
+from crewai_swarmstate import LockTimeoutError, close_stores, lock_backend, shared_store
 from swarmstate.base import Batch
 from swarmstate.errors import StoreError
 
@@ -106,6 +106,17 @@ def test_a_holder_keeps_its_lock_when_the_store_was_away(tmp_path: Path, notice:
             assert notice.arrived.wait(60)
         with pytest.raises(LockTimeoutError), lock("name", timeout=2):
             raise AssertionError("two hold the lock")
+
+
+def test_a_lock_is_held_and_freed_when_the_stores_were_closed(tmp_path: Path) -> None:
+    lock = lock_backend(tmp_path / "locks.db", lease=0.3)
+    with lock("name"):
+        close_stores()
+        with pytest.raises(LockTimeoutError), lock("name", timeout=1):
+            raise AssertionError("two hold the lock")
+        close_stores()
+    with lock("name", timeout=0):
+        pass
 
 
 def test_losing_a_lock_is_reported(tmp_path: Path) -> None:

@@ -14,16 +14,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING
 
 from swarmstate.base import Batch
 from swarmstate.codec import Codec
-from swarmstate.errors import ConflictError, StoreError, StoreUnavailableError
+from swarmstate.errors import ConflictError, StoreError
 
 from .handles import canonical_uri, shared_store
-
-if TYPE_CHECKING:
-    from swarmstate import BaseStore
 
 __all__ = ["LockTimeoutError", "lock_backend"]
 
@@ -63,14 +59,14 @@ def lock_backend(
 
     @contextmanager
     def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
-        store = shared_store(canonical)
+        # The store is named at each step, since it may be closed and opened again meanwhile.
         namespace = f"crewai-lock:{name}"
         token = _codec.dumps(uuid.uuid4().hex)
-        _acquire(store, namespace, token, lease, timeout, name)
+        _acquire(canonical, namespace, token, lease, timeout, name)
         released = threading.Event()
         renewing = threading.Thread(
             target=_renew,
-            args=(store, namespace, token, lease, released),
+            args=(canonical, namespace, token, lease, released),
             name="crewai-swarmstate-lock",
             daemon=True,
         )
@@ -83,7 +79,7 @@ def lock_backend(
             released.set()
             renewing.join()
             try:
-                _release(store, namespace, token)
+                _release(canonical, namespace, token)
             except StoreError as error:
                 if not has_failed:
                     raise
@@ -94,14 +90,14 @@ def lock_backend(
 
 
 def _acquire(
-    store: BaseStore, namespace: str, token: bytes, lease: float, timeout: float, name: str
+    uri: str, namespace: str, token: bytes, lease: float, timeout: float, name: str
 ) -> None:
     deadline = time.monotonic() + timeout
     wait, longest = _WAITS
     taking = Batch(namespace, put={_HOLDER: token}, ttl=lease, expect_values={_HOLDER: None})
     while True:
         try:
-            store.write([taking])
+            shared_store(uri).write([taking])
         except ConflictError:
             if time.monotonic() >= deadline:
                 raise LockTimeoutError(
@@ -114,25 +110,23 @@ def _acquire(
         wait = min(wait * 2, longest)
 
 
-def _renew(
-    store: BaseStore, namespace: str, token: bytes, lease: float, released: threading.Event
-) -> None:
+def _renew(uri: str, namespace: str, token: bytes, lease: float, released: threading.Event) -> None:
     wait = lease / 3
     while not released.wait(wait):
         wait = lease / 3
         try:
-            store.write([Batch(namespace, ttl=lease, expect_values={_HOLDER: token})])
+            shared_store(uri).write([Batch(namespace, ttl=lease, expect_values={_HOLDER: token})])
         except ConflictError:
             return  # The lease had run out, and somebody else may hold the lock now.
-        except StoreUnavailableError as error:
+        except StoreError as error:
             # Sooner than otherwise: what is left of the lease is all the time there is.
             wait = lease / 10
             logger.warning("%r could not be renewed and is tried again: %s", namespace, error)
 
 
-def _release(store: BaseStore, namespace: str, token: bytes) -> None:
+def _release(uri: str, namespace: str, token: bytes) -> None:
     try:
-        store.write([Batch(namespace, clear=True, expect_values={_HOLDER: token})])
+        shared_store(uri).write([Batch(namespace, clear=True, expect_values={_HOLDER: token})])
     except ConflictError:
         raise StoreError(
             f"{namespace!r} was held for longer than its lease, so others may have held it, too: "
