@@ -10,6 +10,7 @@ import pytest
 from crewai.knowledge.knowledge import Knowledge
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
 from crewai_swarmstate import SwarmStateKnowledgeStorage, close_stores
+from swarmstate.errors import EmbeddingError
 
 from tests.crewai.helpers.offline import embed
 
@@ -97,6 +98,30 @@ def test_errors_are_raised(storage: SwarmStateKnowledgeStorage) -> None:
     )
     with pytest.raises(ValueError, match="64 dimensions"):
         wrong.search(["x"])
+
+
+def test_an_embedder_is_given_no_more_texts_than_services_take(tmp_path: Path) -> None:
+    given: list[int] = []
+
+    def embedder(texts: list[str]) -> Sequence[Sequence[float]]:
+        given.append(len(texts))
+        return embed(texts)
+
+    uri = str(tmp_path / "knowledge.db")
+    storage = SwarmStateKnowledgeStorage(uri=uri, embedder=embedder)
+    storage.save([f"fact number {index}" for index in range(250)])
+    assert max(given) <= 100
+    [best, *_] = storage.search(["fact number 249"])
+    assert best["content"] == "fact number 249"
+
+
+def test_an_embedder_that_leaves_texts_out_is_named(tmp_path: Path) -> None:
+    uri = str(tmp_path / "knowledge.db")
+    storage = SwarmStateKnowledgeStorage(uri=uri, embedder=lambda texts: embed(texts)[1:])
+    with pytest.raises(EmbeddingError, match="found 2 for 3: the embedder"):
+        storage.save(DOCUMENTS)
+    with pytest.raises(EmbeddingError, match="found 0 for 1"):
+        storage.search(["lighthouse"])
 
 
 def test_knowledge_of_crewai_uses_it(storage: SwarmStateKnowledgeStorage) -> None:

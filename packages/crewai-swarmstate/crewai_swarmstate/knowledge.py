@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
 from pydantic import Field, PrivateAttr, field_validator
+from swarmstate.errors import EmbeddingError
 from swarmstate.vectors import Match, Record
 
 from .handles import canonical_uri, shared_collection
@@ -28,13 +29,17 @@ __all__ = ["SwarmStateKnowledgeStorage"]
 # What CrewAI's own storage embeds with when nothing else is configured.
 _DEFAULT_EMBEDDER = {"provider": "openai", "config": {"model_name": "text-embedding-3-small"}}
 
+# As many texts as CrewAI's own storage embeds at once: services limit what a request may hold.
+_BATCH = 100
+
 
 class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
     """Documents in a collection of a swarmstate store, found by what they mean.
 
     A document's id is the hash of its text: one that is saved again changes
-    nothing and is not embedded again. Scores are (1 + cosine) / 2, as in
-    CrewAI's own storage. Errors are raised, where that one logs them and goes on.
+    nothing and is not embedded again. Texts are embedded a hundred at a time.
+    Scores are (1 + cosine) / 2, as in CrewAI's own storage. Errors are raised, where
+    that one logs them and goes on.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -56,7 +61,11 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
         return canonical_uri(uri)
 
     def save(self, documents: list[str]) -> None:
-        """Store the documents that are not there yet, atomically."""
+        """Store the documents that are not there yet, atomically.
+
+        Raises:
+            EmbeddingError: The embedder returned none for some text, or one that is none.
+        """
         ids = _by_id(documents)
         missing = _missing(ids, self._collection.get(ids))
         if missing:
@@ -120,20 +129,30 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
     def _embed_query(self, query: list[str]) -> Sequence[float]:
         if not query:
             raise ValueError("expected a query of one text or more, found none")
-        [embedding] = self._embedding(" ".join(query))
+        [embedding] = self._embeddings([" ".join(query)])
         return embedding
 
     def _records(self, documents: Mapping[str, str]) -> list[Record]:
-        embeddings = self._embedding(*documents.values())
+        embeddings = self._embeddings(list(documents.values()))
         return [
             Record(identity, {"content": text, "metadata": {}}, [embedding])
             for (identity, text), embedding in zip(documents.items(), embeddings, strict=True)
         ]
 
-    def _embedding(self, *texts: str) -> Sequence[Sequence[float]]:
+    def _embeddings(self, texts: list[str]) -> list[Sequence[float]]:
         if self._embed is None:
             self._embed = _embedder(self.embedder or _DEFAULT_EMBEDDER)
-        return self._embed(list(texts))
+        embeddings: list[Sequence[float]] = []
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            found = list(self._embed(batch))
+            if len(found) != len(batch):
+                raise EmbeddingError(
+                    f"expected one embedding for each text, found {len(found)} for {len(batch)}: "
+                    "the embedder must return as many as it is given texts"
+                )
+            embeddings += found
+        return embeddings
 
 
 def _embedder(given: Any) -> Embed:
