@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -76,6 +78,59 @@ def test_a_crew_is_checkpointed_and_restored(
     assert len(llm.prompts) == 3
     assert "task two" in llm.prompts[-1]
     assert provider.checkpoints("orders")[0].parent_id == first.id
+
+
+# Given a mode, the file and a folder: a flow that has a persistence is checkpointed, or restored
+# by a program that names no persistence.
+FLOW = """
+import sys
+from crewai.events.event_bus import crewai_event_bus
+from crewai.flow.flow import Flow, listen, start
+from crewai.state.checkpoint_config import CheckpointConfig
+from crewai_swarmstate import SwarmStateCheckpointProvider
+
+mode, uri, folder = sys.argv[1:]
+provider = SwarmStateCheckpointProvider(uri=uri)
+
+
+class Work(Flow[dict]):
+    @start()
+    def first(self):
+        self.state["steps"] = [mode]
+
+    @listen(first)
+    def second(self):
+        pass
+
+
+if mode == "run":
+    from crewai_swarmstate import SwarmStateFlowPersistence
+
+    events = ["method_execution_finished"]
+    config = CheckpointConfig(location="flow", provider=provider, on_events=events)
+    Work(persistence=SwarmStateFlowPersistence(uri), checkpoint=config).kickoff()
+    crewai_event_bus.flush()
+else:
+    # CrewAI writes checkpoints beside the run, so the first one may hold the second step, too.
+    first = provider.checkpoints("flow")[-1]
+    flow = Work.from_checkpoint(provider.restore_config("flow", first.id, directory=folder))
+    flow.kickoff()
+    print("STEPS", flow.state["steps"])
+"""
+
+
+def test_a_flow_with_a_persistence_is_restored_in_another_process(tmp_path: Path) -> None:
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", FLOW, mode, str(tmp_path / "a.db"), str(tmp_path / "export")],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        for mode in ("run", "restore")
+    ]
+    assert [each.returncode for each in said] == [0, 0], said[-1].stderr
+    assert "STEPS ['run']" in said[-1].stdout
 
 
 def test_a_checkpoint_comes_back_as_it_was(provider: SwarmStateCheckpointProvider) -> None:

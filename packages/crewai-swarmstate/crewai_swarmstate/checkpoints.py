@@ -16,6 +16,8 @@ from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
 from swarmstate.errors import CheckpointError
 
+# CrewAI restores the persistence of a flow only if its class has been imported.
+from . import flow as _registered  # noqa: F401
 from .handles import canonical_uri, shared_store
 from .sequences import Records, aappend, append, newest
 
