@@ -23,7 +23,7 @@ class TestCrewAILanceDB(StorageBackendContract):
             "test_no_ids_delete_nothing",
             "test_delete_by_scope",
             "test_delete_combines_its_criteria",
-            "test_an_update_that_could_not_be_read_is_refused",
+            "test_what_could_not_be_read_is_refused",
             "test_other_handles_are_seen",
             "test_times_are_naive_utc",
         }

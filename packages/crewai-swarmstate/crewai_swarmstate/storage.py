@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import os
 
     from crewai.memory.types import MemoryRecord, ScopeInfo
-    from swarmstate.vectors import Collection, Match, Metric
+    from swarmstate.vectors import Collection, Match, Metric, Record
 
 __all__ = ["Scoring", "SwarmStateStorage"]
 
@@ -81,14 +81,16 @@ class SwarmStateStorage:
             EmbeddingDimensionMismatchError: An embedding has another dimension than
                 the stored ones; nothing is stored.
             EncodeError: The metadata holds what has no plain form; nothing is stored.
+            ValidationError: (a ValueError) A field is not what a memory may hold; nothing
+                is stored.
         """
         with _dimensions():
-            self._collection.upsert(map(from_memory, records))
+            self._collection.upsert(map(_record, records))
 
     async def asave(self, records: list[MemoryRecord]) -> None:
         """Store memories as `save` does."""
         with _dimensions():
-            await self._collection.aupsert(map(from_memory, records))
+            await self._collection.aupsert(map(_record, records))
 
     def search(
         self,
@@ -193,13 +195,7 @@ class SwarmStateStorage:
             EmbeddingDimensionMismatchError: The stored embeddings have another
                 dimension; nothing is changed.
         """
-        from crewai.memory.types import MemoryRecord
-
-        # CrewAI changes fields of a copy, which nothing has looked at yet. What cannot be read
-        # back would break every search that finds it.
-        fields = {**dict(record), "embedding": None}
-        valid = MemoryRecord.model_validate(fields)
-        self.save([valid.model_copy(update={"embedding": record.embedding})])
+        self.save([record])
 
     def touch_records(self, record_ids: list[str]) -> None:
         """Set `last_accessed` of these memories to now; unknown ids are ignored."""
@@ -276,6 +272,17 @@ class SwarmStateStorage:
 
     def close(self) -> None:
         """Do nothing: the store is shared; see `close_stores`."""
+
+
+def _record(memory: MemoryRecord) -> Record:
+    """Return the record of a memory that can be read back."""
+    from crewai.memory.types import MemoryRecord
+
+    # Nothing has looked at fields that were changed since the memory was made, as CrewAI does in
+    # updates. What cannot be read back would break every search that finds it.
+    valid = MemoryRecord.model_validate({**dict(memory), "embedding": None})
+    valid.embedding = memory.embedding
+    return from_memory(valid)
 
 
 def _selects_some(where: Any) -> bool:

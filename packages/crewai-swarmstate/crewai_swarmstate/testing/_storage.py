@@ -221,8 +221,8 @@ class StorageBackendContract(SharedStorageContract):
         assert "/crew/b" not in scoped.list_scopes("/crew")
         assert scoped.list_categories()["new"] == 1
 
-    def test_an_update_that_could_not_be_read_is_refused(self, scoped: StorageBackend) -> None:
-        """CrewAI does not check the fields that it updates, and one record must not hide others."""
+    def test_what_could_not_be_read_is_refused(self, scoped: StorageBackend) -> None:
+        """Nobody checks fields that are changed, and one record must not hide others."""
         before = scoped.get_record("b")
         assert before is not None
         changes: list[dict[str, Any]] = [
@@ -235,6 +235,8 @@ class StorageBackendContract(SharedStorageContract):
         for change in changes:
             with pytest.raises((TypeError, ValueError)):
                 scoped.update(before.model_copy(update=change))
+            with pytest.raises((TypeError, ValueError)):
+                scoped.save([before.model_copy(update=change)])
         assert scoped.get_record("b") == before
         assert len(scoped.search([1.0, 0.0, 0.0])) == 6
 
