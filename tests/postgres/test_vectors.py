@@ -409,6 +409,55 @@ def test_without_the_extension_or_the_right_to_make_it_an_index_searches(
         assert collection.stats()[:4] == ("pgvector", 50, 50, 2)
 
 
+def test_where_others_alone_may_use_the_tables_an_index_searches(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    postgres_server.execute(
+        "CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions", url=url
+    )
+    with PostgresStore(url) as store:
+        fill(Collection(store, "memories"))
+        assert Collection(store, "memories").stats().searched_by == "pgvector"
+    postgres_server.execute("CREATE ROLE plain LOGIN PASSWORD 'secret'")
+    theirs = postgres_server.url(url.rpartition("/")[2], "plain", "secret")
+
+    def searched() -> tuple[str, str]:
+        with PostgresStore(theirs) as store:
+            collection = Collection(store, "memories")
+            [match] = collection.search([1.0, 30.0], limit=1)
+            assert match.record.id == "030"
+            stats = collection.stats()
+            return stats.searched_by, stats.problem or ""
+
+    postgres_server.execute(setup_sql(role="plain"), url=url)
+    name, problem = searched()
+    assert name == "index"
+    assert "GRANT USAGE ON SCHEMA" in problem
+    postgres_server.execute("GRANT USAGE ON SCHEMA extensions TO plain", url=url)
+    name, problem = searched()
+    assert name == "index"
+    assert "setup_sql(role=..., vectors=True)" in problem
+    postgres_server.execute(setup_sql(role="plain", vectors=True), url=url)
+    assert searched() == ("pgvector", "")
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", "CREATE EXTENSION vector"])
+def test_where_nothing_can_be_written_an_index_searches(
+    postgres_server: PostgresServer, sql: str
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url, pgvector=False) as store:
+        fill(Collection(store, "memories"))
+    postgres_server.execute(sql, url=url)
+    with PostgresStore(f"{url}?default_transaction_read_only=on") as store:
+        collection = Collection(store, "memories")
+        assert collection.search([1.0, 30.0], limit=1)[0].record.id == "030"
+        stats = collection.stats()
+        assert stats.searched_by == "index"
+        assert "primary" in (stats.problem or "")
+
+
 @pytest.mark.parametrize(
     ("embedding", "problem"),
     [([1e30, 2e30], "cannot be squared"), ([1e-30, 0.0], "squared"), ([1.0] * 16_001, "16000")],

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["VectorsMissingError", "ensure_vectors"]
 
 _EXTENSION = (
-    "SELECT nspname FROM pg_catalog.pg_extension AS e "
+    "SELECT nspname, pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+    "FROM pg_catalog.pg_extension AS e "
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE extname = 'vector'"
 )
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'vector')"
@@ -33,15 +34,35 @@ async def ensure_vectors(connection: AnyConnection, names: Names) -> str:
     Raises:
         VectorsMissingError: They are not, and cannot be made.
     """
-    schema: str | None = await connection.fetchval(_EXTENSION)
-    if schema is None:
+    try:
+        return await _ensure(connection, names)
+    except asyncpg.ReadOnlySQLTransactionError as error:
+        raise VectorsMissingError(
+            f"the tables for vectors are not there or old, and cannot be made here ({error}): "
+            "connect to the primary server once"
+        ) from error
+
+
+async def _ensure(connection: AnyConnection, names: Names) -> str:
+    found = await connection.fetchrow(_EXTENSION)
+    if found is None:
         if not await connection.fetchval(_AVAILABLE):
             raise VectorsMissingError("the server does not have the extension pgvector")
-        schema = await _create_extension(connection)
+        found = await _create_extension(connection)
+    schema: str = found[0]
+    if not found[1]:
+        raise VectorsMissingError(
+            f"this role may not use the extension pgvector: GRANT USAGE ON SCHEMA {quoted(schema)}"
+        )
     try:
         version = await _version(connection, names)
     except asyncpg.UndefinedTableError:
         version = 0
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise VectorsMissingError(
+            f"this role may not use the tables for vectors ({error}): have somebody run the SQL of "
+            "swarmstate_postgres.setup_sql(role=..., vectors=True)"
+        ) from error
     newest = max(vector_migrations())
     if version > newest:
         raise VectorsMissingError(
@@ -58,7 +79,7 @@ async def ensure_vectors(connection: AnyConnection, names: Names) -> str:
     return schema
 
 
-async def _create_extension(connection: AnyConnection) -> str:
+async def _create_extension(connection: AnyConnection) -> asyncpg.Record:
     try:
         await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -69,10 +90,10 @@ async def _create_extension(connection: AnyConnection) -> str:
     except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError):
         # Somebody else has just done so.
         pass
-    schema: str | None = await connection.fetchval(_EXTENSION)
-    if schema is None:
+    found = await connection.fetchrow(_EXTENSION)
+    if found is None:
         raise VectorsMissingError("the extension pgvector was created, but is not there")
-    return schema
+    return found
 
 
 async def _version(connection: AnyConnection, names: Names) -> int:
