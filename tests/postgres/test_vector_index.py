@@ -190,6 +190,21 @@ def test_a_collection_may_get_other_dimensions_than_its_index(
     assert len(set(found) & set(expected)) >= 8
 
 
+@pytest.mark.parametrize("release", ["0.8.0.google-3", "0.10", "1.0dev", "0.7.4", "unknown"])
+def test_services_may_name_releases_of_pgvector_in_their_own_way(
+    postgres_server: PostgresServer, release: str
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url) as store:
+        Collection(store, "memories").upsert([Record("a", {}, [[1.0, 2.0]])])
+        assert Collection(store, "memories").stats().searched_by == "pgvector"
+    postgres_server.execute(vector_index_sql("memories", 2), url=url)
+    renaming = f"UPDATE pg_extension SET extversion = '{release}' WHERE extname = 'vector'"
+    postgres_server.execute(renaming, url=url)
+    with PostgresStore(url) as store:
+        assert ids(Collection(store, "memories").search([1.0, 2.0])) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import Literal
 
@@ -11,6 +12,7 @@ __all__ = [
     "LEAST_SCOPE",
     "MOST_INDEXED",
     "MOST_NEAREST",
+    "can_go_on_looking",
     "efforts",
     "index_name",
     "settings_sql",
@@ -49,8 +51,9 @@ def vector_index_sql(
     """Return the SQL that makes an index (HNSW) over the embeddings of a collection.
 
     Stores that open the collection afterwards search with it, unless a search is asked to be
-    exact. It needs pgvector 0.8 or newer, runs outside of a transaction beside writers, and takes
-    a few milliseconds more for each embedding that is written from then on.
+    exact. It needs pgvector 0.8 or newer, in a schema of the `search_path`, runs outside of a
+    transaction beside writers, and takes a few milliseconds more for each embedding that is
+    written from then on.
 
     Args:
         namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.
@@ -82,6 +85,13 @@ def index_name(names: Names, namespace: str, dimensions: int, metric: str) -> st
     said = f"{metric} {dimensions} {namespace}"
     digest = blake2b(said.encode(), digest_size=5).hexdigest()
     return f"{names.prefix}_vector_near_{digest}"
+
+
+def can_go_on_looking(release: str | None) -> bool:
+    """Tell whether an index of this release of pgvector goes on where a filter leaves too few."""
+    # Some services add words of their own to the numbers.
+    numbers = re.match(r"(\d+)\.(\d+)", release or "")
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (0, 8)
 
 
 def efforts(limit: int) -> tuple[int, ...]:

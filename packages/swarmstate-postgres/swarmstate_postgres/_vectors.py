@@ -20,7 +20,14 @@ from swarmstate.serving import (
 
 from ._schema import Names, quoted
 from ._vector_filters import Parameters, escaped, facts_json, where_sql
-from ._vector_index import LEAST_SCOPE, MOST_NEAREST, efforts, index_name, settings_sql
+from ._vector_index import (
+    LEAST_SCOPE,
+    MOST_NEAREST,
+    can_go_on_looking,
+    efforts,
+    index_name,
+    settings_sql,
+)
 from ._vector_schema import VectorsMissingError, ensure_vectors
 
 if TYPE_CHECKING:
@@ -35,13 +42,13 @@ T = TypeVar("T")
 _MOST_DIMENSIONS = 16_000
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
-# The last are the indexes that are complete, if pgvector's release can go on looking with them.
+# The last are pgvector's release and the indexes that are complete.
 _STATE = (
-    "SELECT cursors, dimensions, problem, ARRAY(SELECT c.relname::text "
-    "FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid, "
-    "pg_catalog.pg_extension AS e WHERE i.indrelid = pg_catalog.to_regclass($2) AND i.indisvalid "
-    "AND e.extname = 'vector' "
-    "AND string_to_array(e.extversion, '.')::int[] OPERATOR(pg_catalog.>=) '{0,8}') "
+    "SELECT cursors, dimensions, problem, "
+    "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'), "
+    "ARRAY(SELECT c.relname::text FROM pg_catalog.pg_index AS i "
+    "JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid "
+    "WHERE i.indrelid = pg_catalog.to_regclass($2) AND i.indisvalid) "
     "FROM {vector_states} WHERE namespace = $1"
 )
 _LOCKED = "SELECT cursors FROM {vector_states} WHERE namespace = $1 FOR UPDATE"
@@ -161,8 +168,8 @@ class PgVectors:
         rows = await client.fetch(self._sql(_STATE), request.namespace, table)
         if not rows:
             return VectorState(None, None, None)
-        [(cursors, dimensions, problem, indexes)] = rows
-        self._indexes = frozenset(indexes)
+        [(cursors, dimensions, problem, release, indexes)] = rows
+        self._indexes = frozenset(indexes if can_go_on_looking(release) else ())
         return VectorState(list(cursors), dimensions, problem)
 
     async def _apply(self, connection: AnyConnection, request: ApplyVectors) -> bool:
@@ -242,13 +249,16 @@ class PgVectors:
         self, request: FindVectors, effort: int, connection: AnyConnection
     ) -> list[tuple[str, bytes]] | None:
         assert request.embedding is not None
+        assert request.limit is not None
+        # To go on looking for what a filter leaves costs more than to take what is found anyway.
+        candidates = 2 * request.limit if any(request.where) else effort
         parameters = Parameters(request.namespace)
         dimensions = str(len(request.embedding))
         vector = parameters.add(request.embedding, "real[]")
         parts = {
             "where": where_sql(request.where, parameters),
             "limit": parameters.add(request.limit, "bigint"),
-            "candidates": parameters.add(effort, "bigint"),
+            "candidates": parameters.add(candidates, "bigint"),
             "dimensions": dimensions,
             "query": self._sql(f"{vector}::{{vector}}({dimensions})"),
             "operator": _OPERATORS[request.metric],
