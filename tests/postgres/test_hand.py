@@ -117,6 +117,20 @@ def test_work_may_use_what_needs_a_task(store: PostgresStore) -> None:
     assert store.get("locked", "key") == 0
 
 
+def test_what_is_interrupted_leaves_room_for_other_loops() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async def ask() -> None:
+        asyncio.get_running_loop().call_soon(interrupt)
+
+    loop = HandLoop()
+    with pytest.raises(KeyboardInterrupt):
+        loop.finish(ask(), asyncio.Transport())
+    loop.close()
+    asyncio.run(asyncio.sleep(0))
+
+
 def _wait_until_waiting(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as watching:
         while watching.execute(_WAITING).fetchall() == [(0,)]:

@@ -78,8 +78,11 @@ class HandLoop(asyncio.SelectorEventLoop):
             result: T = done.value
             return result
         finally:
-            self._catch_up()
-            _set_running_loop(None)
+            try:
+                self._catch_up()
+            finally:
+                # Also when Ctrl-C comes meanwhile: no other loop could run in this thread.
+                _set_running_loop(None)
         return self.run_until_complete(_Rest(coroutine, waiting))
 
     def _catch_up(self) -> None:
