@@ -280,7 +280,7 @@ def _record(memory: MemoryRecord) -> Record:
 
     # Nothing has looked at fields that were changed since the memory was made, as CrewAI does in
     # updates. What cannot be read back would break every search that finds it.
-    valid = MemoryRecord.model_validate({**dict(memory), "embedding": None})
+    valid = MemoryRecord.model_validate({**vars(memory), "embedding": None})
     valid.embedding = memory.embedding
     return from_memory(valid)
 
