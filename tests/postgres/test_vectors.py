@@ -225,6 +225,19 @@ def test_tables_of_the_first_release_are_migrated(postgres_server: PostgresServe
     assert indexes == [(1,)]
 
 
+def test_many_embeddings_of_one_record_hide_no_others(url: str) -> None:
+    with PostgresStore(url) as store, PostgresStore(url, pgvector=False) as plain:
+        theirs, ours = Collection(store, "crowded"), Collection(plain, "crowded")
+        near = [[1.0, number / 1_000] for number in range(300)]
+        theirs.upsert([Record("many", {}, near)])
+        theirs.upsert(Record(f"{n:02}", {"n": n}, [[1.0, 1.0 + n]]) for n in range(30))
+        for limit in (1, 5, 31, 40):
+            expect_equal(
+                theirs.search([1.0, 0.0], limit=limit), ours.search([1.0, 0.0], limit=limit)
+            )
+        assert theirs.stats().searched_by == "pgvector"
+
+
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
 def test_what_single_precision_cannot_tell_apart_is_in_order(url: str, metric: Metric) -> None:
     rng = np.random.default_rng(5)

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 # What the type holds; see pgvector's documentation.
 _MOST_DIMENSIONS = 16_000
+_GROWTH = 8
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
 # The last are pgvector's release and the indexes that are complete.
@@ -74,16 +75,17 @@ _COUNT = (
 )
 # One row for the state and none of the records, if there is none.
 _FOUND = (
-    "SELECT f.key, f.record FROM {vector_states} AS s LEFT JOIN LATERAL ({found}) AS f ON true "
+    "SELECT f.* FROM {vector_states} AS s LEFT JOIN LATERAL ({found}) AS f ON true "
     "WHERE s.namespace = $1 AND s.cursors[1] <> 'building' AND s.problem IS NULL"
 )
-# Of a vector that is zero pgvector's cosine distance is NaN.
+# The nearest embeddings first, since records in the order of their keys would be sorted with all
+# that they hold. Of a vector that is zero pgvector's cosine distance is NaN.
 _NEAREST = (
-    "SELECT r.key, r.value AS record FROM ("
-    "SELECT d.key, min(d.distance) AS distance FROM ("
+    "SELECT r.key, r.value AS record, n.seen FROM ("
+    "SELECT d.key, min(d.distance) AS distance, (sum(count(*)) OVER ())::bigint AS seen FROM ("
     "SELECT v.key, COALESCE(NULLIF(v.embedding OPERATOR({schema}.{operator}) {query}, 'NaN'), 1) "
     "AS distance FROM {vectors} AS v "
-    "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where}"
+    "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where} ORDER BY 2, 1 LIMIT {candidates}"
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
 )
@@ -211,20 +213,41 @@ class PgVectors:
             if any(request.where):
                 # There are no more, or too many were in the way of a filter.
                 break
+        if request.embedding is not None:
+            return await self._compare(client, request)
         parameters = Parameters(request.namespace)
         parts = {
             "where": where_sql(request.where, parameters),
             "limit": parameters.add(request.limit, "bigint"),
         }
-        if request.embedding is not None:
-            vector = parameters.add(request.embedding, "real[]")
-            parts["query"] = self._sql(f"{vector}::{{vector}}")
-            parts["operator"] = _OPERATORS[request.metric]
-            statement = _NEAREST
-        else:
-            statement = _WHOLE if request.whole else _REST
+        statement = _WHOLE if request.whole else _REST
         sql = self._sql(_FOUND, found=self._sql(statement, **parts))
         return _found(await client.fetch(sql, *parameters.values))
+
+    async def _compare(
+        self, client: Client, request: FindVectors
+    ) -> list[tuple[str, bytes]] | None:
+        """Return the nearest of all that are selected."""
+        # Some records may have several of the nearest embeddings.
+        candidates = None if request.limit is None else 2 * request.limit
+        while True:
+            parameters = Parameters(request.namespace)
+            vector = parameters.add(request.embedding, "real[]")
+            parts = {
+                "where": where_sql(request.where, parameters),
+                "limit": parameters.add(request.limit, "bigint"),
+                "candidates": parameters.add(candidates, "bigint"),
+                "query": self._sql(f"{vector}::{{vector}}"),
+                "operator": _OPERATORS[request.metric],
+            }
+            sql = self._sql(_FOUND, found=self._sql(_NEAREST, **parts))
+            rows = await client.fetch(sql, *parameters.values)
+            found = _found(rows)
+            if not found or candidates is None or len(found) == request.limit:
+                return found
+            if rows[0][2] < candidates:
+                return found
+            candidates *= _GROWTH
 
     async def _efforts(self, client: Client, request: FindVectors) -> Sequence[int]:
         """Return how many embeddings to look at with an index; empty if all are to be compared."""
@@ -280,7 +303,7 @@ class PgVectors:
 
 def _found(rows: Sequence[Any]) -> list[tuple[str, bytes]] | None:
     """Return the answer that rows of `_FOUND` are."""
-    return [(key, record) for key, record in rows if key is not None] if rows else None
+    return [(row[0], row[1]) for row in rows if row[0] is not None] if rows else None
 
 
 def _tuples(namespace: str, rows: Sequence[VectorRow]) -> list[tuple[Any, ...]]:
