@@ -51,9 +51,9 @@ def vector_index_sql(
     """Return the SQL that makes an index (HNSW) over the embeddings of a collection.
 
     Stores that open the collection afterwards search with it, unless a search is asked to be
-    exact. It needs pgvector 0.8 or newer, in a schema of the `search_path`, runs outside of a
-    transaction beside writers, and takes a few milliseconds more for each embedding that is
-    written from then on.
+    exact. It needs pgvector 0.8 or newer, in a schema of the `search_path`, and runs outside of a
+    transaction beside writers. What is written from then on enters it with the next search,
+    some milliseconds for each embedding.
 
     Args:
         namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.

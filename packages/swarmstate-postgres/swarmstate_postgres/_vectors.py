@@ -83,7 +83,8 @@ _FOUND = (
 _NEAREST = (
     "SELECT r.key, r.value AS record, n.seen FROM ("
     "SELECT d.key, min(d.distance) AS distance, (sum(count(*)) OVER ())::bigint AS seen FROM ("
-    "SELECT v.key, COALESCE(NULLIF(v.embedding OPERATOR({schema}.{operator}) {query}, 'NaN'), 1) "
+    "SELECT v.key, "
+    "COALESCE(NULLIF(v.embedding OPERATOR({schema}.{operator}) {given}::{vector}, 'NaN'), 1) "
     "AS distance FROM {vectors} AS v "
     "WHERE v.namespace = $1 AND v.embedding IS NOT NULL{where} ORDER BY 2, 1 LIMIT {candidates}"
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
@@ -94,7 +95,8 @@ _NEAREST = (
 _NEAR = (
     "SELECT r.key, r.value AS record FROM ("
     "SELECT d.key, min(d.distance) AS distance, max(max(d.distance)) OVER () AS farthest FROM ("
-    "SELECT v.key, v.embedding::{vector}({dimensions}) OPERATOR({schema}.{operator}) {query} "
+    "SELECT v.key, v.embedding::{vector}({dimensions}) "
+    "OPERATOR({schema}.{operator}) {given}::{vector}({dimensions}) "
     "AS distance FROM {vectors} AS v "
     "WHERE v.namespace = $1 AND {schema}.vector_dims(v.embedding) = {dimensions}{where} "
     "ORDER BY 2 LIMIT {candidates}"
@@ -103,7 +105,8 @@ _NEAR = (
     "WHERE n.distance < n.farthest"
 )
 _SOME = (
-    "SELECT count(*) FROM (SELECT FROM {vectors} AS v WHERE v.namespace = $1{where} LIMIT {limit})"
+    "SELECT count(*) FROM "
+    "(SELECT FROM {vectors} AS v WHERE v.namespace = $1{where} LIMIT {limit}) AS s"
 )
 _WHOLE = (
     "SELECT r.key, r.value AS record FROM {vectors} AS v "
@@ -231,16 +234,7 @@ class PgVectors:
         # Some records may have several of the nearest embeddings.
         candidates = None if request.limit is None else 2 * request.limit
         while True:
-            parameters = Parameters(request.namespace)
-            vector = parameters.add(request.embedding, "real[]")
-            parts = {
-                "where": where_sql(request.where, parameters),
-                "limit": parameters.add(request.limit, "bigint"),
-                "candidates": parameters.add(candidates, "bigint"),
-                "query": self._sql(f"{vector}::{{vector}}"),
-                "operator": _OPERATORS[request.metric],
-            }
-            sql = self._sql(_FOUND, found=self._sql(_NEAREST, **parts))
+            sql, parameters = self._nearest(_NEAREST, request, candidates)
             rows = await client.fetch(sql, *parameters.values)
             found = _found(rows)
             if not found or candidates is None or len(found) == request.limit:
@@ -271,25 +265,29 @@ class PgVectors:
     async def _find_near(
         self, request: FindVectors, effort: int, connection: AnyConnection
     ) -> list[tuple[str, bytes]] | None:
-        assert request.embedding is not None
         assert request.limit is not None
         # To go on looking for what a filter leaves costs more than to take what is found anyway.
         candidates = 2 * request.limit if any(request.where) else effort
-        parameters = Parameters(request.namespace)
-        dimensions = str(len(request.embedding))
-        vector = parameters.add(request.embedding, "real[]")
-        parts = {
-            "where": where_sql(request.where, parameters),
-            "limit": parameters.add(request.limit, "bigint"),
-            "candidates": parameters.add(candidates, "bigint"),
-            "dimensions": dimensions,
-            "query": self._sql(f"{vector}::{{vector}}({dimensions})"),
-            "operator": _OPERATORS[request.metric],
-        }
-        sql = self._sql(_FOUND, found=self._sql(_NEAR, **parts))
+        sql, parameters = self._nearest(_NEAR, request, candidates)
         async with connection.transaction():
             await connection.execute(settings_sql(effort))
             return _found(await connection.fetch(sql, *parameters.values))
+
+    def _nearest(
+        self, statement: str, request: FindVectors, candidates: int | None
+    ) -> tuple[str, Parameters]:
+        """Return a statement for the nearest, of so many embeddings, with its parameters."""
+        assert request.embedding is not None
+        parameters = Parameters(request.namespace)
+        parts = {
+            "given": parameters.add(request.embedding, "real[]"),
+            "where": where_sql(request.where, parameters),
+            "limit": parameters.add(request.limit, "bigint"),
+            "candidates": parameters.add(candidates, "bigint"),
+            "dimensions": str(len(request.embedding)),
+            "operator": _OPERATORS[request.metric],
+        }
+        return self._sql(_FOUND, found=self._sql(statement, **parts)), parameters
 
     async def _count(self, client: Client, request: CountVectors) -> tuple[int, int] | None:
         for records, embeddings in await client.fetch(self._sql(_COUNT), request.namespace):
