@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, 
 
 use super::cursor::DictCursor;
 use super::error::{EncodeError, class_name};
-use super::foreign::{Base, loaded, plain_base};
+use super::foreign::{Base, is_loaded_instance, plain_base};
 use super::reduce::{Reduced, reduce};
 use super::scalars::{int, scalar};
 use super::wire::{self, ext};
@@ -232,11 +232,11 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResu
     if let Some(fields) = value.get_type().getattr_opt(fields)? {
         return model(out, value, &fields, levels);
     }
-    if is_of(value, "ndarray")? {
+    if is_loaded_instance(value, intern!(py, "numpy"), intern!(py, "ndarray"))? {
         let plain = value.call_method1(intern!(py, "copy"), ("C",))?;
         return reduced(out, &plain, levels);
     }
-    if is_of(value, "generic")? {
+    if is_loaded_instance(value, intern!(py, "numpy"), intern!(py, "generic"))? {
         let dtype = value.getattr(intern!(py, "dtype"))?;
         if dtype.getattr(intern!(py, "hasobject"))?.is_truthy()? {
             return Err(EncodeError::new_err("it holds references"));
@@ -249,13 +249,6 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResu
         return set(out, tag::SET, value, levels);
     }
     reduced(out, value, levels)
-}
-
-fn is_of(value: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
-    match loaded(value.py(), "numpy", name)? {
-        Some(class) => value.is_instance(&class),
-        None => Ok(false),
-    }
 }
 
 /// Write what pydantic compares: fields, extras and private attributes, not their dump, which

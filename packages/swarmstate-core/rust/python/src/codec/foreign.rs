@@ -48,10 +48,10 @@ fn hook<'py>(
 
 /// A class of a module that is loaded only if the program uses it.
 pub fn loaded<'py>(
-    py: Python<'py>,
-    module: &str,
-    name: &str,
+    module: &Bound<'py, PyString>,
+    name: &Bound<'py, PyString>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = module.py();
     static MODULES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let modules = MODULES.get_or_try_init(py, || -> PyResult<_> {
         Ok(py.import("sys")?.getattr("modules")?.unbind())
@@ -62,8 +62,13 @@ pub fn loaded<'py>(
     }
 }
 
-fn is_loaded_instance(obj: &Bound<'_, PyAny>, module: &str, name: &str) -> PyResult<bool> {
-    match loaded(obj.py(), module, name)? {
+/// Whether an object is an instance of such a class.
+pub fn is_loaded_instance<'py>(
+    obj: &Bound<'py, PyAny>,
+    module: &Bound<'py, PyString>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<bool> {
+    match loaded(module, name)? {
         Some(class) => obj.is_instance(&class),
         None => Ok(false),
     }
@@ -90,7 +95,11 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     };
 
     if obj.is_instance_of::<PyTuple>()
-        && is_loaded_instance(obj, "langgraph.checkpoint.serde.types", "_DeltaSnapshot")?
+        && is_loaded_instance(
+            obj,
+            intern!(py, "langgraph.checkpoint.serde.types"),
+            intern!(py, "_DeltaSnapshot"),
+        )?
     {
         return Ok(Reduced::Bare {
             code: ext::DELTA_SNAPSHOT,
@@ -162,7 +171,7 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     {
         return class(ext::CONSTRUCT_KWARGS, dataclass_kwargs(obj, &fields)?, None);
     }
-    if is_loaded_instance(obj, "numpy", "ndarray")? {
+    if is_loaded_instance(obj, intern!(py, "numpy"), intern!(py, "ndarray"))? {
         return numpy::reduce(obj);
     }
     if is(&standard.exception)? {

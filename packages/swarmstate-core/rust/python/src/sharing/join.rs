@@ -81,7 +81,7 @@ impl<'py> Joiner<'_, 'py> {
         let before = (held.whole.as_ref()).filter(|(known, ..)| Some(*known) == single);
         if let Some((blob, seen, size)) = before
             && let Some(template) = &seen.template
-            && let Some(value) = template.copy(self.py, &mut self.classes)?
+            && let Some(value) = template.copy(self.py, &mut self.classes, &mut None)?
         {
             let cut = self.cut(|| {
                 let seen = seen.clone();

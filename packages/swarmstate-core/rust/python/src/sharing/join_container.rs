@@ -7,6 +7,7 @@ use super::feed::{Feed, Piece, Target};
 use super::held::Held;
 use super::join::{Joiner, Remembers};
 use super::parts::{Container, Item, Items, Kind, Part, Seen, Stored};
+use super::witness::{Notes, note};
 use crate::codec::{DecodeError, Item as Read};
 
 /// How deeply containers are cut within one another, at most.
@@ -101,8 +102,9 @@ impl<'py> Joiner<'_, 'py> {
     ) -> PyResult<Option<Items>> {
         let mut first = 0;
         let mut made = Vec::with_capacity(known.len());
+        let mut notes = self.notes();
         for index in 0..known.len() {
-            let Some(value) = self.ready(known, index)? else {
+            let Some(value) = self.ready(known, index, &mut notes)? else {
                 return Ok(None);
             };
             if index == 0 {
@@ -117,19 +119,47 @@ impl<'py> Joiner<'_, 'py> {
                 _ => return Ok(None),
             }
         }
-        Ok(Some(known.with_values(first, made)))
+        let mut items = known.with_values(first, made);
+        if let Some(notes) = notes {
+            items.witness = Some(notes.witness());
+        }
+        Ok(Some(items))
+    }
+
+    /// To note what values consist of while they are made, if they may be put again: the first
+    /// put then need not find out what they are.
+    fn notes(&self) -> Option<Notes> {
+        let versions = self.classes.versions;
+        versions
+            .filter(|_| self.remembers == Remembers::Values)
+            .map(Notes::new)
     }
 
     /// The value of a known item without decoding it: the one that was handed out before, or a
-    /// copy; None if there is neither.
-    fn ready(&mut self, known: &mut Items, index: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// copy; None if there is neither. Notes are of copies alone, and of all or none.
+    fn ready(
+        &mut self,
+        known: &mut Items,
+        index: usize,
+        notes: &mut Option<Notes>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         if let Some(made) = known.take_made(index) {
+            *notes = None;
             return Ok(Some(made.into_bound(self.py)));
         }
-        match &known.items[index].seen.template {
-            Some(template) => template.copy(self.py, &mut self.classes),
-            None => Ok(None),
+        let seen = &known.items[index].seen;
+        let Some(template) = &seen.template else {
+            return Ok(None);
+        };
+        let copy = template.copy(self.py, &mut self.classes, notes)?;
+        // A witness of values must not outlive their shadows.
+        if copy.is_none() || seen.shadow.is_none() {
+            *notes = None;
         }
+        if let (Some(notes), Some(copy)) = (notes, &copy) {
+            notes.root(copy);
+        }
+        Ok(copy)
     }
 
     /// Read a blob's run of at most `left` items; those that are known are not decoded.
@@ -144,6 +174,8 @@ impl<'py> Joiner<'_, 'py> {
     ) -> PyResult<Option<Items>> {
         let mut items = Vec::new();
         let mut made = Vec::new();
+        // What nobody asked for before may be only read.
+        let mut notes = known.as_ref().and_then(|_| self.notes());
         let mut first = 0;
         while !feed.is_at_piece_end() {
             if items.len() == left {
@@ -158,7 +190,7 @@ impl<'py> Joiner<'_, 'py> {
             };
             let index = items.len();
             let before = match known.as_deref_mut() {
-                Some(known) if index < known.len() => match self.ready(known, index)? {
+                Some(known) if index < known.len() => match self.ready(known, index, &mut notes)? {
                     Some(value) => Some((known.items[index].clone_ref(self.py), value)),
                     None => None,
                 },
@@ -172,6 +204,7 @@ impl<'py> Joiner<'_, 'py> {
                 None => {
                     let read = feed.value(key, depth + 1)?;
                     let item = self.item(&read, known.is_some())?;
+                    self.note(&read, &item, &mut notes);
                     (item, read.key, read.value, read.is_plain)
                 }
             };
@@ -184,7 +217,24 @@ impl<'py> Joiner<'_, 'py> {
             }
             target.push(key, value)?;
         }
-        Ok((!items.is_empty()).then(|| Items::new(items, first, made)))
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let mut items = Items::new(items, first, made);
+        items.witness = notes.map(Notes::witness);
+        Ok(Some(items))
+    }
+
+    /// Note what an item consists of that was decoded.
+    fn note(&self, read: &Read<'py>, item: &Item, notes: &mut Option<Notes>) {
+        note(notes, |notes| {
+            if !read.is_plain || item.seen.shadow.is_none() {
+                return None;
+            }
+            notes.value(&self.classes, &read.value)?;
+            notes.root(&read.value);
+            Some(())
+        });
     }
 
     /// Read one item that stands in the record itself, or an entry that is cut.

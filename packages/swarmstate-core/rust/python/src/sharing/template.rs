@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList};
 
 use super::classes::Classes;
 use super::shadow::{instance_dict, is_leaf};
+use super::witness::{Notes, note};
 use crate::codec::{DictCursor, Plan};
 
 /// Values nested more deeply are decoded each time.
@@ -75,21 +76,34 @@ impl Template {
     }
 
     /// A new value; None if it has to be decoded, because a class has changed.
+    ///
+    /// What it consists of is added to `notes`, which are None afterwards if that has no fact.
     pub(super) fn copy<'py>(
         &self,
         py: Python<'py>,
         classes: &mut Classes<'py>,
+        notes: &mut Option<Notes>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(match self {
             Self::Leaf(leaf) => Some(leaf.bind(py).clone()),
-            Self::List(items) => items.copy(py, classes)?.map(Bound::into_any),
-            Self::Dict(fields) => fields.copy(py, classes)?.map(Bound::into_any),
+            Self::List(items) => items.copy(py, classes, notes)?.map(|list| {
+                if let Some(notes) = notes {
+                    notes.list(&list);
+                }
+                list.into_any()
+            }),
+            Self::Dict(fields) => fields.copy(py, classes, notes)?.map(|dict| {
+                note(notes, |notes| notes.dict(&dict));
+                dict.into_any()
+            }),
             Self::Model(plan, fields) => match &plan.rebuild {
                 Some(rebuild) if classes.is_current(py, plan)? => {
-                    match fields.copy(py, classes)? {
-                        Some(fields) => Some(rebuild.instance(&fields)?),
-                        None => None,
-                    }
+                    let Some(fields) = fields.copy(py, classes, notes)? else {
+                        return Ok(None);
+                    };
+                    let model = rebuild.instance(&fields)?;
+                    note(notes, |notes| notes.model(&model, plan, &fields));
+                    Some(model)
                 }
                 _ => None,
             },
@@ -137,10 +151,11 @@ impl Items {
         &self,
         py: Python<'py>,
         classes: &mut Classes<'py>,
+        notes: &mut Option<Notes>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let list = self.leaves.bind(py).get_slice(0, self.len);
         for (index, item) in &self.others {
-            match item.copy(py, classes)? {
+            match item.copy(py, classes, notes)? {
                 Some(item) => list.set_item(*index, item)?,
                 None => return Ok(None),
             }
@@ -189,13 +204,14 @@ impl Fields {
         &self,
         py: Python<'py>,
         classes: &mut Classes<'py>,
+        notes: &mut Option<Notes>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         if self.len == 0 {
             return Ok(Some(PyDict::new(py)));
         }
         let dict = self.leaves.bind(py).copy()?;
         for (key, value) in &self.others {
-            match value.copy(py, classes)? {
+            match value.copy(py, classes, notes)? {
                 Some(value) => dict.set_item(key, value)?,
                 None => return Ok(None),
             }

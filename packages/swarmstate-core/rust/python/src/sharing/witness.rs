@@ -58,29 +58,14 @@ impl Witness {
         values: impl Iterator<Item = &'a Bound<'py, PyAny>>,
         held_bytes: impl FnOnce() -> usize,
     ) -> Option<Self> {
-        let mut roots = Vec::new();
-        let mut facts = Facts {
-            versions,
-            classes,
-            facts: Vec::new(),
-        };
+        let mut notes = Notes::new(versions);
         for value in values {
-            roots.push(value.as_ptr().addr());
-            facts.note(value)?;
+            notes.value(classes, value)?;
+            notes.root(value);
         }
-        let facts = facts.facts;
-        let items = |fact: &Fact| match fact {
-            Fact::List(_, items) => size_of_val(&**items),
-            _ => 0,
-        };
-        let lists: usize = facts.iter().map(items).sum();
-        let own = size_of::<Self>() + size_of_val(&*roots) + size_of_val(&*facts) + lists;
-        Some(Self {
-            versions,
-            roots: roots.into(),
-            facts: facts.into(),
-            bytes: own + held_bytes(),
-        })
+        let mut witness = notes.witness();
+        witness.bytes += held_bytes();
+        Some(witness)
     }
 
     /// Whether these values are those that were noted, and unchanged.
@@ -157,61 +142,125 @@ fn is_still_of<const ALONE: bool>(list: &Bound<'_, PyList>, items: &[Address]) -
         })
 }
 
-/// Facts that are being collected.
-struct Facts<'a, 'py> {
+/// Facts that are being collected, of values that are looked at or being made.
+///
+/// Each fails with None where there can be no fact; then there is no witness.
+pub(super) struct Notes {
     versions: DictVersions,
-    classes: &'a Classes<'py>,
+    roots: Vec<Address>,
     facts: Vec<Fact>,
 }
 
-impl<'py> Facts<'_, 'py> {
-    /// Note what a value consists of; None if it can have no fact.
-    fn note(&mut self, value: &Bound<'py, PyAny>) -> Option<()> {
+impl Notes {
+    pub(super) fn new(versions: DictVersions) -> Self {
+        Self {
+            versions,
+            roots: Vec::new(),
+            facts: Vec::new(),
+        }
+    }
+
+    /// Note the next of the values, what it consists of being noted.
+    pub(super) fn root(&mut self, value: &Bound<'_, PyAny>) {
+        self.roots.push(value.as_ptr().addr());
+    }
+
+    /// Note what a value consists of, the classes in it having been met.
+    pub(super) fn value<'py>(
+        &mut self,
+        classes: &Classes<'py>,
+        value: &Bound<'py, PyAny>,
+    ) -> Option<()> {
         if is_leaf(value) {
             return Some(());
         }
         if let Ok(dict) = value.cast_exact::<PyDict>() {
-            let version = self.versions.of(dict)?;
-            self.facts.push(Fact::Dict(dict.clone().unbind(), version));
-            return self.note_values(dict);
+            self.dict(dict)?;
+            return self.values(classes, dict);
         }
         if let Ok(list) = value.cast_exact::<PyList>() {
-            let items = list.iter().map(|item| item.as_ptr().addr()).collect();
-            self.facts.push(Fact::List(list.clone().unbind(), items));
-            return list.iter().try_for_each(|item| self.note(&item));
+            self.list(list);
+            return list.iter().try_for_each(|item| self.value(classes, &item));
         }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
             self.facts.push(Fact::Tuple(tuple.clone().unbind()));
-            return tuple.iter().try_for_each(|item| self.note(&item));
+            return tuple.iter().try_for_each(|item| self.value(classes, &item));
         }
-        let plan = self.classes.met(value)?.clone();
-        let fields = instance_dict(value)?;
+        let plan = classes.met(value)?;
+        let fields = instance_dict(value)?.cast_into_exact().ok()?;
+        let extra = self.model(value, plan, &fields)?;
+        self.values(classes, &fields)?;
+        extra.map_or(Some(()), |extra| self.values(classes, &extra))
+    }
+
+    /// Note a dict, but not its values.
+    pub(super) fn dict(&mut self, dict: &Bound<'_, PyDict>) -> Option<()> {
+        let version = self.versions.of(dict)?;
+        self.facts.push(Fact::Dict(dict.clone().unbind(), version));
+        Some(())
+    }
+
+    /// Note a list, but not what its items consist of.
+    pub(super) fn list(&mut self, list: &Bound<'_, PyList>) {
+        let items = list.iter().map(|item| item.as_ptr().addr()).collect();
+        self.facts.push(Fact::List(list.clone().unbind(), items));
+    }
+
+    /// Note a model with these fields, but not their values; return its extra fields, if any.
+    pub(super) fn model<'py>(
+        &mut self,
+        value: &Bound<'py, PyAny>,
+        plan: &Arc<Plan>,
+        fields: &Bound<'py, PyDict>,
+    ) -> Option<Option<Bound<'py, PyDict>>> {
         let extra = plan.slots.extra.get(value)?;
+        let plan = Arc::clone(plan);
         self.facts.push(Fact::Model(value.clone().unbind(), plan));
-        let fields = self.note_fields(&fields)?;
+        self.fields(fields)?;
         if extra.is_none() {
             self.facts.push(Fact::NoExtra);
-            return self.note_values(fields);
+            return Some(None);
         }
-        let extra = self.note_fields(&extra)?;
-        self.note_values(fields)?;
-        self.note_values(extra)
+        let extra = extra.cast_into_exact().ok()?;
+        self.fields(&extra)?;
+        Some(Some(extra))
     }
 
-    /// Note what fields a model has, but not their values.
-    fn note_fields<'a>(&mut self, fields: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyDict>> {
-        let dict = fields.cast_exact::<PyDict>().ok()?;
+    fn fields(&mut self, dict: &Bound<'_, PyDict>) -> Option<()> {
         let version = self.versions.of(dict)?;
-        self.facts
-            .push(Fact::Fields(dict.clone().unbind(), version));
-        Some(dict)
+        let fields = Fact::Fields(dict.clone().unbind(), version);
+        self.facts.push(fields);
+        Some(())
     }
 
-    fn note_values(&mut self, dict: &Bound<'py, PyDict>) -> Option<()> {
+    fn values<'py>(&mut self, classes: &Classes<'py>, dict: &Bound<'py, PyDict>) -> Option<()> {
         let mut cursor = DictCursor::new(dict.clone());
         while let Some((_, value)) = cursor.next() {
-            self.note(&value)?;
+            self.value(classes, &value)?;
         }
         Some(())
+    }
+
+    /// The witness of the values that were noted.
+    pub(super) fn witness(self) -> Witness {
+        let items = |fact: &Fact| match fact {
+            Fact::List(_, items) => size_of_val(&**items),
+            _ => 0,
+        };
+        let lists: usize = self.facts.iter().map(items).sum();
+        let own = size_of::<Witness>() + size_of_val(&*self.roots) + size_of_val(&*self.facts);
+        Witness {
+            versions: self.versions,
+            roots: self.roots.into(),
+            facts: self.facts.into(),
+            bytes: own + lists,
+        }
+    }
+}
+
+/// Note something; None if it can have no fact.
+pub(super) fn note<T>(notes: &mut Option<Notes>, add: impl FnOnce(&mut Notes) -> Option<T>) {
+    if notes.as_mut().is_some_and(|notes| add(notes).is_none()) {
+        *notes = None;
     }
 }
