@@ -472,6 +472,39 @@ def test_where_nothing_can_be_written_an_index_searches(
 
 
 @pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "DELETE FROM swarmstate_vector_state",
+        "UPDATE swarmstate_vector_state SET cursors = array_prepend('building', cursors)",
+        "UPDATE swarmstate_vector_state SET cursors = array_fill('log/0/9'::text, ARRAY[8])",
+    ],
+)
+def test_where_nothing_can_be_written_an_index_finds_what_came_since(
+    postgres_server: PostgresServer, sql: str
+) -> None:
+    url = postgres_server.new_database()
+    with PostgresStore(url) as store:
+        memories = Collection(store, "memories")
+        fill(memories)
+        assert memories.stats().searched_by == "pgvector"
+        with PostgresStore(f"{url}?default_transaction_read_only=on") as readonly:
+            reader = Collection(readonly, "memories")
+            assert reader.stats().searched_by == "pgvector"
+            # Nobody who may write has searched since.
+            memories.upsert([Record("new", {}, [[-1.0, -30.0]])])
+            postgres_server.execute(sql, url=url)
+            for each in (reader, Collection(readonly, "memories")):
+                assert each.search([-1.0, -30.0], limit=1)[0].record.id == "new"
+                assert each.count() == 51
+                stats = asyncio.run(each.astats())
+                assert stats.searched_by == "index"
+                assert "behind the records" in (stats.problem or "")
+        assert memories.search([-1.0, -30.0], limit=1)[0].record.id == "new"
+        assert memories.stats().searched_by == "pgvector"
+
+
+@pytest.mark.parametrize(
     ("embedding", "problem"),
     [([1e30, 2e30], "cannot be squared"), ([1e-30, 0.0], "squared"), ([1.0] * 16_001, "16000")],
 )

@@ -20,7 +20,7 @@ from swarmstate import _core
 from swarmstate._plane import Query, Range, prefix_end
 from swarmstate.base import BaseStore
 from swarmstate.codec import Codec, dumps
-from swarmstate.errors import DimensionError, SwarmStateError
+from swarmstate.errors import DimensionError, StoreReadOnlyError, SwarmStateError
 from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import (
     Answer,
@@ -184,7 +184,7 @@ class Served:
     def _open(self) -> Operation[VectorState | None]:
         """Return the state of what is kept, after making it if need be."""
         namespace = self._shared.namespace
-        while True:
+        while self.problem is None:
             state: VectorState = yield Ask(self._search, OpenVectors(namespace))
             if state.problem is not None and (yield from self._is_of_this(state)):
                 self.problem = state.problem
@@ -198,6 +198,7 @@ class Served:
             else:
                 self._state = state
                 return state
+        return None
 
     def _is_of_this(self, state: VectorState) -> Operation[bool]:
         """Tell whether a state is of the collection that lies there now."""
@@ -214,7 +215,8 @@ class Served:
         if head is None:
             return False
         building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
-        if (yield Ask(self._search, ApplyVectors(self._shared.namespace, None, building))):
+        request = ApplyVectors(self._shared.namespace, None, building)
+        if (yield from self._ask_to_apply(request)):
             yield from self._build(building)
         return True
 
@@ -264,7 +266,16 @@ class Served:
         if problem is not None:
             self.problem, rows = problem, []
         request = ApplyVectors(self._shared.namespace, before, after, rows, gone, problem)
-        applied: bool = yield Ask(self._search, request)
+        return (yield from self._ask_to_apply(request))
+
+    def _ask_to_apply(self, request: ApplyVectors) -> Operation[bool]:
+        """Return what the store answers; where nothing can be written that is a problem."""
+        try:
+            applied: bool = yield Ask(self._search, request)
+        except StoreReadOnlyError as error:
+            # Whoever writes to the primary server may never search there.
+            self.problem = f"what is kept for searching is behind the records: {error}"
+            return False
         return applied
 
     def _row(self, key: str, data: bytes) -> VectorRow:
