@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from langchain_core.runnables import RunnableConfig
 from langgraph.cache.swarmstate import SwarmStateCache
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import graphs
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.cached import cached
 from swarmstate.errors import (
@@ -26,6 +29,7 @@ from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
 from tests.redis.writers import Writers
+from tests.servers.ports import free_port
 from tests.servers.redis import DURABLE, PASSWORD, RedisServer, running_redis
 from tests.servers.waiting import wait_until
 
@@ -225,6 +229,27 @@ def test_a_replica_can_only_be_read(own: RedisServer) -> None:
         own.execute("REPLICAOF", "NO", "ONE")
         store.set("n", "k", 3)
         assert store.get("n", "k") == 3
+
+
+def test_a_replica_answers_reads_that_would_change_something(own: RedisServer) -> None:
+    thread: RunnableConfig = {"configurable": {"thread_id": "ada"}}
+    with SwarmStateSaver(own.url(), ttl=3600) as saver:
+        graphs.agent(saver).invoke({"messages": [("user", "Hello")]}, thread)
+    with RedisStore(own.url(), retry_for=0.1) as store:
+        store.set("brief", "k", 1, ttl=0.05)
+        # Nobody is there, so it stays as it is.
+        own.execute("REPLICAOF", "127.0.0.1", free_port())
+        wait_until(lambda: not own.execute("EXISTS", "swarmstate:brief"), "it expires")
+        assert store.namespaces() == ["langgraph-index", "langgraph:ada"]
+        assert asyncio.run(store.anamespaces("langgraph:")) == ["langgraph:ada"]
+
+        saver = SwarmStateSaver(store, ttl=7200, refresh_on_read=True)
+        assert saver.get_tuple(thread) is not None
+        assert asyncio.run(saver.aget_tuple(thread)) is not None
+        assert saver.threads() == ["ada"]
+        [found] = store.read([Query("langgraph:ada", ask_ttl=True)])
+        assert found.ttl is not None
+        assert found.ttl <= 3600
 
 
 def test_a_record_that_was_exchanged_by_hand_is_told(

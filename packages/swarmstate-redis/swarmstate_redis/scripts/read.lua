@@ -9,7 +9,8 @@
 --           r for the greatest first, k for keys without values
 -- Returns for each query: values, then keys and values of each range, then, if that was
 -- asked for, the ms until it expires (-1: never, -2: it does not exist). A namespace
--- of which a part is missing is an error that begins with INCOMPLETE.
+-- of which a part is missing is an error that begins with INCOMPLETE. A replica answers, and leaves
+-- the expiries to its master.
 
 local CHUNK = 5000 -- Lua passes at most about 8,000 arguments.
 local at = 0
@@ -31,6 +32,14 @@ local function values_of(data, keys, first, last)
     end
   end
   return values
+end
+
+-- Returns what went wrong, as a text.
+local function renew(data, index, ms)
+  local done, problem = pcall(expire, data, index, ms)
+  if not done then
+    return type(problem) == 'table' and problem.err or tostring(problem)
+  end
 end
 
 local answers = {}
@@ -58,7 +67,10 @@ for query = 1, #KEYS / 2 do
     end
   end
   if ms ~= 0 and fields > 0 then
-    expire(data, index, ms)
+    local problem = renew(data, index, ms)
+    if problem and not string.find(problem, 'READONLY', 1, true) then
+      return redis.error_reply(problem)
+    end
   end
   if tell == '1' then
     answer[#answer + 1] = call('PTTL', data)
