@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import socket
 import ssl
 import threading
@@ -99,3 +100,28 @@ def offering_tls(certificate: Path, key: Path) -> Iterator[int]:
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1234"), OSError("none")])
+def test_a_user_without_a_name(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    # As in a container that runs under a number of its own; Python 3.13 raises the latter.
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.delenv("PGUSER", raising=False)
+    url = f"postgresql://127.0.0.1:{postgres_server.port}/postgres"
+    assert "which user connects" in refusal(url)
+    password = quote(PASSWORD, "")
+    for said in (
+        f"postgresql://postgres:{password}@127.0.0.1:{postgres_server.port}/postgres",
+        f"{url}?user=postgres&password={password}",
+    ):
+        with PostgresStore(said) as store:
+            assert store.get("n", "a") is None
+    monkeypatch.setenv("PGUSER", "postgres")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with PostgresStore(url) as store:
+        assert store.get("n", "a") is None

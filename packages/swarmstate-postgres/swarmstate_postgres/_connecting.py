@@ -72,6 +72,7 @@ class Database:
     async def connect(self, timeout: float) -> _Connection:
         """Open a connection."""
         assert self._target is not None
+        self._target.check_user()
         timeout = min(timeout, self._target.connect_timeout or timeout)
         try:
             return await self._connect(self._target, timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -64,6 +66,7 @@ class Target(NamedTuple):
         files: Parameters that name files, and these.
         application_name: What the server is to call its clients; None if the URL does not say.
         connect_timeout: Seconds that an attempt to connect, to all hosts, may take, or None.
+        has_user: Whether the URL says who connects, or where that is said.
     """
 
     dsn: str
@@ -73,6 +76,7 @@ class Target(NamedTuple):
     files: tuple[tuple[str, str], ...] = ()
     application_name: str | None = None
     connect_timeout: float | None = None
+    has_user: bool = True
 
     def __repr__(self) -> str:
         """Return the class and the name."""
@@ -130,7 +134,24 @@ class Target(NamedTuple):
             tuple((name, value) for name, value in passed_on if name in _FILES),
             application or None,
             limit,
+            bool(user) or not {"user", "service"}.isdisjoint(name for name, _ in passed_on),
         )
+
+    def check_user(self) -> None:
+        """Check that it is known who connects, who is the user of this process by default.
+
+        Raises:
+            ClientConfigurationError: That one has no name, as in some containers.
+        """
+        if self.has_user or os.environ.get("PGUSER") or os.environ.get("PGSERVICE"):
+            return
+        try:
+            getpass.getuser()
+        except (KeyError, OSError):
+            raise ClientConfigurationError(
+                "neither the URL nor PGUSER says which user connects, and the user that this "
+                "process runs as has no name: write postgresql://user@host/database"
+            ) from None
 
     def check_files(self) -> None:
         """Check that the files can be read which the URL names.
