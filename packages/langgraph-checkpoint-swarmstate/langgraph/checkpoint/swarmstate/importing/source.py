@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
+from enum import Enum
 from functools import cached_property
+from importlib import import_module
+from inspect import isclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 
 from swarmstate import Codec
 from swarmstate.errors import DecodeError, StoreFormatError
@@ -13,6 +19,12 @@ from ..serde import SwarmStateSerializer
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
+
+
+# The first releases stored values as JSON, with what made an object: these are elsewhere now, or
+# are plain data that msgpack writes itself.
+_MOVED = {("langgraph.constants", "Send"): ("langgraph.types", "Send")}
+_PLAIN = {("builtins", "bytes"): "fromhex", ("builtins", "bytearray"): "fromhex"}
 
 
 class Id(NamedTuple):
@@ -87,6 +99,17 @@ class ExactSerializer(SwarmStateSerializer):
 
     @cached_property
     def _codec(self) -> Codec:
+        check, check_method = self._checks
+        return Codec.delegated(
+            safe=self._silently_allowed(),
+            check=check,
+            check_method=check_method,
+            fallback=self._stand_in,
+        )
+
+    @cached_property
+    def _checks(self) -> tuple[Callable[[str, str], bool], Callable[[str, str, str], bool]]:
+        """What raises unless a class, and a method of one, may be used."""
         allowed, method_allowed = self._rule()
 
         def check(module: str, name: str) -> bool:
@@ -99,12 +122,32 @@ class ExactSerializer(SwarmStateSerializer):
                 raise _blocked(f"{module}.{name}.{method}")
             return True
 
-        return Codec.delegated(
-            safe=self._silently_allowed(),
-            check=check,
-            check_method=check_method,
-            fallback=self._stand_in,
-        )
+        return check, check_method
+
+    def _reviver(self, value: dict[str, Any]) -> Any:
+        """Rebuild an object that was stored as JSON, by the rule for msgpack."""
+        if (value.get("lc"), value.get("type")) != (2, "constructor"):
+            return super()._reviver(value)
+        [*modules, last] = value["id"]
+        module, name = _MOVED.get((".".join(modules), last), (".".join(modules), last))
+        # Models name several ways to make them, the usual one first.
+        methods = value.get("method")
+        method = methods[0] if isinstance(methods, list) else methods
+        args, kwargs = value.get("args") or (), value.get("kwargs") or {}
+        check, check_method = self._checks
+        if method is None:
+            check(module, name)
+        elif _PLAIN.get((module, name)) != method:
+            check_method(module, name, method)
+        try:
+            make = getattr(import_module(module), name)
+            if method is not None:
+                make = getattr(make, method)
+            elif (module, name) not in SAFE_MSGPACK_TYPES and not _holds_data(make):
+                raise TypeError("it is no dataclass, no enum and no model")
+            return make(*args, **kwargs)
+        except Exception as error:
+            return self._stand_in(module, name, (args, kwargs), error)
 
     def _stand_in(self, module: str, name: str, payload: Any, error: Exception) -> Any:
         if isinstance(error, DecodeError):
@@ -113,6 +156,17 @@ class ExactSerializer(SwarmStateSerializer):
             f"an object of {module}.{name} cannot be rebuilt ({type(error).__name__}: {error}); "
             "its class must be importable, for instance with PYTHONPATH set to your project"
         ) from error
+
+
+def _holds_data(found: Any) -> bool:
+    """Tell whether something is a class of the kinds whose objects were stored as JSON.
+
+    Others do things when they are called, and whoever can write to a database chooses which.
+    """
+    if not isclass(found):
+        return False
+    is_model = hasattr(found, "model_dump") or hasattr(found, "dict")
+    return is_model or is_dataclass(found) or issubclass(found, Enum)
 
 
 def _blocked(name: str) -> DecodeError:
