@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.messages import ToolMessage
 from swarmstate import Codec, dumps
 from swarmstate.errors import DecodeError, TypeNotAllowedError
 
@@ -128,3 +130,85 @@ def test_numbers_are_not_taken_for_sizes(data: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100_000
+
+
+def bare(code: int, payload: bytes) -> bytes:
+    return b"\xc9" + len(payload).to_bytes(4, "big") + bytes([code]) + payload
+
+
+def ext(code: int, *parts: bytes | list[bytes]) -> bytes:
+    """An ext of an array; a list among its parts is an array, too."""
+    return bare(code, array(*(part if isinstance(part, bytes) else array(*part) for part in parts)))
+
+
+def array(*items: bytes) -> bytes:
+    return bytes([0x90 + len(items)]) + b"".join(items)
+
+
+def named(code: int, name: str, *parts: bytes | list[bytes]) -> bytes:
+    module, _, name = name.rpartition(".")
+    return ext(code, dumps(module), dumps(name), *parts)
+
+
+ITEM = {"value": {}, "key": "", "created_at": "2026-01-01", "updated_at": "2026-01-01"}
+
+FILLINGS = {
+    # Values with an ext of their own.
+    "complex": lambda large: bare(0x23, large),
+    "path": lambda large: ext(38, dumps("posix"), large),
+    "defaultdict": lambda large: ext(41, large, dumps({})),
+    "deque": lambda large: ext(42, dumps(None), large),
+    "short deque": lambda large: ext(42, dumps(3), large),
+    "datetime": lambda large: bare(0x2C, large),
+    "numpy": lambda large: ext(6, dumps("<i4"), large, dumps("C"), dumps(b"1234")),
+    # Classes called with it, or with its items.
+    "frozenset": lambda large: named(0, "builtins.frozenset", large),
+    "deque by name": lambda large: named(0, "collections.deque", large),
+    "Counter": lambda large: named(0, "collections.Counter", large),
+    "set": lambda large: named(1, "builtins.set", [large]),
+    "date": lambda large: named(1, "datetime.date", large),
+    "item": lambda large: named(
+        2, "langgraph.store.base.Item", b"\x85" + dumps(ITEM)[1:] + dumps("namespace") + large
+    ),
+}
+
+LARGE = [range(10**6), ipaddress.ip_network("10.0.0.0/12"), ipaddress.ip_network("ff::/108")]
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+@pytest.mark.parametrize("large", LARGE, ids=repr)
+def test_nothing_is_filled_with_more_items_than_the_bytes_hold(filling: str, large: Any) -> None:
+    data = FILLINGS[filling](dumps(large))
+    with pytest.raises(DecodeError):
+        codec.loads(data)  # imports what it needs
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            codec.loads(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize("large", LARGE, ids=repr)
+def test_messages_have_no_such_content(large: Any) -> None:
+    content = b"\x81" + dumps("content") + dumps(large)
+    method = dumps("model_validate_json")
+    data = named(5, "langchain_core.messages.ai.AIMessage", content, method)
+    codec.loads(dumps(ToolMessage("imports what it needs", tool_call_id="1")))
+    tracemalloc.start()
+    try:
+        message = codec.loads(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert message.content == large
+    assert peak < 1_000_000  # no error for each item
+
+
+@pytest.mark.parametrize("large", LARGE, ids=repr)
+def test_ranges_and_networks_are_values_like_others(large: Any) -> None:
+    message = ToolMessage("done", tool_call_id="1", artifact=large)
+    values = [message, {large}, [large], {"net": large}]
+    assert codec.loads(dumps(values)) == values

@@ -8,7 +8,7 @@ use pyo3::types::{
     PyTuple, PyType,
 };
 
-use super::error::{DecodeError, damaged, is_ordinary};
+use super::error::{DecodeError, class_name, damaged, is_ordinary};
 use super::numpy;
 use super::policy::Policy;
 use super::read::{Reader, Token};
@@ -111,6 +111,9 @@ fn construct<'py>(
         (ext::CONSTRUCT_ONE, _) => construct_one(&class, payload),
         (ext::CONSTRUCT_ARGS, _) => {
             let args = tuple(payload)?;
+            for arg in &args {
+                check_filling(&class, &arg)?;
+            }
             if (head.module, head.name) == ("langgraph.types", "Send") && args.len() == 3 {
                 let kwargs = PyDict::new(py);
                 kwargs.set_item(intern!(py, "timeout"), args.get_item(2)?)?;
@@ -120,17 +123,64 @@ fn construct<'py>(
         }
         (ext::METHOD, Some(method)) => class.getattr(method)?.call1((payload,)),
         (ext::PYDANTIC_V1, _) => construct_model(&class, intern!(py, "construct"), payload),
-        (ext::PYDANTIC_V2, _) => construct_model(&class, intern!(py, "model_construct"), payload),
+        (ext::PYDANTIC_V2, _) => {
+            let unvalidated = intern!(py, "model_construct");
+            if head.module.starts_with("langchain_core.") && has_endless_field(payload)? {
+                // Validation would make a list of it.
+                return class.getattr(unvalidated)?.call((), Some(kwargs(payload)?));
+            }
+            construct_model(&class, unvalidated, payload)
+        }
+        _ if (head.module, head.name) == ("langgraph.store.base", "Item") => {
+            let fields = kwargs(payload)?;
+            if let Some(namespace) = fields.get_item(intern!(py, "namespace"))? {
+                tuple(&namespace)?;
+            }
+            construct_kwargs(&class, payload)
+        }
         _ => construct_kwargs(&class, payload),
     }
 }
 
+/// The items of an array.
 fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(payload
-        .py()
-        .get_type::<PyTuple>()
-        .call1((payload,))?
-        .cast_into::<PyTuple>()?)
+    match payload.cast_exact::<PyTuple>() {
+        Ok(items) => Ok(items.clone()),
+        // Not whatever can be iterated: a few bytes stand for a range without end.
+        Err(_) => Ok(payload.cast_exact::<PyList>()?.to_tuple()),
+    }
+}
+
+/// Whether an object gives more items than its bytes held.
+fn is_endless(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let standard = Standard::get(value.py())?;
+    value.is_instance(standard.endless.bind(value.py()))
+}
+
+fn has_endless_field(payload: &Bound<'_, PyAny>) -> PyResult<bool> {
+    for value in kwargs(payload)?.values() {
+        if is_endless(&value)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuse to fill a container with items that the bytes did not hold.
+fn check_filling(class: &Bound<'_, PyAny>, items: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = class.py();
+    if !is_endless(items)? {
+        return Ok(());
+    }
+    match class.cast::<PyType>() {
+        Ok(class) if class.is_subclass(Standard::get(py)?.containers.bind(py))? => {
+            Err(PyTypeError::new_err(format!(
+                "expected an array of items, found {}",
+                class_name(items.get_type().as_any())
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn kwargs<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
@@ -144,6 +194,7 @@ fn construct_one<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
     let Ok(list) = payload.cast_exact::<PyList>() else {
+        check_filling(class, payload)?;
         return class.call1((payload,));
     };
     let standard = Standard::get(py)?;
@@ -313,7 +364,7 @@ pub fn build_bare<'py>(
         ext::DEQUE => {
             let (maxlen, items) =
                 tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-            standard.deque.bind(py).call1((items, maxlen))?
+            standard.deque.bind(py).call1((tuple(&items)?, maxlen))?
         }
         ext::PAIRS => kwargs(payload)?.clone().into_any(),
         ext::ELLIPSIS => py.Ellipsis().into_bound(py),

@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::error::EncodeError;
 use super::reduce::Reduced;
@@ -68,8 +68,8 @@ pub fn reduce<'py>(array: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
 pub fn build<'py>(payload: &Bound<'py, PyAny>, structured: bool) -> PyResult<Bound<'py, PyAny>> {
     let py = payload.py();
     let (description, shape, order, items): (
-        Bound<'py, PyAny>,
-        Bound<'py, PyAny>,
+        Bound<'py, PyString>,
+        Bound<'py, PyList>,
         Bound<'py, PyAny>,
         Bound<'py, PyAny>,
     ) = PyTuple::new(py, payload.cast::<PyList>()?.iter())?.extract()?;

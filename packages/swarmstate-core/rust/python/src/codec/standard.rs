@@ -54,6 +54,10 @@ pub struct Standard {
     pub sets: Py<PyAny>,
     pub deque: Py<PyAny>,
     pub addresses: Py<PyAny>,
+    /// What is iterated for longer than its bytes are long.
+    pub endless: Py<PyAny>,
+    /// What iterates over what it is made of.
+    pub containers: Py<PyAny>,
     pub datetime: Py<PyAny>,
     pub timedelta: Py<PyAny>,
     pub date: Py<PyAny>,
@@ -140,9 +144,8 @@ impl Standard {
         let load = |module: &str, name: &str| -> PyResult<Py<PyAny>> {
             Ok(py.import(module)?.getattr(name)?.unbind())
         };
-        let union = |module: &str, names: &[&str]| -> PyResult<Py<PyAny>> {
-            let module = py.import(module)?;
-            let classes = names.iter().map(|name| module.getattr(*name));
+        let union = |names: &[(&str, &str)]| -> PyResult<Py<PyAny>> {
+            let classes = names.iter().map(|(module, name)| load(module, name));
             let classes = classes.collect::<PyResult<Vec<_>>>()?;
             Ok(pyo3::types::PyTuple::new(py, classes)?.into_any().unbind())
         };
@@ -153,19 +156,27 @@ impl Standard {
             pattern: load("re", "Pattern")?,
             uuid: load("uuid", "UUID")?,
             decimal: load("decimal", "Decimal")?,
-            sets: union("builtins", &["set", "frozenset"])?,
+            sets: union(&[("builtins", "set"), ("builtins", "frozenset")])?,
             deque: load("collections", "deque")?,
-            addresses: union(
-                "ipaddress",
-                &[
-                    "IPv4Address",
-                    "IPv4Interface",
-                    "IPv4Network",
-                    "IPv6Address",
-                    "IPv6Interface",
-                    "IPv6Network",
-                ],
-            )?,
+            addresses: union(&[
+                ("ipaddress", "IPv4Address"),
+                ("ipaddress", "IPv4Interface"),
+                ("ipaddress", "IPv4Network"),
+                ("ipaddress", "IPv6Address"),
+                ("ipaddress", "IPv6Interface"),
+                ("ipaddress", "IPv6Network"),
+            ])?,
+            endless: union(&[
+                ("builtins", "range"),
+                ("ipaddress", "IPv4Network"),
+                ("ipaddress", "IPv6Network"),
+            ])?,
+            containers: union(&[
+                ("builtins", "dict"),
+                ("builtins", "frozenset"),
+                ("builtins", "set"),
+                ("collections", "deque"),
+            ])?,
             datetime: load("datetime", "datetime")?,
             timedelta: load("datetime", "timedelta")?,
             date: load("datetime", "date")?,
