@@ -94,6 +94,40 @@ def test_nodes_behind_tls_on_ports_that_they_announce(tmp_path: Path) -> None:
             store.get("n", "k")
 
 
+def test_clients_that_speak_tls_with_the_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    with running_cluster(valkey=True) as nodes, ExitStack() as stack:
+        ports = [
+            stack.enter_context(terminating_tls(node.port, certificate, key)) for node in nodes
+        ]
+        announce_ports(nodes, ports)
+        url = f"rediss://:{quote(PASSWORD, '')}@127.0.0.1:{ports[0]}/0"
+        options: Any = {"port": ports[0], "password": PASSWORD, "ssl": True}
+        for kind in (RedisCluster, AsyncRedisCluster):
+            any_certificate: Any = {**options, "ssl_cert_reqs": None}
+            client: Any = kind(host="127.0.0.1", **any_certificate)
+            with RedisStore(client=client, prefix=f"{kind.__module__}.any") as store:
+                check_all_nodes(store)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        for kind in (RedisCluster, AsyncRedisCluster):
+            for name, client in (
+                ("url", kind.from_url(url)),
+                ("options", kind(host="127.0.0.1", **options)),
+            ):
+                with RedisStore(client=client, prefix=f"{kind.__module__}.{name}") as store:
+                    check_all_nodes(store)
+
+
+def test_clients_whose_options_of_tls_are_not_used(redis_cluster: list[RedisServer]) -> None:
+    options: Any = {"port": redis_cluster[0].port, "password": PASSWORD, "ssl_cert_reqs": "none"}
+    client = RedisCluster(host="127.0.0.1", **options)
+    with RedisStore(client=client, prefix="unused options") as store:
+        check_all_nodes(store)
+    client.close()
+
+
 def test_nodes_that_a_client_finds_elsewhere_than_they_say() -> None:
     with running_cluster(valkey=True) as nodes:
         real = {number + 1: node.port for number, node in enumerate(nodes)}

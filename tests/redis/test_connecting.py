@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -149,6 +150,35 @@ def test_tls(redis_server: RedisServer, tmp_path: Path) -> None:
             pytest.raises(StoreUnavailableError, match="certificate"),
         ):
             store.get("n", "k")
+
+
+@pytest.mark.parametrize("kind", [redis.Redis, redis.asyncio.Redis])
+def test_what_a_client_asks_of_certificates(
+    redis_server: RedisServer, tmp_path: Path, kind: Any
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    with terminating_tls(redis_server.port, certificate, key) as port:
+
+        def store(**options: Any) -> RedisStore:
+            client = kind(host="127.0.0.1", port=port, password=PASSWORD, ssl=True, **options)
+            return RedisStore(client=client, prefix=prefix_of(tmp_path), retry_for=0)
+
+        with store(ssl_cert_reqs=None) as asking_nothing:
+            check_both_worlds(asking_nothing)
+        revoked = [ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF]
+        options = {"ssl_ca_certs": str(certificate), "ssl_include_verify_flags": revoked}
+        with store(**options) as asking_more:
+            with pytest.raises(StoreUnavailableError, match="certificate"):
+                asking_more.get("n", "k")
+            with pytest.raises(StoreUnavailableError, match="certificate"):
+                asyncio.run(asking_more.aget("n", "k"))
+
+
+@pytest.mark.parametrize("check", ["ssl_validate_ocsp", "ssl_validate_ocsp_stapled"])
+def test_checks_that_async_connections_cannot_make_are_not_left_out(check: str) -> None:
+    options: Any = {"ssl": True, check: True}
+    with pytest.raises(TypeError, match=check):
+        RedisStore(client=redis.Redis(**options))
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

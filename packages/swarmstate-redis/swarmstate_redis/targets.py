@@ -46,11 +46,16 @@ _COMMON = (
     "ssl_certfile",
     "ssl_check_hostname",
     "ssl_ciphers",
+    "ssl_exclude_verify_flags",
+    "ssl_include_verify_flags",
     "ssl_keyfile",
     "ssl_min_version",
     "ssl_password",
     "username",
 )
+# What only sync connections can check.
+_SYNC_CHECKS = ("ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
+_TLS_CLASSES = (redis.SSLConnection, redis.asyncio.SSLConnection)
 # Nodes of a cluster that messages name.
 _NAMED = 3
 # Replies are read as bytes whatever a client does with its own.
@@ -125,11 +130,15 @@ def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Ta
     """
     if isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster)):
         options = dict(client.get_connection_kwargs())
-        tls = "ssl_cert_reqs" in options or bool(options.get("ssl"))
+        # One made of a URL says so by the class alone.
+        tls = bool(options.get("ssl")) or issubclass(
+            options.get("connection_class", redis.Connection), _TLS_CLASSES
+        )
+        settings = {k: v for k, v in options.items() if tls or not k.startswith("ssl_")}
         nodes = client.get_nodes() or list(_startup_nodes(client))
         return _cluster(
             redis.SSLConnection if tls else redis.Connection,
-            _common(options),
+            _common(settings),
             [(node.host, int(node.port)) for node in nodes],
             timeout,
             max_connections,
@@ -141,6 +150,12 @@ def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Ta
             f"{type(client).__module__}.{type(client).__name__}"
         )
     pool = client.connection_pool
+    for name in _SYNC_CHECKS:
+        if pool.connection_kwargs.get(name):
+            raise TypeError(
+                f"expected a client without {name}, which redis-py has no async connections "
+                "with: the store could not make async and sync ones alike"
+            )
     if isinstance(pool, (SentinelConnectionPool, AsyncSentinelPool)):
         return _sentinel(client, pool, timeout)
     kind: type = pool.connection_class
@@ -267,10 +282,11 @@ def _quick(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(options: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    # None is the default of each, but for what to ask of a certificate, where it means nothing.
     return {
         name: options[name]
         for name in (*_COMMON, *more)
-        if name in options and options[name] is not None
+        if name in options and (options[name] is not None or name == "ssl_cert_reqs")
     }
 
 
