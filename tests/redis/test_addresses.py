@@ -105,27 +105,26 @@ def test_clients_that_speak_tls_with_the_nodes(
         announce_ports(nodes, ports)
         url = f"rediss://:{quote(PASSWORD, '')}@127.0.0.1:{ports[0]}/0"
         options: Any = {"port": ports[0], "password": PASSWORD, "ssl": True}
+        any_certificate: Any = {**options, "ssl_cert_reqs": None}
         for kind in (RedisCluster, AsyncRedisCluster):
-            any_certificate: Any = {**options, "ssl_cert_reqs": None}
-            client: Any = kind(host="127.0.0.1", **any_certificate)
-            with RedisStore(client=client, prefix=f"{kind.__module__}.any") as store:
-                check_all_nodes(store)
+            check_with(kind(host="127.0.0.1", **any_certificate), "any certificate")
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         for kind in (RedisCluster, AsyncRedisCluster):
-            for name, client in (
-                ("url", kind.from_url(url)),
-                ("options", kind(host="127.0.0.1", **options)),
-            ):
-                with RedisStore(client=client, prefix=f"{kind.__module__}.{name}") as store:
-                    check_all_nodes(store)
+            check_with(kind(host="127.0.0.1", **options), "options")
+            check_with(kind.from_url(url), "url")
+
+
+def check_with(client: Any, prefix: str) -> None:
+    """Use all nodes as a client does, which nobody has used before if it is async."""
+    with RedisStore(client=client, prefix=f"{prefix} {type(client).__module__}") as store:
+        check_all_nodes(store)
+    if isinstance(client, RedisCluster):
+        client.close()
 
 
 def test_clients_whose_options_of_tls_are_not_used(redis_cluster: list[RedisServer]) -> None:
     options: Any = {"port": redis_cluster[0].port, "password": PASSWORD, "ssl_cert_reqs": "none"}
-    client = RedisCluster(host="127.0.0.1", **options)
-    with RedisStore(client=client, prefix="unused options") as store:
-        check_all_nodes(store)
-    client.close()
+    check_with(RedisCluster(host="127.0.0.1", **options), "unused options")
 
 
 def test_nodes_that_a_client_finds_elsewhere_than_they_say() -> None:

@@ -99,6 +99,8 @@ def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
         ({"url": "redis://host", "client": object()}, ValueError),
         ({"client": object()}, TypeError),
         ({"url": object()}, TypeError),
+        ({"url": "redis://host?ssl_cert_reqs=none"}, ValueError),
+        ({"url": "rediss://host?ssl_cert_reqs=CERT_NONE"}, ValueError),
         ({"url": "redis://host", "ttl": 0}, ValueError),
         ({"url": "redis://host", "timeout": 0}, ValueError),
         ({"url": "redis://host", "retry_for": -1}, ValueError),
@@ -158,20 +160,19 @@ def test_what_a_client_asks_of_certificates(
 ) -> None:
     certificate, key = make_certificate(tmp_path)
     with terminating_tls(redis_server.port, certificate, key) as port:
-
-        def store(**options: Any) -> RedisStore:
-            client = kind(host="127.0.0.1", port=port, password=PASSWORD, ssl=True, **options)
-            return RedisStore(client=client, prefix=prefix_of(tmp_path), retry_for=0)
-
-        with store(ssl_cert_reqs=None) as asking_nothing:
-            check_both_worlds(asking_nothing)
-        revoked = [ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF]
-        options = {"ssl_ca_certs": str(certificate), "ssl_include_verify_flags": revoked}
-        with store(**options) as asking_more:
+        settings: Any = {"host": "127.0.0.1", "port": port, "password": PASSWORD, "ssl": True}
+        client = kind(**settings, ssl_cert_reqs=None)
+        with RedisStore(client=client, prefix=prefix_of(tmp_path)) as store:
+            check_both_worlds(store)
+        if isinstance(client, redis.Redis):
+            client.close()
+        settings["ssl_ca_certs"] = str(certificate)
+        client = kind(**settings, ssl_include_verify_flags=[ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF])
+        with RedisStore(client=client, prefix=prefix_of(tmp_path)) as store:
             with pytest.raises(StoreUnavailableError, match="certificate"):
-                asking_more.get("n", "k")
+                store.get("n", "k")
             with pytest.raises(StoreUnavailableError, match="certificate"):
-                asyncio.run(asking_more.aget("n", "k"))
+                asyncio.run(store.aget("n", "k"))
 
 
 @pytest.mark.parametrize("check", ["ssl_validate_ocsp", "ssl_validate_ocsp_stapled"])

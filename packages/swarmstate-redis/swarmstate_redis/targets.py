@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import redis
@@ -46,13 +47,18 @@ _COMMON = (
     "ssl_certfile",
     "ssl_check_hostname",
     "ssl_ciphers",
-    "ssl_exclude_verify_flags",
-    "ssl_include_verify_flags",
     "ssl_keyfile",
     "ssl_min_version",
     "ssl_password",
     "username",
+    # Those of newer releases of redis-py.
+    *(
+        name
+        for name in ("ssl_exclude_verify_flags", "ssl_include_verify_flags")
+        if name in signature(redis.SSLConnection).parameters
+    ),
 )
+_CERT_REQS = ("none", "optional", "required")
 # What only sync connections can check.
 _SYNC_CHECKS = ("ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
 _TLS_CLASSES = (redis.SSLConnection, redis.asyncio.SSLConnection)
@@ -108,6 +114,11 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
                 f"unknown option {name!r} of a redis:// URL; expected cluster, an argument of "
                 f"RedisStore, or one of {', '.join(_COMMON)}"
             )
+        if name.startswith("ssl_") and connection_class is not redis.SSLConnection:
+            raise ValueError(f"the option {name} is for TLS, which URLs with rediss:// ask for")
+    asked = options.get("ssl_cert_reqs", "required")
+    if asked not in _CERT_REQS:
+        raise ValueError(f"expected ssl_cert_reqs to be {', '.join(_CERT_REQS)}, found {asked!r}")
     options.setdefault("socket_connect_timeout", timeout)
     if cluster:
         seeds = [(each.get("host", "localhost"), _port(each)) for each in (options, *others)]
