@@ -153,6 +153,13 @@ fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
 
 /// Whether an object gives more items than its bytes held.
 fn is_endless(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // What it mostly is, and asking the classes takes longer than building a date.
+    let is_usual = value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyTuple>();
+    if is_usual {
+        return Ok(false);
+    }
     let standard = Standard::get(value.py())?;
     value.is_instance(standard.endless.bind(value.py()))
 }
