@@ -4,8 +4,9 @@
 //! items. What changed is stored as new segments of one item each; these
 //! functions say which neighbours to join, so that a value has few segments to
 //! read while every item is rewritten only a few times. They are pure
-//! arithmetic on sizes: the same sizes always give the same answer, so that
-//! processes that never met cut the same value alike.
+//! arithmetic on sizes and on what is new: a value of which nothing was known is
+//! always cut alike, so that processes that never met share it, and one that only
+//! ever grew is cut as if all of it were new.
 
 use std::ops::Range;
 
@@ -16,31 +17,22 @@ pub struct Segment {
     pub items: usize,
     /// Their encoded size.
     pub bytes: usize,
+    /// Whether it has to be stored: it was not there before, or is a part of what was.
+    pub is_new: bool,
 }
 
 /// How many neighbours become one segment, by how many items they have.
 ///
 /// An item is rewritten once for each level below its segment's, and each
 /// segment costs a reference in every version: with a fan-out of 32 lists of
-/// less than 1,024 items are rewritten once, and longer ones twice. A list that
-/// is trimmed at its beginning rewrites the segment that lost an item, but that
-/// is not merged again until it has as many neighbours.
-const LEVELS: [Level; 2] = [
-    Level {
-        items: 1..32,
-        fan_out: 32,
-    },
-    Level {
-        items: 32..1024,
-        fan_out: 32,
-    },
-];
+/// less than 1,024 items are rewritten once, and longer ones twice.
+const FAN_OUT: usize = 32;
 
-/// Segments of so many items, of which `fan_out` neighbours are merged.
-struct Level {
-    items: Range<usize>,
-    fan_out: usize,
-}
+/// Segments of fewer items are of the lower level, those of fewer than the square of the upper.
+const LEVEL: usize = FAN_OUT;
+
+/// So many neighbours of the lower level become one segment also where none of them is new.
+const MANY_KEPT: usize = 2 * FAN_OUT;
 
 /// No merge makes a segment larger than this, so that a rewrite stays cheap. A
 /// single item that is larger, an image say, stands alone for ever.
@@ -54,14 +46,26 @@ const DICT_SEGMENT_BYTES: usize = 512;
 
 /// Returns which runs of a list's segments become one segment each.
 ///
-/// Lists grow at the end, so this is a logarithmic method of two levels: as many
-/// neighbours of one level as the level says become one segment of the next.
+/// Lists grow at the end, so this is a logarithmic method of two levels: as soon as a new segment
+/// has enough neighbours of its level before it, they become one segment of the next.
+///
+/// What a list loses breaks a segment, and its other items are new segments of one item each. A
+/// list that is trimmed at its beginning again and again would lose what these are merged to at
+/// the next step. So segments that were kept do not cause a merge by themselves, and what is merged
+/// are the last ones: those that stay for the longest time. An item that is edited breaks a segment
+/// of any level, and the next one may lie beside it. So the upper level is merged only
+/// where the list grows, with nothing kept behind it, and an edit costs it once.
 pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
+    let growing = (segments.iter().rposition(|segment| !segment.is_new)).map_or(0, |last| last + 1);
     let mut merged: Vec<(Range<usize>, Segment)> = Vec::with_capacity(segments.len());
     for (index, segment) in segments.iter().enumerate() {
         merged.push((index..index + 1, *segment));
-        while let Some(start) = mergeable_tail(&merged) {
-            let mut joined = Segment { items: 0, bytes: 0 };
+        while let Some(start) = mergeable_tail(&merged, index >= growing) {
+            let mut joined = Segment {
+                items: 0,
+                bytes: 0,
+                is_new: true,
+            };
             for (_, part) in &merged[start..] {
                 joined.items += part.items;
                 joined.bytes += part.bytes;
@@ -75,21 +79,21 @@ pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
 }
 
 /// Returns where the tail begins that makes a segment of the next level, if any.
-fn mergeable_tail(merged: &[(Range<usize>, Segment)]) -> Option<usize> {
+fn mergeable_tail(merged: &[(Range<usize>, Segment)], is_growing: bool) -> Option<usize> {
     let (_, last) = merged.last()?;
-    let level = LEVELS
-        .iter()
-        .find(|level| level.items.contains(&last.items))?;
+    let (level, count) = match (last.items < LEVEL, last.is_new) {
+        (true, true) => (1..LEVEL, FAN_OUT),
+        (true, false) => (1..LEVEL, MANY_KEPT),
+        (false, true) if is_growing => (LEVEL..LEVEL * FAN_OUT, FAN_OUT),
+        (false, _) => return None,
+    };
+    let start = merged.len().checked_sub(count)?;
     let mut bytes = 0;
-    let mut start = merged.len();
-    for (position, (_, segment)) in merged.iter().enumerate().rev() {
+    let is_mergeable = merged[start..].iter().all(|(_, segment)| {
         bytes += segment.bytes;
-        if !level.items.contains(&segment.items) || bytes > LIST_SEGMENT_BYTES {
-            break;
-        }
-        start = position;
-    }
-    (merged.len() - start >= level.fan_out).then_some(start)
+        level.contains(&segment.items) && bytes <= LIST_SEGMENT_BYTES
+    });
+    is_mergeable.then_some(start)
 }
 
 /// Returns which runs of a dict's segments become one segment each.
@@ -124,17 +128,55 @@ mod tests {
             .map(|run| Segment {
                 items: segments[run.clone()].iter().map(|part| part.items).sum(),
                 bytes: segments[run.clone()].iter().map(|part| part.bytes).sum(),
+                is_new: false,
             })
             .collect()
     }
 
     fn item(bytes: usize) -> Segment {
-        Segment { items: 1, bytes }
+        Segment {
+            items: 1,
+            bytes,
+            is_new: true,
+        }
+    }
+
+    fn kept(segment: Segment) -> Segment {
+        Segment {
+            is_new: false,
+            ..segment
+        }
+    }
+
+    /// Cut a list once more, and add what that writes to `written`.
+    fn cut(list: &[Segment], written: &mut usize) -> Vec<Segment> {
+        let runs = merge_list(list);
+        let cut = apply(list, &runs);
+        let is_stored = |run: &Range<usize>| run.len() > 1 || list[run.start].is_new;
+        let stored = runs.iter().zip(&cut).filter(|(run, _)| is_stored(run));
+        *written += stored.map(|(_, segment)| segment.bytes).sum::<usize>();
+        cut
+    }
+
+    /// Take items from the beginning of a list; what is left of a segment is new.
+    fn trim(list: &mut Vec<Segment>, mut count: usize) {
+        while count > 0 {
+            let first = list.remove(0);
+            let left = first.items.saturating_sub(count);
+            list.splice(0..0, vec![item(first.bytes / first.items); left]);
+            count -= first.items - left;
+        }
     }
 
     fn segments() -> impl Strategy<Value = Vec<Segment>> {
         let segment =
-            (1usize..400, 1usize..300_000).prop_map(|(items, bytes)| Segment { items, bytes });
+            (1usize..400, 1usize..300_000, any::<bool>()).prop_map(|(items, bytes, is_new)| {
+                Segment {
+                    items,
+                    bytes,
+                    is_new,
+                }
+            });
         prop::collection::vec(segment, 0..200)
     }
 
@@ -183,26 +225,65 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_slides_rewrites_a_few_items_a_step() {
-        let mut list = apply(&vec![item(500); 1000], &merge_list(&vec![item(500); 1000]));
-        let mut written = 0;
-        for _ in 0..2000 {
-            let first = list.remove(0);
-            let rest = vec![item(500); first.items - 1];
-            list.splice(0..0, rest.iter().copied());
-            list.push(item(500));
-            let runs = merge_list(&list);
-            let merged = apply(&list, &runs);
-            let kept = |run: &Range<usize>| run.len() == 1 && run.start >= rest.len();
-            let new = runs.iter().zip(&merged).filter(|(run, _)| !kept(run));
-            written += new.map(|(_, segment)| segment.bytes).sum::<usize>();
-            list = merged;
+    fn a_window_that_slides_rewrites_a_few_items_for_each_new_one() {
+        for (window, added) in [
+            (40, 1),
+            (50, 1),
+            (50, 4),
+            (63, 2),
+            (64, 1),
+            (100, 1),
+            (1000, 1),
+            (2000, 2),
+        ] {
+            let mut list = Vec::new();
+            let mut written = 0;
+            for step in 0..3000 {
+                if step == 1000 {
+                    written = 0;
+                }
+                list.extend(vec![item(500); added]);
+                let items: usize = list.iter().map(|segment| segment.items).sum();
+                trim(&mut list, items.saturating_sub(window));
+                list = cut(&list, &mut written);
+                assert!(
+                    list.len() <= 5 * FAN_OUT,
+                    "{window}: {} segments",
+                    list.len()
+                );
+            }
+            let per_new = written / (2000 * added * 500);
+            assert!(per_new <= 6, "{window}, {added}: {per_new} items for each");
         }
-        assert!(
-            written / 2000 <= 20 * 500,
-            "{} bytes a step",
-            written / 2000
-        );
+    }
+
+    #[test]
+    fn an_edit_in_a_long_list_rewrites_what_lies_beside_it() {
+        let mut list = cut(&vec![item(300); 4000], &mut 0);
+        let mut written = 0;
+        for step in 0..2000 {
+            let mut left = step * 1237 % 3900;
+            let mut place = 0;
+            while left >= list[place].items {
+                left -= list[place].items;
+                place += 1;
+            }
+            let broken = list[place];
+            list.splice(place..=place, vec![item(300); broken.items]);
+            list = cut(&list, &mut written);
+        }
+        assert!(written / 2000 <= 40 * 300, "{} bytes", written / 2000);
+        assert!(list.len() <= 4000 / 32 + 63, "{} segments", list.len());
+    }
+
+    #[test]
+    fn items_that_are_removed_one_by_one_leave_few_segments() {
+        let mut list = cut(&vec![item(300); 1000], &mut 0);
+        while let Some(place) = list.iter().rposition(|segment| segment.items == 32) {
+            list.splice(place..=place, vec![item(300); 31]);
+            list = cut(&list, &mut 0);
+        }
+        assert!(list.len() <= 400, "{} segments", list.len());
     }
 
     #[test]
@@ -222,7 +303,7 @@ mod tests {
         items.push(item(5_000_000));
         items.extend(vec![item(100); 40]);
         let merged = apply(&items, &merge_list(&items));
-        assert!(merged.contains(&item(5_000_000)));
+        assert!(merged.contains(&kept(item(5_000_000))));
     }
 
     #[test]

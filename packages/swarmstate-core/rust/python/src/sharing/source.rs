@@ -26,14 +26,17 @@ impl Source {
             Self::Kept(part) => Segment {
                 items: part.items.len(),
                 bytes: part.bytes,
+                is_new: false,
             },
             Self::New { encoded, .. } => Segment {
                 items: 1,
                 bytes: encoded.len(),
+                is_new: true,
             },
             Self::Nested { head, .. } => Segment {
                 items: 1,
                 bytes: head.len(),
+                is_new: true,
             },
         }
     }
