@@ -164,7 +164,7 @@ impl<'py> Cutter<'_, 'py> {
     ) -> PyResult<Container> {
         let mut buffer = Vec::new();
         let mut sources = Vec::new();
-        let mut prior = Prior::new(parts);
+        let mut prior = Prior::new(self.py, parts);
         let mut next = 0;
         while next < entries.len() {
             if let Some(part) = prior.take(self.py, &mut self.classes, &entries[next..]) {

@@ -19,22 +19,51 @@ pub(super) struct Prior {
     searches: usize,
     /// Parts by the address of their first item's value; made if there are many searches.
     by_first: Option<HashMap<usize, usize>>,
-    /// Parts that are cut themselves, by the address of their key.
-    nested: HashMap<usize, usize>,
+    /// Parts that are cut themselves, by the hash of their key.
+    nested: HashMap<isize, usize>,
+}
+
+/// The parts that are cut themselves, by the hash of their key.
+fn nested(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
+    let is_nested = |part: &Part| matches!(part.stored, Stored::Nested(..));
+    let nested = parts.iter().enumerate().filter(|(_, part)| is_nested(part));
+    nested
+        .filter_map(|(at, part)| {
+            let key = part.items.items.first()?.key.as_ref()?;
+            Some((key.bind(py).hash().ok()?, at))
+        })
+        .collect()
+}
+
+/// Whether an item is the next state of a part that is cut itself.
+///
+/// Keys are compared by what they say: who writes an entry made its key anew.
+fn is_next_of(entry: &Entry<'_>, part: &Part) -> bool {
+    let Stored::Nested(_, container) = &part.stored else {
+        return false;
+    };
+    let key = part.items.items.first().and_then(|item| item.key.as_ref());
+    let (Some(before), Some(now)) = (key, &entry.key) else {
+        return false;
+    };
+    kind_of(&entry.value) == Some(container.kind)
+        && (now.is(before) || now.eq(before).unwrap_or(false))
+}
+
+/// Whether some of these items are the next states of parts that are cut themselves.
+pub(super) fn has_nested(py: Python<'_>, parts: &[Part], items: &[Entry<'_>]) -> bool {
+    let nested = nested(py, parts);
+    !nested.is_empty()
+        && items.iter().any(|item| {
+            let hash = item.key.as_ref().and_then(|key| key.hash().ok());
+            let at = hash.and_then(|hash| nested.get(&hash));
+            at.is_some_and(|at| is_next_of(item, &parts[*at]))
+        })
 }
 
 impl Prior {
-    pub(super) fn new(parts: Vec<Part>) -> Self {
-        let is_nested = |part: &Part| matches!(part.stored, Stored::Nested(..));
-        let nested = parts.iter().enumerate().filter(|(_, part)| is_nested(part));
-        let nested = nested
-            .filter_map(|(at, part)| {
-                Some((
-                    part.items.items.first()?.key.as_ref()?.as_ptr() as usize,
-                    at,
-                ))
-            })
-            .collect();
+    pub(super) fn new(py: Python<'_>, parts: Vec<Part>) -> Self {
+        let nested = nested(py, &parts);
         let parts = parts.into_iter().map(Some).collect();
         Self {
             parts,
@@ -128,12 +157,11 @@ impl Prior {
     }
 
     fn find_nested(&self, entry: &Entry<'_>) -> Option<usize> {
-        let key = entry.key.as_ref()?.as_ptr() as usize;
-        let kind = kind_of(&entry.value)?;
-        let position = *self.nested.get(&key)?;
-        match &self.parts[position].as_ref()?.stored {
-            Stored::Nested(_, container) if container.kind == kind => Some(position),
-            _ => None,
+        if self.nested.is_empty() {
+            return None;
         }
+        let key = entry.key.as_ref()?;
+        let position = *self.nested.get(&key.hash().ok()?)?;
+        is_next_of(entry, self.parts[position].as_ref()?).then_some(position)
     }
 }

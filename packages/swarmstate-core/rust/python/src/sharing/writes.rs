@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::BlobHome;
+use swarmstate_engine::segments::{Segment, merge_list};
 
 use super::classes::Classes;
 use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
-use super::parts::{Before, Body, Container, Cut, Entry, entries, kind_of};
+use super::parts::{Before, Body, Container, Cut, Entry, Kind, Stored, entries, kind_of};
 use super::pieces::Pieces;
-use super::prior::Prior;
+use super::prior::{Prior, has_nested};
 use super::source::Source;
 use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
@@ -67,11 +68,7 @@ pub(super) fn split<'py>(
         } else {
             (!large.is_empty()).then_some(INLINE_CONTAINER)
         };
-        let before = match limit {
-            Some(INLINE_RUN) => known.get_mut(&*name),
-            _ => None,
-        };
-        let entry = cutter.cut_write(value, limit, before);
+        let entry = cutter.cut_write(value, limit, (&name, known));
         entries.push(entry.map_err(|error| named(py, &name, error))?);
     }
     let relies = cutter.relies;
@@ -80,37 +77,37 @@ pub(super) fn split<'py>(
 
 impl<'py> Cutter<'_, 'py> {
     /// The entry of a pending write. With a limit, the items of one that is larger lie in blobs, as
-    /// they will in the value that follows; what was in the value before is where it was.
+    /// they will in the value that follows; what was in a value before is where it was.
     fn cut_write(
         &mut self,
         value: &Bound<'py, PyAny>,
         limit: Option<usize>,
-        before: Option<&mut Cut>,
+        (name, known): (&str, &mut HashMap<String, Cut>),
     ) -> PyResult<Py<PyTuple>> {
         self.before = Before::default();
-        let mut pieces = Pieces::default();
-        match before.map(|cut| (&cut.entry, &mut cut.body)) {
-            Some((entry, Body::Whole(whole)))
-                if (whole.seen.shadow.as_ref())
-                    .is_some_and(|shadow| shadow.holds(&mut self.classes, value)) =>
-            {
-                self.relies |= whole.blob.is_some();
-                return Ok(entry.clone_ref(self.py));
-            }
-            Some((_, Body::Whole(whole))) => self.before = Before::of_whole(whole),
-            Some((_, Body::Container(container))) => {
-                // Of fewer items it is rather what is added to the value than the next one.
-                if let Some(entries) = entries(value, container.kind)
-                    && entries.len() >= container.len() / 2
-                {
-                    return match self.cut_like(&entries, container, &mut pieces, 0) {
-                        Ok(()) => pieces.entry(self.py, "msgpack"),
-                        Err(error) => Err(self.described(value, error)),
-                    };
-                }
-            }
-            _ => {}
+        if limit.is_some()
+            && let Some(kind) = kind_of(value)
+            && let Some(entries) = entries(value, kind)
+            && let Some(container) = self.container_like(kind, &entries, (name, known))
+        {
+            let mut pieces = Pieces::default();
+            return match self.cut_like(&entries, container, &mut pieces, 0) {
+                Ok(()) => pieces.entry(self.py, "msgpack"),
+                Err(error) => Err(self.described(value, error)),
+            };
         }
+        if limit == Some(INLINE_RUN)
+            && let Some(cut) = known.get(name)
+            && let Body::Whole(whole) = &cut.body
+        {
+            let shadow = whole.seen.shadow.as_ref();
+            if shadow.is_some_and(|shadow| shadow.holds(&mut self.classes, value)) {
+                self.relies |= whole.blob.is_some();
+                return Ok(cut.entry.clone_ref(self.py));
+            }
+            self.before = Before::of_whole(whole);
+        }
+        let mut pieces = Pieces::default();
         let (tag, data) = self.encode_whole(value)?;
         if limit.is_none_or(|limit| data.len() <= limit) {
             pieces.inline().extend_from_slice(&data);
@@ -124,6 +121,72 @@ impl<'py> Cutter<'_, 'py> {
         pieces.entry(self.py, tag)
     }
 
+    /// The list or dict of which this one is probably the next state.
+    ///
+    /// That is one that begins with the same items: mostly what is under the name of the write, but a
+    /// task also hands on what another value holds. The first task of a run writes parts of the
+    /// input, which in a subgraph may be the parent's whole history, and a function returns what it
+    /// was given and more.
+    fn container_like<'a>(
+        &mut self,
+        kind: Kind,
+        items: &[Entry<'py>],
+        (name, known): (&str, &'a mut HashMap<String, Cut>),
+    ) -> Option<&'a mut Container> {
+        let own = known.get_mut(name).and_then(|cut| cut.container(kind));
+        if !own.is_some_and(|own| own.begins(self.py, &mut self.classes, items))
+            && let Some((other, nested)) = self.place_of(kind, items, known)
+        {
+            let Body::Container(container) = &mut known.get_mut(&other)?.body else {
+                return None;
+            };
+            return match nested {
+                None => Some(container),
+                Some(at) => (container.nested().find(|(each, _)| *each == at)).map(|(_, it)| it),
+            };
+        }
+        // One of fewer items is rather what is added to the value than the next one.
+        let own = known.get_mut(name)?.container(kind)?;
+        (items.len() >= own.len() / 2 || has_nested(self.py, &own.parts, items)).then_some(own)
+    }
+
+    /// The name of the value that begins with these items, or has an entry that does, and where.
+    fn place_of(
+        &mut self,
+        kind: Kind,
+        items: &[Entry<'py>],
+        known: &mut HashMap<String, Cut>,
+    ) -> Option<(String, Option<usize>)> {
+        let (py, classes) = (self.py, &mut self.classes);
+        let mut place = None;
+        // Of several the longest, whatever the order in which they are met.
+        let mut longest = 0;
+        let mut is_better = |container: &mut Container| {
+            let is_better = container.kind == kind
+                && container.len() > longest
+                && container.len() / 2 <= items.len()
+                && container.begins(py, classes, items);
+            if is_better {
+                longest = container.len();
+            }
+            is_better
+        };
+        for (name, cut) in known.iter_mut() {
+            let Body::Container(container) = &mut cut.body else {
+                continue;
+            };
+            if is_better(container) {
+                place = Some((name.clone(), None));
+            }
+            for (at, nested) in container.nested() {
+                if is_better(nested) {
+                    place = Some((name.clone(), Some(at)));
+                }
+            }
+        }
+        place
+    }
+
     /// Append the pieces of a list or dict, given how it was cut before, which stays as it is.
     fn cut_like(
         &mut self,
@@ -133,7 +196,7 @@ impl<'py> Cutter<'_, 'py> {
         depth: usize,
     ) -> PyResult<()> {
         pieces.header(before.kind, items.len());
-        let mut prior = Prior::new(std::mem::take(&mut before.parts));
+        let mut prior = Prior::new(self.py, std::mem::take(&mut before.parts));
         let result = self.cut_items(items, &mut prior, pieces, depth);
         before.parts = prior.into_parts();
         result
@@ -146,9 +209,11 @@ impl<'py> Cutter<'_, 'py> {
         pieces: &mut Pieces,
         depth: usize,
     ) -> PyResult<()> {
+        let mut new = NewItems::default();
         let mut next = 0;
         while next < items.len() {
             if let Some(part) = prior.part(self.py, &mut self.classes, &items[next..]) {
+                self.store_new(&mut new, pieces)?;
                 self.relies |= part.has_blob();
                 part.pieces(pieces);
                 next += part.items.len();
@@ -158,29 +223,104 @@ impl<'py> Cutter<'_, 'py> {
             if let Some((head, container)) = prior.nested(item)
                 && let Some(inside) = entries(&item.value, container.kind)
             {
+                self.store_new(&mut new, pieces)?;
                 pieces.inline().extend_from_slice(head);
                 self.cut_like(&inside, container, pieces, depth + 1)?;
             } else {
-                self.cut_new(item, pieces, depth)?;
+                self.cut_new(item, &mut new, pieces, depth)?;
             }
             next += 1;
+        }
+        self.store_new(&mut new, pieces)
+    }
+
+    /// Encode an item that was not there before; one that is cut itself is appended.
+    fn cut_new(
+        &mut self,
+        entry: &Entry<'py>,
+        new: &mut NewItems,
+        pieces: &mut Pieces,
+        depth: usize,
+    ) -> PyResult<()> {
+        let start = new.buffer.len();
+        if let Source::Nested {
+            head, container, ..
+        } = self.source(entry, None, &mut new.buffer, depth)?
+        {
+            self.store_new(new, pieces)?;
+            pieces.inline().extend_from_slice(&head);
+            container.pieces(pieces);
+        } else {
+            new.sizes.push(Segment {
+                items: 1,
+                bytes: new.buffer.len() - start,
+                is_new: true,
+            });
         }
         Ok(())
     }
 
-    /// Append the pieces of an item that was not there before.
-    fn cut_new(&mut self, entry: &Entry<'py>, pieces: &mut Pieces, depth: usize) -> PyResult<()> {
-        let mut buffer = Vec::new();
-        match self.source(entry, None, &mut buffer, depth)? {
-            Source::Nested {
-                head, container, ..
-            } => {
-                pieces.inline().extend_from_slice(&head);
-                container.pieces(pieces);
+    /// Append the pieces of items that were not there before.
+    ///
+    /// A few stand alone, as in the value that follows. Of many that one merges most.
+    fn store_new(&mut self, new: &mut NewItems, pieces: &mut Pieces) -> PyResult<()> {
+        let mut start = 0;
+        for run in merge_list(&new.sizes) {
+            let bytes: usize = new.sizes[run].iter().map(|size| size.bytes).sum();
+            let data = &new.buffer[start..start + bytes];
+            start += bytes;
+            if bytes > INLINE_RUN {
+                pieces.blob(self.store(data, true)?);
+            } else {
+                pieces.inline().extend_from_slice(data);
             }
-            _ if buffer.len() > INLINE_RUN => pieces.blob(self.store(&buffer, true)?),
-            _ => pieces.inline().extend_from_slice(&buffer),
         }
+        new.buffer.clear();
+        new.sizes.clear();
         Ok(())
     }
+}
+
+impl Cut {
+    /// How it was cut, if it is a list or dict that was.
+    fn container(&mut self, kind: Kind) -> Option<&mut Container> {
+        match &mut self.body {
+            Body::Container(container) if container.kind == kind => Some(container),
+            _ => None,
+        }
+    }
+}
+
+impl Container {
+    /// Whether these items begin with those of its first part, or with the very value of an entry
+    /// that is cut itself.
+    fn begins<'py>(
+        &mut self,
+        py: Python<'py>,
+        classes: &mut Classes<'py>,
+        items: &[Entry<'py>],
+    ) -> bool {
+        let (Some(part), Some(first)) = (self.parts.first_mut(), items.first()) else {
+            return false;
+        };
+        part.items.first == first.value.as_ptr() as usize
+            && (matches!(part.stored, Stored::Nested(..)) || part.holds(py, classes, items))
+    }
+
+    /// The containers in its entries, by the positions of their parts.
+    fn nested(&mut self) -> impl Iterator<Item = (usize, &mut Container)> {
+        let parts = self.parts.iter_mut().enumerate();
+        parts.filter_map(|(at, part)| match &mut part.stored {
+            Stored::Nested(_, container) => Some((at, container)),
+            _ => None,
+        })
+    }
+}
+
+/// Items that follow one another and were not there before.
+#[derive(Default)]
+struct NewItems {
+    /// Their encodings, one after another.
+    buffer: Vec<u8>,
+    sizes: Vec<Segment>,
 }
