@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +150,25 @@ def test_what_is_held_outlives_damage_in_the_store_until_it_is_read_anew() -> No
     assert _values(saver)["messages"] == messages
     with pytest.raises(CheckpointError, match="which is missing"):
         _values(SwarmStateSaver(store))
+
+
+def test_threads_with_little_state_leave_nothing_in_memory(tmp_path: Path) -> None:
+    def put(number: int) -> None:
+        checkpoint = empty_checkpoint()
+        notes = [f"{number}, {n} ".ljust(100, ".") for n in range(60)]
+        checkpoint["channel_values"] = {"notes": notes, "count": number}
+        checkpoint["channel_versions"] = {"notes": 1, "count": 1}
+        config: Any = {"configurable": {"thread_id": str(number), "checkpoint_ns": ""}}
+        saver.put(config, checkpoint, {"source": "input", "step": 0}, {"notes": 1, "count": 1})
+
+    url = f"disk://{tmp_path / 'agents.db'}?durability=normal"
+    with SwarmStateSaver(url) as saver:
+        put(0)
+        tracemalloc.start()
+        try:
+            for number in range(1, 1001):
+                put(number)
+            left, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert left < 2_000_000

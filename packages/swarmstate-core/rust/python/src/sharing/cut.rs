@@ -109,6 +109,7 @@ impl<'py> Cutter<'_, 'py> {
             whole.blob = Some((data.len(), blob));
             pieces.blob(blob);
         } else {
+            whole.inline = data.len();
             pieces.inline().extend_from_slice(&data);
         }
         let entry = pieces.entry(self.py, tag)?;

@@ -85,8 +85,7 @@ impl<'py> Joiner<'_, 'py> {
         {
             let cut = self.cut(|| {
                 let seen = seen.clone();
-                let blob = Some((*size, *blob));
-                Cut::of_whole(entry.unbind(), Whole { seen, blob })
+                Cut::of_whole(entry.unbind(), Whole::in_blob(seen, *size, *blob))
             });
             return Ok((value, cut));
         }
@@ -111,8 +110,8 @@ impl<'py> Joiner<'_, 'py> {
         let read = reader.value(None, 0)?;
         reader.finish()?;
         let seen = self.seen(&read, before.is_some())?;
-        let blob = Some((data.len(), blob));
-        let cut = self.cut(|| Cut::of_whole(entry.unbind(), Whole { seen, blob }));
+        let whole = Whole::in_blob(seen, data.len(), blob);
+        let cut = self.cut(|| Cut::of_whole(entry.unbind(), whole));
         Ok((read.value, cut))
     }
 

@@ -1,7 +1,7 @@
 //! What is remembered of values, as long as there is room.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 
@@ -22,9 +22,14 @@ struct Known {
     used: u64,
 }
 
+/// What remembering one key takes beside its values, about.
+const KNOWN_BYTES: usize = 512;
+
 #[derive(Default)]
 struct State {
-    known: HashMap<String, Known>,
+    known: HashMap<Arc<str>, Known>,
+    /// The keys in the order in which they were used last.
+    order: BTreeMap<u64, Arc<str>>,
     /// By key the names of the values that lay in blobs when they were last known, if any did.
     large: HashMap<String, Vec<String>>,
     bytes: usize,
@@ -32,13 +37,35 @@ struct State {
 }
 
 impl State {
+    /// Adds what is known of a key, and returns what was.
+    fn insert(&mut self, key: &str, known: Known) -> Option<Known> {
+        let before = self.remove(key);
+        let key: Arc<str> = key.into();
+        self.bytes += known.bytes;
+        self.order.insert(known.used, key.clone());
+        self.known.insert(key, known);
+        before
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Known> {
+        let known = self.known.remove(key)?;
+        self.order.remove(&known.used);
+        self.bytes -= known.bytes;
+        Some(known)
+    }
+
     /// Forgets what is known of a key, which the caller drops once the lock is released: that may
     /// run any Python code.
     fn forget(&mut self, key: &str) -> Option<Known> {
         self.large.remove(key);
-        let forgotten = self.known.remove(key)?;
-        self.bytes -= forgotten.bytes;
-        Some(forgotten)
+        self.remove(key)
+    }
+
+    /// Forgets what was not used for the longest time.
+    fn forget_oldest(&mut self) -> Option<Known> {
+        let (_, oldest) = self.order.first_key_value()?;
+        let oldest = oldest.clone();
+        self.forget(&oldest)
     }
 }
 
@@ -66,8 +93,7 @@ impl Memory {
         if state.known.get(key)?.base != base {
             return None;
         }
-        let known = state.known.remove(key)?;
-        state.bytes -= known.bytes;
+        let known = state.remove(key)?;
         Some((known.cuts, known.reliance))
     }
 
@@ -84,13 +110,7 @@ impl Memory {
         let lent = {
             let mut state = self.lock();
             let is_known = (state.known.get(key)).is_some_and(|known| known.base == base);
-            let lent = if is_known {
-                state.known.remove(key)
-            } else {
-                None
-            };
-            state.bytes -= lent.as_ref().map_or(0, |known| known.bytes);
-            lent
+            if is_known { state.remove(key) } else { None }
         };
         let Some(mut known) = lent else {
             return use_it(&mut HashMap::new(), &Reliance::default());
@@ -101,8 +121,7 @@ impl Memory {
             if state.known.contains_key(key) {
                 Some(known)
             } else {
-                state.bytes += known.bytes;
-                state.known.insert(key.to_owned(), known)
+                state.insert(key, known)
             }
         };
         drop(superseded);
@@ -141,10 +160,13 @@ impl Memory {
         key: &str,
         base: &str,
         codec: u64,
-        cuts: HashMap<String, Cut>,
+        mut cuts: HashMap<String, Cut>,
         reliance: Reliance,
     ) {
-        let bytes: usize = cuts.values().map(Cut::bytes).sum();
+        // Mostly values are small, and are written again without a look at what they were.
+        cuts.retain(|_, cut| cut.is_recognizable());
+        cuts.shrink_to_fit();
+        let bytes = KNOWN_BYTES + key.len() + cuts.values().map(Cut::bytes).sum::<usize>();
         if bytes > self.budget {
             // There is no room for it even if all others are forgotten.
             self.forget(key);
@@ -169,17 +191,11 @@ impl Memory {
                 bytes,
                 used: state.uses,
             };
-            state.bytes += bytes;
-            if let Some(before) = state.known.insert(key.to_owned(), known) {
-                state.bytes -= before.bytes;
-                forgotten.push(before);
-            }
-            while state.bytes > self.budget {
-                let oldest = state.known.iter().min_by_key(|(_, known)| known.used);
-                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-                    break;
-                };
-                forgotten.extend(state.forget(&oldest));
+            forgotten.extend(state.insert(key, known));
+            while state.bytes > self.budget
+                && let Some(oldest) = state.forget_oldest()
+            {
+                forgotten.push(oldest);
             }
         }
         drop(forgotten);

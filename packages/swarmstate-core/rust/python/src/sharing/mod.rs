@@ -136,15 +136,15 @@ impl Sharing {
     ) -> PyResult<Split> {
         let base = base.as_ref().map(|base| base.to_string_lossy());
         let base = base.as_deref();
-        let (mut known, reliance) = base
-            .and_then(|base| self.memory.take(&key.to_string_lossy(), base))
-            .unwrap_or_default();
+        let known = base.and_then(|base| self.memory.take(&key.to_string_lossy(), base));
+        let is_known = known.is_some();
+        let (mut known, reliance) = known.unwrap_or_default();
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
         let mut cuts = HashMap::with_capacity(values.len());
         // Of what was remembered alone: anything else is found again by what it holds.
         let homes = match base {
-            Some(base) if !known.is_empty() => Homes::Single(BlobHome::of(base)),
+            Some(base) if is_known => Homes::Single(BlobHome::of(base)),
             _ => Homes::None,
         };
         let mut cutter = Cutter {

@@ -32,6 +32,8 @@ pub(super) struct Whole {
     pub(super) seen: Seen,
     /// Its size and its blob, if it lies in one.
     pub(super) blob: Option<(usize, BlobHash)>,
+    /// Its size if it lies in the record.
+    pub(super) inline: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,18 @@ pub(super) struct Entry<'py> {
     pub(super) value: Bound<'py, PyAny>,
 }
 
+impl Whole {
+    /// A value that lies in a blob.
+    pub(super) fn in_blob(seen: Seen, bytes: usize, blob: BlobHash) -> Self {
+        let blob = Some((bytes, blob));
+        Self {
+            seen,
+            blob,
+            inline: 0,
+        }
+    }
+}
+
 impl Cut {
     /// What is known of a list or dict.
     pub(super) fn of_container(entry: Py<PyTuple>, container: Container) -> Self {
@@ -112,11 +126,20 @@ impl Cut {
         Self { entry, body }
     }
 
+    /// Whether knowing it helps to recognize the value, or what it lies in.
+    pub(super) fn is_recognizable(&self) -> bool {
+        match &self.body {
+            Body::Whole(whole) => whole.seen.shadow.is_some() || whole.blob.is_some(),
+            Body::Container(_) => true,
+        }
+    }
+
     /// What it takes in memory, about, with all that only it may hold on to.
     pub(super) fn bytes(&self) -> usize {
         match &self.body {
             Body::Whole(whole) => {
-                whole.blob.map_or(0, |(bytes, _)| LEAF_BYTES * bytes) + whole.seen.bytes()
+                let bytes = whole.blob.map_or(whole.inline, |(bytes, _)| bytes);
+                LEAF_BYTES * bytes + whole.seen.bytes()
             }
             Body::Container(container) => container.bytes(),
         }
