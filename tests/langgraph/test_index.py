@@ -27,6 +27,16 @@ def _fill(driver: Driver) -> list[str]:
     return [thread_of(config)[2] for config in reversed(order)]
 
 
+def _minute(number: int) -> str:
+    """Return the id of a checkpoint that was put in some minute."""
+    return f"{0x1F000000 + 2 * number:08x}-0000-6000-8000-000000000000"
+
+
+def _keys(store: BaseStore, prefix: str) -> list[str]:
+    [answer] = store.read([Query(INDEX, (), [Range.of_prefix(prefix)])])
+    return [key for key, _ in answer.ranges[0]]
+
+
 def _listed(driver: Driver) -> list[str]:
     return [item.checkpoint["id"] for item in driver.list(None)]
 
@@ -47,8 +57,22 @@ def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: BaseStore
     assert {thread_of(item.config)[0] for item in driver.list(None)} == {"t4"}
     driver.delete_for_runs(["r0", "r1", "r2"])
     assert _listed(driver) == []
+    assert _keys(store, "run/") == []
     for n in range(4):
         driver.delete_thread(f"t{n}")
+
+
+def test_a_thread_that_another_one_replaced_leaves_nothing(
+    driver: Driver, store: BaseStore
+) -> None:
+    Branch(driver, "old").put({"run_id": "r"}, a=1)
+    Branch(driver, "new").put({"run_id": "s"}, a=2)
+    old = make_checkpoint(checkpoint_id=_minute(1))
+    driver.put(at("old"), old, make_metadata(run_id="ancient"), {})
+    driver.copy_thread("new", "old")
+    driver.delete_thread("old")
+    driver.delete_thread("new")
+    assert store.namespaces() == []
 
 
 def test_a_thread_that_goes_on_after_its_deletion_is_listed(driver: Driver) -> None:
@@ -99,8 +123,7 @@ def test_the_newest_are_found_without_a_look_at_every_thread() -> None:
         names = [f"thread {n}" for n in range(2_500)]
         for n, name in enumerate(names):
             # As if each ran a minute after the one before it.
-            checkpoint_id = f"{0x1F000000 + 2 * n:08x}-0000-6000-8000-000000000000"
-            checkpoint = make_checkpoint(checkpoint_id=checkpoint_id)
+            checkpoint = make_checkpoint(checkpoint_id=_minute(n))
             saver.put(at(name), checkpoint, make_metadata(), {})
         newest = names[::-1]
         assert saver.threads(limit=5) == newest[:5]
@@ -113,6 +136,37 @@ def test_the_newest_are_found_without_a_look_at_every_thread() -> None:
         store.write([Batch(INDEX, delete=[key for key, _ in answer.ranges[0]])])
         assert saver.threads(limit=5) == newest[:5]
         assert sorted(saver.threads()) == sorted(names)
+
+
+def test_a_thread_keeps_its_place_whatever_becomes_of_its_checkpoints() -> None:
+    with _Watched() as store, SwarmStateSaver(store) as saver:
+
+        def put(thread: str, config: Any, minute: int) -> Any:
+            checkpoint = make_checkpoint(checkpoint_id=_minute(minute))
+            return saver.put(config, checkpoint, make_metadata(run_id=f"{thread} {minute}"), {})
+
+        others = [f"thread {n:04}" for n in range(0, 2_400, 2)]
+        for name in others:
+            put(name, at(name), int(name.split()[1]))
+        config = at("long")
+        for minute in (1, 2_361, 2_381, 2_401):
+            config = put("long", config, minute)
+
+        def newest(**places: int) -> list[str]:
+            minutes = {name: int(name.split()[1]) for name in others} | places
+            return sorted(minutes, key=lambda name: (minutes[name], name), reverse=True)[:100]
+
+        assert saver.threads(limit=100) == newest(long=2_401)
+        saver.copy_thread("long", "copy")
+        assert saver.threads(limit=100) == newest(long=2_401, copy=2_401)
+        saver.delete_for_runs(["long 2401"])
+        assert saver.threads(limit=100) == newest(long=2_381, copy=2_381)
+        saver.delete_for_runs(["long 2361"])
+        assert saver.threads(limit=100) == newest(long=2_381, copy=2_381)
+        saver.delete_for_runs(["long 2381", "long 1"])
+        assert saver.threads(limit=100) == newest()
+        # All of that was found without a look at every thread.
+        assert store.listings == 0
 
 
 def test_a_thread_that_goes_on_while_all_are_listed_keeps_its_place() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import swarmstate
 from langgraph.checkpoint.swarmstate import PruneReport, SwarmStateSaver
-from langgraph.checkpoint.swarmstate.testing import Driver, graphs
+from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
@@ -257,6 +257,42 @@ def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: RacingStore
     assert len(driver.list(at())) == 1
     fresh = driver.over(SwarmStateSaver(store))
     assert fresh.load(revived[0]).checkpoint["channel_values"] == values
+
+
+def test_a_thread_that_is_never_left_alone_is_left_as_it_is(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    for n in range(3):
+        branch.put(n=n)
+    other = SwarmStateSaver(store)
+    added: list[Any] = []
+
+    def go_on() -> None:
+        assert len(added) < 100
+        added.append(other.put(at(), make_checkpoint({"n": 0}), make_metadata(), {}))
+        store.before_write = go_on
+
+    store.before_write = go_on
+    with pytest.raises(ConflictError, match="thread 't' was written to"):
+        prune(driver, ["t"])
+    store.before_write = None
+    assert len(driver.list(at())) == 3 + len(added)
+    prune(driver, ["t"])
+    assert len(driver.list(at())) == 1
+    assert raw.keys(store, "t", "gc") == []
+
+
+def test_who_finds_everything_pruned_leaves_nothing_behind(mode: Mode) -> None:
+    store = RacingStore(
+        swarmstate.Store(), lambda batch: any(key.startswith("gc/") for key in batch.put)
+    )
+    driver = Driver(SwarmStateSaver(store), mode)
+    fill(driver, "t", 3)
+    store.before_write = lambda: SwarmStateSaver(store).prune(["t"])
+    assert prune(driver, ["t"]) == PruneReport()
+    assert raw.keys(store, "t", "gc") == []
+    driver.close()
 
 
 def test_a_fork_from_a_pruned_checkpoint_is_stored_in_full(

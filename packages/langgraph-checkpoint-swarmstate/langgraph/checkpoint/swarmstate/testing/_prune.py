@@ -115,6 +115,7 @@ class PruneContract(ContractBase):
         paused = driver.state(graph, at())
         assert sorted(calls) == ["plan", "work 0", "work 2"]
         driver.prune(["t"])
+        assert len(driver.list(at("t", None))) == 1
         calls.clear()
         graph = graphs.fan_out(second.saver, calls, asks=asks)
         assert driver.state(graph, at()).interrupts == paused.interrupts
