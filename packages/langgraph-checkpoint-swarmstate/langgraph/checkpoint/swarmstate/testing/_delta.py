@@ -148,7 +148,7 @@ class DeltaContract(ContractBase):
 
     def test_history_of_channels(self, driver: Driver, second: Driver) -> None:
         branch = Branch(driver)
-        branch.put(other=0)
+        branch.put(d=["older seed"], other=0)
         driver.put_writes(branch.config, [("d", "lost: before the seed")], "task")
         branch.put(d=["seed"], other=1)
         driver.put_writes(branch.config, [("d", "b1"), ("x", "b2"), ("d", "b3")], "b", "path 1")

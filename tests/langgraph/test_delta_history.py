@@ -1,0 +1,80 @@
+"""The history of DeltaChannels over long, forked and broken lines of ancestors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import swarmstate
+from langgraph.checkpoint.swarmstate.testing import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import (
+    Branch,
+    at,
+    make_checkpoint,
+    thread_of,
+)
+from swarmstate.errors import CheckpointError
+
+from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.counting import CountingStore
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore(swarmstate.Store())
+
+
+def put(driver: Driver, config: Any, checkpoint_id: str, values: Any = None, **said: Any) -> Any:
+    """Put a checkpoint with a version of the channel `d`, and a write to that which names it."""
+    checkpoint = make_checkpoint(values, {"d": 1}, checkpoint_id=checkpoint_id)
+    metadata: Any = {"source": "loop", "step": 3, "parents": {}, **said}
+    stored = driver.put(config, checkpoint, metadata, {"d": 1})
+    driver.put_writes(stored, [("d", checkpoint_id)], "task")
+    return stored
+
+
+def test_hundreds_of_ancestors_are_read_in_a_few_round_trips(
+    driver: Driver, store: CountingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(d=["seed"])
+    branch.drop("d")
+    side = branch
+    for n in range(600):
+        driver.put_writes(branch.put(other=n), [("d", n)], "task")
+        if n == 300:
+            side = branch.fork()
+        elif n > 300 and n % 2:
+            driver.put_writes(side.put(other=-n), [("d", -n)], "task")
+    for target in (branch.put(other=None), at()):
+        store.reset()
+        [found] = driver.delta_history(target, ["d"]).values()
+        assert found == {"seed": ["seed"], "writes": [("task", "d", n) for n in range(600)]}
+        assert store.trips == ["read"] * 4
+    [found] = driver.delta_history(side.put(other=None), ["d"]).values()
+    written = [*range(301), *range(-301, -600, -2)]
+    assert found == {"seed": ["seed"], "writes": [("task", "d", n) for n in written]}
+
+
+def test_a_parent_may_be_named_as_if_it_were_younger(driver: Driver) -> None:
+    config = put(driver, at(), "1", {"d": "seed"})
+    for checkpoint_id in ("9", "3", "8", "4"):
+        config = put(driver, config, checkpoint_id)
+    [found] = driver.delta_history(config, ["d"]).values()
+    assert found == {"seed": "seed", "writes": [("task", "d", each) for each in "1938"]}
+
+
+@pytest.mark.parametrize(
+    "said", [{"source": "input"}, {"step": -1}, {"source": "update", "step": -1}], ids=str
+)
+def test_what_a_lost_parent_held_is_missed_unless_a_run_began_with_nothing(
+    driver: Driver, store: CountingStore, said: dict[str, Any]
+) -> None:
+    lost = put(driver, at(), "1", {"d": "seed"})
+    begun = put(driver, put(driver, lost, "2", source="input", step=-1), "3")
+    other = put(driver, put(driver, lost, "4", **said), "5")
+    raw.delete(store, "t", f"checkpoint//{thread_of(lost)[2]}")
+    [found] = driver.delta_history(begun, ["d"]).values()
+    assert found == {"writes": [("task", "d", "2")]}
+    with pytest.raises(CheckpointError, match="parent '1' is missing"):
+        driver.delta_history(other, ["d"])
