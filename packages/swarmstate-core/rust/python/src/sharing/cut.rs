@@ -10,11 +10,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use swarmstate_engine::BlobHash;
 
+use super::before::Before;
 use super::classes::Classes;
 use super::merging::Joining;
 use super::parts::{
-    Before, Body, Container, Cut, Entry, Item, Items, Kind, Part, Seen, Stored, Whole, entries,
-    kind_of,
+    Body, Container, Cut, Entry, Item, Items, Kind, Part, Seen, Stored, Whole, entries, kind_of,
 };
 use super::pieces::Pieces;
 use super::prior::Prior;

@@ -4,6 +4,7 @@
 //! when it was last stored or read, and in which pieces it lies. Whether
 //! something is still the same is proven each time, object by object.
 
+mod before;
 mod blobs;
 mod classes;
 mod cut;
@@ -34,13 +35,14 @@ use swarmstate_engine::{BlobHash, BlobHome};
 use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
 use crate::gil::has_gil;
+use before::Before;
 use blobs::blobs_of;
 use classes::Classes;
 use cut::Cutter;
 use held::Held;
 use join::{Joiner, Remembers};
 use memory::Memory;
-use parts::{Before, Cut};
+use parts::Cut;
 use reliance::Reliance;
 use writes::Homes;
 

@@ -1,6 +1,5 @@
 //! How a value was cut: what is remembered of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -146,44 +145,6 @@ impl Cut {
     }
 }
 
-/// The blobs that a value lay in, in whatever home, to be found by what they hold.
-#[derive(Default)]
-pub(super) struct Before {
-    blobs: Vec<BlobHash>,
-    /// Made when it is first needed: mostly everything is recognized, or new.
-    by_hash: Option<HashMap<BlobHash, BlobHash>>,
-}
-
-impl Before {
-    pub(super) fn of(cut: &Cut) -> Self {
-        let mut blobs = Vec::new();
-        match &cut.body {
-            Body::Whole(whole) => return Self::of_whole(whole),
-            Body::Container(container) => container.list_blobs(&mut blobs),
-        }
-        Self {
-            blobs,
-            by_hash: None,
-        }
-    }
-
-    pub(super) fn of_whole(whole: &Whole) -> Self {
-        Self {
-            blobs: whole.blob.iter().map(|(_, blob)| *blob).collect(),
-            by_hash: None,
-        }
-    }
-
-    /// Returns the blob with the bytes of this one.
-    pub(super) fn find(&mut self, hash: &BlobHash) -> Option<BlobHash> {
-        let blobs = &self.blobs;
-        let by_hash = self
-            .by_hash
-            .get_or_insert_with(|| blobs.iter().map(|blob| (blob.homeless(), *blob)).collect());
-        by_hash.get(&hash.homeless()).copied()
-    }
-}
-
 /// What a byte of an encoding takes in memory: the objects have headers.
 const LEAF_BYTES: usize = 2;
 
@@ -280,7 +241,7 @@ impl Container {
         self.parts.iter().map(|part| part.items.len()).sum()
     }
 
-    fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
+    pub(super) fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
         for part in &self.parts {
             match &part.stored {
                 Stored::Inline(_) => {}

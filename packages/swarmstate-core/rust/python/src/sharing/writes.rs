@@ -7,10 +7,11 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use swarmstate_engine::BlobHome;
 use swarmstate_engine::segments::{Segment, merge_list};
 
+use super::before::Before;
 use super::classes::Classes;
 use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::named;
-use super::parts::{Before, Body, Container, Cut, Entry, Kind, Stored, entries, kind_of};
+use super::parts::{Body, Container, Cut, Entry, Kind, Stored, entries, kind_of};
 use super::pieces::Pieces;
 use super::prior::{Prior, has_nested};
 use super::source::Source;
