@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -129,6 +131,38 @@ def test_what_is_interrupted_leaves_room_for_other_loops() -> None:
         loop.finish(ask(), asyncio.Transport())
     loop.close()
     asyncio.run(asyncio.sleep(0))
+
+
+INTERRUPTED = """
+import asyncio.selector_events, signal, sys
+from swarmstate_postgres import PostgresStore
+
+transport = asyncio.selector_events._SelectorSocketTransport
+send = transport.write
+
+def write(self, data):
+    send(self, data)
+    transport.write = send
+    signal.raise_signal(signal.SIGINT)
+
+with PostgresStore(sys.argv[1]) as store:
+    store.set("a", "key", 1)
+    store.get("a", "key")
+    for call in (lambda: store.get("a", "key"), lambda: store.set("a", "key", 2)):
+        transport.write = write
+        try:
+            call()
+        except KeyboardInterrupt:
+            print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        assert store.get("a", "key") in (1, 2)
+"""
+
+
+def test_an_interrupt_while_a_request_is_sent_ends_the_call_alone(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", INTERRUPTED, url], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted True\n" * 2), done.stderr
 
 
 def _wait_until_waiting(url: str) -> None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import signal
 from asyncio.events import _set_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -67,13 +69,13 @@ class HandLoop(asyncio.SelectorEventLoop):
         self._soon = []
         _set_running_loop(self)
         try:
-            waiting = coroutine.send(None)
+            waiting = _advance(coroutine)
             # Where something is to be called first, such as a task, nothing may have been sent yet.
             if waiting is not None and not self._soon and transport.get_write_buffer_size() == 0:
                 _feed(transport, waiting)
             self._catch_up()
             if waiting is not None and waiting.done():
-                waiting = coroutine.send(None)
+                waiting = _advance(coroutine)
         except StopIteration as done:
             result: T = done.value
             return result
@@ -124,6 +126,28 @@ class HandLoop(asyncio.SelectorEventLoop):
         return timer
 
 
+def _advance(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine up to what it waits for next, putting off Ctrl-C meanwhile.
+
+    An interrupt that comes while asyncpg sends a request is lost, and the answer then ends the
+    process, since it is read as that of a statement which is not there.
+    """
+    is_raised = (
+        current_thread() is main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if not is_raised:
+        return coroutine.send(None)
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        return coroutine.send(None)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if interrupts:
+            raise KeyboardInterrupt
+
+
 def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any]) -> None:
     """Give a protocol what its socket receives until somebody has the answer, or for a while."""
     descriptor: int = transport.get_extra_info("socket").fileno()
@@ -157,7 +181,7 @@ class _Rest(Awaitable[T]):
                 except (Exception, asyncio.CancelledError) as error:
                     waiting = self._coroutine.throw(error)
                 else:
-                    waiting = self._coroutine.send(None)
+                    waiting = _advance(self._coroutine)
             except StopIteration as done:
                 result: T = done.value
                 return result
