@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
@@ -173,12 +172,13 @@ def test_a_turn_adds_a_part_of_the_state(shape: Shape, most: int) -> None:
     store = Store()
     graph, reference = build(SwarmStateSaver(store)), build(InMemorySaver())
     sizes = []
-    for number in range(120):
-        turn(graph, number)
-        turn(reference, number)
-        sizes.append(store.snapshot().size_bytes)
-    added = sorted(after - before for before, after in pairwise(sizes[79:]))
-    # Threads may store a write after the checkpoint that follows it: then it shares nothing.
-    assert added[len(added) // 4] <= most
+    # In the order in which the run gives it: a write that a thread stores after the checkpoint
+    # that follows it shares nothing.
+    with accelerate("saving"):
+        for number in range(120):
+            turn(graph, number)
+            turn(reference, number)
+            sizes.append(store.snapshot().size_bytes)
+    assert (sizes[-1] - sizes[79]) // 40 <= most
     assert history(graph) == history(reference)
     assert history(build(SwarmStateSaver(store))) == history(reference)
