@@ -20,7 +20,7 @@ from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.counting import CountingStore
-from tests.langgraph.helpers.logs import both, long_log, text, written
+from tests.langgraph.helpers.logs import both, long_log, rows, text, written
 
 
 @pytest.fixture
@@ -101,11 +101,10 @@ def test_reading_them_costs_no_further_round_trip(driver: Driver, store: Countin
         assert driver.load(branch.config).parent_config == parent
 
 
-def rows(count: int = 60) -> dict[str, Any]:
-    return {f"row {n}": {"title": text(n, 300), "tags": [n]} for n in range(count)}
-
-
-def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: CountingStore) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["before the next checkpoint", "after it"])
+def test_what_a_task_hands_on_is_not_stored_again(
+    driver: Driver, store: CountingStore, late: bool
+) -> None:
     branch = Branch(driver)
     branch.put(log=long_log(), report={"rows": rows(), "by": "audit"}, notes=text("notes", 9_000))
     branch.put(notes=branch.values["notes"])
@@ -117,9 +116,12 @@ def test_what_a_task_hands_on_is_not_stored_again(driver: Driver, store: Countin
         added = {**report, "rows": {**report["rows"], f"added {n}": text(f"added {n}")}}
         notes = branch.values["notes"]
         writes = [("log", [*branch.values["log"], said]), ("report", added), ("notes", notes)]
-        driver.put_writes(branch.config, writes, "task")
         expected.append((branch.config, writes))
-        branch.put(**dict(writes))
+        if late:
+            branch.put(**dict(writes))
+        driver.put_writes(expected[-1][0], writes, "task")
+        if not late:
+            branch.put(**dict(writes))
     grown = sum(map(len, raw.everything(store).values())) - size
     assert grown < 2 * size
     for reader in both(driver, store):
@@ -156,9 +158,12 @@ def test_whatever_a_task_writes_reads_back(driver: Driver, store: CountingStore,
             elif edit == 5:
                 inside[rng.choice([*inside])] = {"list": log[at_ : at_ + 20]}
         values = {"log": log, "report": {"rows": inside, "by": "audit"}}
-        driver.put_writes(branch.config, [*values.items()], f"task {n:02}")
-        expected.append((branch.config, copy.deepcopy([*values.items()])))
-        if rng.random() < 0.7:
+        config, order = branch.config, rng.random()
+        if order < 0.3:
+            branch.put(**values)
+        driver.put_writes(config, [*values.items()], f"task {n:02}")
+        expected.append((config, copy.deepcopy([*values.items()])))
+        if 0.3 < order < 0.7:
             branch.put(**values)
         if rng.random() < 0.3:
             values = driver.load(at()).checkpoint["channel_values"]

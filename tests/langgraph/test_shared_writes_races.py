@@ -16,7 +16,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_metadata,
 )
 
-from tests.langgraph.helpers.logs import both, long_log, text, written
+from tests.langgraph.helpers.logs import both, long_log, rows, text, written
 from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
@@ -53,6 +53,46 @@ def test_a_write_that_comes_before_its_checkpoint_is_whole(
     assert store.trips == ["write"] * 3, "the writes were tried, then sent whole, then the put"
     for reader in both(driver, store):
         assert written(reader, config) == [("log", handed_on)]
+
+
+@pytest.mark.parametrize("gone", ["before", "after"])
+def test_a_late_write_does_without_the_next_checkpoint(
+    driver: Driver, store: RacingStore, gone: str
+) -> None:
+    branch = Branch(driver)
+    first = branch.put(log=long_log(), page=text("page", 9_000), rows=rows())
+    log = [*branch.values["log"], *(text(("more", n)) for n in range(40))]
+    page, inside = text("other page", 9_000), {**rows(), "row 7": text("edited", 3_000)}
+    branch.put({"run_id": "r"}, log=log, page=page, rows=inside)
+    writes = [("log", [*log, "end"]), ("page", page), ("rows", inside), ("log", log[-9:])]
+    if gone == "before":
+        driver.over(SwarmStateSaver(store)).delete_for_runs(["r"])
+    store.reset()
+    driver.put_writes(first, writes, "task")
+    assert store.trips == ["write"]
+    driver.delete_for_runs(["r"])
+    for reader in both(driver, store):
+        assert driver.get_tuple(branch.config) is None
+        store.reset()
+        assert written(reader, first) == writes
+        assert store.trips == ["read", "read"]
+
+
+def test_a_late_write_does_without_a_checkpoint_that_has_gone(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    first = branch.put(log=long_log())
+    checkpoint = driver.load(first).checkpoint
+    log = [*branch.values["log"], text("more")]
+    branch.put(log=log)
+    other = driver.over(SwarmStateSaver(store))
+    other.delete_thread("t")
+    driver.put_writes(first, [("log", log)], "task")
+    # Somebody brings the checkpoint back, with other values.
+    other.put(at(), {**checkpoint, "channel_values": {"log": rows()}}, make_metadata(0), {"log": 1})
+    for reader in both(driver, store):
+        assert written(reader, first) == [("log", log)]
 
 
 def test_what_a_write_relies_on_may_go_meanwhile(branch: Branch, store: RacingStore) -> None:

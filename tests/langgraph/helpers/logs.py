@@ -12,7 +12,7 @@ from langgraph.checkpoint.swarmstate.testing import Driver
 if TYPE_CHECKING:
     from swarmstate.base import BaseStore
 
-__all__ = ["both", "long_log", "text", "written"]
+__all__ = ["both", "long_log", "rows", "text", "written"]
 
 
 def text(seed: object, size: int = 900) -> str:
@@ -21,6 +21,10 @@ def text(seed: object, size: int = 900) -> str:
 
 def long_log(count: int = 40) -> list[Any]:
     return [HumanMessage(text(n), id=str(n)) for n in range(count)]
+
+
+def rows(count: int = 60) -> dict[str, Any]:
+    return {f"row {n}": {"title": text(n, 300), "tags": [n]} for n in range(count)}
 
 
 def both(driver: Driver, store: BaseStore) -> tuple[Driver, Driver]:

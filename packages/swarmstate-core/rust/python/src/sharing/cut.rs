@@ -4,6 +4,7 @@
 //! another; that of a dict likewise. So any run of items can be stored on its
 //! own, and joining the pieces gives the encoding of the whole value back.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use pyo3::prelude::*;
@@ -41,6 +42,8 @@ pub(super) struct Cutter<'a, 'py> {
     pub(super) codec: &'a Codec,
     /// Blobs to store, by name.
     pub(super) blobs: &'a Bound<'py, PyDict>,
+    /// The same by hash.
+    pub(super) new: HashSet<BlobHash>,
     /// Whether blobs are referred to that were stored before.
     pub(super) relies: bool,
     pub(super) homes: Homes,
@@ -321,9 +324,9 @@ impl<'py> Cutter<'_, 'py> {
             }
             hash = hash.at(home);
         }
-        let name = hash.name();
-        if !self.blobs.contains(&name)? {
-            self.blobs.set_item(name, PyBytes::new(self.py, data))?;
+        if self.new.insert(hash) {
+            let data = PyBytes::new(self.py, data);
+            self.blobs.set_item(hash.name(), data)?;
         }
         Ok(hash)
     }

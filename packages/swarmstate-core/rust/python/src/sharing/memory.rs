@@ -1,29 +1,58 @@
 //! What is remembered of values, as long as there is room.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use swarmstate_engine::BlobHash;
 
 use super::held::Held;
 use super::parts::Cut;
 use super::reliance::Reliance;
 use super::writes;
 
-/// Values by name, as they were stored last under one base.
+/// Values by name, as they were cut or joined.
+#[derive(Default)]
+pub(super) struct Values {
+    pub(super) cuts: HashMap<String, Cut>,
+    pub(super) reliance: Reliance,
+    /// The blobs that they refer to and that they do not rely on: those that were new in them.
+    pub(super) new: HashSet<BlobHash>,
+}
+
+/// Values as they were stored last under one base.
 struct Known {
     base: String,
     /// The codec that they were split or joined with; copies are made for it alone.
     codec: u64,
-    cuts: HashMap<String, Cut>,
-    reliance: Reliance,
+    values: Values,
     bytes: usize,
     /// When it was used last, in uses.
     used: u64,
 }
 
+/// Where known values stand beside a base that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Here,
+    /// They follow it, and rely on it.
+    Next,
+}
+
+impl Known {
+    fn place(&self, base: &str) -> Option<Place> {
+        if self.base == base {
+            return Some(Place::Here);
+        }
+        let relied_on = self.values.reliance.bases().first();
+        (relied_on.is_some_and(|first| first == base)).then_some(Place::Next)
+    }
+}
+
 /// What remembering one key takes beside its values, about.
 const KNOWN_BYTES: usize = 512;
+/// And one new blob.
+const NEW_BYTES: usize = 64;
 
 #[derive(Default)]
 struct State {
@@ -88,16 +117,16 @@ impl Memory {
     ///
     /// Taken, not lent: of two threads that store a successor of one state only
     /// one has the benefit, and none waits.
-    pub(super) fn take(&self, key: &str, base: &str) -> Option<(HashMap<String, Cut>, Reliance)> {
+    pub(super) fn take(&self, key: &str, base: &str) -> Option<Values> {
         let mut state = self.lock();
         if state.known.get(key)?.base != base {
             return None;
         }
-        let known = state.remove(key)?;
-        Some((known.cuts, known.reliance))
+        Some(state.remove(key)?.values)
     }
 
-    /// Use what is known of a key, if it is known under this base, and leave it there.
+    /// Use what is known of a key, if it is known under this base or one that relies on it, and
+    /// leave it there.
     ///
     /// It is away meanwhile, so that nobody waits: who wants it at this moment has to do without,
     /// and if somebody stores or reads the key meanwhile, what they know is kept instead.
@@ -105,17 +134,17 @@ impl Memory {
         &self,
         key: &str,
         base: &str,
-        use_it: impl FnOnce(&mut HashMap<String, Cut>, &Reliance) -> T,
+        use_it: impl FnOnce(&mut Values, Place) -> T,
     ) -> T {
         let lent = {
             let mut state = self.lock();
-            let is_known = (state.known.get(key)).is_some_and(|known| known.base == base);
-            if is_known { state.remove(key) } else { None }
+            let place = state.known.get(key).and_then(|known| known.place(base));
+            place.and_then(|place| Some((state.remove(key)?, place)))
         };
-        let Some(mut known) = lent else {
-            return use_it(&mut HashMap::new(), &Reliance::default());
+        let Some((mut known, place)) = lent else {
+            return use_it(&mut Values::default(), Place::Here);
         };
-        let result = use_it(&mut known.cuts, &known.reliance);
+        let result = use_it(&mut known.values, place);
         let superseded = {
             let mut state = self.lock();
             if state.known.contains_key(key) {
@@ -134,6 +163,7 @@ impl Memory {
     pub(super) fn held(&self, key: &str, codec: u64) -> HashMap<String, Held> {
         match self.lock().known.get_mut(key) {
             Some(known) if known.codec == codec => known
+                .values
                 .cuts
                 .iter_mut()
                 .map(|(name, cut)| (name.clone(), cut.held()))
@@ -160,19 +190,29 @@ impl Memory {
         key: &str,
         base: &str,
         codec: u64,
-        mut cuts: HashMap<String, Cut>,
-        reliance: Reliance,
+        mut values: Values,
     ) {
+        let Values {
+            cuts,
+            reliance,
+            new,
+        } = &mut values;
         // Mostly values are small, and are written again without a look at what they were.
         cuts.retain(|_, cut| cut.is_recognizable());
         cuts.shrink_to_fit();
-        let bytes = KNOWN_BYTES + key.len() + cuts.values().map(Cut::bytes).sum::<usize>();
+        if reliance.bases().is_empty() {
+            *new = HashSet::new();
+        }
+        let bytes = KNOWN_BYTES
+            + key.len()
+            + new.len() * NEW_BYTES
+            + cuts.values().map(Cut::bytes).sum::<usize>();
         if bytes > self.budget {
             // There is no room for it even if all others are forgotten.
             self.forget(key);
             return;
         }
-        let large = writes::large(py, cuts.iter().map(|(name, cut)| (name, &cut.entry)));
+        let large = writes::large(py, values.cuts.iter().map(|(name, cut)| (name, &cut.entry)));
         let large: Vec<_> = large.into_iter().cloned().collect();
         let mut forgotten = Vec::new();
         {
@@ -186,8 +226,7 @@ impl Memory {
             let known = Known {
                 base: base.to_owned(),
                 codec,
-                cuts,
-                reliance,
+                values,
                 bytes,
                 used: state.uses,
             };

@@ -25,7 +25,7 @@ mod template;
 mod witness;
 mod writes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -41,8 +41,7 @@ use classes::Classes;
 use cut::Cutter;
 use held::Held;
 use join::{Joiner, Remembers};
-use memory::Memory;
-use parts::Cut;
+use memory::{Memory, Place, Values};
 use reliance::Reliance;
 use writes::Homes;
 
@@ -91,7 +90,7 @@ pub struct Split {
     blobs: Py<PyDict>,
     reliance: Reliance,
     codec: u64,
-    cuts: Mutex<Option<HashMap<String, Cut>>>,
+    values: Mutex<Option<Values>>,
 }
 
 /// The entries of pending writes, their blobs by name, and the bases that they rely on.
@@ -140,7 +139,7 @@ impl Sharing {
         let base = base.as_deref();
         let known = base.and_then(|base| self.memory.take(&key.to_string_lossy(), base));
         let is_known = known.is_some();
-        let (mut known, reliance) = known.unwrap_or_default();
+        let mut known = known.unwrap_or_default();
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
         let mut cuts = HashMap::with_capacity(values.len());
@@ -153,6 +152,7 @@ impl Sharing {
             py,
             codec,
             blobs: &blobs,
+            new: HashSet::new(),
             relies: false,
             homes,
             before: Before::default(),
@@ -167,18 +167,25 @@ impl Sharing {
                 homes
             };
             let cut = cutter
-                .cut(&value, known.remove(&text))
+                .cut(&value, known.cuts.remove(&text))
                 .map_err(|error| named(py, &text, error))?;
             entries.set_item(name, cut.entry.bind(py))?;
             cuts.insert(text, cut);
         }
         let base = base.filter(|_| cutter.relies);
+        let reliance = base.map(|base| known.reliance.of_successor(base));
+        let reliance = reliance.unwrap_or_default();
+        let values = Values {
+            cuts,
+            reliance: reliance.clone(),
+            new: cutter.new,
+        };
         Ok(Split {
-            reliance: base.map_or_else(Reliance::default, |base| reliance.of_successor(base)),
+            reliance,
             codec: codec.id(),
             entries: entries.unbind(),
             blobs: blobs.unbind(),
-            cuts: Mutex::new(Some(cuts)),
+            values: Mutex::new(Some(values)),
         })
     }
 
@@ -186,16 +193,15 @@ impl Sharing {
     /// `Split.confirm`.
     fn keep(&self, key: &Bound<'_, PyString>, base: &Bound<'_, PyString>, split: &Split) {
         let py = key.py();
-        let cuts = split
-            .cuts
+        let values = split
+            .values
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(cuts) = cuts {
+        if let Some(values) = values {
             // What cannot be stored, as lone surrogates, is refused by the store.
             let (key, base) = (key.to_string_lossy(), base.to_string_lossy());
-            let reliance = split.reliance.clone();
-            (self.memory).remember(py, &key, &base, split.codec, cuts, reliance);
+            (self.memory).remember(py, &key, &base, split.codec, values);
         }
     }
 
@@ -231,19 +237,14 @@ impl Sharing {
         let key = key.to_string_lossy();
         let large = self.memory.large(&key);
         let base = &base.to_string_lossy();
-        let split = |known: &mut HashMap<String, Cut>, reliance: &Reliance| {
-            let prior = (base.as_ref(), large.as_slice(), known);
-            let (entries, blobs, relies) = writes::split(py, codec, self.versions, prior, &writes)?;
-            let relies_on = match relies {
-                true => reliance.of_successor(base).bases().to_vec(),
-                false => Vec::new(),
-            };
-            Ok((entries, blobs, relies_on))
+        let split = |known: &mut Values, place: Place| {
+            let base = (base.as_ref(), large.as_slice());
+            writes::split(py, codec, self.versions, base, (known, place), &writes)
         };
         if relying {
             self.memory.lend(&key, base, split)
         } else {
-            split(&mut HashMap::new(), &Reliance::default())
+            split(&mut Values::default(), Place::Here)
         }
     }
 
@@ -351,7 +352,11 @@ impl Sharing {
         if let Some(key) = key
             && !cuts.is_empty()
         {
-            (self.memory).remember(py, key, base, codec.id(), cuts, Reliance::default());
+            let values = Values {
+                cuts,
+                ..Values::default()
+            };
+            (self.memory).remember(py, key, base, codec.id(), values);
         }
         Ok(values)
     }

@@ -283,10 +283,18 @@ impl Part {
     }
 
     pub(super) fn has_blob(&self) -> bool {
+        self.has_any(&|_| true)
+    }
+
+    /// Whether it lies in a blob, or in several, for one of which this is so.
+    pub(super) fn has_any(&self, is_one: &impl Fn(&BlobHash) -> bool) -> bool {
         match &self.stored {
             Stored::Inline(_) => false,
-            Stored::Blob(_) => true,
-            Stored::Nested(_, container) => container.parts.iter().any(Self::has_blob),
+            Stored::Blob(blob) => is_one(blob),
+            Stored::Nested(_, container) => {
+                let mut parts = container.parts.iter();
+                parts.any(|part| part.has_any(is_one))
+            }
         }
     }
 

@@ -1,20 +1,22 @@
 //! Splitting pending writes, which hold what the value that follows them will hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
-use swarmstate_engine::BlobHome;
 use swarmstate_engine::segments::{Segment, merge_list};
+use swarmstate_engine::{BlobHash, BlobHome};
 
 use super::before::Before;
 use super::classes::Classes;
 use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
-use super::named;
+use super::memory::{Place, Values};
 use super::parts::{Body, Container, Cut, Entry, Kind, Stored, entries, kind_of};
 use super::pieces::Pieces;
 use super::prior::{Prior, has_nested};
+use super::reliance::Reliance;
 use super::source::Source;
+use super::{SplitWrites, named};
 use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
 
@@ -40,6 +42,14 @@ pub(super) enum Homes {
     All(BlobHome),
 }
 
+/// What a write may share.
+struct Known<'a> {
+    cuts: &'a mut HashMap<String, Cut>,
+    /// The blobs in it that are not those of the write's checkpoint but of the next one, which may
+    /// not be stored yet, and may go before the write does.
+    later: Option<&'a HashSet<BlobHash>>,
+}
+
 /// Split writes that follow a base, of which these values lie in blobs, and these are known.
 ///
 /// Nothing lies in blobs if no value does: who reads the writes of such a base expects none.
@@ -47,14 +57,20 @@ pub(super) fn split<'py>(
     py: Python<'py>,
     codec: &Codec,
     versions: Option<DictVersions>,
-    (base, large, known): (&str, &[String], &mut HashMap<String, Cut>),
+    (base, large): (&str, &[String]),
+    (values, place): (&mut Values, Place),
     writes: &[(Bound<'py, PyString>, Bound<'py, PyAny>)],
-) -> PyResult<(Vec<Py<PyTuple>>, Py<PyDict>, bool)> {
+) -> PyResult<SplitWrites> {
     let blobs = PyDict::new(py);
+    let mut known = Known {
+        cuts: &mut values.cuts,
+        later: (place == Place::Next).then_some(&values.new),
+    };
     let mut cutter = Cutter {
         py,
         codec,
         blobs: &blobs,
+        new: HashSet::new(),
         relies: false,
         homes: Homes::All(BlobHome::of(base)),
         before: Before::default(),
@@ -69,11 +85,16 @@ pub(super) fn split<'py>(
         } else {
             (!large.is_empty()).then_some(INLINE_CONTAINER)
         };
-        let entry = cutter.cut_write(value, limit, (&name, known));
+        let entry = cutter.cut_write(value, limit, (&name, &mut known));
         entries.push(entry.map_err(|error| named(py, &name, error))?);
     }
-    let relies = cutter.relies;
-    Ok((entries, blobs.unbind(), relies))
+    let reliance = match (cutter.relies, place) {
+        (false, _) => Reliance::default(),
+        (true, Place::Here) => values.reliance.of_successor(base),
+        // What is known relies on the base already.
+        (true, Place::Next) => values.reliance.clone(),
+    };
+    Ok((entries, blobs.unbind(), reliance.bases().to_vec()))
 }
 
 impl<'py> Cutter<'_, 'py> {
@@ -83,23 +104,25 @@ impl<'py> Cutter<'_, 'py> {
         &mut self,
         value: &Bound<'py, PyAny>,
         limit: Option<usize>,
-        (name, known): (&str, &mut HashMap<String, Cut>),
+        (name, known): (&str, &mut Known<'_>),
     ) -> PyResult<Py<PyTuple>> {
         self.before = Before::default();
         if limit.is_some()
             && let Some(kind) = kind_of(value)
             && let Some(entries) = entries(value, kind)
-            && let Some(container) = self.container_like(kind, &entries, (name, known))
+            && let Some(container) = self.container_like(kind, &entries, (name, known.cuts))
         {
             let mut pieces = Pieces::default();
-            return match self.cut_like(&entries, container, &mut pieces, 0) {
+            let before = (container, known.later);
+            return match self.cut_like(&entries, before, &mut pieces, 0) {
                 Ok(()) => pieces.entry(self.py, "msgpack"),
                 Err(error) => Err(self.described(value, error)),
             };
         }
         if limit == Some(INLINE_RUN)
-            && let Some(cut) = known.get(name)
+            && let Some(cut) = known.cuts.get(name)
             && let Body::Whole(whole) = &cut.body
+            && !(whole.blob.as_ref()).is_some_and(|(_, blob)| known.is_later(blob))
         {
             let shadow = whole.seen.shadow.as_ref();
             if shadow.is_some_and(|shadow| shadow.holds(&mut self.classes, value)) {
@@ -192,13 +215,13 @@ impl<'py> Cutter<'_, 'py> {
     fn cut_like(
         &mut self,
         items: &[Entry<'py>],
-        before: &mut Container,
+        (before, later): (&mut Container, Option<&HashSet<BlobHash>>),
         pieces: &mut Pieces,
         depth: usize,
     ) -> PyResult<()> {
         pieces.header(before.kind, items.len());
         let mut prior = Prior::new(self.py, std::mem::take(&mut before.parts));
-        let result = self.cut_items(items, &mut prior, pieces, depth);
+        let result = self.cut_items(items, (&mut prior, later), pieces, depth);
         before.parts = prior.into_parts();
         result
     }
@@ -206,14 +229,16 @@ impl<'py> Cutter<'_, 'py> {
     fn cut_items(
         &mut self,
         items: &[Entry<'py>],
-        prior: &mut Prior,
+        (prior, later): (&mut Prior, Option<&HashSet<BlobHash>>),
         pieces: &mut Pieces,
         depth: usize,
     ) -> PyResult<()> {
         let mut new = NewItems::default();
         let mut next = 0;
         while next < items.len() {
-            if let Some(part) = prior.part(self.py, &mut self.classes, &items[next..]) {
+            if let Some(part) = prior.part(self.py, &mut self.classes, &items[next..])
+                && !later.is_some_and(|later| part.has_any(&|blob| later.contains(blob)))
+            {
                 self.store_new(&mut new, pieces)?;
                 self.relies |= part.has_blob();
                 part.pieces(pieces);
@@ -226,7 +251,7 @@ impl<'py> Cutter<'_, 'py> {
             {
                 self.store_new(&mut new, pieces)?;
                 pieces.inline().extend_from_slice(head);
-                self.cut_like(&inside, container, pieces, depth + 1)?;
+                self.cut_like(&inside, (container, later), pieces, depth + 1)?;
             } else {
                 self.cut_new(item, &mut new, pieces, depth)?;
             }
@@ -279,6 +304,12 @@ impl<'py> Cutter<'_, 'py> {
         new.buffer.clear();
         new.sizes.clear();
         Ok(())
+    }
+}
+
+impl Known<'_> {
+    fn is_later(&self, blob: &BlobHash) -> bool {
+        self.later.is_some_and(|later| later.contains(blob))
     }
 }
 
