@@ -16,6 +16,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_metadata,
 )
 
+from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.logs import both, long_log, rows, text, written
 from tests.langgraph.helpers.racing import RacingStore
 
@@ -76,6 +77,23 @@ def test_a_late_write_does_without_the_next_checkpoint(
         store.reset()
         assert written(reader, first) == writes
         assert store.trips == ["read", "read"]
+
+
+def test_a_late_write_shares_what_its_checkpoint_alone_had(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(page=text("page", 9_000))
+    given = long_log(100)
+    first = branch.put(__start__={"log": given, "page": text("page", 9_000)})
+    branch.drop("__start__")
+    branch.put(log=given, page=text("other page", 9_000))
+    size = sum(map(len, raw.everything(store).values()))
+    writes = [("log", given), ("log", [*given, text("end")])]
+    driver.put_writes(first, writes, "task")
+    assert sum(map(len, raw.everything(store).values())) < size + 5_000
+    for reader in both(driver, store):
+        assert written(reader, first) == writes
 
 
 def test_a_late_write_does_without_a_checkpoint_that_has_gone(

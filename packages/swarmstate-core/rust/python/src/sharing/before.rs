@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use swarmstate_engine::BlobHash;
 
-use super::parts::{Body, Cut, Whole};
+use super::parts::{Cut, Whole};
 
 /// The blobs that a value lay in, in whatever home, to be found by what they hold.
 #[derive(Default)]
@@ -17,10 +17,7 @@ pub(super) struct Before {
 impl Before {
     pub(super) fn of(cut: &Cut) -> Self {
         let mut blobs = Vec::new();
-        match &cut.body {
-            Body::Whole(whole) => return Self::of_whole(whole),
-            Body::Container(container) => container.list_blobs(&mut blobs),
-        }
+        cut.list_blobs(&mut blobs);
         Self {
             blobs,
             by_hash: None,

@@ -1,13 +1,13 @@
 //! What is remembered of values, as long as there is room.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use swarmstate_engine::BlobHash;
 
 use super::held::Held;
 use super::parts::Cut;
+use super::past::Past;
 use super::reliance::Reliance;
 use super::writes;
 
@@ -16,8 +16,8 @@ use super::writes;
 pub(super) struct Values {
     pub(super) cuts: HashMap<String, Cut>,
     pub(super) reliance: Reliance,
-    /// The blobs that they refer to and that they do not rely on: those that were new in them.
-    pub(super) new: HashSet<BlobHash>,
+    /// What is known of the base that they follow, if that is more than nothing.
+    pub(super) past: Option<Past>,
 }
 
 /// Values as they were stored last under one base.
@@ -35,7 +35,7 @@ struct Known {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Here,
-    /// They follow it, and rely on it.
+    /// They follow it.
     Next,
 }
 
@@ -44,15 +44,13 @@ impl Known {
         if self.base == base {
             return Some(Place::Here);
         }
-        let relied_on = self.values.reliance.bases().first();
-        (relied_on.is_some_and(|first| first == base)).then_some(Place::Next)
+        let past = self.values.past.as_ref()?;
+        past.is_of(base).then_some(Place::Next)
     }
 }
 
 /// What remembering one key takes beside its values, about.
 const KNOWN_BYTES: usize = 512;
-/// And one new blob.
-const NEW_BYTES: usize = 64;
 
 #[derive(Default)]
 struct State {
@@ -125,8 +123,8 @@ impl Memory {
         Some(state.remove(key)?.values)
     }
 
-    /// Use what is known of a key, if it is known under this base or one that relies on it, and
-    /// leave it there.
+    /// Use what is known of a key, if it is known under this base or the one that
+    /// follows, and leave it there.
     ///
     /// It is away meanwhile, so that nobody waits: who wants it at this moment has to do without,
     /// and if somebody stores or reads the key meanwhile, what they know is kept instead.
@@ -192,21 +190,13 @@ impl Memory {
         codec: u64,
         mut values: Values,
     ) {
-        let Values {
-            cuts,
-            reliance,
-            new,
-        } = &mut values;
         // Mostly values are small, and are written again without a look at what they were.
-        cuts.retain(|_, cut| cut.is_recognizable());
-        cuts.shrink_to_fit();
-        if reliance.bases().is_empty() {
-            *new = HashSet::new();
-        }
+        values.cuts.retain(|_, cut| cut.is_recognizable());
+        values.cuts.shrink_to_fit();
         let bytes = KNOWN_BYTES
             + key.len()
-            + new.len() * NEW_BYTES
-            + cuts.values().map(Cut::bytes).sum::<usize>();
+            + values.cuts.values().map(Cut::bytes).sum::<usize>()
+            + values.past.as_ref().map_or(0, Past::bytes);
         if bytes > self.budget {
             // There is no room for it even if all others are forgotten.
             self.forget(key);

@@ -16,6 +16,7 @@ mod memory;
 mod merging;
 pub mod names;
 mod parts;
+mod past;
 mod pieces;
 mod prior;
 mod reliance;
@@ -42,6 +43,7 @@ use cut::Cutter;
 use held::Held;
 use join::{Joiner, Remembers};
 use memory::{Memory, Place, Values};
+use past::Past;
 use reliance::Reliance;
 use writes::Homes;
 
@@ -172,13 +174,17 @@ impl Sharing {
             entries.set_item(name, cut.entry.bind(py))?;
             cuts.insert(text, cut);
         }
-        let base = base.filter(|_| cutter.relies);
-        let reliance = base.map(|base| known.reliance.of_successor(base));
-        let reliance = reliance.unwrap_or_default();
+        let past = base.filter(|_| cutter.relies || !known.cuts.is_empty());
+        let past =
+            past.map(|base| Past::new(known.reliance.of_successor(base), known.cuts, cutter.new));
+        let reliance = match &past {
+            Some(past) if cutter.relies => past.reliance.clone(),
+            _ => Reliance::default(),
+        };
         let values = Values {
             cuts,
             reliance: reliance.clone(),
-            new: cutter.new,
+            past,
         };
         Ok(Split {
             reliance,

@@ -133,6 +133,13 @@ impl Cut {
         }
     }
 
+    pub(super) fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
+        match &self.body {
+            Body::Whole(whole) => blobs.extend(whole.blob.map(|(_, blob)| blob)),
+            Body::Container(container) => container.list_blobs(blobs),
+        }
+    }
+
     /// What it takes in memory, about, with all that only it may hold on to.
     pub(super) fn bytes(&self) -> usize {
         match &self.body {

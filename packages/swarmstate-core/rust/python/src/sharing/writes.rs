@@ -44,9 +44,9 @@ pub(super) enum Homes {
 
 /// What a write may share.
 struct Known<'a> {
-    cuts: &'a mut HashMap<String, Cut>,
-    /// The blobs in it that are not those of the write's checkpoint but of the next one, which may
-    /// not be stored yet, and may go before the write does.
+    /// Values by name; no name is in two of these.
+    cuts: Vec<&'a mut HashMap<String, Cut>>,
+    /// Blobs in them that the write must do without: see `Past.new`.
     later: Option<&'a HashSet<BlobHash>>,
 }
 
@@ -63,9 +63,15 @@ pub(super) fn split<'py>(
 ) -> PyResult<SplitWrites> {
     let blobs = PyDict::new(py);
     let mut known = Known {
-        cuts: &mut values.cuts,
-        later: (place == Place::Next).then_some(&values.new),
+        cuts: vec![&mut values.cuts],
+        later: None,
     };
+    if place == Place::Next
+        && let Some(past) = &mut values.past
+    {
+        known.cuts.push(&mut past.gone);
+        known.later = Some(&past.new);
+    }
     let mut cutter = Cutter {
         py,
         codec,
@@ -91,8 +97,11 @@ pub(super) fn split<'py>(
     let reliance = match (cutter.relies, place) {
         (false, _) => Reliance::default(),
         (true, Place::Here) => values.reliance.of_successor(base),
-        // What is known relies on the base already.
-        (true, Place::Next) => values.reliance.clone(),
+        (true, Place::Next) => values
+            .past
+            .as_ref()
+            .map(|past| past.reliance.clone())
+            .unwrap_or_default(),
     };
     Ok((entries, blobs.unbind(), reliance.bases().to_vec()))
 }
@@ -110,7 +119,7 @@ impl<'py> Cutter<'_, 'py> {
         if limit.is_some()
             && let Some(kind) = kind_of(value)
             && let Some(entries) = entries(value, kind)
-            && let Some(container) = self.container_like(kind, &entries, (name, known.cuts))
+            && let Some(container) = self.container_like(kind, &entries, (name, &mut known.cuts))
         {
             let mut pieces = Pieces::default();
             let before = (container, known.later);
@@ -120,7 +129,7 @@ impl<'py> Cutter<'_, 'py> {
             };
         }
         if limit == Some(INLINE_RUN)
-            && let Some(cut) = known.cuts.get(name)
+            && let Some(cut) = known.cuts.iter().find_map(|cuts| cuts.get(name))
             && let Body::Whole(whole) = &cut.body
             && !(whole.blob.as_ref()).is_some_and(|(_, blob)| known.is_later(blob))
         {
@@ -155,13 +164,13 @@ impl<'py> Cutter<'_, 'py> {
         &mut self,
         kind: Kind,
         items: &[Entry<'py>],
-        (name, known): (&str, &'a mut HashMap<String, Cut>),
+        (name, known): (&str, &'a mut [&mut HashMap<String, Cut>]),
     ) -> Option<&'a mut Container> {
-        let own = known.get_mut(name).and_then(|cut| cut.container(kind));
+        let own = get_mut(known, name).and_then(|cut| cut.container(kind));
         if !own.is_some_and(|own| own.begins(self.py, &mut self.classes, items))
             && let Some((other, nested)) = self.place_of(kind, items, known)
         {
-            let Body::Container(container) = &mut known.get_mut(&other)?.body else {
+            let Body::Container(container) = &mut get_mut(known, &other)?.body else {
                 return None;
             };
             return match nested {
@@ -170,7 +179,7 @@ impl<'py> Cutter<'_, 'py> {
             };
         }
         // One of fewer items is rather what is added to the value than the next one.
-        let own = known.get_mut(name)?.container(kind)?;
+        let own = get_mut(known, name)?.container(kind)?;
         (items.len() >= own.len() / 2 || has_nested(self.py, &own.parts, items)).then_some(own)
     }
 
@@ -179,7 +188,7 @@ impl<'py> Cutter<'_, 'py> {
         &mut self,
         kind: Kind,
         items: &[Entry<'py>],
-        known: &mut HashMap<String, Cut>,
+        known: &mut [&mut HashMap<String, Cut>],
     ) -> Option<(String, Option<usize>)> {
         let (py, classes) = (self.py, &mut self.classes);
         let mut place = None;
@@ -195,7 +204,7 @@ impl<'py> Cutter<'_, 'py> {
             }
             is_better
         };
-        for (name, cut) in known.iter_mut() {
+        for (name, cut) in known.iter_mut().flat_map(|cuts| cuts.iter_mut()) {
             let Body::Container(container) = &mut cut.body else {
                 continue;
             };
@@ -305,6 +314,10 @@ impl<'py> Cutter<'_, 'py> {
         new.sizes.clear();
         Ok(())
     }
+}
+
+fn get_mut<'a>(cuts: &'a mut [&mut HashMap<String, Cut>], name: &str) -> Option<&'a mut Cut> {
+    cuts.iter_mut().find_map(|cuts| cuts.get_mut(name))
 }
 
 impl Known<'_> {
