@@ -16,6 +16,7 @@ use super::standard::Standard;
 use super::wire::ext;
 
 /// The class that an ext names.
+#[derive(Clone, Copy)]
 pub struct Head<'a> {
     pub module: &'a str,
     pub name: &'a str,

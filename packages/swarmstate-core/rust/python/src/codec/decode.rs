@@ -52,8 +52,13 @@ pub enum Frame<'a, 'py> {
     },
 }
 
-/// Classes by module and name, and how their instances are rebuilt.
-type Plans<'a> = Vec<(&'a str, &'a str, Option<Arc<Plan>>)>;
+/// A class of models that was met before, by the bytes that name it.
+pub struct Met<'a> {
+    pub bytes: &'a [u8],
+    pub head: Head<'a>,
+    /// How its instances are rebuilt; None if they take the general path.
+    pub plan: Option<Arc<Plan>>,
+}
 
 pub struct Decoder<'a, 'py, 'p> {
     pub py: Python<'py>,
@@ -68,7 +73,7 @@ pub struct Decoder<'a, 'py, 'p> {
     pub in_model: bool,
     /// Whether nothing was built but plain data and models that were rebuilt from their fields.
     pub is_plain: bool,
-    pub plans: Plans<'a>,
+    pub met: Vec<Met<'a>>,
     pub policy: &'p Policy,
 }
 
@@ -103,7 +108,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             room: ROOM,
             in_model: false,
             is_plain: true,
-            plans: Vec::new(),
+            met: Vec::new(),
             policy,
         }
     }

@@ -30,7 +30,15 @@ impl<'py> Decoder<'_, 'py, '_> {
         let limit = self.reader.limit;
         self.reader.limit = self.reader.pos + len;
         let (head, depth) = match code {
-            ext::CONSTRUCT_ONE..=ext::PYDANTIC_V2 => (Some(Head::read(&mut self.reader, code)?), 1),
+            ext::PYDANTIC_V2 => {
+                let (head, plan) = self.model_head()?;
+                if let Some(model) = self.model(plan)? {
+                    self.reader.limit = limit;
+                    return Ok(Some(model));
+                }
+                (Some(head), 1)
+            }
+            ext::CONSTRUCT_ONE..=ext::PYDANTIC_V1 => (Some(Head::read(&mut self.reader, code)?), 1),
             ext::NUMPY | ext::DELTA_SNAPSHOT | ext::BIG_INT..=ext::ELLIPSIS => (None, 0),
             _ => {
                 return Err(damaged(
@@ -42,13 +50,6 @@ impl<'py> Decoder<'_, 'py, '_> {
                 ));
             }
         };
-        if code == ext::PYDANTIC_V2
-            && let Some(head) = &head
-            && let Some(model) = self.model(head)?
-        {
-            self.reader.limit = limit;
-            return Ok(Some(model));
-        }
         self.ext_depth += 1;
         self.frames.push(Frame::Ext {
             code,

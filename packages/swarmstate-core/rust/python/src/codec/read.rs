@@ -136,6 +136,21 @@ impl<'a> Reader<'a> {
         Ok(Token::Ext(code as i8, len))
     }
 
+    /// Go past these bytes, if they come next.
+    #[inline]
+    pub fn pass(&mut self, bytes: &[u8]) -> bool {
+        let is_next = self.data[self.pos..self.limit].starts_with(bytes);
+        if is_next {
+            self.pos += bytes.len();
+        }
+        is_next
+    }
+
+    /// The bytes that were read since a position.
+    pub fn since(&self, start: usize) -> &'a [u8] {
+        &self.data[start..self.pos]
+    }
+
     /// Read a string of less than 32 bytes, the commonest token; None if another is next.
     #[inline]
     pub fn short(&mut self) -> Option<&'a [u8]> {

@@ -7,13 +7,18 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyMapping, PySet, PyTuple, PyType};
 
+use super::Plan;
 use super::reviewed::Rule;
 use super::shape::{Entries, Shape};
 use super::slots::Slots;
 use crate::codec::build::{Head, find};
-use crate::codec::decode::Decoder;
+use crate::codec::decode::{Decoder, Met};
 use crate::codec::keys;
 use crate::codec::read::Token;
+use crate::codec::wire::ext;
+
+/// The name of the method that ends the description of a model, as it is written.
+const METHOD: &[u8] = b"\xb3model_validate_json";
 
 /// How instances of one class are made from all of their fields.
 pub struct Rebuild {
@@ -23,6 +28,8 @@ pub struct Rebuild {
     fields: Entries,
     /// The names of the fields: what validating them all leaves in `__pydantic_fields_set__`.
     names: Py<PySet>,
+    /// All fields, without values: its copies have room for them.
+    blank: Py<PyDict>,
     rule: Rule,
     /// Whether instances hold nothing but what rebuilding gives them: a class may have slots.
     pub is_all: bool,
@@ -47,6 +54,10 @@ impl Rebuild {
         let object = slot(&py.get_type::<PyAny>());
         let names = fields.fields.iter().map(|field| field.key.bind(py));
         let names = PySet::new(py, names)?.unbind();
+        let blank = PyDict::new(py);
+        for field in &fields.fields {
+            blank.set_item(&field.key, py.None())?;
+        }
         Ok(match slot(class) {
             Some(new) if object.is_some_and(|object| std::ptr::fn_addr_eq(object, new)) => {
                 Some(Self {
@@ -55,6 +66,7 @@ impl Rebuild {
                     slots: slots.clone(),
                     fields,
                     names,
+                    blank: blank.unbind(),
                     rule,
                     is_all: !has_own_slots(class)?,
                 })
@@ -129,11 +141,8 @@ fn has_own_slots(class: &Bound<'_, PyType>) -> PyResult<bool> {
 impl<'a, 'py> Decoder<'a, 'py, '_> {
     /// Read the rest of an ext that describes a model and rebuild it; None if that takes the
     /// general path, with the reader where it was.
-    pub fn model(&mut self, head: &Head<'a>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(plan) = self.plan(head) else {
-            return Ok(None);
-        };
-        let Some(rebuild) = &plan.rebuild else {
+    pub fn model(&mut self, plan: Option<Arc<Plan>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(rebuild) = plan.as_ref().and_then(|plan| plan.rebuild.as_ref()) else {
             return Ok(None);
         };
         let (pos, depth, room) = (self.reader.pos, self.depth, self.room);
@@ -153,21 +162,24 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         Ok(None)
     }
 
-    /// How a class is rebuilt, if it is allowed without asking anyone; found once in a call.
-    fn plan(&mut self, head: &Head<'a>) -> Option<Arc<super::Plan>> {
-        if let Some((.., plan)) = self
-            .plans
-            .iter()
-            .find(|(module, name, _)| *name == head.name && *module == head.module)
-        {
-            return plan.clone();
+    /// Read the head of an ext that describes a model, and find how it is rebuilt if that is
+    /// allowed without asking anyone; both once for each class in a call.
+    pub fn model_head(&mut self) -> PyResult<(Head<'a>, Option<Arc<Plan>>)> {
+        let reader = &mut self.reader;
+        if let Some(met) = self.met.iter().find(|met| reader.pass(met.bytes)) {
+            return Ok((met.head, met.plan.clone()));
         }
-        let plan = self.look_up(head).ok().flatten();
-        self.plans.push((head.module, head.name, plan.clone()));
-        plan
+        let start = reader.pos;
+        let head = Head::read(reader, ext::PYDANTIC_V2)?;
+        let bytes = reader.since(start);
+        let plan = self.look_up(&head).ok().flatten();
+        let met = Met { bytes, head, plan };
+        let plan = met.plan.clone();
+        self.met.push(met);
+        Ok((head, plan))
     }
 
-    fn look_up(&self, head: &Head<'a>) -> PyResult<Option<Arc<super::Plan>>> {
+    fn look_up(&self, head: &Head<'a>) -> PyResult<Option<Arc<Plan>>> {
         let py = self.py;
         if !self.policy.allows_silently(py, head.module, head.name)? {
             return Ok(None);
@@ -187,9 +199,9 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         }
         // The payload is an array around the map.
         self.depth = 2;
-        let dict = PyDict::new(self.py);
+        let dict = rebuild.blank.bind(self.py).copy()?;
         for field in &rebuild.fields.fields {
-            if self.reader.text("the name of a field")? != field.name {
+            if !self.reader.pass(&field.encoded) {
                 return Ok(None);
             }
             let Some(value) = self.shaped(&field.shape)? else {
@@ -197,8 +209,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
             };
             dict.set_item(&field.key, value)?;
         }
-        let is_end = self.reader.text("the name of a method")? == "model_validate_json"
-            && self.reader.pos == self.reader.limit;
+        let is_end = self.reader.pass(METHOD) && self.reader.pos == self.reader.limit;
         Ok(is_end.then_some(dict))
     }
 
@@ -324,6 +335,16 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         let dict = PyDict::new(self.py);
         let mut next = 0;
         for _ in 0..len {
+            if let Some(field) = entries.fields.get(next)
+                && self.reader.pass(&field.encoded)
+            {
+                let Some(value) = self.shaped(&field.shape)? else {
+                    return Ok(None);
+                };
+                dict.set_item(&field.key, value)?;
+                next += 1;
+                continue;
+            }
             let name = self.reader.text("a key")?;
             // Keys that need not be there may be skipped.
             let skipped = entries.fields[next..]

@@ -4,6 +4,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
+use crate::codec::wire::write_str;
+
 /// Values that a schema leaves as they are.
 ///
 /// All types are exact: of instances of subclasses nothing is said.
@@ -40,6 +42,8 @@ pub struct Entries {
 
 pub struct Entry {
     pub name: String,
+    /// As it is written.
+    pub encoded: Vec<u8>,
     pub key: Py<PyString>,
     pub required: bool,
     pub shape: Shape,
@@ -256,8 +260,13 @@ pub fn entries(
             return Ok(None);
         }
         let schema = field.as_any().get_item(intern!(py, "schema"))?;
+        let mut encoded = Vec::new();
+        if !write_str(&mut encoded, key.to_str()?) {
+            return Ok(None);
+        }
         entries.push(Entry {
             name: key.to_str()?.to_owned(),
+            encoded,
             key: PyString::intern(py, key.to_str()?).unbind(),
             required: match field.get_item(intern!(py, "required"))? {
                 Some(required) => required.is_truthy()?,
