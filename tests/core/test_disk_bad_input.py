@@ -146,6 +146,36 @@ def test_ids_that_are_used_up_are_damage(tmp_path: Path) -> None:
         assert store.read([Query("n", keys=["k"])])[0].values == [bytes(1000)]
 
 
+@pytest.fixture
+def with_a_lost_value(tmp_path: Path) -> Path:
+    """A store of three large values, of which the second is not in the file any more."""
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={key: key.encode() * 1000 for key in "abc"})])
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "DELETE FROM large_value WHERE id = (SELECT value FROM record WHERE key = 'b')"
+    )
+    connection.commit()
+    connection.close()
+    return path
+
+
+def test_no_value_takes_the_place_of_a_lost_one_in_a_copy(with_a_lost_value: Path) -> None:
+    with DiskStore(with_a_lost_value) as store:
+        store.set("target", "k", "before")
+        with pytest.raises(StoreFormatError, match="damaged"):
+            store.copy("n", "target")
+        assert store.items("target") == [("k", "before")]
+
+
+def test_a_lost_value_can_be_replaced(with_a_lost_value: Path) -> None:
+    with DiskStore(with_a_lost_value) as store:
+        store.write([Batch("n", put={"b": b"B" * 1000})])
+        expected = [b"a" * 1000, b"B" * 1000, b"c" * 1000]
+        assert store.read([Query("n", keys=[*"abc"])])[0].values == expected
+
+
 KEY = b"key 0255"
 DAMAGED_KEYS = {"no UTF-8": b"key \xff255", "out of order": b"\x02ey 0255"}
 

@@ -92,11 +92,13 @@ pub(super) fn copy(
         .query_row([from], |row| row.get(0))?;
     let to = create(connection, target, expires_at)?;
     let last = last_id(connection)?;
+    // A value that is lost is NULL here, which breaks a rule of the schema: left out, it would
+    // leave its number, and so its key, to the next one.
     connection
         .prepare_cached(
             "INSERT INTO large_value (id, value)
              SELECT ?1 + row_number() OVER (ORDER BY key), large_value.value
-             FROM record JOIN large_value ON large_value.id = record.value
+             FROM record LEFT JOIN large_value ON large_value.id = record.value
              WHERE namespace_id = ?2 AND typeof(record.value) = 'integer' ORDER BY key",
         )?
         .execute([last, from])?;
@@ -261,10 +263,13 @@ impl Put<'_> {
         if let Some(id) = doomed.single()
             && value.len() > SMALL_VALUE
         {
-            self.connection
-                .prepare_cached("UPDATE large_value SET value = ?2 WHERE id = ?1")?
-                .execute(params![id, value])?;
-            return Ok(());
+            let mut update = self
+                .connection
+                .prepare_cached("UPDATE large_value SET value = ?2 WHERE id = ?1")?;
+            // A value that is lost is not there to be replaced.
+            if update.execute(params![id, value])? == 1 {
+                return Ok(());
+            }
         }
         doomed.delete(self.connection)?;
         let mut update = self
