@@ -72,11 +72,11 @@ impl Condition {
         &self.expr
     }
 
-    /// Whether both are the same but for spaces, needless parentheses and the kind of quotes.
+    /// What is equal for conditions that are the same but for spaces, needless parentheses and the
+    /// kind of quotes.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub fn shape(&self) -> String {
         // Regular expressions have no equality, but print as what they are.
-        let shape = |expr: &Expr| format!("{expr:?}");
-        shape(&self.expr) == shape(&other.expr)
+        format!("{:?}", self.expr)
     }
 }

@@ -50,7 +50,7 @@ pub struct Path {
 }
 
 impl fmt::Debug for Path {
-    /// Writes what it is, however it is written: `Condition::is_same` relies on that.
+    /// Writes what it is, however it is written: `Condition::shape` relies on that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Path").field(&self.steps).finish()
     }

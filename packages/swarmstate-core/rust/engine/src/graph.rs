@@ -231,18 +231,16 @@ impl<C> Graph<C> {
                 problems.push(Problem::Unreachable(node));
             }
             let edges = self.edges(node);
+            // By what is asked, the first edge that asks it; nothing is asked of a default.
+            let mut first: HashMap<Option<String>, usize> = HashMap::new();
             for (place, edge) in edges.iter().enumerate() {
-                let shadow = edges[..place]
-                    .iter()
-                    .position(|earlier| match &earlier.when {
-                        None => true,
-                        Some(when) => {
-                            let same = |mine: &Arc<(Condition, C)>| when.0.is_same(&mine.0);
-                            edge.when.as_ref().is_some_and(same)
-                        }
-                    });
-                if let Some(shadow) = shadow {
-                    problems.push(Problem::Shadowed(node, place, shadow));
+                let asked = edge.when.as_ref().map(|when| when.0.shape());
+                let shadows = [first.get(&None), first.get(&asked)];
+                match shadows.into_iter().flatten().min() {
+                    Some(shadow) => problems.push(Problem::Shadowed(node, place, *shadow)),
+                    None => {
+                        first.insert(asked, place);
+                    }
                 }
             }
             if !edges.is_empty() && edges.iter().all(|edge| edge.when.is_some()) {

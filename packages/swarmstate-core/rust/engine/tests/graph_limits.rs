@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use swarmstate_engine::graph::{Edge, Graph, GraphError, MAX_SIZE};
+use std::sync::Arc;
+
+use swarmstate_engine::condition::Condition;
+use swarmstate_engine::graph::{Edge, Graph, GraphError, MAX_SIZE, Problem};
 
 fn always(target: usize) -> Edge<()> {
     Edge {
@@ -36,6 +39,26 @@ fn edges_of_a_node_are_bounded() {
     assert_eq!(refused, Err(GraphError::Full("edges of a node")));
     assert_eq!(graph.edges(0).len(), MAX_SIZE);
     graph.add_edge(1, always(0), true).unwrap();
+}
+
+#[test]
+fn problems_are_found_among_as_many_conditions_as_there_may_be() {
+    let mut graph = Graph::<()>::default();
+    graph.add_node("from").unwrap();
+    graph.add_node("to").unwrap();
+    for number in 2..MAX_SIZE {
+        let condition = Condition::parse(&format!("amount > {number}")).unwrap();
+        let edge = Edge {
+            when: Some(Arc::new((condition, ()))),
+            ..always(1)
+        };
+        graph.add_edge(0, edge, true).unwrap();
+    }
+    assert_eq!(graph.problems(0), [Problem::MissingDefault(0)]);
+    let again = graph.edges(0)[17].clone();
+    graph.add_edge(0, again, true).unwrap();
+    graph.add_edge(0, always(1), true).unwrap();
+    assert_eq!(graph.problems(0), [Problem::Shadowed(0, MAX_SIZE - 2, 17)]);
 }
 
 #[test]
