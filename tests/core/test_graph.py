@@ -301,6 +301,23 @@ def test_drawings_are_sound(edges: list[tuple[str, str, str | None]]) -> None:
     assert len(lines) == 1 + len(graph.nodes) + len(graph.edges)
 
 
+def test_a_name_that_is_refused_may_look_at_the_graph() -> None:
+    class Name(str):
+        def __repr__(self) -> str:
+            return f"a name like {graph.nodes}"
+
+    graph = made([("a", "b")])
+    name = Name("\ud800")
+    attempts: list[Callable[[], None]] = [
+        lambda: graph.add_node(name),
+        lambda: graph.add_edge(name, "b"),
+        lambda: graph.add_edge("a", name),
+    ]
+    for refused in attempts:
+        with pytest.raises(GraphError, match=r"found a name like \['a', 'b'\]"):
+            refused()
+
+
 def test_a_drawing_shows_names_as_they_are() -> None:
     root = ElementTree.fromstring(made([("👩\u200d💻 & co", "a\x00b")]).to_svg())
     assert [text for each in root if (text := "".join(each.itertext()).strip())] == [

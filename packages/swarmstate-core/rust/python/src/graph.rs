@@ -32,7 +32,7 @@ impl State {
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub(crate) struct HandoffGraph {
     allow_cycles: bool,
-    /// Never locked while conditions are asked, which may run Python code: that uses the state
+    /// Never locked while Python code runs, such as that of what conditions ask: it uses the state
     /// as it was when it began, and a change makes a new one if need be.
     state: Mutex<Arc<State>>,
 }
@@ -53,9 +53,10 @@ impl HandoffGraph {
     ///     GraphError: (a ValueError) There is such a node already, the name is empty or no UTF-8,
     ///         or the graph is full.
     fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
+        let text = text(&name)?;
         self.change(|state| {
-            state.graph.add_node(text(&name)?).map_err(graph_error)?;
-            state.names.push(Arc::new(name.unbind()));
+            state.graph.add_node(text)?;
+            state.names.push(Arc::new(name.clone().unbind()));
             Ok(())
         })
     }
@@ -88,16 +89,15 @@ impl HandoffGraph {
                 false => error,
             }
         })?;
+        let (source, target) = (text(source)?, text(target)?);
         self.change(|state| {
-            let source = state.node(source)?;
-            let target = state.node(target)?;
+            let source = state.graph.node(source)?;
             let edge = Edge {
-                target,
+                target: state.graph.node(target)?,
                 priority,
                 when,
             };
-            let added = state.graph.add_edge(source, edge, self.allow_cycles);
-            added.map_err(graph_error)
+            state.graph.add_edge(source, edge, self.allow_cycles)
         })
     }
 
@@ -257,9 +257,9 @@ impl HandoffGraph {
         Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, change: impl FnOnce(&mut State) -> PyResult<()>) -> PyResult<()> {
+    fn change(&self, change: impl FnOnce(&mut State) -> Result<(), GraphError>) -> PyResult<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut state))
+        change(Arc::make_mut(&mut state)).map_err(graph_error)
     }
 }
 
