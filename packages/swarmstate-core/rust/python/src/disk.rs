@@ -1,7 +1,8 @@
 //! `DiskStore`: the store in one SQLite file.
 //!
-//! Every call that may touch the file gives up the GIL. The `submit_` methods do not wait: they
-//! call `done(result, error)` on another thread, one of the two being None.
+//! Every call that may touch the file gives up the GIL. The `submit_` methods only queue what is to
+//! be done, with the GIL held, and `done(result, error)` is called on another thread, one of the
+//! two being None.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -170,7 +171,6 @@ impl DiskStore {
         let done = self.announcer.callback(done, move |py, answers| {
             Ok(plane::results(py, answers, now)?.into_any().unbind())
         })?;
-        // Only queues it: no reason to let the GIL go, and wait for it again.
         self.engine.submit_read(queries, now, done);
         Ok(())
     }
@@ -204,10 +204,8 @@ impl DiskStore {
         let done = self.announcer.callback(done, |py, names: Vec<String>| {
             Ok(PyList::new(py, names)?.into_any().unbind())
         })?;
-        py.detach(|| {
-            self.engine
-                .submit_namespaces(prefix, after, page.limit, now, done)
-        });
+        self.engine
+            .submit_namespaces(prefix, after, page.limit, now, done);
         Ok(())
     }
 
@@ -223,7 +221,7 @@ impl DiskStore {
         let target = plane::name(target, "target")?.to_owned();
         let now = self.clock.now(py)?;
         let done = self.announcer.callback(done, |py, ()| Ok(py.None()))?;
-        py.detach(|| self.engine.submit_copy(source, target, now, done));
+        self.engine.submit_copy(source, target, now, done);
         Ok(())
     }
 }

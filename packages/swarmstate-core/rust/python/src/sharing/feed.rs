@@ -79,6 +79,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
     pub(super) fn position(&self) -> usize {
         self.pos
     }
+
     /// The piece that is being read; None after the last one.
     pub(super) fn piece(&mut self) -> Option<&Piece<'py>> {
         while self.is_at_piece_end() {
