@@ -21,6 +21,7 @@ from langchain_core.outputs import (
 )
 from langgraph.cache.memory import InMemoryCache
 from langgraph.cache.swarmstate import SwarmStateCache, SwarmStateLLMCache
+from langgraph.checkpoint.swarmstate import SwarmStateSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 from swarmstate.errors import EncodeError
@@ -209,6 +210,24 @@ def test_answers_expire_and_differ_by_prompt_and_model() -> None:
     assert cache.lookup("p", "m") is None
     with pytest.raises(ValueError, match="ttl"):
         SwarmStateLLMCache(ttl=0)
+
+
+class OwnMessage(AIMessage):
+    """A message of a package that may be uninstalled one day."""
+
+
+def test_an_answer_whose_class_is_gone_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = SwarmStateLLMCache(
+        serde=SwarmStateSerializer(allowed_msgpack_modules=[(__name__, "OwnMessage")])
+    )
+    answer = [ChatGeneration(message=OwnMessage(content="hello"))]
+    cache.update("p", "m", answer)
+    assert cache.lookup("p", "m") == answer
+    monkeypatch.delattr(f"{__name__}.OwnMessage")
+    assert cache.lookup("p", "m") is None
+    assert "cannot be read: expected a message, found dict" in caplog.text
 
 
 def answer_in_a_process(path: Path, number: int, barrier: Any, connection: Any) -> None:

@@ -5,7 +5,7 @@ The content of each is `[type, bytes]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.values import dump
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 
-def read(serde: SerializerProtocol, names: Sequence[str]) -> Operation[dict[str, Any]]:
-    """Return the values of those entries that exist and can be read, by name."""
+def read(
+    serde: SerializerProtocol, names: Sequence[str], restore: Callable[[Any], Any] | None = None
+) -> Operation[dict[str, Any]]:
+    """Return the values of those entries that exist and can be read, by name.
+
+    Args:
+        serde: The serializer.
+        names: The names of the entries.
+        restore: Makes the value of what the serializer gives, or raises if that is none.
+    """
 
     def decode(content: Any) -> Any:
         type_, data = content
-        return serde.loads_typed((type_, data))
+        value = serde.loads_typed((type_, data))
+        return value if restore is None else restore(value)
 
     return entries.read(names, decode)
 

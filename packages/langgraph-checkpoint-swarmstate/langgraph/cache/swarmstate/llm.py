@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.caches import BaseCache
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import (
     ChatGeneration,
     ChatGenerationChunk,
@@ -18,7 +19,7 @@ from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 from swarmstate import dumps
 from swarmstate.base import check_ttl
 from swarmstate.entries import clear
-from swarmstate.errors import EncodeError
+from swarmstate.errors import DecodeError, EncodeError
 from swarmstate.operations import Operation
 from swarmstate.sharing import blob_hash
 
@@ -97,8 +98,8 @@ class SwarmStateLLMCache(StoreHolder, BaseCache):
 
     def _lookup(self, prompt: str, llm_string: str) -> Operation[Sequence[Generation] | None]:
         name = _name(prompt, llm_string)
-        found = yield from entries.read(self.serde, [name])
-        return [_unpacked(*each) for each in found[name]] if name in found else None
+        found = yield from entries.read(self.serde, [name], _unpacked)
+        return found.get(name)
 
     def _update(
         self, prompt: str, llm_string: str, answer: Sequence[Generation]
@@ -125,8 +126,22 @@ def _packed(generation: Generation) -> tuple[str, Any, dict[str, Any] | None]:
     return name, content, generation.generation_info
 
 
-def _unpacked(name: str, content: Any, info: dict[str, Any] | None) -> Generation:
-    """Undo `_packed`."""
+def _unpacked(answer: Any) -> Sequence[Generation]:
+    """Return the generations that were packed, one by one, as an answer."""
+    return [_generation(*each) for each in answer]
+
+
+def _generation(name: str, content: Any, info: dict[str, Any] | None) -> Generation:
+    """Undo `_packed`.
+
+    Raises:
+        DecodeError: The message is none, since its class is gone or may not be built.
+    """
     if isinstance(content, str):
         return _CLASSES[name](text=content, generation_info=info)
+    if not isinstance(content, BaseMessage):
+        raise DecodeError(
+            f"expected a message, found {type(content).__name__}: its class is gone, or the "
+            "serializer does not build it"
+        )
     return _CLASSES[name](message=content, generation_info=info)  # type: ignore[call-arg]  # chats'

@@ -33,8 +33,9 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
     """Keeps what nodes returned, for `compile(cache=...)`, in a swarmstate store.
 
     Sync and async, shared by all threads, event loops and processes that use the
-    store. An entry that cannot be read, because it is damaged or its class is gone,
-    counts as missing, and is logged.
+    store. An entry that cannot be read counts as missing, and is logged. An object of a
+    class that is gone, or may not be built, comes back as LangGraph's serializers have
+    it: as what it was built from.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
