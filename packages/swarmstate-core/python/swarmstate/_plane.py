@@ -103,8 +103,9 @@ class Expect(NamedTuple):
 class Batch(NamedTuple):
     """Changes to one namespace, applied whole or not at all.
 
-    The parts are applied in the order of the attributes below, whatever order
-    they were given in: deletions first, so that a put always wins.
+    First `expect` and `expect_values` are checked, against the state before the
+    batch. Then come `clear`, `delete_ranges`, `delete`, `put_if_absent`, `put` and
+    `ttl`, in this order: a put always wins over a deletion.
 
     Attributes:
         namespace: The namespace.
@@ -112,12 +113,11 @@ class Batch(NamedTuple):
         put_if_absent: Records to write where the key does not exist yet.
         delete: Keys to delete; absent ones are ignored.
         delete_ranges: `(start, stop)` key ranges to delete, bounds as in `Range`.
-        clear: Delete the whole namespace, its expiry included, before all else.
+        clear: Delete the whole namespace, its expiry included.
         ttl: The namespace expires this many seconds from now (`math.inf`:
             never). None leaves its expiry as it is.
-        expect: Checked first, against the state before the batch.
-        expect_values: Checked with it: each of these keys holds exactly this
-            value, or (None) does not exist.
+        expect: What the greatest key under a prefix must be.
+        expect_values: What keys must hold: each exactly this value, or (None) none.
     """
 
     namespace: str
