@@ -22,8 +22,9 @@ from langgraph.pregel import _executor
 from langgraph.pregel._executor import BackgroundExecutor
 from langgraph.pregel._loop import SyncPregelLoop
 
+from swarmstate.forking import renew_in_children
+
 from ..saver import SwarmStateSaver
-from .forking import renew_in_children
 from .storing import LINGER, Storing, batches_of, storing_of
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class _Helpers:
 
 
 _HELPERS = _Helpers()
-renew_in_children(_HELPERS)
+renew_in_children(_HELPERS, _Helpers.__init__)
 
 
 def release() -> None:

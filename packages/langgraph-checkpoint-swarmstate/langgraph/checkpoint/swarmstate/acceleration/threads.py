@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.runnables.config import ContextThreadPoolExecutor
 
-from .forking import renew_in_children
+from swarmstate.forking import renew_in_children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ class _IdleExecutors:
 
 
 _IDLE = _IdleExecutors()
-renew_in_children(_IDLE)
+renew_in_children(_IDLE, _IdleExecutors.__init__)
 
 
 def release() -> None:
