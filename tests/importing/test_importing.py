@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
 from langgraph.checkpoint.swarmstate.importing import (
     ImportReport,
     import_postgres,
@@ -29,6 +31,7 @@ from langgraph.checkpoint.swarmstate.importing import (
 )
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint, make_metadata
+from pydantic import BaseModel
 from swarmstate import Batch, DiskStore, Store
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 from swarmstate.layers import Operation, StoreLayer
@@ -443,6 +446,41 @@ def test_values_that_a_serializer_encrypted(tmp_path: Path) -> None:
     assert [each.checkpoint for each in found.values()] == [
         expected[key].checkpoint for key in found
     ]
+
+
+@dataclass
+class OwnData:
+    """State that its program defines."""
+
+    x: int
+
+
+class OwnModel(BaseModel):
+    """State that its program defines."""
+
+    x: int
+
+
+@pytest.mark.parametrize("own", [OwnData, OwnModel])
+@pytest.mark.parametrize(
+    "serde", [None, JsonPlusSerializer(), SwarmStateSerializer(), EncryptedSerializer(AesGcm())]
+)
+def test_no_object_whose_class_is_missing_becomes_plain_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serde: Any, own: Any
+) -> None:
+    path = str(tmp_path / "stock.sqlite")
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
+        saver = SqliteSaver(connection, serde=serde)
+        checkpoint = make_checkpoint({"own": own(x=1)})
+        saver.put(at("thread"), checkpoint, make_metadata(), {"own": 1})
+    store = Store()
+    with monkeypatch.context() as without:
+        without.delattr(f"{__name__}.{own.__name__}")
+        [failure] = import_sqlite(path, store, serde=serde).failures
+    assert own.__name__ in failure
+    assert "PYTHONPATH" in failure
+    assert SwarmStateSaver(store).threads() == []
+    assert import_sqlite(path, store, serde=serde).failures == ()
 
 
 def test_writes_without_a_checkpoint_come_over(source: Source) -> None:

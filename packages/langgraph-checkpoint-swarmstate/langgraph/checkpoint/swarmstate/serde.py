@@ -83,8 +83,13 @@ class SwarmStateSerializer(JsonPlusSerializer):
             fallback=self._stand_in,
         )
 
-    def _stand_in(self, module: str, name: str, payload: Any, error: Exception) -> Any:
+    def _stand_in(
+        self, module: str, name: str, payload: Any, error: Exception, is_model: bool
+    ) -> Any:
         """Return what stands for an object that could not be rebuilt: what it was built from."""
+        if is_model:
+            # LangGraph takes the fields of a model without a word.
+            return payload
         return jsonplus._reconstruction_fallback((module, name, payload), error)
 
     def _rule(self) -> tuple[Callable[[str, str], bool], Callable[[str, str, str], bool]]:

@@ -20,7 +20,7 @@ from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
 from ..values import dump
 from .postgres import PostgresSource
-from .source import ExactSerializer, Id, Source, SourceCheckpoint, StoredWrite
+from .source import Id, Source, SourceCheckpoint, StoredWrite, exact
 from .sqlite import SqliteSource, damaged
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def import_sqlite(
         store: Where they are stored, as `SwarmStateSaver(store)` finds them.
         only: The ids of the threads; all if empty.
         progress: Called after each thread.
-        serde: What decodes the values, such as LangGraph's `EncryptedSerializer`.
+        serde: What decodes the values, such as LangGraph's `EncryptedSerializer`. Where one of
+            LangGraph's gives plain data for an object, the thread fails instead.
 
     Returns:
         What was imported. Threads fail one by one: `failures` says which and why.
@@ -80,7 +81,7 @@ def import_sqlite(
         StoreUnavailableError: The file cannot be read.
         StoreFormatError: The file is no database of these savers.
     """
-    decoder = serde or ExactSerializer()
+    decoder = exact(serde)
     return _import(SqliteSource(source, decoder), store, only, progress, decoder)
 
 
@@ -108,7 +109,7 @@ def import_postgres(
         StoreUnavailableError: The server cannot be reached or read.
         StoreFormatError: The database has no tables of these savers.
     """
-    decoder = serde or ExactSerializer()
+    decoder = exact(serde)
     return _import(PostgresSource(source, decoder), store, only, progress, decoder)
 
 

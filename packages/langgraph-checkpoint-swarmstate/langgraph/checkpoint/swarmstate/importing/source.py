@@ -11,6 +11,8 @@ from inspect import isclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from swarmstate import Codec
 from swarmstate.errors import DecodeError, StoreFormatError
@@ -19,6 +21,7 @@ from ..serde import SwarmStateSerializer
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata
+    from langgraph.checkpoint.serde.base import SerializerProtocol
 
 
 # The first releases stored values as JSON, with what made an object: these are elsewhere now, or
@@ -149,13 +152,31 @@ class ExactSerializer(SwarmStateSerializer):
         except Exception as error:
             return self._stand_in(module, name, (args, kwargs), error)
 
-    def _stand_in(self, module: str, name: str, payload: Any, error: Exception) -> Any:
+    def _stand_in(
+        self, module: str, name: str, payload: Any, error: Exception, is_model: bool = False
+    ) -> Any:
         if isinstance(error, DecodeError):
             raise error
         raise DecodeError(
             f"an object of {module}.{name} cannot be rebuilt ({type(error).__name__}: {error}); "
             "its class must be importable, for instance with PYTHONPATH set to your project"
         ) from error
+
+
+def exact(serde: SerializerProtocol | None) -> SerializerProtocol:
+    """Return what reads as a serializer does, with its rule about classes, but gives no stand-in.
+
+    A serializer that is not LangGraph's is returned as it is.
+    """
+    if serde is None:
+        return ExactSerializer()
+    if type(serde) is EncryptedSerializer:
+        return EncryptedSerializer(serde.cipher, exact(serde.serde))
+    if type(serde) not in (JsonPlusSerializer, SwarmStateSerializer):
+        return serde
+    found = ExactSerializer()
+    vars(found).update({name: value for name, value in vars(serde).items() if name != "_codec"})
+    return found
 
 
 def _holds_data(found: Any) -> bool:

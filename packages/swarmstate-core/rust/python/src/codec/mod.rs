@@ -164,8 +164,8 @@ impl Codec {
     ///
     /// `check(module, name)` and `check_method(module, name, method)` say whether
     /// an object may be built; if not, its payload stands for it. What
-    /// `fallback(module, name, payload, error)` returns stands for an object that
-    /// could not be built.
+    /// `fallback(module, name, payload, error, is_model)` returns stands for an object
+    /// that could not be built; `is_model` says whether it is one of pydantic's.
     #[staticmethod]
     #[pyo3(signature = (*, safe, check, check_method, fallback))]
     fn delegated(

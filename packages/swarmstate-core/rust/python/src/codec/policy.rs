@@ -125,7 +125,8 @@ pub struct Delegate {
     pub check: Py<PyAny>,
     /// `(module, name, method) -> bool`, likewise for calls of a method.
     pub check_method: Py<PyAny>,
-    /// `(module, name, payload, error) -> value`: what stands for an object that cannot be built.
+    /// `(module, name, payload, error, is_model) -> value`: what stands for an object that cannot
+    /// be built.
     pub fallback: Py<PyAny>,
 }
 
@@ -264,14 +265,12 @@ impl Policy {
                 failure.set_cause(py, Some(error));
                 Err(failure)
             }
-            // LangGraph takes the fields of a model without a word.
-            Self::Delegated(_) if matches!(code, ext::PYDANTIC_V1 | ext::PYDANTIC_V2) => {
-                Ok(payload.clone())
-            }
             Self::Delegated(rule) => {
+                let is_model = matches!(code, ext::PYDANTIC_V1 | ext::PYDANTIC_V2);
+                let error = error.into_value(py);
                 rule.fallback
                     .bind(py)
-                    .call1((module, name, payload, error.into_value(py)))
+                    .call1((module, name, payload, error, is_model))
             }
         }
     }
