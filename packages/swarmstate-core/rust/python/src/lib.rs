@@ -4,7 +4,7 @@ mod cached;
 mod call_key;
 mod callbacks;
 mod clock;
-pub mod codec;
+mod codec;
 mod dict_version;
 mod disk;
 mod embedding;

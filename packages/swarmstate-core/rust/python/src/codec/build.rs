@@ -347,9 +347,7 @@ pub fn build_bare<'py>(
         }
         ext::FRACTION => {
             // Texts are fractions, too, of as many digits as their exponent says.
-            let (above, below) =
-                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-            let ints = (above.cast::<PyInt>()?, below.cast::<PyInt>()?);
+            let ints = tuple(payload)?.extract::<(Bound<'py, PyInt>, Bound<'py, PyInt>)>()?;
             standard.fraction.bind(py).call1(ints)?
         }
         ext::RANGE => standard.range.bind(py).call1(tuple(payload)?)?,

@@ -1,6 +1,5 @@
 //! The codec: Python values to standard msgpack and back.
 //!
-//! Rust callers use [`encode_to_vec`] and [`decode_slice`], or a [`Codec`] with a rule of its own.
 //! What is written for which type is in docs/formats.md.
 
 mod build;
@@ -44,20 +43,11 @@ pub(crate) use wire::{write_array_header, write_map_header};
 
 use policy::{Delegate, Policy, class_names};
 
-/// Encode a value that [`decode_slice`] can read; others are refused.
-///
-/// # Errors
-/// `EncodeError` or `TypeNotAllowedError`, as `swarmstate.Codec().dumps`.
-pub fn encode_to_vec(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    static READABLE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::readable);
-    encode::encode(value, &READABLE)
-}
-
 /// Decode one value, building the safe classes only.
 ///
 /// # Errors
 /// `DecodeError` or `TypeNotAllowedError`, as `swarmstate.loads`.
-pub fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     decode::decode(py, data, &SAFE)
 }
 

@@ -140,15 +140,6 @@ impl Policy {
         }
     }
 
-    /// As `safe`, and only what that can read may be written.
-    pub fn readable() -> Self {
-        Self::Own {
-            all: false,
-            extra: Names::new(),
-            check_writes: true,
-        }
-    }
-
     /// The rule that an `allow` argument describes; see `swarmstate.Codec`.
     pub fn from_allow(allow: Option<&Bound<'_, PyAny>>, check_writes: bool) -> PyResult<Self> {
         let (all, extra) = match allow {
