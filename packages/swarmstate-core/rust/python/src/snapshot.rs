@@ -8,10 +8,11 @@ use swarmstate_engine as engine;
 
 use crate::plane;
 
-/// The records of a whole store, as they were when `snapshot()` returned it.
+/// The records of a whole store, as `snapshot()` found them.
 ///
-/// It never changes and outlives its store. One of a memory store shares its
-/// structure with the store, so that taking it costs the same whatever it holds.
+/// It never changes and outlives its store. One of a memory store is of one moment, and
+/// shares its structure with the store, so that taking it costs the same whatever it holds.
+/// In one of any other store each namespace is of one moment.
 #[pyclass(frozen, module = "swarmstate")]
 pub(crate) struct Snapshot(pub(crate) engine::Snapshot);
 
