@@ -151,6 +151,16 @@ def test_another_dimension_is_refused_until_the_collection_is_cleared(store: Bas
     assert [match.record.id for match in collection.search([1.0])] == ["b"]
 
 
+def test_another_dimension_is_taken_after_somebody_else_has_cleared(store: BaseStore) -> None:
+    collection = Collection(store, "memories")
+    collection.upsert([Record("a", {}, [[1.0, 2.0]])])
+    assert len(collection.search([1.0, 2.0])) == 1
+    Collection(store, "memories").clear()
+    for name in ("b", "c"):
+        collection.upsert([Record(name, {}, [[1.0]])])
+    assert [match.record.id for match in collection.search([1.0])] == ["b", "c"]
+
+
 def test_records_may_be_checked_before_anything_is_stored(store: BaseStore) -> None:
     collection = Collection(store, "memories")
     good, bad = Record("a", {}, [[1.0, 2.0]]), Record("b", {}, [[float("nan")]])

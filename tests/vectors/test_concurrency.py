@@ -9,12 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from swarmstate import BaseStore, DiskStore, Store
+from swarmstate import BaseStore, DiskStore, Query, Store
+from swarmstate.layers import Operation, StoreLayer
 from swarmstate.vectors import Collection, Record
 from swarmstate.vectors._operations import refresh
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from swarmstate import Result
 
 # Stores records, changes one that all share, deletes some, and finds each at once.
 WRITER = """
@@ -46,6 +50,36 @@ with DiskStore(path) as store:
         thread.join()
     print(collection.count(scope=("w", str(writer))))
 """
+
+
+class Meanwhile(StoreLayer):
+    """Has something done before records are read the next time."""
+
+    def __init__(self, store: BaseStore) -> None:
+        super().__init__(store)
+        self.act: Callable[[], None] | None = None
+
+    def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
+        if self.act is not None and any(key.startswith("item/") for key in queries[0].keys):
+            act, self.act = self.act, None
+            act()
+        return (yield from super().reading(queries))
+
+
+def test_a_collection_that_is_begun_anew_during_a_search_is_searched() -> None:
+    store = Store()
+    layer = Meanwhile(store)
+    searching, writing = Collection(layer, "memories"), Collection(store, "memories")
+    writing.upsert([Record("a", {}, [[1.0, 2.0]])])
+    assert len(searching.search([1.0, 2.0])) == 1
+    writing.upsert([Record("b", {}, [[1.0, 2.0]])])
+
+    def begin_anew() -> None:
+        writing.clear()
+        writing.upsert([Record("b", {}, [[1.0]])])
+
+    layer.act = begin_anew
+    assert [match.record.id for match in searching.search([1.0])] == ["b"]
 
 
 def test_processes_lose_nothing_and_see_each_other(tmp_path: Path) -> None:

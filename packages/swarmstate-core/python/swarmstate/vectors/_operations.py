@@ -89,6 +89,14 @@ class Shared:
         self.head = None
         self.view = None
 
+    def drop(self, view: View) -> None:
+        """Let go of an index of another collection than lies there now, or too far behind it."""
+        if self.view is view:
+            self.view = None
+        if view.is_saved and self.snapshot is not None:
+            self.trusts_snapshot = False
+            self.snapshot.remove()
+
     def save(self, view: View, *, wait: bool = False) -> None:
         """Save an index, unless there is no file for it or nothing in it."""
         if self.snapshot is not None and view.cursors:
@@ -233,7 +241,12 @@ def commit(
             yield Write([batch])
             head.tails[lane] = key
             if view:
-                view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
+                try:
+                    view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
+                except DimensionError:
+                    # It is of a collection that somebody has cleared since.
+                    shared.drop(view)
+                    return True
                 if view.cursors.get(lane) == last:
                     view.advance(lane, key)
                     shared.save_if_due(view)
@@ -275,12 +288,7 @@ def refresh(shared: Shared) -> Operation[View]:
             [result] = yield Read([query])
             changed = changes(shared, cursors, result)
             if changed is None:
-                # Another collection lies there now, or this one is too far ahead to catch up.
-                if shared.view is view:
-                    shared.view = None
-                if view.is_saved and shared.snapshot is not None:
-                    shared.trusts_snapshot = False
-                    shared.snapshot.remove()
+                shared.drop(view)
                 continue
             certain = True
             if doubtful:
@@ -294,6 +302,9 @@ def refresh(shared: Shared) -> Operation[View]:
             if certain:
                 shared.save_if_due(view)
                 return view
+        except DimensionError:
+            # The collection was cleared, and begun anew, after its log was read.
+            shared.drop(view)
         finally:
             view.index.end(ticket)
 
