@@ -86,7 +86,7 @@ class Reader:
         self._refresh = refresh
 
     def get(self, address: Address) -> Operation[CheckpointTuple | None]:
-        """Read a checkpoint, or the latest one, in at most two round trips.
+        """Read a checkpoint, or the latest one, in two round trips; `fill` may take a third.
 
         One is enough if the record holds the values or they are remembered.
 
@@ -332,8 +332,8 @@ def fill(
 ) -> Operation[None]:
     """Read blobs of writes that are not in `blobs`.
 
-    Sends of an old format may need it, and writes that came before a checkpoint in which the
-    last large value became small.
+    That takes a round trip, which is seldom needed: for sends of an old format, and for writes
+    that came before a checkpoint in which the last large value became small.
     """
     missing = [name for write in writes for name in write.blobs() if name not in blobs]
     if missing:

@@ -1,8 +1,7 @@
 """What the records of a thread hold: checkpoints and pending writes as bytes.
 
-A record is the msgpack array `[content, check]` (`swarmstate.sharing.seal`), where the check
-covers its key as well. The content of
-a checkpoint is a map
+A record is the msgpack array `[content, check]` (`swarmstate.sharing.seal`) in every format;
+the check is the CRC-32 of its content and its key. The content of a checkpoint is a map
 
     v         format of the record, 1
     parent    id of the parent checkpoint, or nil
@@ -16,8 +15,7 @@ after another. A blob is stored under the hash of its bytes (`swarmstate.sharing
 so equal bytes are stored once however many checkpoints hold them, and damage is
 noticed. What pending writes and the checkpoint after them hold has the home of the
 checkpoint before them (`swarmstate.sharing.blob_home`) in front of its hash, so that it can
-be read without knowing the writes. The check of a record is the CRC-32 of its content
-and its key; every format has it.
+be read without knowing the writes.
 
 Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
 a body. They are stored as bytes without their leading zeros, which no version is.
