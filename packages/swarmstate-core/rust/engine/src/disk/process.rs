@@ -46,7 +46,7 @@ pub(super) struct OpenFile {
     process: u32,
     released: AtomicBool,
     /// What tells it from a file that takes its place; set once it exists.
-    identity: OnceLock<u64>,
+    identity: OnceLock<Option<FileId>>,
     /// When it was last seen in its place; nothing if it was not there since.
     seen: Mutex<Option<Instant>>,
 }
@@ -74,7 +74,7 @@ impl OpenFile {
                     let entry = Entry {
                         owner: process,
                         stores: 1,
-                        file: file_id(path),
+                        file: file_id(path).ok().flatten(),
                     };
                     open.insert(path.to_owned(), entry);
                 }
@@ -106,12 +106,13 @@ impl OpenFile {
 
     /// Remembers which file it is, now that there is one.
     pub(super) fn identify(&self) {
-        if let Ok(identity) = identity(&self.path) {
-            let _ = self.identity.set(identity);
-        }
+        let Ok(file) = file_id(&self.path) else {
+            return;
+        };
+        let _ = self.identity.set(file);
         with_open(|open| {
             if let Some(entry) = open.get_mut(&self.path) {
-                entry.file = file_id(&self.path);
+                entry.file = file;
             }
         });
     }
@@ -124,7 +125,7 @@ impl OpenFile {
         let Some(known) = self.identity.get() else {
             return Ok(());
         };
-        match identity(&self.path) {
+        match file_id(&self.path) {
             Ok(found) if found != *known => Err(displaced(&self.path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(displaced(&self.path)),
             // A place that may no longer be looked at; the file itself is open.
@@ -191,21 +192,22 @@ fn with_open<T>(change: impl FnOnce(&mut Table) -> T) -> Option<T> {
 type FileId = (u64, u64);
 
 #[cfg(unix)]
-fn file_id(path: &Path) -> Option<FileId> {
+fn file_id(path: &Path) -> io::Result<Option<FileId>> {
     use std::os::unix::fs::MetadataExt;
-    let metadata = path.metadata().ok()?;
-    Some((metadata.dev(), metadata.ino()))
+    let metadata = path.metadata()?;
+    Ok(Some((metadata.dev(), metadata.ino())))
 }
 
-/// Where locks belong to handles, nothing is lost under a second name that need be told.
+/// Where files that are open can neither be removed nor replaced, and locks belong to handles, no
+/// two need be told apart.
 #[cfg(not(unix))]
-fn file_id(_path: &Path) -> Option<FileId> {
-    None
+fn file_id(path: &Path) -> io::Result<Option<FileId>> {
+    path.metadata().map(|_| None)
 }
 
 /// Returns the other path under which this process has a file open.
 fn other_name<'a>(open: &'a Table, path: &Path) -> Option<&'a Path> {
-    let file = file_id(path)?;
+    let file = file_id(path).ok().flatten()?;
     let is_it = |entry: &Entry| entry.owner == process::id() && entry.file == Some(file);
     let found = open.iter().find(|(_, entry)| is_it(entry));
     found.map(|(other, _)| other.as_path())
@@ -213,20 +215,8 @@ fn other_name<'a>(open: &'a Table, path: &Path) -> Option<&'a Path> {
 
 /// Whether two paths of a file differ in how its folder is mounted alone.
 fn has_log_of(path: &Path, other: &Path) -> bool {
-    let folder = |path: &Path| path.parent().and_then(file_id);
+    let folder = |path: &Path| file_id(path.parent()?).ok().flatten();
     path.file_name() == other.file_name() && folder(path) == folder(other)
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    path.metadata().map(|metadata| metadata.ino())
-}
-
-/// Where files that are open can neither be removed nor replaced, all are the same.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> io::Result<u64> {
-    path.metadata().map(|_| 0)
 }
 
 fn displaced(path: &Path) -> Error {
