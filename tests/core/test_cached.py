@@ -45,6 +45,17 @@ def test_the_least_recently_used_goes_first() -> None:
     assert calls[5:] == ["x", "x"]
 
 
+def test_as_many_results_may_be_remembered_as_there_will_ever_be() -> None:
+    @cached(maxsize=sys.maxsize)
+    def square(number: int) -> int:
+        return number * number
+
+    for _ in range(2):
+        assert [square(2), square(2)] == [4, 4]
+        assert square.cache_info()[:4] == (1, 1, sys.maxsize, 1)
+        square.cache_clear()
+
+
 def test_results_expire() -> None:
     now = [0.0]
     function, calls = calls_of(ttl=10, clock=lambda: now[0])

@@ -109,10 +109,7 @@ impl CallCache {
             started: Instant::now(),
             missing,
             entries: Mutex::new(Entries {
-                map: match maxsize {
-                    None => Some(LruCache::unbounded()),
-                    Some(size) => NonZeroUsize::new(size).map(LruCache::new),
-                },
+                map: NonZeroUsize::new(maxsize.unwrap_or(usize::MAX)).map(remembering),
                 hits: 0,
                 misses: 0,
                 evictions: 0,
@@ -227,6 +224,13 @@ impl CallCache {
     }
 }
 
+/// Returns what remembers so many results, without taking room for them yet.
+fn remembering(size: NonZeroUsize) -> LruCache<CallKey, Entry> {
+    let mut map = LruCache::unbounded();
+    map.resize(size);
+    map
+}
+
 impl CallCache {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -239,11 +243,7 @@ impl CallCache {
         entries.misses = 0;
         entries.evictions = 0;
         let map = entries.map.as_mut()?;
-        let empty = if map.cap() == NonZeroUsize::MAX {
-            LruCache::unbounded()
-        } else {
-            LruCache::new(map.cap())
-        };
+        let empty = remembering(map.cap());
         Some(std::mem::replace(map, empty))
     }
 
