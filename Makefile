@@ -96,6 +96,7 @@ lint: $(SYNCED) ## Check style, Rust lints, the lock and the sources' rules
 	cd $(CORE) && cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(BIN)/python scripts/lock_filter.py --check
 	$(BIN)/python scripts/check_sources.py
+	$(BIN)/python scripts/third_party.py --check
 
 .PHONY: types
 types: $(SYNCED) ## Check types, and the stub of the native module against the module
@@ -110,8 +111,15 @@ bench: $(SYNCED) ## Measure against other savers and stores, and print a table
 wheels: $(SYNCED) ## Build the wheels and source archives into dist/ and try them in clean environments
 	@rm -rf dist
 	@# Wheels are built from the source archives, which proves those complete.
-	$(UV) build --all-packages --out-dir dist
+	@# The module would name the folders of whoever builds it, and the host of a mirror of crates.
+	RUSTFLAGS="$${RUSTFLAGS-} $$(printf -- '--remap-path-prefix=%s=/crates ' \
+		"$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*)" \
+		$(UV) build --all-packages --out-dir dist
 	$(BIN)/python scripts/check_wheels.py dist --uv $(UV)
+
+.PHONY: third-party
+third-party: $(SYNCED) ## Renew what is told of the crates in the wheel: licences and versions
+	$(BIN)/python scripts/third_party.py
 
 .PHONY: fmt
 fmt: $(SYNCED) ## Format all sources

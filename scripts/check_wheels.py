@@ -36,14 +36,23 @@ from tests.servers.postgres import running_postgres  # noqa: E402
 
 def check_contents(wheel: Path) -> None:
     """Raise `ValueError` if the wheel's name or content is not what it should be."""
-    names = zipfile.ZipFile(wheel).namelist()
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
     if not any(name.endswith("/py.typed") for name in names):
         raise ValueError(f"{wheel.name}: expected a py.typed, found none")
     for name in NAMESPACES:
         if name in names:
             raise ValueError(f"{wheel.name}: {name} would hide LangGraph's own packages")
-    if wheel.name.startswith("swarmstate_core-") and "-cp310-abi3-" not in wheel.name:
-        raise ValueError(f"{wheel.name}: expected the tag cp310-abi3: one wheel for all Pythons")
+    for name in names:
+        for folder in (f"{ROOT}/", f"{Path.home()}/"):
+            if folder.encode() in archive.read(name):
+                raise ValueError(f"{wheel.name}: {name} names a folder of the builder: {folder}")
+    if wheel.name.startswith("swarmstate_core-"):
+        if "-cp310-abi3-" not in wheel.name:
+            raise ValueError(f"{wheel.name}: expected the tag cp310-abi3: one for all Pythons")
+        for name in ("licenses/THIRD_PARTY_LICENSES.txt", "sboms/sbom.cdx.json"):
+            if not any(each.endswith(f".dist-info/{name}") for each in names):
+                raise ValueError(f"{wheel.name}: expected {name}, found none")
 
 
 def find_python(version: str) -> str | None:
