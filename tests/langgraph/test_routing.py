@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -222,3 +224,30 @@ def test_an_unknown_agent_is_an_error_without_a_fallback() -> None:
     router = HandoffRouter(rules(), default="triage")
     with pytest.raises(GraphError, match="nobody"):
         router({"active_agent": "nobody"})
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("langgraph.types", "graph.as_node('a')"),
+        ("langgraph.graph", "HandoffRouter(graph, default='a', fallback=print)"),
+        ("langgraph.graph", "add_messages([], None)"),
+    ],
+)
+def test_langgraph_is_asked_for_where_it_is_needed(missing: str, code: str) -> None:
+    # A checkpointer does not depend on it, so it may not be there.
+    script = (
+        f"import sys; sys.modules['{missing}'] = None\n"
+        "from langgraph.checkpoint.swarmstate import HandoffRouter, add_messages\n"
+        "from swarmstate import HandoffGraph\n"
+        "graph = HandoffGraph()\n"
+        "graph.add_node('a')\n"
+        "try:\n"
+        f"    {code}\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.rstrip().endswith("run: pip install langgraph")

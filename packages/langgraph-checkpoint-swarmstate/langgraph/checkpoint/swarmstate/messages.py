@@ -17,6 +17,8 @@ from langchain_core.messages import (
 
 from swarmstate._core import InstanceFinder
 
+from .requiring import requiring_langgraph
+
 __all__ = ["REMOVE_ALL_MESSAGES", "add_messages"]
 
 REMOVE_ALL_MESSAGES = "__remove_all__"
@@ -51,7 +53,8 @@ def add_messages(
     if left is not None and right is not None:
         return _merge(left, right, format=format)
     if left is not None or right is not None:
-        from langgraph.graph.message import add_messages as original
+        with requiring_langgraph():
+            from langgraph.graph.message import add_messages as original
 
         return original(left, right)
     return partial(_merge, **({} if format is None else {"format": format}))
@@ -62,7 +65,8 @@ def _merge(left: Any, right: Any, *, format: Literal["langchain-openai"] | None 
         merged = _merge_plain(left, right)
         if merged is not None:
             return merged
-    from langgraph.graph.message import add_messages as original
+    with requiring_langgraph():
+        from langgraph.graph.message import add_messages as original
 
     # Without arguments it returns the reducer behind it, which takes None for a message, too.
     reducer = cast(Callable[[], Callable[..., Any]], original)()

@@ -26,6 +26,7 @@ from swarmstate.layers import StoreLayer
 from swarmstate.observability import Activity, Profile, Timeline, current_activity
 
 from .metering import CALLS, ITERATIONS, measured, measured_names
+from .requiring import requiring_langgraph
 from .saver import SwarmStateSaver
 
 if TYPE_CHECKING:
@@ -323,14 +324,8 @@ def _hooks_of_langgraph() -> Iterator[_Hook]:
         ModuleNotFoundError: LangGraph is not installed.
         RuntimeError: It is, and has no such functions.
     """
-    try:
+    with requiring_langgraph():
         from langgraph.pregel import Pregel, _runner
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"expected LangGraph to be installed, found no module {error.name!r}; "
-            "run: pip install langgraph",
-            name=error.name,
-        ) from error
     for owner, name, replace in (
         (Pregel, "invoke", _invoke),
         (Pregel, "ainvoke", _ainvoke),

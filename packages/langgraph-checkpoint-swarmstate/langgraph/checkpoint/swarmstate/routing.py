@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from swarmstate.errors import GraphError
 
+from .requiring import requiring_langgraph
+
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langgraph.types import Command
@@ -20,7 +22,8 @@ __all__ = ["HandoffRouter", "routing_node"]
 
 def routing_node(graph: HandoffGraph, node: str, *, end: str = "__end__") -> Node:
     """Return a node that goes on where `node` hands off to; see `HandoffGraph.as_node`."""
-    from langgraph.types import Command
+    with requiring_langgraph():
+        from langgraph.types import Command
 
     router = graph.as_router(node, end=end)
 
@@ -117,7 +120,8 @@ def _runnable(node: Any) -> Runnable[Any, Any]:
     Raises:
         TypeError: It is none.
     """
-    from langgraph.graph import MessagesState, StateGraph
+    with requiring_langgraph():
+        from langgraph.graph import MessagesState, StateGraph
 
     # Its state does not matter.
     builder: Any = StateGraph(MessagesState).add_node("fallback", node)
