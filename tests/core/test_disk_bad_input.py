@@ -256,6 +256,12 @@ def test_unusable_paths(
     assert sorted(os.listdir(tmp_path)) == ["file", "pipe"]
 
 
+def test_a_url_that_is_taken_for_a_path_keeps_its_password() -> None:
+    with pytest.raises(StoreUnavailableError, match="postgresql://; use") as caught:
+        DiskStore("postgresql://ada:s3cret@localhost/agents")
+    assert "s3cret" not in str(caught.value)
+
+
 # Makes the script that follows run as a user whom permissions stop, whoever runs the tests.
 DROP = """
 import asyncio, os, sys

@@ -74,12 +74,22 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     };
     match parent.canonicalize() {
         Ok(parent) => Ok(parent.join(name)),
-        Err(error) => Err(Error::Unavailable(format!(
-            "cannot create {}: its directory {} is not there ({error}); {}",
-            absolute.display(),
-            parent.display(),
-            advice_on(path)
-        ))),
+        Err(error) => {
+            let text = path.to_string_lossy();
+            Err(Error::Unavailable(match text.split_once("://") {
+                // The rest of it may hold a password.
+                Some((scheme, _)) => format!(
+                    "a DiskStore takes a path, found a URL that begins with {scheme}://; \
+                     use swarmstate.open() for a URL"
+                ),
+                None => format!(
+                    "cannot create {}: its directory {} is not there ({error}); {}",
+                    absolute.display(),
+                    parent.display(),
+                    advice_on(path)
+                ),
+            }))
+        }
     }
 }
 
@@ -88,8 +98,6 @@ fn advice_on(path: &Path) -> &'static str {
     let text = path.to_string_lossy();
     if text.starts_with('~') {
         "~ is a folder like any other here: write the home folder out, or use os.path.expanduser()"
-    } else if text.contains("://") {
-        "a DiskStore takes a path; use swarmstate.open() for a URL"
     } else {
         "create it first"
     }
