@@ -84,6 +84,15 @@ def test_options_that_make_no_sense_are_refused() -> None:
             cached(**options)
 
 
+def test_what_lru_cache_takes_without_a_name_is_explained() -> None:
+    size: Any = 128
+    with pytest.raises(TypeError, match=r"expected a function, found 128.* maxsize=128"):
+        cached(size)
+    size = "128"
+    with pytest.raises(TypeError, match=r"expected maxsize to be a number.* found a str"):
+        cached(maxsize=size)
+
+
 def test_a_cached_function_looks_like_the_function() -> None:
     @cached
     def function(a: int) -> int:

@@ -222,5 +222,7 @@ def test_arguments_of_another_type_are_named(driver: Driver) -> None:
     wrong: Any = "30"
     with pytest.raises(ValueError, match=r"older_than to be a timedelta or seconds.* found '30'"):
         driver.prune(["ada"], older_than=wrong)
+    with pytest.raises(TypeError, match=r"serde to have dumps_typed and loads_typed.* a str"):
+        SwarmStateSaver(serde=wrong)
     with pytest.raises(TypeError, match="memory_budget to be a number of bytes, found a str"):
         SwarmStateSaver(memory_budget=wrong)

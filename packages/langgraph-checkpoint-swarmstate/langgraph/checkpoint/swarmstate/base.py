@@ -54,6 +54,11 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         metrics: MetricsSink | None = None,
         memory_budget: int = _MEMORY_BUDGET,
     ) -> None:
+        if serde is not None and not any(hasattr(serde, name) for name in ("dumps_typed", "dumps")):
+            raise TypeError(
+                "expected serde to have dumps_typed and loads_typed, as SwarmStateSerializer has, "
+                f"found a {type(serde).__name__}"
+            )
         super().__init__(serde=serde or SwarmStateSerializer())
         check_ttl(ttl)
         budget: object = memory_budget

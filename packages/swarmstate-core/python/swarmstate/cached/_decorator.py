@@ -85,14 +85,22 @@ def cached(
     Raises:
         EncodeError: (a TypeError) On a call, if the codec does not take an argument,
             or, in a store, the result.
-        TypeError: `store` is no store.
+        TypeError: `store` is no store, `maxsize` no number, or what is decorated no function.
         ValueError: An option makes no sense.
     """
+    if function is not None and not callable(function):
+        raise TypeError(
+            f"expected a function, found {function!r}; options have names, such as maxsize=128"
+        )
     check_ttl(ttl)
     if store is None:
         if name is not None or allow != ():
             raise ValueError("name and allow are for results in a store; pass store=, too")
         maxsize = _DEFAULT_SIZE if maxsize is MISSING else maxsize
+        size: object = maxsize
+        if size is not None and not isinstance(size, int):
+            found = type(size).__name__
+            raise TypeError(f"expected maxsize to be a number of results, or None, found a {found}")
         if maxsize is not None and maxsize < 0:
             raise ValueError(f"expected maxsize to be at least 0, or None, found {maxsize}")
     else:
