@@ -190,6 +190,12 @@ def test_without_crewai_it_says_what_to_install(tmp_path: Path) -> None:
     assert ["pip install 'crewai-swarmstate[crewai]'" in line for line in said] == [True] * 3
 
 
+def test_a_misspelled_name_is_noticed_by_type_checkers_too() -> None:
+    # Where they do not, mypy says that the comment ignores nothing.
+    with pytest.raises(ImportError, match="SwarmStateStorag'"):
+        from crewai_swarmstate import SwarmStateStorag  # type: ignore[attr-defined]  # noqa: F401
+
+
 def test_the_core_leads_to_the_adapter() -> None:
     from swarmstate.integrations import crewai as alias
 
