@@ -2,9 +2,30 @@
 
 `Sharing` splits values into entries and blobs, and joins them; `blob_hash`, `blob_home` and
 `blob_names` say what blobs are called. `seal` puts a check around a record, which `unseal`
-looks at. The formats are in docs/formats.md, how sharing works in docs/design.md.
+looks at; `check_entries` and `check_entry` look whether what was in it has the form of entries.
+The formats are in docs/formats.md, how sharing works in docs/design.md.
 """
 
-from swarmstate._core import Sharing, Split, blob_hash, blob_home, blob_names, seal, unseal
+from swarmstate._core import (
+    Sharing,
+    Split,
+    blob_hash,
+    blob_home,
+    blob_names,
+    check_entries,
+    check_entry,
+    seal,
+    unseal,
+)
 
-__all__ = ["Sharing", "Split", "blob_hash", "blob_home", "blob_names", "seal", "unseal"]
+__all__ = [
+    "Sharing",
+    "Split",
+    "blob_hash",
+    "blob_home",
+    "blob_names",
+    "check_entries",
+    "check_entry",
+    "seal",
+    "unseal",
+]

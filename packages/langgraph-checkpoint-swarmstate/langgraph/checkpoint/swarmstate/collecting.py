@@ -49,12 +49,14 @@ from .layout import (
     writes_prefix,
     writes_prefix_of,
 )
-from .reading import SENDS_ARE_CHANNEL
 from .records import (
+    MISSHAPEN,
     StoredCheckpoint,
+    damaged,
     decode_body,
     decode_checkpoint,
     decode_writes,
+    sends_are_apart,
     without_parent,
 )
 
@@ -337,15 +339,18 @@ def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -
     stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
     body, metadata = decode_body(serde, stored)
     fields: dict[str, Any] = dict(metadata)
-    # Channels that were never written have no version and nothing to rebuild.
-    delta = set(fields.get("counters_since_delta_snapshot") or ()) & set(body["channel_versions"])
+    try:
+        # Channels that were never written have no version and nothing to rebuild.
+        delta = {*(fields.get("counters_since_delta_snapshot") or ())} & {*body["channel_versions"]}
+    except MISSHAPEN as error:
+        raise damaged(stored.address, error) from error
     run_id = fields.get("run_id")
     return Checkpoint(
         stored,
         body.get("ts"),
         None if run_id is None else str(run_id),
         frozenset(delta.difference(stored.channels)),
-        body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL,
+        sends_are_apart(stored.address, body),
     )
 
 

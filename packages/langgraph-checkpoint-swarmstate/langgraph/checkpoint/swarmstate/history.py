@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .reading import parent_config
-from .records import StoredCheckpoint, decode_body
+from .records import StoredCheckpoint, damaged, decode_body
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -59,5 +59,9 @@ def entries_of(
     for record in stored:
         body, metadata = decode_body(serde, record)
         config, parent = record.address.config(), parent_config(record)
-        entries.append(HistoryEntry(config, parent, metadata, body["ts"]))
+        try:
+            made = body["ts"]
+        except KeyError as error:
+            raise damaged(record.address, error) from error
+        entries.append(HistoryEntry(config, parent, metadata, made))
     return entries

@@ -26,18 +26,17 @@ from .layout import (
 from .records import (
     StoredCheckpoint,
     StoredWrite,
+    damaged,
     decode_body,
     decode_checkpoint,
     decode_writes,
     describe,
+    sends_are_apart,
 )
 from .values import Entry, Recalled, Values
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
-
-# Before this version of its format LangGraph kept pending sends apart from the channels.
-SENDS_ARE_CHANNEL = 4
 
 T = TypeVar("T")
 
@@ -221,11 +220,8 @@ class Reader:
                 write.decode(self._values, serde, opened.parent, blobs)[2] for write in opened.sends
             ]
             if sends:
-                versions = checkpoint["channel_versions"]
                 values[TASKS] = sends
-                versions[TASKS] = (
-                    max(versions.values()) if versions else self._next_version(None, None)
-                )
+                self._add_version(stored.address, checkpoint["channel_versions"])
         return CheckpointTuple(
             stored.address.config(),
             checkpoint,  # type: ignore[arg-type]  # has the TypedDict's keys
@@ -236,6 +232,14 @@ class Reader:
                 for write in opened.writes or ()
             ],
         )
+
+    def _add_version(self, address: Address, versions: dict[str, Any]) -> None:
+        """Give the sends of a checkpoint of an old format the version that they should have."""
+        try:
+            newest = max(versions.values()) if versions else self._next_version(None, None)
+        except TypeError as error:
+            raise damaged(address, f"its versions differ in kind: {error}") from error
+        versions[TASKS] = newest
 
 
 def _writes_among(
@@ -309,7 +313,7 @@ class _Opened:
         else:
             written = [name for write in writes for name in write.blobs()]
             self.blobs = list(dict.fromkeys([*self.blobs, *written]))
-        if stored.parent is not None and self.body.get("v", SENDS_ARE_CHANNEL) < SENDS_ARE_CHANNEL:
+        if stored.parent is not None and sends_are_apart(stored.address, self.body):
             thread_id, checkpoint_ns, _ = stored.address
             self.parent = Address(thread_id, checkpoint_ns, stored.parent)
             self.ranges.append(writes_of(self.parent))

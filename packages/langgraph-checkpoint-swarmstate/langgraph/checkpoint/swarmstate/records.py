@@ -23,13 +23,13 @@ a body. They are stored as bytes without their leading zeros, which no version i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
 
 from swarmstate.errors import CheckpointError, CodecError, DecodeError
-from swarmstate.sharing import blob_names, seal, unseal
+from swarmstate.sharing import blob_names, check_entries, check_entry, seal, unseal
 
 from .layout import Address, checkpoint_key, parse_write_key
 from .values import Entry, Values, dump, load
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 FORMAT = 1
+
+# What reading a record raises that has another form than it should have.
+MISSHAPEN = (CodecError, AttributeError, KeyError, TypeError, ValueError)
+
+# Before this version of its format LangGraph kept pending sends apart from the channels.
+SENDS_ARE_CHANNEL = 4
 
 # Digits of the count with which the versions of LangGraph's savers begin.
 _COUNT_DIGITS = 32
@@ -144,10 +150,16 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
         fields = unseal(record, checkpoint_key(address))
         version = fields["v"]
         if version == FORMAT:
-            type_, body = fields["body"]
-            return StoredCheckpoint(address, fields["parent"], (type_, body), fields["channels"])
-    except (CodecError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{describe(address)} is damaged: {error}") from error
+            parent, body, channels = fields["parent"], fields["body"], fields["channels"]
+            type_, data = body
+            if not (isinstance(type_, str) and isinstance(data, bytes)):
+                raise TypeError(f"expected its body to be a type and bytes, found {body!r:.80}")
+            if not (parent is None or isinstance(parent, str)):
+                raise TypeError(f"expected its parent to be an id, found {parent!r:.80}")
+            check_entries(channels)
+            return StoredCheckpoint(address, parent, (type_, data), channels)
+    except (CheckpointError, *MISSHAPEN) as error:
+        raise damaged(address, error) from error
     raise CheckpointError(
         f"{describe(address)} has format {version!r}, but this release reads up to {FORMAT}; "
         "upgrade langgraph-checkpoint-swarmstate"
@@ -165,17 +177,40 @@ def decode_body(
     """Return `(checkpoint without channel_values, metadata)`.
 
     Raises:
-        CheckpointError: Another kind of serializer wrote it.
+        CheckpointError: It is damaged, or another kind of serializer wrote it.
     """
     try:
-        body, metadata = load(serde, *stored.body, "it")
+        content = load(serde, *stored.body, "it")
     except DecodeError as error:
         raise CheckpointError(f"{describe(stored.address)} cannot be read: {error}") from error
-    body["id"] = stored.address.checkpoint_id
-    _unpack(body["channel_versions"])
-    for versions in body["versions_seen"].values():
+    try:
+        body, metadata = content
+        body["id"] = stored.address.checkpoint_id
+        versions = body["channel_versions"]
         _unpack(versions)
+        if not {*map(type, versions)} <= {str}:
+            raise TypeError(f"expected versions of channels, found {versions!r:.80}")
+        for versions in body["versions_seen"].values():
+            _unpack(versions)
+        found: object = metadata
+        if not isinstance(found, dict):
+            raise TypeError(f"expected its metadata to be a map, found {metadata!r:.80}")
+    except MISSHAPEN as error:
+        raise damaged(stored.address, error) from error
     return body, metadata
+
+
+def sends_are_apart(address: Address, body: Mapping[str, Any]) -> bool:
+    """Whether the pending sends of a checkpoint are writes of its parent, as they once were.
+
+    Raises:
+        CheckpointError: The format that it says it has is none.
+    """
+    version = body.get("v", SENDS_ARE_CHANNEL)
+    try:
+        return bool(version < SENDS_ARE_CHANNEL)
+    except TypeError as error:
+        raise damaged(address, error) from error
 
 
 def _packed(versions: ChannelVersions) -> dict[str, Any]:
@@ -211,16 +246,25 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
     for key, record in records:
         try:
             task_id, idx = parse_write_key(key)
-            channel, task_path, type_, *pieces = unseal(record, key)
-        except (CodecError, TypeError, ValueError) as error:
+            channel, task_path, *entry = unseal(record, key)
+            check_entry(channel, entry)
+            if not isinstance(task_path, str):
+                raise TypeError(f"expected the path of its task, found {task_path!r:.80}")
+        except (CheckpointError, *MISSHAPEN) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
             ) from error
-        write = StoredWrite(task_id, channel, (type_, *pieces))
+        write = StoredWrite(task_id, channel, entry)
         ordered.append((writes_sort_key(task_path, task_id, idx), write))
     if len(ordered) > 1:
         ordered.sort(key=lambda item: item[0])
     return [write for _, write in ordered]
+
+
+def damaged(address: Address, error: Exception | str) -> CheckpointError:
+    """Return what is said of a checkpoint that has not the form that it should have."""
+    reason = f"it has no {error}" if isinstance(error, KeyError) else error
+    return CheckpointError(f"{describe(address)} is damaged: {reason}")
 
 
 def describe(address: Address) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from swarmstate import Codec
-from swarmstate.errors import CheckpointError, DecodeError, EncodeError
+from swarmstate.errors import CheckpointError, CodecError, DecodeError, EncodeError
 from swarmstate.sharing import Sharing, blob_hash, blob_names
 
 from .layout import HOME_LENGTH
@@ -319,15 +319,21 @@ def load(serde: SerializerProtocol, type_: str, data: bytes, what: str) -> Any:
     """Return the value that a serializer makes of a type and bytes.
 
     Raises:
-        DecodeError: It reads nothing of this type; the message says what it was about.
+        DecodeError: It reads nothing of this type, or not these bytes; the message says what
+            it was about.
+        TypeNotAllowedError: They name a class that it does not allow.
     """
     try:
         return serde.loads_typed((type_, data))
+    except CodecError:
+        raise
     except NotImplementedError as error:
         raise DecodeError(
             f"{what} was written as {type_!r}, which this serializer does not read; open the "
             "thread with the serializer that wrote it"
         ) from error
+    except (ValueError, TypeError, LookupError, AttributeError, EOFError) as error:
+        raise DecodeError(f"{what} cannot be decoded: {error}") from error
 
 
 def _hash_in(name: str) -> str:

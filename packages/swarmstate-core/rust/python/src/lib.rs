@@ -51,6 +51,8 @@ mod _core {
     #[pymodule_export]
     use super::seal::{seal, unseal};
     #[pymodule_export]
+    use super::sharing::checks::{check_entries, check_entry};
+    #[pymodule_export]
     use super::sharing::names::{blob_hash, blob_home, blob_names};
     #[pymodule_export]
     use super::sharing::{Recalled, Sharing, Split};

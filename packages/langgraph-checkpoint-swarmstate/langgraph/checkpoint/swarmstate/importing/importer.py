@@ -14,8 +14,7 @@ from swarmstate.moving import Progress
 
 from ..indexing import write_indexed
 from ..layout import INDEX, Address, escape, thread_namespace, time_key, writes_prefix
-from ..reading import SENDS_ARE_CHANNEL
-from ..records import encode_write
+from ..records import SENDS_ARE_CHANNEL, encode_write
 from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
 from ..values import dump

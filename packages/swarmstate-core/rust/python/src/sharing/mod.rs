@@ -6,6 +6,7 @@
 
 mod before;
 mod blobs;
+pub mod checks;
 mod classes;
 mod cut;
 mod feed;
