@@ -11,6 +11,7 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerialize
 from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 from swarmstate import Store
+from swarmstate.base import Batch
 from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
@@ -90,6 +91,20 @@ def test_a_forged_record_is_named_and_other_threads_are_readable(
                 assert saver.threads() == ["u"]
         assert len(messages) > 100
         assert not [message for message in messages if "thread 't'" not in message]
+
+
+@pytest.mark.parametrize("key", ["time/", "time/zzz", "time/zzz\x01", "run/", "run/r", "run/r/"])
+def test_an_entry_of_the_index_that_names_no_thread_is_passed_over(key: str) -> None:
+    with Store() as store:
+        saver = SwarmStateSaver(store)
+        first = saver.put(at(), empty_checkpoint(), {"run_id": "r"}, {})
+        # A namespace without the id of a thread is not one of a thread's either.
+        store.write([Batch("langgraph-index", put={key: b""}), Batch("langgraph:", put={"a": b""})])
+        assert saver.threads() == ["t"]
+        assert [found.config for found in saver.list(None)] == [first]
+        assert saver.stats().threads == 1
+        saver.delete_for_runs(["r"])
+        assert saver.threads() == []
 
 
 def test_versions_that_cannot_be_compared_are_damage() -> None:

@@ -52,7 +52,9 @@ def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
     if found is not None:
         for prefix, keys in zip(prefixes, found, strict=False):
             for key in keys:
-                entries.setdefault(key[len(prefix) :], []).append(key)
+                # An entry that names no thread is damaged, and the index is only derived.
+                if thread := key[len(prefix) :]:
+                    entries.setdefault(thread, []).append(key)
     if found is None or LOST in found[-1]:
         # The index may lack some. The threads themselves know.
         marks = [f"{RUNS}{run_id}" for run_id in run_ids]
@@ -61,6 +63,6 @@ def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
             asked = namespaces[start : start + _THREADS_AT_ONCE]
             answers = yield Read([Query(namespace, marks) for namespace in asked])
             for namespace, answer in zip(asked, answers, strict=True):
-                if any(value is not None for value in answer.values):
+                if namespace != THREADS and any(value is not None for value in answer.values):
                     entries.setdefault(namespace[len(THREADS) :], [])
     return entries

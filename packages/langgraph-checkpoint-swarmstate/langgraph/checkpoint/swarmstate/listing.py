@@ -256,7 +256,8 @@ class _Newest:
             keys += found[0] if found is not None else []
             self._index_end = None
         for bound, thread in map(parse_time_key, added + keys):
-            if thread not in self._named:
+            # An entry that names no thread is damaged, and the index is only derived.
+            if thread and thread not in self._named:
                 self._named.add(thread)
                 self._closed.append((bound, thread))
         self._closed.sort()
@@ -299,7 +300,7 @@ class _Newest:
 def all_threads() -> Operation[list[str]]:
     """Return every thread."""
     namespaces = yield Namespaces(THREADS)
-    return [name[len(THREADS) :] for name in namespaces]
+    return [name[len(THREADS) :] for name in namespaces if name != THREADS]
 
 
 def newest_threads(limit: int | None) -> Operation[list[str]]:
