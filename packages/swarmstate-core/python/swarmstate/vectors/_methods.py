@@ -11,7 +11,7 @@ from swarmstate._checks import several
 from swarmstate._core import check_name
 from swarmstate._plane import Query
 from swarmstate.codec import Codec, dumps, loads
-from swarmstate.errors import InvalidFilterError
+from swarmstate.errors import DecodeError, InvalidFilterError
 from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
@@ -318,11 +318,30 @@ class Methods:
 
     def _record(self, found: _Found) -> Record:
         name, _, value, scope, categories, vectors = found
-        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
+        return Record(name, self._value(name, value), _arrays(vectors), scope, categories)
 
     def _decode(self, name: str, data: bytes) -> Record:
-        value, vectors, scope, categories = _core.decode_record(data)
-        return Record(name, self._codec.loads(value), _arrays(vectors), scope, categories)
+        try:
+            value, vectors, scope, categories = _core.decode_record(data)
+        except DecodeError as error:
+            raise _damaged(name, error) from error
+        return Record(name, self._value(name, value), _arrays(vectors), scope, categories)
+
+    def _value(self, name: str, data: bytes) -> dict[str, Any]:
+        try:
+            value: object = self._codec.loads(data)
+        except DecodeError as error:
+            raise _damaged(name, error) from error
+        if not isinstance(value, dict):
+            raise _damaged(name, f"its value is {value!r:.80}, no map")
+        return value
+
+
+def _damaged(name: str, reason: object) -> DecodeError:
+    return DecodeError(
+        f"the stored record {name!r} is not what a collection stores: {reason}; "
+        "delete it or store it again"
+    )
 
 
 def _key(name: str) -> str:

@@ -118,9 +118,15 @@ def read_head(shared: Shared) -> Operation[Head | None]:
         return None
     check_format(shared, meta)
     dimensions, *lanes = result.ranges
-    tails = {lane: entries[0][0] for lane, entries in zip(layout.LANES, lanes, strict=True)}
-    size = int(dimensions[0][0].removeprefix(layout.DIMENSIONS)) if dimensions else None
-    return Head(size, tails)
+    tails = [key for entries in lanes for key, _ in entries]
+    size = dimensions[0][0].removeprefix(layout.DIMENSIONS) if dimensions else None
+    if not layout.are_tails(tails) or not (size is None or size.isdecimal()):
+        raise StoreFormatError(
+            f"the collection in namespace {shared.namespace!r} is damaged: expected a dimension "
+            f"and the last entries of {len(layout.LANES)} lanes, found {size!r} and {tails}; "
+            "restore a back-up, or copy its records to another collection"
+        )
+    return Head(None if size is None else int(size), dict(zip(layout.LANES, tails, strict=True)))
 
 
 def check_format(shared: Shared, meta: bytes) -> None:
@@ -329,7 +335,11 @@ def changes(shared: Shared, cursors: Mapping[int, str], result: Result) -> set[s
         if not entries or entries[0][0] != cursors[lane]:
             return None
         for _, ids in entries[1:]:
-            changed.update(f"{layout.ITEM}{each}" for each in loads(ids))
+            try:
+                changed.update(map(layout.ITEM.__add__, loads(ids)))
+            except (DecodeError, TypeNotAllowedError, TypeError):
+                # Damaged: all records say what this would have said.
+                return None
     return changed
 
 
