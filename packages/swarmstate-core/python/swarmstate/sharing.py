@@ -2,7 +2,8 @@
 
 `Sharing` splits values into entries and blobs, and joins them; `blob_hash`, `blob_home` and
 `blob_names` say what blobs are called. `seal` puts a check around a record, which `unseal`
-looks at; `check_entries` and `check_entry` look whether what was in it has the form of entries.
+looks at; `check_entries` and `check_entry` look whether what was in it has the form of entries,
+and `newest_items` finds the newest among such records without decoding them.
 The formats are in docs/formats.md, how sharing works in docs/design.md.
 """
 
@@ -14,6 +15,7 @@ from swarmstate._core import (
     blob_names,
     check_entries,
     check_entry,
+    newest_items,
     seal,
     unseal,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "blob_names",
     "check_entries",
     "check_entry",
+    "newest_items",
     "seal",
     "unseal",
 ]

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
 
-from swarmstate.errors import DimensionError
+from swarmstate.errors import DimensionError, ItemError
 from swarmstate.vectors import Collection, Match, Record, Where
 
 from .layout import Labels
@@ -234,6 +234,21 @@ def record_of(labels: Labels, key: str, token: str, known: Any, vectors: Sequenc
     """Return the record that holds the embeddings of an item; `known` of its value is said."""
     value = {"key": key, "token": token, "value": known}
     return Record(record_id(labels, key, token), value, vectors, labels)
+
+
+def named_by(record: Record) -> tuple[Labels, str, str]:
+    """Return the labels and the key of the item that a record holds embeddings of, and the token.
+
+    Raises:
+        ItemError: It names none.
+    """
+    key, token = record.value.get("key"), record.value.get("token")
+    if not (isinstance(key, str) and isinstance(token, str)):
+        raise ItemError(
+            f"the record {record.id!r} of collection {VECTORS!r} is damaged: expected it to name "
+            f"an item, found {record.value!r:.80}; delete it, and put the item again"
+        )
+    return tuple(record.scope), key, token
 
 
 def _check_config(config: object) -> None:

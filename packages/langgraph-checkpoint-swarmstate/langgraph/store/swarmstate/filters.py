@@ -22,6 +22,10 @@ _ORDER: Mapping[str, Callable[[Any, Any], Any]] = {
     "$lte": operator.le,
 }
 
+# A union of types would be made anew for each item.
+_LISTS = (list, tuple)
+_NUMBERS = (int, float)
+
 
 def check_filter(wanted: object) -> None:
     """Check the operators of a filter, or of a part of one.
@@ -55,9 +59,9 @@ def _matches(found: Any, wanted: Any) -> bool:
         return isinstance(found, dict) and all(
             _matches(found.get(name), part) for name, part in wanted.items()
         )
-    if isinstance(wanted, list | tuple):
+    if isinstance(wanted, _LISTS):
         return (
-            isinstance(found, list | tuple)
+            isinstance(found, _LISTS)
             and len(found) == len(wanted)
             and all(map(_matches, found, wanted))
         )
@@ -78,7 +82,7 @@ def _compare(name: str, found: Any, wanted: Any) -> bool:
 
 def _number(value: Any) -> float | int | None:
     """Return a value as a number, which strings may stand for; None if it is none."""
-    if isinstance(value, int | float):
+    if isinstance(value, _NUMBERS):
         return value
     try:
         return float(value)

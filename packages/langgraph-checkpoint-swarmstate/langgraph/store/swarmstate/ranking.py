@@ -11,7 +11,7 @@ from swarmstate.errors import StoreReadOnlyError
 from swarmstate.operations import Operation, Read
 from swarmstate.vectors import Match, known_filter
 
-from .embedding import Forget, Index, Rank, is_left_over
+from .embedding import Forget, Index, Rank, is_left_over, named_by
 from .filters import matches
 from .records import StoredItem, item_of
 from .searching import Found, item_query
@@ -80,11 +80,11 @@ class Ranking:
             limit *= _GROWTH
 
     def _add(self, found: list[Match], now: float) -> Operation[None]:
-        places = [(tuple(match.record.scope), match.record.value["key"]) for match in found]
+        named = [named_by(match.record) for match in found]
+        places = [(labels, key) for labels, key, _ in named]
         results = yield Read([item_query(*place) for place in places])
-        for place, match, result in zip(places, found, results, strict=True):
+        for place, (_, _, token), match, result in zip(places, named, found, results, strict=True):
             item = item_of(*place, result)
-            token = match.record.value["token"]
             if item is None or item.token != token:
                 if is_left_over(token, now):
                     self._left_over.add(match.record.id)

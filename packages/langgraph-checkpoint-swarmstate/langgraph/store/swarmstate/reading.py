@@ -13,7 +13,7 @@ from swarmstate.operations import Operation, Read
 from .embedding import EmbedQueries, Index, check_embedding
 from .layout import Labels
 from .ranking import Ranking
-from .records import StoredItem, item_of, items_of
+from .records import StoredItem, item_of
 from .searching import Found, item_query, query_for, scope_of
 
 if TYPE_CHECKING:
@@ -56,14 +56,10 @@ def read(
     if not searches:
         return used
     with collector_at_rest():
-        items = {
-            labels: items_of(labels, answer, now)
-            for labels, answer in zip(spanned, answers[len(gets) :], strict=True)
-        }
+        found_in = dict(zip(spanned, answers[len(gets) :], strict=True))
         for place, search in searches:
-            found = Found(search, serde)
-            for labels in scopes.get(tuple(search.namespace_prefix), ()):
-                found.add(items[labels])
+            scope = scopes.get(tuple(search.namespace_prefix), ())
+            found = Found(search, serde, [(labels, found_in[labels]) for labels in scope], now)
             if place in rankings:
                 page = rankings[place].page(found)
             else:

@@ -13,7 +13,7 @@ names the item's embeddings (see `embedding`); nil if it has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from langgraph.store.base import Item, SearchItem
 
 from swarmstate import Result
 from swarmstate.errors import CodecError, ItemError
-from swarmstate.sharing import seal, unseal
+from swarmstate.sharing import newest_items, seal, unseal
 
 from .layout import CREATED, ITEMS, LAST_TIME, Labels, expiry_key, namespace_of, parse_expiry
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_UNREADABLE = (CodecError, TypeError, ValueError)
+Records = list[tuple[str, bytes]]
+
+_UNREADABLE = (CodecError, AttributeError, LookupError, OverflowError, TypeError, ValueError)
 
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -95,34 +97,48 @@ class StoredItem(NamedTuple):
         """
         return _read(self.labels, self.key, lambda: dict(serde.loads_typed(self.data)))
 
-    def created_at(self) -> datetime:
-        """Return when it was first put.
+    def times(self) -> tuple[datetime, datetime]:
+        """Return when it was first put, and when it was put last.
 
         Raises:
             ItemError: That is damaged.
         """
-        return _datetime(_read(self.labels, self.key, lambda: int(unseal(self.created))))
+        return _read(
+            self.labels,
+            self.key,
+            lambda: (_datetime(unseal(self.created)), _datetime(self.updated)),
+        )
 
     def item(self, serde: SerializerProtocol) -> Item:
-        """Return the item as LangGraph knows it."""
+        """Return the item as LangGraph knows it.
+
+        Raises:
+            ItemError: It is damaged.
+        """
+        created, updated = self.times()
         return Item(
             value=self.value(serde),
             key=self.key,
             namespace=self.labels,
-            created_at=self.created_at(),
-            updated_at=_datetime(self.updated),
+            created_at=created,
+            updated_at=updated,
         )
 
     def search_item(
         self, serde: SerializerProtocol, value: dict[str, Any] | None, score: float | None
     ) -> SearchItem:
-        """Return the item as a search finds it; `value` if it was decoded already."""
+        """Return the item as a search finds it; `value` if it was decoded already.
+
+        Raises:
+            ItemError: It is damaged.
+        """
+        created, updated = self.times()
         return SearchItem(
             value=self.value(serde) if value is None else value,
             key=self.key,
             namespace=self.labels,
-            created_at=self.created_at(),
-            updated_at=_datetime(self.updated),
+            created_at=created,
+            updated_at=updated,
             score=score,
         )
 
@@ -148,17 +164,41 @@ def microseconds(now: float) -> int:
     return round(now * 1_000_000)
 
 
-def items_of(labels: Labels, result: Result, now: float) -> list[StoredItem]:
-    """Return the items of a namespace that was read whole, the expired ones left out.
+def newest_of(
+    labels: Labels, result: Result, now: float, count: int | None
+) -> Iterator[StoredItem]:
+    """Return the items of a namespace that was read whole, at most so many, by their order.
+
+    The expired ones are left out. All records are looked at here, and items are made of
+    them as they are asked for.
 
     Raises:
         ItemError: A record is damaged.
     """
+    records = result.ranges[0]
+    # What is asked for may be more than a machine counts.
+    most = None if count is None else min(count, len(records))
+    places = newest_items(records, now * 1000, most)
+    if places is None:
+        return iter(_sorted_items(labels, records, now)[:count])
+    return (_item_at(labels, records, *place) for place in places)
+
+
+def _item_at(
+    labels: Labels, records: Records, item: int, created: int, expires: int | None
+) -> StoredItem:
+    name, record = records[item]
+    expiry = None if expires is None else decode_expiry(labels, *records[expires])[1]
+    return decode_item(labels, name[len(ITEMS) :], record, records[created][1], expiry)
+
+
+def _sorted_items(labels: Labels, records: Records, now: float) -> list[StoredItem]:
+    """Return all items by their order; unlike `newest_items` say which record is damaged."""
     created: dict[str, bytes] = {}
     expiries: dict[str, Expiry] = {}
     items: list[StoredItem] = []
     # In the order of names an item comes after what else there is of it.
-    for name, record in result.ranges[0]:
+    for name, record in records:
         if name.startswith(ITEMS):
             key = name[len(ITEMS) :]
             item = decode_item(labels, key, record, created.get(key), expiries.get(key))
@@ -169,7 +209,7 @@ def items_of(labels: Labels, result: Result, now: float) -> list[StoredItem]:
         else:
             key, expiry = decode_expiry(labels, name, record)
             expiries[key] = expiry
-    return items
+    return sorted(items, key=StoredItem.order)
 
 
 def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:
@@ -201,7 +241,7 @@ def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry
         ItemError: The record is damaged.
     """
     key, expires = parse_expiry(namespace_of(labels), name)
-    return key, Expiry(expires, _read(labels, key, lambda: float(unseal(record))))
+    return key, Expiry(expires, _read(labels, key, lambda: _minutes(unseal(record))))
 
 
 def decode_item(
@@ -225,7 +265,15 @@ def describe(labels: Labels, key: str) -> str:
 
 def _content(labels: Labels, key: str, record: bytes) -> tuple[int, str, bytes, str | None]:
     try:
-        updated, type_, data, token = unseal(record)
+        content = unseal(record)
+        updated, type_, data, token = content
+        if not (
+            type(updated) is int
+            and type(type_) is str
+            and type(data) is bytes
+            and (token is None or type(token) is str)
+        ):
+            raise TypeError(f"expected a time, a type, bytes and a token, found {content!r:.80}")
     except _UNREADABLE as error:
         raise _damaged(labels, key, error) from error
     return updated, type_, data, token
@@ -247,5 +295,13 @@ def _damaged(labels: Labels, key: str, error: Exception) -> ItemError:
     return ItemError(f"{describe(labels, key)} is damaged: {error}")
 
 
-def _datetime(micros: int) -> datetime:
+def _minutes(content: object) -> float:
+    if type(content) is not float:
+        raise TypeError(f"expected a number of minutes, found {content!r:.80}")
+    return content
+
+
+def _datetime(micros: object) -> datetime:
+    if type(micros) is not int:
+        raise TypeError(f"expected a time, found {micros!r:.80}")
     return _EPOCH + timedelta(microseconds=micros)

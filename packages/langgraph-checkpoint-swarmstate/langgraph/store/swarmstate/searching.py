@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Container, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langgraph.store.base import SearchItem, SearchOp
 
-from swarmstate import Query, Range
+from swarmstate import Query, Range, Result
 from swarmstate.operations import Namespaces, Operation
 
 from .filters import check_filter, matches
@@ -23,7 +23,7 @@ from .layout import (
     labels_of,
     namespace_of,
 )
-from .records import StoredItem
+from .records import StoredItem, newest_of
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -65,27 +65,50 @@ def item_query(labels: Labels, key: str) -> Query:
 
 
 class Found:
-    """What a search found: items, with their values if the filter needed them."""
+    """What a search finds: of each namespace its items by their order.
 
-    def __init__(self, op: SearchOp, serde: SerializerProtocol) -> None:
+    Args:
+        op: The search.
+        serde: Reads values.
+        spanned: The namespaces below its prefix, each with what was read of it.
+        now: What has expired at this time is not found.
+
+    Raises:
+        ItemError: A record of an item is damaged.
+    """
+
+    def __init__(
+        self,
+        op: SearchOp,
+        serde: SerializerProtocol,
+        spanned: Iterable[tuple[Labels, Result]],
+        now: float,
+    ) -> None:
         self.op = op
         self.serde = serde
-        self.items: list[tuple[StoredItem, dict[str, Any] | None]] = []
-
-    def add(self, items: Iterable[StoredItem]) -> None:
-        """Take those items that pass the filter."""
-        if not self.op.filter:
-            self.items += ((item, None) for item in items)
-            return
-        for item in items:
-            value = item.value(self.serde)
-            if matches(value, self.op.filter):
-                self.items.append((item, value))
+        # A filter may skip any number of items.
+        count = None if op.filter else op.offset + op.limit
+        self._items = [newest_of(labels, result, now, count) for labels, result in spanned]
 
     def newest(
         self, count: int, without: Container[tuple[Labels, str]] = ()
     ) -> list[tuple[StoredItem, SearchItem]]:
-        """Return so many items, the last one put first, but for those at certain places."""
-        items = (each for each in self.items if (each[0].labels, each[0].key) not in without)
-        newest = heapq.nsmallest(count, items, key=lambda found: found[0].order())
-        return [(item, item.search_item(self.serde, value, None)) for item, value in newest]
+        """Return so many items, the last one put first, but for those at certain places.
+
+        At most `offset + limit` with those places together; to be asked once.
+
+        Raises:
+            ItemError: One of them is damaged.
+        """
+        found: list[tuple[StoredItem, SearchItem]] = []
+        if count < 1:
+            return found
+        for item in heapq.merge(*self._items, key=StoredItem.order):
+            if (item.labels, item.key) in without:
+                continue
+            value = item.value(self.serde) if self.op.filter else None
+            if value is None or matches(value, self.op.filter):
+                found.append((item, item.search_item(self.serde, value, None)))
+                if len(found) == count:
+                    break
+        return found

@@ -14,6 +14,7 @@ mod gil;
 mod graph;
 mod graph_host;
 mod layers;
+mod newest;
 mod plane;
 mod seal;
 mod sharing;
@@ -46,6 +47,8 @@ mod _core {
     use super::graph::HandoffGraph;
     #[pymodule_export]
     use super::layers::{Compression, KeyRing};
+    #[pymodule_export]
+    use super::newest::newest_items;
     #[pymodule_export]
     use super::plane::{check_batches, check_name, check_queries};
     #[pymodule_export]

@@ -46,17 +46,19 @@ pub fn unseal<'py>(
     data: &[u8],
     key: Option<&Bound<'py, PyString>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let content = data
-        .split_last_chunk()
-        .and_then(|(rest, check)| Some((rest.strip_suffix(&[CHECK_HEAD])?, check)))
-        .and_then(|(rest, check)| Some((rest.strip_prefix(&[HEAD])?, check)))
-        .filter(|(content, stored)| check(content, key).to_be_bytes() == **stored);
-    match content {
-        Some((content, _)) => decode_slice(py, content),
+    match content_of(data, key) {
+        Some(content) => decode_slice(py, content),
         None => Err(DecodeError::new_err(
             "its bytes are not those that were stored here",
         )),
     }
+}
+
+/// The bytes of the value in a sealed record; None if they are not those that were stored.
+pub fn content_of<'a>(data: &'a [u8], key: Option<&Bound<'_, PyString>>) -> Option<&'a [u8]> {
+    let (rest, stored) = data.split_last_chunk()?;
+    let content = rest.strip_suffix(&[CHECK_HEAD])?.strip_prefix(&[HEAD])?;
+    (check(content, key).to_be_bytes() == *stored).then_some(content)
 }
 
 fn check(content: &[u8], key: Option<&Bound<'_, PyString>>) -> u32 {

@@ -247,6 +247,32 @@ class MemoryContract:
                     assert ours.call("search", ("a",), query=query, offset=number) == []
             assert ours.call("list_namespaces", limit=1 << 64) == [("a",)]
 
+    def test_what_was_put_last_comes_first(self, ours: Memory) -> None:
+        """Of one moment the least namespace and key, whatever they hold, on every page."""
+        expected = []
+        for ours.now in (-7.0, 0.0, 0.25, 3_000.0, 4e9):
+            for labels in (("n",), ("n", "m"), ("n", "z")):
+                for n, key in enumerate(("a", "a/b", "a%2Fb", "b", "ä", "\U0001f600")):
+                    name = f"{key} {ours.now}"
+                    ttl = 1e10 if n % 3 else None
+                    ours.call("put", labels, name, {"n": n}, ttl=ttl)
+                    expected.append((-ours.now, labels, name, n))
+            ours.call("put", ("n",), f"gone {ours.now}", {"n": 0}, ttl=1e-6)
+        ours.now += 1
+        expected.sort()
+        for wanted in (None, {"n": {"$gt": 2}}, {"n": 0}, {"n": 9}):
+            places = [
+                (labels, key)
+                for _, labels, key, n in expected
+                if not wanted or (n > 2 if isinstance(wanted["n"], dict) else n == wanted["n"])
+            ]
+            for offset, limit in ((0, 1000), (0, 1), (3, 10), (17, 1), (2000, 1), (0, 0)):
+                options = {"filter": wanted, "offset": offset, "limit": limit}
+                found = ours.call("search", ("n",), **options, refresh_ttl=False)
+                assert [(item.namespace, item.key) for item in found] == places[
+                    offset : offset + limit
+                ]
+
     def test_namespaces_match_label_by_label(self, ours: Memory) -> None:
         """Neither `acme` nor `john_doe` finds what only looks like it."""
         for label in ("acme", "acme-corp", "john_doe", "john-doe", "johnXdoe"):

@@ -1,0 +1,164 @@
+//! Which items of a namespace of long-term memory are the newest, found without decoding any.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use crate::seal::content_of;
+
+/// Where the records of an item stand: its own, that of its creation, and its expiry's if it has one.
+type Places = (usize, usize, Option<usize>);
+
+/// Return where the records of the newest items are among those of a namespace.
+///
+/// Args:
+///     records: All names and records of the namespace, in the order of names: `created/{key}`,
+///         `expiry/{key}/{time}` and `item/{key}`, sealed.
+///     now: What is to expire at this time, or did before, is left out.
+///     count: At most this many; None for all.
+///
+/// Returns:
+///     The positions of each item's record, of that of its creation and, or None, its expiry: of
+///     the last one put first, and of those put at one time the least key. None instead of a list
+///     if a record is not what it should be.
+#[pyfunction]
+#[pyo3(signature = (records, now, count, /))]
+pub fn newest_items(
+    records: &Bound<'_, PyList>,
+    now: f64,
+    count: Option<usize>,
+) -> PyResult<Option<Vec<Places>>> {
+    let pairs = records
+        .iter()
+        .map(|pair| {
+            let pair = pair.cast_into::<PyTuple>()?;
+            let name = pair.get_item(0)?.cast_into::<PyString>()?;
+            Ok((name, pair.get_item(1)?.cast_into::<PyBytes>()?))
+        })
+        .collect::<PyResult<Vec<_>>>()?;
+    let mut named = Vec::with_capacity(pairs.len());
+    for (name, record) in &pairs {
+        named.push((name.to_str()?, record.as_bytes()));
+    }
+    Ok(newest(&named, now, count))
+}
+
+fn newest(records: &[(&str, &[u8])], now: f64, count: Option<usize>) -> Option<Vec<Places>> {
+    let mut created = Vec::new();
+    let mut expiries = HashMap::new();
+    let mut items = Vec::with_capacity(records.len() / 2);
+    let mut next = 0;
+    for (place, (name, record)) in records.iter().enumerate() {
+        if let Some(key) = name.strip_prefix("item/") {
+            let updated = updated_of(content_of(record, None)?)?;
+            // Both stand in the order of keys.
+            while created.get(next).is_some_and(|(other, _)| *other < key) {
+                next += 1;
+            }
+            let (_, first) = created.get(next).filter(|(other, _)| *other == key)?;
+            let expiry = match expiries.is_empty() {
+                true => None,
+                false => expiries.get(key).copied(),
+            };
+            match expiry {
+                Some((_, expires)) if expires <= now => {}
+                _ => items.push((Reverse(updated), place, *first, expiry.map(|(at, _)| at))),
+            }
+        } else if let Some(key) = name.strip_prefix("created/") {
+            created.push((key, place));
+        } else {
+            let (key, expires) = expiry_of(name)?;
+            is_float(content_of(record, None)?).then_some(())?;
+            expiries.insert(key, (place, expires));
+        }
+    }
+    if let Some(count) = count
+        && count < items.len()
+    {
+        items.select_nth_unstable(count);
+        items.truncate(count);
+    }
+    items.sort_unstable();
+    Some(
+        (items.into_iter())
+            .map(|(_, item, first, expiry)| (item, first, expiry))
+            .collect(),
+    )
+}
+
+/// The key of an item and the time, in milliseconds, that the name of its expiry's record says.
+fn expiry_of(name: &str) -> Option<(Cow<'_, str>, f64)> {
+    let (key, expires) = name.strip_prefix("expiry/")?.split_once('/')?;
+    let is_number =
+        (1..=15).contains(&expires.len()) && expires.bytes().all(|c| c.is_ascii_digit());
+    let expires: u64 = if is_number {
+        expires.parse().ok()?
+    } else {
+        return None;
+    };
+    let key = match key.contains('%') {
+        true => key.replace("%2F", "/").replace("%25", "%").into(),
+        false => key.into(),
+    };
+    // Below 2^53, so exact.
+    Some((key, expires as f64))
+}
+
+fn is_float(content: &[u8]) -> bool {
+    content.len() == 9 && content[0] == 0xcb
+}
+
+/// When an item was put last, given the content of its record: `[time, type, bytes, token]`.
+fn updated_of(content: &[u8]) -> Option<i64> {
+    let mut rest = content.strip_prefix(&[0x94])?;
+    let updated = int(&mut rest)?;
+    let kind = text_length(&mut rest)?;
+    std::str::from_utf8(rest.split_off(..kind)?).ok()?;
+    let length = match take::<1>(&mut rest)? {
+        [0xc4] => take::<1>(&mut rest).map(|[n]| usize::from(n))?,
+        [0xc5] => take(&mut rest).map(|n| usize::from(u16::from_be_bytes(n)))?,
+        [0xc6] => usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?,
+        _ => return None,
+    };
+    rest.split_off(..length)?;
+    if rest != [0xc0] {
+        let token = text_length(&mut rest)?;
+        std::str::from_utf8(rest.split_off(..token)?).ok()?;
+        rest.is_empty().then_some(())?;
+    }
+    Some(updated)
+}
+
+fn int(rest: &mut &[u8]) -> Option<i64> {
+    match take::<1>(rest)? {
+        [small @ ..0x80] => Some(i64::from(small)),
+        [0xcc] => take(rest).map(|n| i64::from(u8::from_be_bytes(n))),
+        [0xcd] => take(rest).map(|n| i64::from(u16::from_be_bytes(n))),
+        [0xce] => take(rest).map(|n| i64::from(u32::from_be_bytes(n))),
+        [0xcf] => i64::try_from(u64::from_be_bytes(take(rest)?)).ok(),
+        [0xd0] => take(rest).map(|n| i64::from(i8::from_be_bytes(n))),
+        [0xd1] => take(rest).map(|n| i64::from(i16::from_be_bytes(n))),
+        [0xd2] => take(rest).map(|n| i64::from(i32::from_be_bytes(n))),
+        [0xd3] => take(rest).map(i64::from_be_bytes),
+        [negative @ 0xe0..=0xff] => Some(i64::from(negative.cast_signed())),
+        _ => None,
+    }
+}
+
+/// The length of a text, up to 255 bytes: of types and tokens there are no longer ones.
+fn text_length(rest: &mut &[u8]) -> Option<usize> {
+    match take::<1>(rest)? {
+        [short @ 0xa0..0xc0] => Some(usize::from(short & 0x1f)),
+        [0xd9] => take::<1>(rest).map(|[n]| usize::from(n)),
+        _ => None,
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, left) = rest.split_first_chunk()?;
+    *rest = left;
+    Some(*taken)
+}
