@@ -17,6 +17,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_metadata,
 )
 from swarmstate.errors import (
+    EncodeError,
     InvalidConfigError,
     InvalidNameError,
     StoreClosedError,
@@ -118,6 +119,13 @@ def test_thread_ids_that_cannot_be_stored_are_refused(driver: Driver, name: str)
 def test_namespaces_that_cannot_be_stored_are_refused(driver: Driver, name: str) -> None:
     with pytest.raises(InvalidNameError):
         driver.put(at("t", name), make_checkpoint(), make_metadata(), {})
+    assert driver.list(None) == []
+
+
+def test_the_name_of_a_channel_that_cannot_be_stored_is_refused(driver: Driver) -> None:
+    checkpoint = make_checkpoint({"a\ud800": 1}, {"a\ud800": 1})
+    with pytest.raises(EncodeError, match="name of a channel"):
+        driver.put(at(), checkpoint, make_metadata(), {})
     assert driver.list(None) == []
 
 

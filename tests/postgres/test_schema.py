@@ -284,6 +284,7 @@ def test_another_encoding_is_refused(postgres_server: PostgresServer) -> None:
         ({"schema": "a\rb"}, "control characters"),
         ({"schema": "a\x85b"}, "control characters"),
         ({"schema": "a\0b"}, "control characters"),
+        ({"schema": "a\ud800b"}, "lone surrogates"),
         ({"schema": "é" * 32}, "63 bytes"),
         ({"prefix": "a-b"}, "prefix"),
         ({"prefix": "swarmstate_vector"}, "not to end with '_vector'"),

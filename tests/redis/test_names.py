@@ -43,7 +43,7 @@ def test_the_layout_is_what_the_documentation_says() -> None:
     assert names.witness == b"{swarmstate}:indexed"
 
 
-@pytest.mark.parametrize("prefix", ["", "{a}", "a}"])
-def test_prefixes_that_would_break_slots_are_refused(prefix: str) -> None:
-    with pytest.raises(ValueError, match="prefix"):
+@pytest.mark.parametrize("prefix", ["", "{a}", "a}", "a\ud800"])
+def test_prefixes_that_would_break_slots_or_are_no_text_are_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="expected a prefix"):
         RedisStore("redis://localhost", prefix=prefix)

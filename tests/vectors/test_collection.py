@@ -123,8 +123,9 @@ def test_other_bad_input_is_refused_and_nothing_is_stored(store: BaseStore) -> N
             collection.upsert([Record("good", {}), record])
     with pytest.raises(ValueError, match="limit must be 0 or more"):
         collection.search([1.0], limit=-1)
-    with pytest.raises(ValueError, match="metric must be"):
-        Collection(store, "memories", metric="euclid")  # type: ignore[arg-type]  # what is tested
+    for metric in ("euclid", "\ud800"):
+        with pytest.raises(ValueError, match="metric must be"):
+            Collection(store, "memories", metric=metric)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(ValueError, match="approximate_above must be 0 or more"):
         Collection(store, "memories", approximate_above=-1)
     assert store.namespaces() == []

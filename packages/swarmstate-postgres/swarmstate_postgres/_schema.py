@@ -20,7 +20,7 @@ __all__ = [
     "vector_migrations",
 ]
 
-_SCHEMA = re.compile(r"[^\0-\x1f\x7f-\x9f$\u2028\u2029]+")
+_SCHEMA = re.compile(r"[^\0-\x1f\x7f-\x9f$\u2028\u2029\ud800-\udfff]+")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 # The table of migrations of such a prefix is that of the vectors of the one without it.
 _VECTOR_SUFFIX = "_vector"
@@ -87,10 +87,10 @@ class Names(NamedTuple):
             ValueError: They cannot be made into names.
         """
         # A "$" could end the quotes around the functions' sources, a line break a comment.
-        if len(schema.encode()) > _MAX_IDENTIFIER_BYTES or not _SCHEMA.fullmatch(schema):
+        if not _SCHEMA.fullmatch(schema) or len(schema.encode()) > _MAX_IDENTIFIER_BYTES:
             raise ValueError(
                 f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without "
-                f"control characters and '$', found {schema!r}"
+                f"control characters, lone surrogates and '$', found {schema!r}"
             )
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(

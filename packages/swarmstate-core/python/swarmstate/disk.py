@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 
 from swarmstate import _core
 from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +71,12 @@ class DiskStore(_core.DiskStore, BaseStore):
         clock: Callable[[], float] | None = None,
     ) -> Self:
         """Open the store."""
-        return super().__new__(cls, path, durability, timeout, clock)
+        try:
+            return super().__new__(cls, path, durability, timeout, clock)
+        except UnicodeEncodeError as error:
+            raise StoreUnavailableError(
+                f"cannot open {path!r}: no file can have this name: {error}; check the path"
+            ) from error
 
     def __init__(
         self,

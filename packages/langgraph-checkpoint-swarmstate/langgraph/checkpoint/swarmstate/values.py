@@ -171,7 +171,10 @@ class SharedValues:
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
         """Return the split of values, encoding only what changed since `base`."""
-        return self._sharing.split(self._codec, key, base, values, (START, target))
+        try:
+            return self._sharing.split(self._codec, key, base, values, (START, target))
+        except UnicodeEncodeError as error:
+            raise EncodeError(f"the name of a channel cannot be stored: {error}") from error
 
     def split_writes(
         self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from swarmstate import _core
 from swarmstate._core import check_name
@@ -107,8 +107,10 @@ class Collection:
         check_name(namespace, "namespace")
         if approximate_above is not None and approximate_above < 0:
             raise ValueError(f"approximate_above must be 0 or more, not {approximate_above}")
-        # Says what is wrong with the metric now.
+        if isinstance(metric, str) and metric not in get_args(Metric):
+            raise ValueError(f"metric must be 'cosine', 'dot' or 'l2', not {metric!r}")
         new_index = partial(_core.VectorIndex, metric, approximate_above)
+        # Says what else is wrong now.
         new_index()
         self.store = store
         self.namespace = namespace
