@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from swarmstate import DiskStore
 
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
+
 COMMAND = [str(Path(sys.executable).with_name("swarmstate"))]
 PASSWORD = "hunter2-and-more"
 
@@ -58,6 +61,33 @@ def test_copy_and_copy_again(source: Path, tmp_path: Path) -> None:
     assert "everything is the same" in again
     with DiskStore(target) as store:
         assert store.get("n2", "7") == 7
+
+
+def test_a_store_is_not_copied_onto_itself(
+    source: Path, tmp_path: Path, redis_server: RedisServer, postgres_server: PostgresServer
+) -> None:
+    (tmp_path / "link.db").symlink_to(source)
+    run("copy", source, redis_server.url())
+    run("copy", source, f"{postgres_server.url()}?schema=one")
+    pairs: list[tuple[str | Path, str | Path]] = [
+        (source, source),
+        (source, f"disk://{tmp_path}/../{tmp_path.name}/source.db"),
+        (tmp_path / "link.db", source),
+        (redis_server.url(), f"{redis_server.url()}?prefix=swarmstate"),
+        (
+            f"{postgres_server.url()}?schema=one",
+            f"{postgres_server.url()}?schema=one&prefix=swarmstate",
+        ),
+    ]
+    for one, same in pairs:
+        for options in ([], ["--overwrite"]):
+            assert "are one" in run("copy", one, same, *options, code=1)
+    with DiskStore(source) as store:
+        assert store.namespaces() == ["n0", "n1", "n2"]
+    # Others on the same server are not.
+    run("copy", redis_server.url(), f"{redis_server.url()}?prefix=other")
+    run("copy", f"{postgres_server.url()}?schema=one", f"{postgres_server.url()}?schema=two")
+    assert "30 were there" in run("copy", f"{redis_server.url()}?prefix=other", redis_server.url())
 
 
 def test_a_target_with_other_records_is_left_alone(source: Path, tmp_path: Path) -> None:

@@ -10,12 +10,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from secrets import token_hex
 from typing import NamedTuple, Protocol
 
 from swarmstate.base import BaseStore, Batch, Expect, Query, Range
-from swarmstate.errors import ConflictError
+from swarmstate.errors import ConflictError, StoreReadOnlyError
 
-__all__ = ["CopyReport", "Importer", "Progress", "Report", "StoreSize", "copy_store", "measure"]
+__all__ = [
+    "CopyReport",
+    "Importer",
+    "Progress",
+    "Report",
+    "StoreSize",
+    "are_one",
+    "copy_store",
+    "measure",
+]
 
 # Namespaces per look at which there are.
 _NAMESPACES = 500
@@ -34,6 +44,10 @@ _TOLERANCE = 5.0
 # Namespaces that only say what is in others, by their keys: LangGraph's index over threads. Those
 # of two stores are merged, since what one of them says is of use beside the other's threads, too.
 _INDEXES = frozenset({"langgraph-index"})
+
+# Where a mark is left that tells whether two stores are one, and for how many seconds at most.
+_MARKS = "swarmstate-copy:"
+_MARK_TTL = 60.0
 
 Row = tuple[str, bytes]
 
@@ -187,6 +201,25 @@ def copy_store(
             failures.setdefault(name, f"namespace {name!r} is not the same: {difference}")
         tell(Progress("comparing", done, len(names), "namespaces"))
     return CopyReport(len(names), records, size, written, tuple(failures.values()))
+
+
+def are_one(source: BaseStore, target: BaseStore) -> bool:
+    """Tell whether what is written to one store is in the other, as where both are one file.
+
+    Addresses do not tell: a file has many paths, and a server many names. So a mark is
+    written to `target`, looked for in `source` and removed again. Where nothing can be written
+    the answer is False.
+    """
+    mark = f"{_MARKS}{token_hex(16)}"
+    try:
+        target.write([Batch(mark, put={"mark": b"\xc0"}, ttl=_MARK_TTL)])
+    except StoreReadOnlyError:
+        return False
+    try:
+        [found] = source.read([Query(mark, keys=["mark"])])
+        return found.values[0] is not None
+    finally:
+        target.write([Batch(mark, clear=True)])
 
 
 def measure(store: BaseStore, prefix: str = "") -> StoreSize:

@@ -17,7 +17,7 @@ from swarmstate.base import BaseStore
 from swarmstate.disk import DiskStore, path_of
 from swarmstate.errors import StoreFormatError, StoreUnavailableError, SwarmStateError
 from swarmstate.memory import Store
-from swarmstate.moving import Importer, Progress, Report, copy_store, measure
+from swarmstate.moving import Importer, Progress, Report, are_one, copy_store, measure
 from swarmstate.urls import open as open_url
 
 __all__ = ["app"]
@@ -106,6 +106,10 @@ def copy(
         _open(target) as other,
         _progress() as progress,
     ):
+        if are_one(opened, other):
+            raise ValueError(
+                "expected two stores, but source and target are one; nothing was copied"
+            )
         report = copy_store(opened, other, prefix=prefix, overwrite=overwrite, progress=progress)
     _tell(report)
 
