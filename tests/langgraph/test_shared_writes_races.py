@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +16,14 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     make_checkpoint,
     make_metadata,
 )
+from swarmstate.errors import StoreUnavailableError
 
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.logs import both, long_log, rows, text, written
 from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from swarmstate.base import Batch
 
@@ -185,6 +187,98 @@ def test_a_put_relies_on_what_its_parent_was_when_it_was_encoded(
         assert reader.load(config).checkpoint["channel_values"] == {"log": log}
         found = reader.load(followed_by)
         assert found.checkpoint["channel_values"] == following["channel_values"]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_put_relies_on_all_before_it_that_may_not_be_stored(
+    branch: Branch, store: RacingStore, lost: int
+) -> None:
+    """Three checkpoints are encoded, each on the one before, of which one is never stored."""
+    quick = Driver(branch.driver.saver, "sync")
+    config, logs, configs = branch.config, [branch.values["log"]], []
+    checkpoints = []
+    for n in range(3):
+        logs.append([*logs[-1], text(("next", n))])
+        checkpoints.append(make_checkpoint({"log": logs[-1]}, {"log": n + 2}))
+        configs.append((config, config := at("t", "", checkpoints[-1]["id"])))
+    encoded, released = ([threading.Event() for _ in range(3)] for _ in range(2))
+
+    def put(place: int) -> None:
+        """Put a checkpoint: it is encoded now, and stored when it is released."""
+
+        def hold() -> None:
+            if place < 2:
+                threads[place + 1].start()
+                assert encoded[place + 1].wait(60)
+            encoded[place].set()
+            assert released[place].wait(60)
+            if place == lost:
+                raise StoreUnavailableError("this one is lost")
+
+        store.before_write = hold
+        checkpoint = checkpoints[place]
+        with suppress(StoreUnavailableError):
+            quick.put(configs[place][0], checkpoint, make_metadata(place + 1), {"log": place + 2})
+
+    threads = [threading.Thread(target=put, args=(place,)) for place in range(3)]
+    threads[0].start()
+    assert encoded[0].wait(60)
+    for thread, each in zip(threads, released, strict=True):
+        each.set()
+        thread.join()
+    for reader in both(branch.driver, store):
+        assert reader.get_tuple(configs[lost][1]) is None
+        for place in {0, 1, 2} - {lost}:
+            found = reader.load(configs[place][1]).checkpoint["channel_values"]
+            assert found == {"log": logs[place + 1]}
+
+
+class OneByOne(RacingStore):
+    """A store that somebody else may write to between the batches of one write."""
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            super().write([batch])
+
+
+def test_what_a_put_relies_on_may_go_while_it_is_looked_for(driver: Driver) -> None:
+    store = OneByOne(swarmstate.Store())
+    branch = Branch(Driver(SwarmStateSaver(store), "sync"))
+    branch.put(log=long_log())
+    logs = [[*branch.values["log"], text("next")]]
+    logs.append([*logs[0], text("after it")])
+    first, second = (
+        make_checkpoint({"log": log}, {"log": version}) for version, log in enumerate(logs, 2)
+    )
+    config, followed_by = (at("t", "", each["id"]) for each in (first, second))
+    encoded, released = threading.Event(), threading.Event()
+    follower = threading.Thread(
+        target=branch.driver.put, args=(config, second, make_metadata(2), {"log": 3})
+    )
+
+    def replace() -> None:
+        """Put the same checkpoint again, after all else is gone."""
+        other = driver.over(SwarmStateSaver(store.inner))
+        other.delete_thread("t")
+        other.put(branch.config, first, make_metadata(1), {"log": 2})
+
+    def hold() -> None:
+        encoded.set()
+        assert released.wait(60)
+        store.before_write = replace
+
+    def go_ahead() -> None:
+        store.before_write = hold
+        follower.start()
+        assert encoded.wait(60)
+
+    store.before_write = go_ahead
+    branch.driver.put(branch.config, first, make_metadata(1), {"log": 2})
+    released.set()
+    follower.join()
+    for reader in both(branch.driver, store):
+        assert reader.load(config).checkpoint["channel_values"] == {"log": logs[0]}
+        assert reader.load(followed_by).checkpoint["channel_values"] == {"log": logs[1]}
 
 
 def test_what_is_stored_relies_on_its_parent_no_more(branch: Branch, store: RacingStore) -> None:
