@@ -10,7 +10,7 @@ import pytest
 import swarmstate
 from langgraph.store.base import IndexConfig
 from langgraph.store.swarmstate import SwarmStateStore
-from swarmstate.errors import ItemError
+from swarmstate.errors import ItemError, StoreUnavailableError
 
 from tests.langgraph.helpers.racing import RacingStore
 
@@ -58,6 +58,17 @@ def test_reading_never_undoes_what_others_wrote_meanwhile(winner: str) -> None:
     assert found == expected
     now[0] = 660.0
     assert "raced" not in {item.key for item in other.search(("a",))} or winner == "put for ever"
+
+
+def test_reading_by_a_slower_clock_takes_no_time_from_an_item() -> None:
+    now = [100.0]
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner, clock=lambda: now[0])
+    slower = SwarmStateStore(inner, clock=lambda: now[0] - 30)
+    store.put(("a",), "k", {}, ttl=1)
+    assert slower.get(("a",), "k") is not None
+    now[0] = 159.0
+    assert store.get(("a",), "k") is not None
 
 
 @pytest.mark.parametrize("use", ["put", "read"])
@@ -124,9 +135,31 @@ def test_the_sweeper_runs_until_it_is_stopped() -> None:
     assert ended.cancelled()
     assert watched.stop_ttl_sweeper()
     again = watched.start_ttl_sweeper(0.001)
+    assert not again.done(), "it has been started anew"
     watched.close()
     assert again.done()
     assert not [each for each in threading.enumerate() if each.name == "swarmstate-sweeper"]
+
+
+def test_the_sweeper_goes_on_after_a_sweep_that_failed(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    racing = RacingStore(swarmstate.Store())
+    store = SwarmStateStore(racing, clock=lambda: now[0])
+    store.put(("a",), "k", {}, ttl=1)
+    now[0] = 60.0
+    swept = threading.Event()
+
+    def fail() -> None:
+        racing.before_write = swept.set
+        raise StoreUnavailableError("the server restarts")
+
+    racing.before_write = fail
+    store.start_ttl_sweeper(0.001)
+    assert swept.wait(60)
+    assert store.stop_ttl_sweeper(60)
+    assert racing.inner.namespaces() == []
+    [failure] = [record for record in caplog.records if record.exc_info]
+    assert "trying again" in failure.getMessage()
 
 
 @pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])

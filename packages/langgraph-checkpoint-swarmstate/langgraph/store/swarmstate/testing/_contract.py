@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -13,7 +14,15 @@ from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
-from langgraph.store.base import IndexConfig, InvalidNamespaceError, Item, Op
+from langgraph.store.base import (
+    GetOp,
+    IndexConfig,
+    InvalidNamespaceError,
+    Item,
+    Op,
+    PutOp,
+    SearchOp,
+)
 from langgraph.store.swarmstate import SwarmStateStore
 from langgraph.store.swarmstate.testing.reference import Reference, plain
 from langgraph.store.swarmstate.testing.strategies import batches, semantic_batches
@@ -281,6 +290,9 @@ class MemoryContract:
             found = ours.call("search", (label,))
             assert [item.value["label"] for item in found] == [label]
             assert ours.call("list_namespaces", prefix=(label,)) == [(label, "x")]
+        ours.call("put", ("x", "acme"), "k", {})
+        for suffix, start in ((("x",), "acme"), (("acme",), "x"), (("john_doe", "x"), "john_doe")):
+            assert ours.call("list_namespaces", suffix=suffix, limit=1)[0][0] == start
 
     def test_reading_creates_nothing(self, ours: Memory) -> None:
         """Neither `get` nor a search makes a namespace."""
@@ -304,6 +316,9 @@ class MemoryContract:
                 ours.call("search", namespace)
             with pytest.raises(InvalidNamespaceError):
                 ours.call("list_namespaces", suffix=namespace)
+            for op in (GetOp(namespace, "k"), PutOp(namespace, "k", {"n": 1}), SearchOp(namespace)):
+                with pytest.raises(InvalidNamespaceError):
+                    ours.call("batch", [op])
         assert ours.store.store.namespaces() == []
 
     def test_what_makes_no_sense_is_refused_before_anything_is_done(self, ours: Memory) -> None:
@@ -315,10 +330,14 @@ class MemoryContract:
             ours.call("search", ("a",), limit=-1)
         with pytest.raises(ValueError, match="offset"):
             ours.call("list_namespaces", offset=-1)
+        with pytest.raises(ValueError, match="max_depth"):
+            ours.call("list_namespaces", max_depth=-1)
         with pytest.raises(TypeError, match="item 'bad'"):
             ours.call("put", ("a",), "bad", {"n": lambda: None})
         with pytest.raises(ValueError, match="nan"):
             ours.call("put", ("a",), "bad", {"n": 2}, ttl=float("nan"))
+        with pytest.raises(ValueError, match="Unknown operation type"):
+            ours.call("batch", [PutOp(("a",), "bad", {"n": 2}), "put"])
         assert [item.key for item in ours.call("search", ("a",))] == ["k"]
 
     def test_orders_leave_out_what_they_cannot_compare(self, ours: Memory) -> None:
@@ -360,6 +379,17 @@ class MemoryContract:
         ours.call("get", ("a",), "k").value["list"].append(3)
         assert ours.call("get", ("a",), "k").value == {"list": [1]}
 
+    def test_items_say_when_they_were_put(self, ours: Memory) -> None:
+        """First, and last."""
+        created = datetime(2026, 3, 29, 1, 30, 0, 250_000, tzinfo=timezone.utc)
+        updated = created + timedelta(days=200, microseconds=1)
+        for moment in (created, updated):
+            ours.now = moment.timestamp()
+            ours.call("put", ("a",), "k", {"n": 1})
+        ours.now += 60
+        for item in (ours.call("get", ("a",), "k"), *ours.call("search", ("a",))):
+            assert (item.created_at, item.updated_at) == (created, updated)
+
     def test_items_expire_each_for_itself(self, ours: Memory) -> None:
         """An expired item is invisible to everything at once, and reading keeps it alive."""
         for key, minutes in (("short", 1), ("long", 10), ("none", None)):
@@ -384,28 +414,33 @@ class MemoryContract:
         assert ours.call("get", ("a", "none"), "none") is not None
 
     def test_putting_again_replaces_the_expiry(self, ours: Memory) -> None:
-        """With another one, or with none."""
+        """With another one, or with none, which is also what takes for ever."""
         ours.call("put", ("a",), "k", {"n": 1}, ttl=1)
         ours.call("put", ("a",), "k", {"n": 2}, ttl=5)
         ours.call("put", ("a",), "l", {"n": 1}, ttl=1e300)
         ours.call("put", ("a",), "l", {"n": 1}, ttl=1)
         ours.call("put", ("a",), "l", {"n": 2})
+        ours.call("put", ("a",), "m", {"n": 1}, ttl=float("inf"))
         ours.now = 240.0
-        assert {item.key for item in ours.call("search", ("a",), refresh_ttl=False)} == {"k", "l"}
+        found = ours.call("search", ("a",), refresh_ttl=False)
+        assert {item.key for item in found} == {"k", "l", "m"}
         ours.now = 300.0
-        assert {item.key for item in ours.call("search", ("a",))} == {"l"}
+        assert {item.key for item in ours.call("search", ("a",))} == {"l", "m"}
 
     def test_a_sweep_removes_what_has_expired_and_nothing_else(self, ours: Memory) -> None:
         """Of an expired item no record remains."""
+        began = ours.now = 1_700_000_000.0
         for number in range(250):
-            ours.call("put", (f"u{number % 7}",), f"k/{number}", {"n": number}, ttl=1 + number % 2)
+            namespace = (f"u{number % 121}",)
+            ours.call("put", namespace, f"k/{number}", {"n": number}, ttl=1 + number % 2)
         ours.call("put", ("stays",), "k", {"n": 0})
+        ours.now = began + 59
         assert ours.call("sweep_ttl") == 0
-        ours.now = 60.0
+        ours.now = began + 60
         assert ours.call("sweep_ttl") == 125
         assert ours.call("sweep_ttl") == 0
         assert len(ours.call("search", (), limit=1000, refresh_ttl=False)) == 126
-        ours.now = 120.0
+        ours.now = began + 120
         assert ours.call("sweep_ttl") == 125
         assert ours.store.store.namespaces() == ["langgraph-store:stays"]
         assert len(ours.store.store.keys("langgraph-store:stays")) == 2
