@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 from typing import Any
@@ -139,6 +140,16 @@ def test_the_sweeper_runs_until_it_is_stopped() -> None:
     watched.close()
     assert again.done()
     assert not [each for each in threading.enumerate() if each.name == "swarmstate-sweeper"]
+
+
+def test_the_sweeper_ends_with_an_async_close_though_its_store_stays_open() -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    ended = store.start_ttl_sweeper()
+    asyncio.run(store.aclose())
+    assert ended.done()
+    assert store.stop_ttl_sweeper(60)
+    inner.set("n", "k", 1)
 
 
 def test_the_sweeper_goes_on_after_a_sweep_that_failed(caplog: pytest.LogCaptureFixture) -> None:

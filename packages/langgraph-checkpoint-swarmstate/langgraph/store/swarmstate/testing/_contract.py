@@ -293,6 +293,8 @@ class MemoryContract:
         ours.call("put", ("x", "acme"), "k", {})
         for suffix, start in ((("x",), "acme"), (("acme",), "x"), (("john_doe", "x"), "john_doe")):
             assert ours.call("list_namespaces", suffix=suffix, limit=1)[0][0] == start
+        for prefix, count in ((("*", "x"), 5), (("acme", "*"), 1), (("acme", "x"), 1)):
+            assert len(ours.call("list_namespaces", prefix=prefix)) == count
 
     def test_reading_creates_nothing(self, ours: Memory) -> None:
         """Neither `get` nor a search makes a namespace."""
