@@ -92,6 +92,38 @@ def test_of_plain_values_the_index_lets_through_nothing_else(
     assert selected(value, wanted) == matches(value, wanted)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"n": 1, "k": "a"}, ["a1"]),
+        ({"n": {"$gte": 1, "$lt": 2}}, ["a1", "b1"]),
+        ({"n": {"$ne": 1}, "k": {"$ne": "a"}}, ["b2"]),
+        ({"in": {"n": 1, "k": "a"}}, ["a1"]),
+        ({"in": {"n": {"$eq": 1}, "k": "a"}}, ["a1"]),
+        ({"in": {"no": None, "n": 2}}, ["a2", "b2"]),
+        ({"both": ["a", 2]}, ["a2"]),
+        ({"both": ["a", {"$lte": 1}]}, ["a1"]),
+        ({"k": {"n": None}}, []),
+        ({"n": [1]}, []),
+    ],
+)
+def test_a_filter_asks_for_all_that_it_names(wanted: dict[str, Any], found: list[str]) -> None:
+    store = SwarmStateStore()
+    for k in "ab":
+        for n in (1, 2):
+            value = {"k": k, "n": n, "in": {"k": k, "n": n}, "both": [k, n]}
+            store.put(("a",), f"{k}{n}", value)
+    assert sorted(item.key for item in store.search(("a",), filter=wanted)) == found
+
+
+@pytest.mark.parametrize("wanted", [{"n": {"in": {"$in": [1]}}}, {"n": [1, {"$in": [1]}]}])
+def test_an_unknown_operator_is_refused_wherever_it_stands(wanted: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"Unsupported operator: \$in; expected one of \$eq, .*\$lte"
+    ):
+        SwarmStateStore().search(("a",), filter=wanted)
+
+
 class CountingQueries(swarmstate.Store):
     """Counts the items that are looked at one by one."""
 

@@ -22,7 +22,7 @@ from langgraph.store.base import (
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.postgres.base import PostgresIndexConfig
 from langgraph.store.swarmstate import SwarmStateStore
-from langgraph.store.swarmstate.testing._contract import embed
+from langgraph.store.swarmstate.testing._base import embed
 from langgraph.store.swarmstate.testing.reference import Reference, plain
 from langgraph.store.swarmstate.testing.strategies import semantic_batches
 from psycopg import DatabaseError

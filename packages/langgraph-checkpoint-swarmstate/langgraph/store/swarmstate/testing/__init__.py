@@ -21,7 +21,7 @@ import pytest
 
 # Asserts of modules that pytest does not collect itself explain their failure
 # only if this comes before their import.
-pytest.register_assert_rewrite(f"{__name__}._contract")
+pytest.register_assert_rewrite(f"{__name__}._meaning", f"{__name__}._contract")
 
 from langgraph.store.swarmstate.testing._contract import MemoryContract  # noqa: E402
 
