@@ -338,48 +338,73 @@ def test_something_else_under_a_key_of_the_store_is_left_alone(
     assert redis_server.execute("GET", f"{prefix}:n") == b"mine"
 
 
+def lose_a_reply(store: RedisStore, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Lose the next reply, and with it the connection; `meanwhile` comes before the repetition."""
+    link = store._open_link()
+    sent = link.send
+
+    def send_and_lose(commands):  # type: ignore[no-untyped-def]  # as the link's
+        link.send = sent  # type: ignore[method-assign]  # of this object alone
+        sent(commands)
+        meanwhile()
+        return [ConnectionError("the reply was lost")] * len(commands)
+
+    link.send = send_and_lose  # type: ignore[method-assign]  # of this object alone
+
+
+def appended(number: int) -> Batch:
+    """Return a batch that adds a record to a log, after the one before."""
+    last = f"log/{number - 1:02}" if number > 1 else None
+    return Batch("n", put={f"log/{number:02}": b""}, expect=Expect("log/", last))
+
+
 def test_a_batch_whose_reply_was_lost_is_no_conflict_with_itself(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """The connection is killed by the server between executing a batch and replying."""
     with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
-        store.write([Batch("n", put={"log/1": b"1"}, expect=Expect("log/", None))])
-        link = store._open_link()
-        sent = link.send
-
-        def lose_the_first_reply(commands):  # type: ignore[no-untyped-def]  # as the link's
-            link.send = sent  # type: ignore[method-assign]  # of this object alone
-            sent(commands)
-            return [ConnectionError("the reply was lost")] * len(commands)
-
-        link.send = lose_the_first_reply  # type: ignore[method-assign]  # of this object alone
-        store.write([Batch("n", put={"log/2": b"2"}, expect=Expect("log/", "log/1"))])
-        assert store._open_link().send is sent
+        store.write([appended(1)])
+        lose_a_reply(store)
+        store.write([appended(2)])
         with pytest.raises(ConflictError):
-            store.write([Batch("n", put={"log/2": b"x"}, expect=Expect("log/", "log/1"))])
+            store.write([appended(2)])
         [found] = store.read([Query("n", ranges=[Range()])])
-        assert found.ranges == [[("log/1", b"1"), ("log/2", b"2")]]
+        assert found.ranges == [[("log/01", b""), ("log/02", b"")]]
+
+
+def test_a_batch_whose_reply_was_lost_undoes_nothing_that_others_did_since(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    def work() -> None:
+        store.write([appended(number) for number in range(2, 20)])
+        store.write([Batch("n", delete=["log/01"], put={"log/02": b"theirs"})])
+
+    with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
+        lose_a_reply(store, work)
+        store.write([appended(1)])
+        [found] = store.read([Query("n", keys=["log/01", "log/02"])])
+        assert found.values == [None, b"theirs"]
+
+
+def test_a_refusal_whose_reply_was_lost_is_still_one(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
+        store.write([appended(number) for number in range(1, 20)])
+        lose_a_reply(store)
+        with pytest.raises(ConflictError):
+            store.write([appended(2)])
 
 
 def test_what_a_busy_namespace_has_forgotten_is_told_to_be_unknown(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
+    def work() -> None:
+        store.write([appended(number) for number in range(2, 50)])
+
     with RedisStore(redis_server.url(), prefix=prefix_of(tmp_path)) as store:
-        link = store._open_link()
-        sent = link.send
-
-        def lose_it_for_long(commands):  # type: ignore[no-untyped-def]  # as the link's
-            link.send = sent  # type: ignore[method-assign]  # of this object alone
-            sent(commands)
-            for number in range(2, 50):
-                last = f"log/{number - 1:02}"
-                put = {f"log/{number:02}": b""}
-                store.write([Batch("n", put=put, expect=Expect("log/", last))])
-            return [ConnectionError("the reply was lost")] * len(commands)
-
-        link.send = lose_it_for_long  # type: ignore[method-assign]  # of this object alone
-        first = Batch("n", put={"log/01": b""}, expect=Expect("log/", None))
-        assert "cannot be told" in messages_of(lambda: store.write([first]), StoreUnavailableError)
+        lose_a_reply(store, work)
+        lost = messages_of(lambda: store.write([appended(1)]), StoreUnavailableError)
+        assert "cannot be told" in lost
 
 
 def test_cancelled_calls_leave_connections_usable(
