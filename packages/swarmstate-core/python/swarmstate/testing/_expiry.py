@@ -52,6 +52,36 @@ class ExpiryContract(Harness):
         self.let_expire(plane, "n")
         assert plane.records("n") == {}
 
+    @pytest.mark.parametrize(
+        ("keys", "ranges"),
+        [
+            (["a", "b"], []),
+            ([], [("", None)]),
+            ([], [("a", "b"), ("b", "c")]),
+            (["b"], [("a", "b")]),
+        ],
+    )
+    def test_replacing_all_records_at_once_leaves_it(
+        self, plane: Plane, keys: list[str], ranges: list[tuple[str, str | None]]
+    ) -> None:
+        plane.write([Batch(name, put={"a": b"1", "b": b"1"}, ttl=60) for name in "nmo"])
+        plane.write([Batch("lasting", put={"a": b"1", "b": b"1"})])
+        replaced = [
+            Batch(name, put=put, put_if_absent=absent, delete=keys, delete_ranges=ranges, ttl=ttl)
+            for name, put, absent, ttl in [
+                ("n", {"c": b"2"}, {}, None),
+                ("lasting", {"c": b"2"}, {}, None),
+                ("m", {}, {"c": b"2"}, None),
+                ("o", {"c": b"2"}, {}, 3600),
+            ]
+        ]
+        plane.write(replaced)
+        names = [batch.namespace for batch in replaced]
+        assert [plane.records(name) for name in names] == [{"c": b"2"}] * 4
+        results = plane.read([Query(name, ask_ttl=True) for name in names])
+        ttls = [result.ttl for result in results]
+        assert ttls == pytest.approx([60, math.inf, 60, 3600], abs=30)
+
     def test_a_later_ttl_replaces_an_earlier_one(self, plane: Plane) -> None:
         plane.write([Batch("longer", put={"a": b"1"}, ttl=TTL), Batch("longer", ttl=3600)])
         plane.write([Batch("never", put={"a": b"1"}, ttl=TTL), Batch("never", ttl=math.inf)])
