@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from swarmstate.errors import StoreClosedError, StoreUnavailableError
+from swarmstate.errors import StoreClosedError, StoreFormatError, StoreUnavailableError
 from swarmstate_redis import RedisStore
 from swarmstate_redis.names import SLOTS, slot_of
 
@@ -34,6 +34,24 @@ def scripts_run(node: RedisServer) -> int:
             for name, stats in client.info("commandstats").items()
             if name in ("cmdstat_evalsha", "cmdstat_eval")
         )
+
+
+def test_a_namespace_whose_name_cannot_be_entered_in_the_index_is_told(
+    redis_cluster: list[RedisServer], tmp_path: Path
+) -> None:
+    """It may be on another node than the namespace, and can be damaged by itself."""
+    prefix = prefix_of(tmp_path)
+    index = f"{{{prefix}}}:namespaces"
+    server = redis_cluster[slot_of(prefix.encode()) * len(redis_cluster) // SLOTS]
+    with RedisStore(f"{server.url()}?cluster=true", prefix=prefix) as store:
+        for number in range(5):
+            store.set(f"{number}", "k", 1)
+        server.execute("UNLINK", index)
+        server.execute("SET", index, "mine")
+        # Both what was there before and what is new.
+        for number in range(10):
+            with pytest.raises(StoreFormatError, match=f"'{number}'.* use another prefix"):
+                store.set(f"{number}", "k", 2)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -323,6 +323,20 @@ def test_a_field_added_by_hand_is_told(redis_server: RedisServer, tmp_path: Path
         messages_of(lambda: store.get("n", "a"), StoreIncompleteError)
 
 
+def test_a_key_added_by_hand_that_is_no_text_is_told(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    prefix = prefix_of(tmp_path)
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        store.set("n", "a", 1)
+        redis_server.execute("HSET", f"{prefix}:n", b"\xff", b"x")
+        redis_server.execute("ZADD", f"{{{prefix}:n}}:keys", 0, b"\xff")
+        told = messages_of(lambda: store.keys("n"), StoreFormatError)
+        assert "'n'" in told
+        assert "to be UTF-8" in told
+        assert store.get("n", "a") == 1
+
+
 def test_something_else_under_a_key_of_the_store_is_left_alone(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

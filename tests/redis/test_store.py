@@ -172,6 +172,10 @@ def test_a_store_s_own_ttl(redis_server: RedisServer, tmp_path: Path) -> None:
             [found] = plain.read([Query("n", ask_ttl=True)])
             assert found.ttl is not None
             assert 9 < found.ttl <= 10
+            with store_of(redis_server, tmp_path, ttl=100) as written_to:
+                [found] = written_to.read([Query("n", ask_ttl=True)])
+                assert found.ttl is not None
+                assert found.ttl <= 10
         assert 99 < (left("n") or 0) <= 100
     prefix = prefix_of(tmp_path)
     moments = {redis_server.execute("PTTL", key) for key in (f"{prefix}:n", f"{{{prefix}:n}}:keys")}
