@@ -118,6 +118,7 @@ class ReadContract(Harness):
         assert plane.namespaces(after="a/0") == [name for name in ORDERED if name > "a/0"]
         assert plane.namespaces("a", after="a") == ["a/", "a/b", "aa"]
         assert plane.namespaces("a", after="B") == ["a", "a/", "a/b", "aa"]
+        assert plane.namespaces("a/", after="B") == ["a/", "a/b"]
         assert plane.namespaces("a", after="é") == []
         assert plane.namespaces("a", after="a", limit=2) == ["a/", "a/b"]
         assert plane.namespaces(limit=0) == []
