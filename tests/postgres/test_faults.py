@@ -227,7 +227,10 @@ def test_a_write_whose_reply_was_lost_is_not_refused(
         assert proxy.lost == 9
 
 
-def test_a_refusal_whose_reply_was_lost_is_still_one(postgres_server: PostgresServer) -> None:
+@pytest.mark.parametrize("before", [[], [Batch("m", put={"k": b""})]], ids=["alone", "after"])
+def test_a_refusal_whose_reply_was_lost_is_still_one(
+    postgres_server: PostgresServer, before: list[Batch]
+) -> None:
     url = postgres_server.new_database()
     with proxy_to(postgres_server.port) as proxy:
         with PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store:
@@ -235,9 +238,39 @@ def test_a_refusal_whose_reply_was_lost_is_still_one(postgres_server: PostgresSe
             proxy.lose_replies()
             refused = Batch("n", put={"c": b""}, expect=Expect("", "b"))
             with pytest.raises(ConflictError):
-                store.write([refused])
+                store.write([*before, refused])
             assert store.keys("n") == ["a"]
+            assert store.namespaces() == [*(batch.namespace for batch in before), "n"]
         assert proxy.lost == 1
+
+
+def test_what_was_refused_is_not_applied_by_its_repetition(
+    postgres_server: PostgresServer,
+) -> None:
+    """Though what it expects holds by then."""
+    url = postgres_server.new_database()
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(url) as other,
+        ThreadPoolExecutor(2) as pool,
+        psycopg.connect(url) as locker,
+    ):
+        store.write([Batch("n", put={"a": b""})])
+        other.read([Query("n")])
+        locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+        refused = Batch("n", put={"c": b""}, expect=Expect("", "b"))
+        writing = pool.submit(store.write, [refused])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 1)
+        helping = pool.submit(other.write, [Batch("n", put={"b": b""})])
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 2)
+        proxy.cut()
+        wait_until(lambda: waiting_for_locks(postgres_server, url) == 3)
+        locker.rollback()
+        helping.result()
+        with pytest.raises(ConflictError):
+            writing.result()
+        assert store.keys("n") == ["a", "b"]
 
 
 def test_a_write_that_is_still_under_way_is_not_applied_after_its_repetition(
