@@ -96,9 +96,11 @@ class WriteContract(Harness):
         assert plane.records("m") == {"a": b"3"}
 
     def test_an_expectation_that_holds(self, plane: Plane) -> None:
+        # Neighbours of what the prefix begins: those before and after all of that.
+        plane.write([Batch("n", put={"log.": b"", "log0": b""})])
         plane.write([Batch("n", put={"log/1": b""}, expect=Expect("log/", None))])
         plane.write([Batch("n", put={"log/2": b""}, expect=Expect("log/", "log/1"))])
-        plane.write([Batch("n", put={"other": b""}, expect=Expect("", "log/2"))])
+        plane.write([Batch("n", put={"other": b""}, expect=Expect("", "log0"))])
         plane.write([Batch("n", clear=True, put={"end": b""}, expect=Expect("log/", "log/2"))])
         assert list(plane.records("n")) == ["end"]
 
