@@ -45,6 +45,17 @@ def test_the_old_key_is_not_needed_afterwards(mode: str) -> None:
     assert store.rotate() == Rotation(3, 450, 0)
 
 
+def test_no_record_is_passed_over() -> None:
+    below = Store()
+    # Each key is the least one above the one before, so wherever a page ends its neighbour is near.
+    keys = ["k" + "\x01" * length for length in range(200)]
+    EncryptedStore(below, BEFORE).set_many("n", dict.fromkeys(keys, 1))
+    fill(EncryptedStore(below, BEFORE), namespaces=250, records=1)
+    assert EncryptedStore(below, DURING).rotate() == Rotation(251, 450, 450)
+    check(EncryptedStore(below, AFTER), namespaces=250, records=1)
+    assert EncryptedStore(below, AFTER).items("n") == [(key, 1) for key in keys]
+
+
 def test_only_what_has_the_prefix() -> None:
     below = Store()
     fill(EncryptedStore(below, BEFORE))
