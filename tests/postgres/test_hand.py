@@ -16,6 +16,7 @@ from swarmstate.errors import ConflictError, StoreUnavailableError
 from swarmstate.vectors import Collection, Record
 from swarmstate_postgres import PostgresStore
 from swarmstate_postgres._hand import HandLoop
+from swarmstate_postgres._signals import PutOff
 
 from tests.servers.postgres import PostgresServer
 
@@ -128,7 +129,7 @@ def test_what_is_interrupted_leaves_room_for_other_loops() -> None:
 
     loop = HandLoop()
     with pytest.raises(KeyboardInterrupt):
-        loop.finish(ask(), asyncio.Transport())
+        loop.finish(ask(), asyncio.Transport(), PutOff())
     loop.close()
     asyncio.run(asyncio.sleep(0))
 
@@ -139,6 +140,8 @@ from swarmstate_postgres import PostgresStore
 
 transport = asyncio.selector_events._SelectorSocketTransport
 send = transport.write
+# It is ignored in programs that a shell has put into the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def write(self, data):
     send(self, data)

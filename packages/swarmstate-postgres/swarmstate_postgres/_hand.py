@@ -12,14 +12,15 @@ such work is done in a task of its own.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import select
-import signal
 from asyncio.events import _set_running_loop
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._signals import PutOff, Selector
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -51,41 +52,70 @@ class HandLoop(asyncio.SelectorEventLoop):
     """An event loop that can run the first request of a coroutine by hand."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._waiting = Selector()
+        super().__init__(self._waiting)
         # What is to be called, while a coroutine is run by hand; None otherwise.
         self._soon: list[tuple[asyncio.Handle, Callable[[], object]]] | None = None
         self._later: list[tuple[asyncio.TimerHandle, Callable[[], object]]] = []
 
-    def finish(self, coroutine: Coroutine[Any, Any, T], transport: asyncio.Transport | None) -> T:
+    def finish(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        transport: asyncio.Transport | None,
+        signals: PutOff,
+    ) -> T:
         """Run a coroutine to its end and return what it returns.
 
         Args:
             coroutine: The coroutine.
             transport: A simple one, of the connection over which its first request goes;
                 None leaves all to the loop.
+            signals: Puts off the handlers of signals but where this waits.
         """
-        if transport is None:
-            return self.run_until_complete(coroutine)
+        self._waiting.signals = signals
+        try:
+            if transport is None:
+                return self.run_until_complete(coroutine)
+            return self._finish_by_hand(coroutine, transport, signals)
+        finally:
+            self._waiting.signals = None
+
+    def _finish_by_hand(
+        self, coroutine: Coroutine[Any, Any, T], transport: asyncio.Transport, signals: PutOff
+    ) -> T:
+        waiting: Any = None
+        is_interrupted = False
         self._soon = []
         _set_running_loop(self)
         try:
-            waiting = _advance(coroutine)
+            waiting = coroutine.send(None)
             # Where something is to be called first, such as a task, nothing may have been sent yet.
             if waiting is not None and not self._soon and transport.get_write_buffer_size() == 0:
-                _feed(transport, waiting)
+                _feed(transport, waiting, signals)
             self._catch_up()
             if waiting is not None and waiting.done():
-                waiting = _advance(coroutine)
+                waiting = coroutine.send(None)
         except StopIteration as done:
             result: T = done.value
             return result
+        except BaseException:
+            is_interrupted = inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED
+            raise
         finally:
             try:
                 self._catch_up()
             finally:
-                # Also when Ctrl-C comes meanwhile: no other loop could run in this thread.
+                # Whatever is raised: no other loop could run in this thread.
                 _set_running_loop(None)
+                if is_interrupted:
+                    # To be cancelled, like what the loop does.
+                    self.create_task(_go_on(_Rest(coroutine, waiting)))
         return self.run_until_complete(_Rest(coroutine, waiting))
+
+    def turn(self) -> None:
+        """Call what is to be called soon."""
+        self.call_soon(self.stop)
+        self.run_forever()
 
     def _catch_up(self) -> None:
         """Call what was to be called soon, and let the loop call what was to be called later."""
@@ -126,35 +156,13 @@ class HandLoop(asyncio.SelectorEventLoop):
         return timer
 
 
-def _advance(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine up to what it waits for next, putting off Ctrl-C meanwhile.
-
-    An interrupt that comes while asyncpg sends a request is lost, and the answer then ends the
-    process, since it is read as that of a statement which is not there.
-    """
-    is_raised = (
-        current_thread() is main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not is_raised:
-        return coroutine.send(None)
-    interrupts: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
-    try:
-        return coroutine.send(None)
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if interrupts:
-            raise KeyboardInterrupt
-
-
-def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any]) -> None:
+def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any], signals: PutOff) -> None:
     """Give a protocol what its socket receives until somebody has the answer, or for a while."""
     descriptor: int = transport.get_extra_info("socket").fileno()
     protocol: Any = transport.get_protocol()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not waiting.done() and poll.poll(_PATIENCE_MS):
+    while not waiting.done() and signals.wait(lambda: poll.poll(_PATIENCE_MS)):
         try:
             data = os.read(descriptor, _READ_BYTES)
         except OSError:
@@ -163,6 +171,10 @@ def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any]) -> None:
             # The loop will read the end once more, and knows what to do then.
             return
         protocol.data_received(data)
+
+
+async def _go_on(rest: Awaitable[T]) -> T:
+    return await rest
 
 
 class _Rest(Awaitable[T]):
@@ -181,7 +193,7 @@ class _Rest(Awaitable[T]):
                 except (Exception, asyncio.CancelledError) as error:
                     waiting = self._coroutine.throw(error)
                 else:
-                    waiting = _advance(self._coroutine)
+                    waiting = self._coroutine.send(None)
             except StopIteration as done:
                 result: T = done.value
                 return result

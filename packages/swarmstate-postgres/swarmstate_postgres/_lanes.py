@@ -8,8 +8,9 @@ another thread and no thread is kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Condition, Thread
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from ._client import Client
 from ._connecting import FULL_SECONDS
 from ._failures import is_full
 from ._hand import HandLoop
+from ._signals import PutOff
 
 __all__ = ["Lanes"]
 
@@ -79,29 +81,31 @@ class Lanes:
 
     def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
         deadline = monotonic() + self._timeout
-        while True:
-            lane = self._take(deadline)
-            try:
-                result = lane.loop.finish(ask(lane.client), lane.client.next_transport())
-            except Exception as error:
-                if is_full(error):
-                    # Nothing was asked yet, and there are others to wait for.
-                    self._full_until = monotonic() + FULL_SECONDS
-                    self._drop(lane)
-                    continue
+        with PutOff() as signals:
+            while True:
+                lane = self._take(deadline, signals)
+                transport = lane.client.next_transport()
+                try:
+                    result = lane.loop.finish(ask(lane.client), transport, signals)
+                except BaseException as error:
+                    if signals.has_raised or not isinstance(error, Exception):
+                        # Interrupted, such as by Ctrl-C: it is still at work.
+                        self._drop(lane)
+                        raise
+                    if is_full(error):
+                        # Nothing was asked yet, and there are others to wait for.
+                        self._full_until = monotonic() + FULL_SECONDS
+                        self._drop(lane)
+                        continue
+                    self._give_back(lane)
+                    raise
                 self._give_back(lane)
-                raise
-            except BaseException:
-                # Interrupted at any point, such as by Ctrl-C: nobody knows what state it is in.
-                self._drop(lane)
-                raise
-            self._give_back(lane)
-            return result
+                return result
 
     def _has_others(self) -> bool:
         return self._count > 1
 
-    def _take(self, deadline: float) -> _Lane:
+    def _take(self, deadline: float, signals: PutOff) -> _Lane:
         with self._changed:
             while self._closed or not self._idle:
                 if self._closed:
@@ -118,7 +122,7 @@ class Lanes:
                         + (_NO_ROOM if may_add else "open the store with a larger max_size")
                     )
                 until = min(deadline, self._full_until) if may_add else deadline
-                self._changed.wait(until - now)
+                signals.wait(partial(self._changed.wait, until - now))
             else:
                 # The last one used: its server process is the warmest.
                 return self._idle.pop()
@@ -140,13 +144,22 @@ class Lanes:
         with self._changed:
             self._count -= 1
             self._changed.notify_all()
+        # A task that has not begun would never give up what it was made of.
+        lane.loop.turn()
         tasks = asyncio.all_tasks(lane.loop)
         for task in tasks:
             task.cancel()
         with suppress(Exception):
-            lane.loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+            lane.loop.run_until_complete(_ended(tasks))
         lane.client.abandon()
+        # The transports of what was abandoned close in the next turn.
+        lane.loop.turn()
         lane.loop.close()
+
+
+async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were cancelled, but not for long."""
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 1)
 
 
 def _end(lanes: Sequence[_Lane]) -> None:

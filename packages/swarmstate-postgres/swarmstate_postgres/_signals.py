@@ -1,0 +1,131 @@
+"""Handlers of signals, put off while asyncio and the driver are at work.
+
+What a handler raises, as that of Ctrl-C does and those of time limits do, comes at any point of
+the main thread. Within a callback asyncio swallows it, so that the call waits for ever; while
+the driver sends, the answer is later read as that of a statement which is not there, which
+ends the process. So handlers run while a call waits, where it can be given up, and after it.
+"""
+
+from __future__ import annotations
+
+import selectors
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from threading import current_thread, main_thread
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+__all__ = ["PutOff", "Selector"]
+
+T = TypeVar("T")
+
+# Those by which programs are interrupted. To look for handlers of all takes longer than the rest.
+_NAMES = (
+    *("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
+    *("SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGBREAK"),
+)
+_SIGNALS = [signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__]
+
+
+class PutOff:
+    """Puts off the handlers of signals until the caller waits, or leaves this context.
+
+    Attributes:
+        has_raised: Whether a handler has raised something.
+    """
+
+    def __init__(self) -> None:
+        self.has_raised = False
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._came: list[tuple[int, FrameType | None]] = []
+        self._runs_handlers = False
+
+    def __enter__(self) -> PutOff:
+        # Others run no handlers.
+        if current_thread() is main_thread():
+            try:
+                # A subinterpreter's main thread does not either.
+                with suppress(ValueError):
+                    for number in _SIGNALS:
+                        handler = signal.getsignal(number)
+                        if callable(handler):
+                            self._handlers[number] = handler
+                            signal.signal(number, self._meet)
+            except BaseException:
+                # One that was not replaced yet has raised it.
+                self._leave()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def wait(self, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns, which only waits; handlers run before and meanwhile."""
+        if not self._handlers:
+            return ask()
+        try:
+            self._runs_handlers = True
+            self._deliver()
+            return ask()
+        finally:
+            self._runs_handlers = False
+
+    def _meet(self, number: int, frame: FrameType | None) -> None:
+        if self._runs_handlers:
+            self._run(number, frame)
+        else:
+            self._came.append((number, frame))
+
+    def _deliver(self) -> None:
+        while self._came:
+            self._run(*self._came.pop(0))
+
+    def _run(self, number: int, frame: FrameType | None) -> None:
+        try:
+            self._handlers[number](number, frame)
+        except BaseException:
+            # What a second one raised would come while the first is dealt with.
+            self._runs_handlers = False
+            self.has_raised = True
+            raise
+
+    def _leave(self) -> None:
+        numbers = list(self._handlers)
+        try:
+            self._restore(numbers)
+        finally:
+            # Those that are back run again, and may have raised.
+            self._restore(numbers)
+            self._runs_handlers = True
+            self._deliver()
+
+    def _restore(self, numbers: list[int]) -> None:
+        while numbers:
+            number = numbers[-1]
+            # A handler that ran meanwhile may have set another one.
+            if signal.getsignal(number) == self._meet:
+                signal.signal(number, self._handlers[number])
+            numbers.pop()
+
+
+class Selector(selectors.DefaultSelector):
+    """Waits for events of an event loop, during which handlers of signals run.
+
+    Attributes:
+        signals: Puts them off otherwise; None if nothing does.
+    """
+
+    signals: PutOff | None = None
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for events, as the base class does."""
+        if self.signals is None:
+            return super().select(timeout)
+        return self.signals.wait(lambda: selectors.DefaultSelector.select(self, timeout))

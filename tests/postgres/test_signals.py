@@ -1,0 +1,112 @@
+"""Handlers of signals that raise, as that of Ctrl-C and those of time limits, beside sync calls."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+
+import psycopg
+import pytest
+from swarmstate_postgres import PostgresStore
+
+from tests.servers.postgres import PostgresServer
+
+_LOCK = "SELECT FROM swarmstate_namespace WHERE name = 'locked' FOR UPDATE"
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+# Raises at random moments of calls; what was acknowledged must be there, and nothing else.
+_AT_RANDOM = """
+import random, signal, sys
+from swarmstate_postgres import PostgresStore
+
+class Late(Exception):
+    pass
+
+raised = {"exception": Late, "interrupt": KeyboardInterrupt}[sys.argv[2]]
+
+def stop(number, frame):
+    raise raised("time is up")
+
+def limit(seconds):
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+signal.signal(signal.SIGALRM, stop)
+rng = random.Random(7)
+stored, tried, interrupts = {}, {}, 0
+with PostgresStore(sys.argv[1]) as store:
+    while interrupts < 100:
+        key, value = str(rng.randrange(20)), rng.random()
+        tried.setdefault(key, [None]).append(value)
+        is_stored = False
+        try:
+            limit(rng.choice([0.0005, 0.002, 0.01]) * (rng.random() + 0.01))
+            store.set("a", key, value)
+            is_stored = True
+            limit(0)
+        except raised:
+            limit(0)
+            interrupts += 1
+        if is_stored:
+            tried[key] = [value]
+        assert store.get("a", key) in tried[key]
+    assert signal.getsignal(signal.SIGALRM) is stop
+print(interrupts)
+"""
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
+
+
+@pytest.fixture
+def handled() -> Iterator[signal.Signals]:
+    before = signal.getsignal(signal.SIGUSR1)
+    yield signal.SIGUSR1
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("kind", ["exception", "interrupt"])
+def test_a_handler_may_end_a_call_at_any_moment(url: str, kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _AT_RANDOM, url, kind], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
+    assert "never retrieved" not in done.stderr
+    assert "was destroyed" not in done.stderr
+
+
+def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) -> None:
+    class LateError(Exception):
+        pass
+
+    def second(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("expected this to be set, not to run")
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, second)
+        raise LateError
+
+    def interrupt(main: int) -> None:
+        with psycopg.connect(url, autocommit=True) as watching:
+            while watching.execute(_WAITING).fetchall() == [(0,)]:
+                pass
+        signal.pthread_kill(main, handled)
+
+    with PostgresStore(url) as store, psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        store.set("locked", "key", 0)
+        signal.signal(handled, first)
+        other.execute(_LOCK)
+        interrupting = pool.submit(interrupt, threading.get_ident())
+        with pytest.raises(LateError):
+            store.set("locked", "key", 1)
+        interrupting.result()
+        assert signal.getsignal(handled) is second
+        other.rollback()
+        store.set("locked", "key", 2)
+        assert store.get("locked", "key") == 2
