@@ -29,6 +29,9 @@ NAMESPACES = (
 )
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "scripts/smoke.py"
+SMOKE_LANGGRAPH = ROOT / "scripts/smoke_langgraph.py"
+# The oldest that README.md promises.
+OLDEST_LANGGRAPH = ("langgraph==1.2.0", "langgraph-checkpoint==4.3.0")
 
 sys.path.insert(0, str(ROOT))
 from tests.servers.postgres import running_postgres  # noqa: E402
@@ -76,15 +79,41 @@ def try_wheels(wheels: list[Path], python: str, uv: str, url: str) -> None:
         url: An empty database on a PostgreSQL server with pgvector.
     """
     with tempfile.TemporaryDirectory() as folder:
-        constraints = f"{folder}/constraints.txt"
-        export = (uv, "export", "--quiet", "--frozen", "--all-packages", "--no-emit-workspace")
-        subprocess.run([*export, "--no-hashes", "--output-file", constraints], cwd=ROOT, check=True)
-        subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
-        interpreter = f"{folder}/venv/bin/python"
-        install = [uv, "pip", "install", "--quiet", "--python", interpreter]
-        subprocess.run([*install, "--constraints", constraints, *wheels], check=True)
+        interpreter = make_environment(folder, python, uv)
+        install(uv, interpreter, locked(uv), *wheels)
         # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
         subprocess.run([interpreter, "-I", "-W", "error", SMOKE, url], cwd=folder, check=True)
+
+
+def try_oldest_langgraph(wheels: list[Path], python: str, uv: str) -> None:
+    """Install `wheels` beside the oldest LangGraph, and run graphs there."""
+    with tempfile.TemporaryDirectory() as folder:
+        interpreter = make_environment(folder, python, uv)
+        others = [line for line in locked(uv) if not line.startswith("langgraph")]
+        install(uv, interpreter, others, *wheels, *OLDEST_LANGGRAPH)
+        subprocess.run([interpreter, "-I", SMOKE_LANGGRAPH], cwd=folder, check=True)
+
+
+def make_environment(folder: str, python: str, uv: str) -> str:
+    """Make an environment in `folder` and return its interpreter."""
+    subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
+    return f"{folder}/venv/bin/python"
+
+
+def locked(uv: str) -> list[str]:
+    """Return the versions of uv.lock as constraints."""
+    export = [uv, "export", "--quiet", "--frozen", "--all-packages", "--no-emit-workspace"]
+    found = subprocess.run([*export, "--no-hashes"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return found.stdout.decode().splitlines()
+
+
+def install(uv: str, interpreter: str, constraints: list[str], *wanted: Path | str) -> None:
+    """Install what is wanted, in versions that the constraints allow."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(constraints))
+        file.flush()
+        command = [uv, "pip", "install", "--quiet", "--python", interpreter]
+        subprocess.run([*command, "--constraints", file.name, *wanted], check=True)
 
 
 def main() -> int:
@@ -110,6 +139,8 @@ def main() -> int:
             else:
                 try_wheels(wheels, python, uv, server.new_database())
                 print(f"Python {version}: installs, imports and runs")
+    try_oldest_langgraph(wheels, sys.executable, uv)
+    print(f"{' and '.join(OLDEST_LANGGRAPH)}: graphs run")
     return 0
 
 
