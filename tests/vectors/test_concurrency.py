@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from swarmstate import BaseStore, DiskStore, Query, Store
+from swarmstate import BaseStore, Batch, DiskStore, Query, Store
+from swarmstate.errors import DimensionError
 from swarmstate.layers import Operation, StoreLayer
 from swarmstate.vectors import Collection, Record
 from swarmstate.vectors._operations import refresh
@@ -53,14 +54,17 @@ with DiskStore(path) as store:
 
 
 class Meanwhile(StoreLayer):
-    """Has something done before records are read the next time."""
+    """Has something done before records, or further pages of them, are read the next time."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
         self.act: Callable[[], None] | None = None
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
-        if self.act is not None and any(key.startswith("item/") for key in queries[0].keys):
+        starts = [each.start for each in queries[0].ranges]
+        if self.act is not None and any(
+            key.startswith("item/") and key != "item/" for key in (*queries[0].keys, *starts)
+        ):
             act, self.act = self.act, None
             act()
         return (yield from super().reading(queries))
@@ -80,6 +84,35 @@ def test_a_collection_that_is_begun_anew_during_a_search_is_searched() -> None:
 
     layer.act = begin_anew
     assert [match.record.id for match in searching.search([1.0])] == ["b"]
+
+
+@pytest.mark.parametrize("size", [1, 600])
+def test_a_collection_that_is_begun_anew_while_it_is_loaded_is_searched(size: int) -> None:
+    store = Store()
+    layer = Meanwhile(store)
+    searching, writing = Collection(layer, "memories"), Collection(store, "memories")
+    writing.upsert([Record(f"{n:04}", {}, [[1.0, 2.0]]) for n in range(600)])
+
+    def begin_anew() -> None:
+        writing.clear()
+        writing.upsert([Record(f"{n:04}", {"new": True}, [[1.0]]) for n in range(700)][-size:])
+
+    layer.act = begin_anew
+    found = searching.search([1.0], limit=1000)
+    assert len(found) == size
+    assert all(match.record.value == {"new": True} for match in found)
+
+
+def test_records_of_several_dimensions_are_refused_not_searched_for_ever() -> None:
+    store = Store()
+    collection = Collection(store, "memories")
+    collection.upsert([Record("a", {}, [[1.0, 2.0]])])
+    Collection(store, "others").upsert([Record("b", {}, [[1.0]])])
+    [others] = store.read([Query("others", ["item/b"])])
+    assert others.values[0] is not None
+    store.write([Batch("memories", put={"item/b": others.values[0]})])
+    with pytest.raises(DimensionError):
+        Collection(store, "memories").search([1.0, 2.0])
 
 
 def test_processes_lose_nothing_and_see_each_other(tmp_path: Path) -> None:

@@ -359,12 +359,29 @@ def load(shared: Shared) -> Operation[View]:
 
 
 def read_all(shared: Shared) -> Operation[View]:
-    """Make an index of all records."""
-    head = yield from read_head(shared)
-    view = View(shared.new_index(), dict(head.tails) if head else {})
-    if head is None:
-        return view
-    # Whatever is written from here on is in the log after these tails.
+    """Make an index of all records.
+
+    Raises:
+        DimensionError: The records have embeddings of several dimensions.
+    """
+    while True:
+        head = yield from read_head(shared)
+        view = View(shared.new_index(), dict(head.tails) if head else {})
+        if head is None:
+            return view
+        try:
+            yield from read_records(shared, view)
+        except DimensionError:
+            # The collection may have been cleared, and begun anew, between two pages.
+            found = yield from read_head(shared)
+            if found is not None and found.tails == head.tails:
+                raise
+        else:
+            return view
+
+
+def read_records(shared: Shared, view: View) -> Operation[None]:
+    # Whatever is written from here on is in the log after the tails of the view.
     ticket, _ = view.index.begin()
     try:
         start, stop = layout.ITEM, prefix_end(layout.ITEM)
@@ -375,7 +392,7 @@ def read_all(shared: Shared) -> Operation[View]:
             [records] = result.ranges
             view.index.apply(ticket, records)
             if len(records) < PAGE:
-                return view
+                return
             # Read again with the next page, which does no harm.
             start = records[-1][0]
     finally:
