@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import random
+import sys
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
+import ormsgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from swarmstate import Codec
 from typing_extensions import TypedDict
 
 from tests.langgraph.helpers.same_as_stock import (
@@ -363,3 +366,37 @@ def test_a_rebuilt_model_can_be_used_as_any_other() -> None:
     message = ours.loads_typed(ours.dumps_typed(lc.AIMessage("a")))
     message.tool_calls.append({"name": "f", "args": {}, "id": "1"})
     assert ours.loads_typed(ours.dumps_typed(lc.AIMessage("a"))).tool_calls == []
+
+
+def test_models_of_many_classes_are_the_same_as_through_stock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classes: list[Any] = []
+    for n in range(40):
+        # The names of some begin with those of others.
+        name = f"Many{'y' * n}"
+        classes.append(type(name, (Flat,), {"__module__": __name__}))
+        monkeypatch.setattr(sys.modules[__name__], name, classes[-1], raising=False)
+    models = [cls(a=cls.__name__, b=n) for cls in classes for n in range(3)]
+    random.Random(1).shuffle(models)
+    check_same(
+        models,
+        SwarmStateSerializer(allowed_msgpack_modules=classes),
+        JsonPlusSerializer(allowed_msgpack_modules=classes),
+    )
+
+
+def test_each_of_very_many_classes_is_looked_up_at_once() -> None:
+    count = 300_000
+    method = ormsgpack.packb("model_validate_json")
+
+    def model(name: str) -> ormsgpack.Ext:
+        return ormsgpack.Ext(5, b"\x94\xa1m" + ormsgpack.packb(name) + b"\x80" + method)
+
+    codec = Codec.delegated(
+        safe=[],
+        check=lambda module, name: False,
+        check_method=lambda module, name, method: False,
+        fallback=lambda module, name, payload, error, is_model: payload,
+    )
+    assert codec.loads(ormsgpack.packb([model(f"{n:x}") for n in range(count)])) == [{}] * count

@@ -4,6 +4,7 @@
 //! [`super::wire`], and never native stack. No length is trusted before its bytes are there: items
 //! wait on one shared stack until their list is complete.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -74,6 +75,8 @@ pub struct Decoder<'a, 'py, 'p> {
     /// Whether nothing was built but plain data and models that were rebuilt from their fields.
     pub is_plain: bool,
     pub met: Vec<Met<'a>>,
+    /// The plans of the classes after those, if there are many.
+    pub met_later: HashMap<&'a [u8], Option<Arc<Plan>>>,
     pub policy: &'p Policy,
 }
 
@@ -109,6 +112,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             in_model: false,
             is_plain: true,
             met: Vec::new(),
+            met_later: HashMap::new(),
             policy,
         }
     }

@@ -20,6 +20,9 @@ use crate::codec::wire::ext;
 /// The name of the method that ends the description of a model, as it is written.
 const METHOD: &[u8] = b"\xb3model_validate_json";
 
+/// Up to so many classes in a call are looked for one after the other: mostly there are fewer.
+const FEW_CLASSES: usize = 16;
+
 /// How instances of one class are made from all of their fields.
 pub struct Rebuild {
     class: Py<PyType>,
@@ -172,10 +175,16 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         let start = reader.pos;
         let head = Head::read(reader, ext::PYDANTIC_V2)?;
         let bytes = reader.since(start);
+        if let Some(plan) = self.met_later.get(bytes) {
+            return Ok((head, plan.clone()));
+        }
         let plan = self.look_up(&head).ok().flatten();
-        let met = Met { bytes, head, plan };
-        let plan = met.plan.clone();
-        self.met.push(met);
+        if self.met.len() < FEW_CLASSES {
+            let plan = plan.clone();
+            self.met.push(Met { bytes, head, plan });
+        } else {
+            self.met_later.insert(bytes, plan.clone());
+        }
         Ok((head, plan))
     }
 
