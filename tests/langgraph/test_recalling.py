@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch
 from swarmstate import Batch, Store
 from swarmstate.errors import CheckpointError
 
 from .helpers.counting import CountingStore
+from .helpers.logs import long_log, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LATEST: Any = {"configurable": {"thread_id": "1"}}
 
@@ -102,6 +108,31 @@ def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -
     store.reset()
     assert _values(saver)["messages"] == messages
     assert _blobs(store) == []
+
+
+class _Sent(CountingStore):
+    """Notes how many bytes are written."""
+
+    size = 0
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self.size += sum(map(len, [*batch.put.values(), *batch.put_if_absent.values()]))
+        super().write(batches)
+
+
+def test_what_a_run_was_given_takes_no_room_from_the_state() -> None:
+    store = _Sent(Store())
+    # Room for the state with the image twice, not for all that was made of it.
+    branch = Branch(Driver(SwarmStateSaver(store, memory_budget=2_000_000), "sync"))
+    branch.put(log=long_log())
+    image = text("image", 600_000)
+    branch.put(__start__={"log": [image]})
+    branch.drop("__start__")
+    branch.put(log=[*branch.values["log"], image])
+    store.size = 0
+    branch.put(log=[*branch.values["log"], "seen"])
+    assert store.size < 2_000, "the image was not sent again"
 
 
 def test_a_saver_without_a_budget_remembers_nothing() -> None:

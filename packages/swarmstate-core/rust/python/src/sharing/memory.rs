@@ -193,10 +193,15 @@ impl Memory {
         // Mostly values are small, and are written again without a look at what they were.
         values.cuts.retain(|_, cut| cut.is_recognizable());
         values.cuts.shrink_to_fit();
-        let bytes = KNOWN_BYTES
-            + key.len()
-            + values.cuts.values().map(Cut::bytes).sum::<usize>()
-            + values.past.as_ref().map_or(0, Past::bytes);
+        let mut bytes =
+            KNOWN_BYTES + key.len() + values.cuts.values().map(Cut::bytes).sum::<usize>();
+        // The values themselves are of more use than what only late writes share.
+        let past = values.past.as_ref().map_or(0, Past::bytes);
+        if bytes + past > self.budget {
+            values.past = None;
+        } else {
+            bytes += past;
+        }
         if bytes > self.budget {
             // There is no room for it even if all others are forgotten.
             self.forget(key);
