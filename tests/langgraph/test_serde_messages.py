@@ -173,6 +173,9 @@ EDGES: dict[str, Any] = {
     "removal with content": changed(
         lc.RemoveMessage(id="1"), lambda m: vars(m).update(content="a")
     ),
+    "removal with an empty list": changed(
+        lc.RemoveMessage(id="1"), lambda m: vars(m).update(content=[])
+    ),
     "usage in another order": changed(
         lc.AIMessage("a"),
         lambda m: vars(m).update(

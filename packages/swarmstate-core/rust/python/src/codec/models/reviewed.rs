@@ -183,7 +183,11 @@ impl Rule {
         };
         match self {
             Self::Fields => Ok(true),
-            Self::Remove => is_empty(intern!(py, "content")),
+            // An empty list is taken as well, and becomes a string.
+            Self::Remove => match fields.get_item(intern!(py, "content"))? {
+                Some(content) => Ok(content.is_instance_of::<PyString>() && !content.is_truthy()?),
+                None => Ok(false),
+            },
             Self::Ai => Ok(!raw_calls()? || !no_calls(false)?),
             Self::AiChunk => {
                 Ok(no_calls(true)? && !raw_calls()? && is_empty(intern!(py, "chunk_position"))?)
