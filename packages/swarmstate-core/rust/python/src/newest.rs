@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
+use crate::codec::{Reader, Token};
 use crate::seal::content_of;
 
 /// Where the records of an item stand: its own, that of its creation, and its expiry's if it has one.
@@ -113,52 +114,25 @@ fn is_float(content: &[u8]) -> bool {
 
 /// When an item was put last, given the content of its record: `[time, type, bytes, token]`.
 fn updated_of(content: &[u8]) -> Option<i64> {
-    let mut rest = content.strip_prefix(&[0x94])?;
-    let updated = int(&mut rest)?;
-    let kind = text_length(&mut rest)?;
-    std::str::from_utf8(rest.split_off(..kind)?).ok()?;
-    let length = match take::<1>(&mut rest)? {
-        [0xc4] => take::<1>(&mut rest).map(|[n]| usize::from(n))?,
-        [0xc5] => take(&mut rest).map(|n| usize::from(u16::from_be_bytes(n)))?,
-        [0xc6] => usize::try_from(u32::from_be_bytes(take(&mut rest)?)).ok()?,
+    let mut reader = Reader::new(content);
+    let Token::Array(4) = reader.token().ok()? else {
+        return None;
+    };
+    let updated = match reader.token().ok()? {
+        Token::Uint(time) => i64::try_from(time).ok()?,
+        Token::Int(time) => time,
         _ => return None,
     };
-    rest.split_off(..length)?;
-    if rest != [0xc0] {
-        let token = text_length(&mut rest)?;
-        std::str::from_utf8(rest.split_off(..token)?).ok()?;
-        rest.is_empty().then_some(())?;
+    reader.text("a type").ok()?;
+    let Token::Bin(_) = reader.token().ok()? else {
+        return None;
+    };
+    match reader.token().ok()? {
+        Token::Nil => {}
+        Token::Str(token) => {
+            std::str::from_utf8(token).ok()?;
+        }
+        _ => return None,
     }
-    Some(updated)
-}
-
-fn int(rest: &mut &[u8]) -> Option<i64> {
-    match take::<1>(rest)? {
-        [small @ ..0x80] => Some(i64::from(small)),
-        [0xcc] => take(rest).map(|n| i64::from(u8::from_be_bytes(n))),
-        [0xcd] => take(rest).map(|n| i64::from(u16::from_be_bytes(n))),
-        [0xce] => take(rest).map(|n| i64::from(u32::from_be_bytes(n))),
-        [0xcf] => i64::try_from(u64::from_be_bytes(take(rest)?)).ok(),
-        [0xd0] => take(rest).map(|n| i64::from(i8::from_be_bytes(n))),
-        [0xd1] => take(rest).map(|n| i64::from(i16::from_be_bytes(n))),
-        [0xd2] => take(rest).map(|n| i64::from(i32::from_be_bytes(n))),
-        [0xd3] => take(rest).map(i64::from_be_bytes),
-        [negative @ 0xe0..=0xff] => Some(i64::from(negative.cast_signed())),
-        _ => None,
-    }
-}
-
-/// The length of a text, up to 255 bytes: of types and tokens there are no longer ones.
-fn text_length(rest: &mut &[u8]) -> Option<usize> {
-    match take::<1>(rest)? {
-        [short @ 0xa0..0xc0] => Some(usize::from(short & 0x1f)),
-        [0xd9] => take::<1>(rest).map(|[n]| usize::from(n)),
-        _ => None,
-    }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, left) = rest.split_first_chunk()?;
-    *rest = left;
-    Some(*taken)
+    (reader.pos == content.len()).then_some(updated)
 }

@@ -38,7 +38,7 @@ pub(crate) use error::{DecodeError, EncodeError, class_name};
 pub(crate) use guard::CollectorPause;
 pub(crate) use items::{Item, ItemReader};
 pub(crate) use models::{Plan, plan_of};
-pub(crate) use read::end_of;
+pub(crate) use read::{Reader, Token, end_of};
 pub(crate) use wire::{write_array_header, write_map_header};
 
 use policy::{Delegate, Policy, class_names};
