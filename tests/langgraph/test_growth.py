@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
@@ -147,6 +148,27 @@ def item_of_a_long_list() -> Shape:
     return graph_of(TasksState, node), lambda graph, turn: graph.invoke({"turn": turn}, CONFIG)
 
 
+class ReportState(TypedDict):
+    report: Any
+    turn: int
+
+
+def report_of(start: Any, go_on: Callable[[Any, int], Any]) -> Shape:
+    def node(state: ReportState) -> dict[str, Any]:
+        return {"report": go_on(state.get("report") or start, state["turn"])}
+
+    return graph_of(ReportState, node), lambda graph, turn: graph.invoke({"turn": turn}, CONFIG)
+
+
+def paragraph(turn: int) -> str:
+    return "".join(random.Random(turn).choices("abcdefgh ", k=_TEXT))
+
+
+def correct(text: str, turn: int) -> str:
+    at = turn * 3_701 % len(text)
+    return text[:at] + paragraph(turn) + text[at + _TEXT :]
+
+
 def history(graph: Graph) -> list[Any]:
     return [
         (state.values, state.next, state.metadata["step"])
@@ -165,6 +187,26 @@ def history(graph: Graph) -> list[Any]:
         pytest.param(tasks_return_the_list(), 12 * _TURN, id="lists that tasks return"),
         pytest.param(line_of_a_long_file(), 25_000, id="a line of a long file"),
         pytest.param(item_of_a_long_list(), 30_000, id="an item of a long list"),
+        pytest.param(
+            report_of("", lambda report, turn: report + paragraph(turn)),
+            6_000,
+            id="a text that is continued",
+        ),
+        pytest.param(
+            report_of("".join(map(paragraph, range(250))), correct),
+            11_000,
+            id="a text of 100 KB that is corrected",
+        ),
+        pytest.param(
+            report_of(b"", lambda report, turn: report + paragraph(turn).encode()),
+            6_000,
+            id="bytes that are continued",
+        ),
+        pytest.param(
+            report_of({}, lambda report, turn: {**report, turn: paragraph(turn)}),
+            8_000,
+            id="a dict whose keys are no texts",
+        ),
     ],
 )
 def test_a_turn_adds_a_part_of_the_state(shape: Shape, most: int) -> None:

@@ -31,9 +31,13 @@ def _blobs(store: CountingStore) -> list[str]:
 
 
 def _put(saver: SwarmStateSaver, config: Any, messages: list[BaseMessage]) -> Any:
+    return _put_values(saver, config, {"messages": messages, "note": "long " * 1_000})
+
+
+def _put_values(saver: SwarmStateSaver, config: Any, values: dict[str, Any]) -> Any:
     checkpoint = empty_checkpoint()
     checkpoint["id"] = str(uuid6())
-    checkpoint["channel_values"] = {"messages": messages, "note": "long " * 1_000}
+    checkpoint["channel_values"] = values
     metadata: Any = {"source": "loop", "step": 1, "parents": {}}
     return saver.put(config, checkpoint, metadata, {})
 
@@ -91,6 +95,21 @@ def test_what_others_added_is_read() -> None:
     store.reset()
     assert _values(saver)["messages"] == more
     assert len(_blobs(store)) == 1
+
+
+def test_a_text_that_others_continue_is_read_in_two_round_trips() -> None:
+    store = CountingStore(Store())
+    writer, reader = SwarmStateSaver(store), SwarmStateSaver(store)
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    report = ""
+    for turn in range(12):
+        report += text(turn, 3_000)
+        config = _put_values(writer, config, {"report": report})
+        for _ in range(3):
+            store.reset()
+            assert _values(reader)["report"] == report
+            assert len(store.trips) <= 2
+        assert _blobs(store) == []
 
 
 def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -> None:

@@ -367,6 +367,9 @@ def test_any_writes_read_back_beside_puts_prunes_copies_and_forks(seed: int) -> 
         ]
         files = {f"/f{rng.randrange(30)}": text(rng.random(), rng.choice([10, 2000, 9000]))}
         page = text(rng.random(), rng.choice([10, 3000]))
+        if rng.random() < 0.7:
+            at_ = rng.randrange(len(values["page"]) + 1)
+            page = values["page"][:at_] + page + values["page"][at_:]
         writes = [("log", said), ("files", files), ("page", page), ("n", step)]
         saver = driver if rng.random() < 0.7 else driver.over(SwarmStateSaver(store))
         saver.put_writes(branch.config, writes, "task")

@@ -72,6 +72,18 @@ def edit_list(rng: random.Random, items: list[Any]) -> list[Any]:
     return items
 
 
+def edit_whole(rng: random.Random, value: Any) -> Any:
+    """Change a text, bytes, or a dict with numbers as keys, somewhere."""
+    if isinstance(value, dict):
+        return {**value, rng.randrange(150): rng.randbytes(rng.randrange(300))}
+    new: Any = "".join(rng.choices("abcdefgh ", k=rng.choice([0, 5, 700, 9_000])))
+    if isinstance(value, bytes):
+        new = new.encode()
+    at = rng.choice([0, len(value), rng.randrange(len(value) + 1)])
+    cut = rng.choice([0, 0, 3, 6_000])
+    return value[:at] + new + value[at + cut :]
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("budget", [1 << 26, 20_000, 0])
 @pytest.mark.parametrize("reload", [0.0, 0.3, 0.9])
@@ -89,6 +101,7 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
         "count": 0,
         "text": "z" * 5000,
         "raw": b"\x00" * 3000,
+        "numbered": dict.fromkeys(range(100), "n" * 90),
         "none": None,
     }
     for step in range(80):
@@ -111,6 +124,9 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
             mutate_in_place(rng, values["nested"])
         if step % 7 == 0:
             values["text"] += "more"
+        if step % 2 == 0:
+            for name in rng.sample(["text", "raw", "numbered"], 2):
+                values[name] = edit_whole(rng, values[name])
     thread.check(thread.saver)
     thread.check(SwarmStateSaver(store))
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+pub mod chunks;
 mod compression;
 pub mod condition;
 mod condition_expr;

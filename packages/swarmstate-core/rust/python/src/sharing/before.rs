@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use swarmstate_engine::BlobHash;
 
-use super::parts::{Cut, Whole};
+use super::parts::Cut;
 
 /// The blobs that a value lay in, in whatever home, to be found by what they hold.
 #[derive(Default)]
@@ -24,9 +24,10 @@ impl Before {
         }
     }
 
-    pub(super) fn of_whole(whole: &Whole) -> Self {
+    /// These blobs.
+    pub(super) fn from(blobs: impl Iterator<Item = BlobHash>) -> Self {
         Self {
-            blobs: whole.blob.iter().map(|(_, blob)| *blob).collect(),
+            blobs: blobs.collect(),
             by_hash: None,
         }
     }

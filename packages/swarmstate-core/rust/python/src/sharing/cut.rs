@@ -15,12 +15,13 @@ use super::before::Before;
 use super::classes::Classes;
 use super::merging::Joining;
 use super::parts::{
-    Body, Container, Cut, Entry, Item, Items, Kind, Part, Seen, Stored, Whole, entries, kind_of,
+    Body, Container, Cut, Entry, Item, Items, Kind, Part, Seen, Stored, entries, kind_of,
 };
 use super::pieces::Pieces;
 use super::prior::Prior;
 use super::shadow::Shadow;
 use super::source::Source;
+use super::whole::{Large, Whole};
 use super::writes::Homes;
 use crate::codec::{Codec, Plans};
 
@@ -62,22 +63,22 @@ impl<'py> Cutter<'_, 'py> {
                 if (whole.seen.shadow.as_ref())
                     .is_some_and(|shadow| shadow.holds(&mut self.classes, value)) =>
             {
-                self.relies |= whole.blob.is_some();
+                self.relies |= whole.large.is_some();
                 Ok(Cut::of_whole(entry, whole))
             }
             Some((_, Body::Container(container))) => match entries(value, container.kind) {
                 Some(entries) if !entries.is_empty() => {
                     self.cut_container(value, container.kind, &entries, container.parts)
                 }
-                _ => self.cut_fresh(value, false),
+                _ => self.cut_fresh(value, None),
             },
-            Some((_, Body::Whole(whole))) => self.cut_fresh(value, whole.blob.is_some()),
-            None => self.cut_fresh(value, false),
+            Some((_, Body::Whole(whole))) => self.cut_fresh(value, whole.large.as_ref()),
+            None => self.cut_fresh(value, None),
         }
     }
 
-    /// Cut a value without knowing anything of it, save whether it was large before.
-    fn cut_fresh(&mut self, value: &Bound<'py, PyAny>, was_large: bool) -> PyResult<Cut> {
+    /// Cut a value without knowing anything of it, save where it lay before if it was large.
+    fn cut_fresh(&mut self, value: &Bound<'py, PyAny>, before: Option<&Large>) -> PyResult<Cut> {
         let kind = kind_of(value);
         if let Some(kind) = kind
             && let Some(entries) = entries(value, kind)
@@ -88,7 +89,7 @@ impl<'py> Cutter<'_, 'py> {
         }
         // Taken before encoding: what changes in between is then seen as a change later. Small
         // values are cheaper to encode again than to recognize.
-        let shadow = if was_large || value.is_instance_of::<PyString>() {
+        let shadow = if before.is_some() || value.is_instance_of::<PyString>() {
             Shadow::of(&mut self.classes, value)?
         } else {
             None
@@ -108,9 +109,7 @@ impl<'py> Cutter<'_, 'py> {
         whole.seen.shadow = shadow;
         let mut pieces = Pieces::default();
         if data.len() > limit {
-            let blob = self.store(&data, true)?;
-            whole.blob = Some((data.len(), blob));
-            pieces.blob(blob);
+            whole.large = Some(self.store_whole(&data, before, &mut pieces)?);
         } else {
             whole.inline = data.len();
             pieces.inline().extend_from_slice(&data);

@@ -11,12 +11,13 @@ use swarmstate_engine::BlobHash;
 
 use super::classes::Classes;
 use super::parts::{Body, Container, Cut, Items, Made, Seen, Stored};
+use super::whole::Large;
 
 /// What is known of values, by the blob that they lie in.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) parts: HashMap<BlobHash, Run>,
-    pub(super) whole: Option<(BlobHash, Seen, usize)>,
+    pub(super) whole: Option<(Large, Seen)>,
 }
 
 /// The items that lie in one blob, and its size.
@@ -26,6 +27,14 @@ pub(super) struct Run {
 }
 
 impl Held {
+    /// Keep what is known of a value that is not cut between items, if it lies in these blobs.
+    ///
+    /// Those that the next one shares with it are of no use without the others.
+    pub(super) fn keep_whole(&mut self, blobs: &[BlobHash]) {
+        self.whole =
+            (self.whole.take()).filter(|(known, _)| known.blobs().eq(blobs.iter().copied()));
+    }
+
     /// Keep of the values that were handed out before those that can be handed out once more: that
     /// nobody holds and nobody changed.
     ///
@@ -69,7 +78,7 @@ impl Held {
                 .then_some(run.bytes);
         }
         match &self.whole {
-            Some((known, seen, bytes)) if known == blob && seen.template.is_some() => Some(*bytes),
+            Some((known, seen)) if seen.template.is_some() => known.size_of(blob),
             _ => None,
         }
     }
@@ -81,7 +90,8 @@ impl Cut {
         let mut held = Held::default();
         match &mut self.body {
             Body::Whole(whole) => {
-                held.whole = (whole.blob).map(|(bytes, blob)| (blob, whole.seen.clone(), bytes));
+                let large = whole.large.clone();
+                held.whole = large.map(|large| (large, whole.seen.clone()));
             }
             Body::Container(container) => container.hold(&mut held),
         }

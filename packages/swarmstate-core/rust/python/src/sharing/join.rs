@@ -9,9 +9,10 @@ use super::blobs::{CheckpointError, find, hashes};
 use super::classes::Classes;
 use super::feed::Piece;
 use super::held::Held;
-use super::parts::{Cut, Seen, Whole};
+use super::parts::{Cut, Seen};
 use super::shadow::Shadow;
 use super::template::Template;
+use super::whole::{Large, Whole};
 use crate::codec::{Codec, CollectorPause, Item as Read};
 
 /// What is remembered of the values that are joined.
@@ -74,20 +75,13 @@ impl<'py> Joiner<'_, 'py> {
         pieces: &[Piece<'py>],
         held: &Held,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
-        let single = match pieces {
-            [piece] => piece.blob,
-            _ => None,
-        };
-        let before = (held.whole.as_ref()).filter(|(known, ..)| Some(*known) == single);
-        if let Some((blob, seen, size)) = before
+        let large = Large::of(pieces);
+        let before = (held.whole.as_ref()).filter(|(known, _)| Some(known) == large.as_ref());
+        if let Some((_, seen)) = before
             && let Some(template) = &seen.template
             && let Some(value) = template.copy(self.py, &mut self.classes, &mut None)?
         {
-            let cut = self.cut(|| {
-                let seen = seen.clone();
-                Cut::of_whole(entry.unbind(), Whole::in_blob(seen, *size, *blob))
-            });
-            return Ok((value, cut));
+            return Ok((value, self.cut_whole(entry, large, seen.clone())));
         }
         if pieces.iter().any(|piece| piece.data.is_none()) {
             self.lacks = true;
@@ -103,16 +97,32 @@ impl<'py> Joiner<'_, 'py> {
                 &whole
             }
         };
-        let Some(blob) = single.filter(|_| tag == "msgpack") else {
-            return Ok((self.decode(name, tag, data)?, None));
-        };
+        if tag != "msgpack" {
+            let value = self.decode(name, tag, data)?;
+            return Ok((value, self.cut_whole(entry, large, Seen::default())));
+        }
         let mut reader = self.codec.item_reader(self.py, data)?;
         let read = reader.value(None, 0)?;
         reader.finish()?;
         let seen = self.seen(&read, before.is_some())?;
-        let whole = Whole::in_blob(seen, data.len(), blob);
-        let cut = self.cut(|| Cut::of_whole(entry.unbind(), whole));
-        Ok((read.value, cut))
+        Ok((read.value, self.cut_whole(entry, large, seen)))
+    }
+
+    /// What is to be remembered of a value that is not cut between items.
+    fn cut_whole(
+        &self,
+        entry: Bound<'py, PyTuple>,
+        large: Option<Large>,
+        seen: Seen,
+    ) -> Option<Cut> {
+        let large = Some(large?);
+        let inline = 0;
+        let whole = Whole {
+            seen,
+            large,
+            inline,
+        };
+        self.cut(|| Cut::of_whole(entry.unbind(), whole))
     }
 
     /// The pieces of an entry; those of which all values are at hand are not decoded.

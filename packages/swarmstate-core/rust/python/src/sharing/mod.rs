@@ -24,6 +24,7 @@ mod reliance;
 mod shadow;
 mod source;
 mod template;
+mod whole;
 mod witness;
 mod writes;
 
@@ -279,6 +280,7 @@ impl Sharing {
                 false => held.get_mut(name.cast::<PyString>()?.to_str()?),
             };
             let held = held.map(|held| {
+                held.keep_whole(&blobs);
                 if self.has_gil {
                     held.keep_unheld(py, &mut classes, &blobs);
                 } else {

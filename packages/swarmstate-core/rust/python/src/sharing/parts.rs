@@ -11,6 +11,7 @@ use super::classes::Classes;
 use super::pieces::Pieces;
 use super::shadow::Shadow;
 use super::template::Template;
+use super::whole::Whole;
 use super::witness::Witness;
 use crate::codec::DictCursor;
 
@@ -23,16 +24,6 @@ pub(super) struct Cut {
 pub(super) enum Body {
     Whole(Whole),
     Container(Container),
-}
-
-/// A value that was not cut.
-#[derive(Default)]
-pub(super) struct Whole {
-    pub(super) seen: Seen,
-    /// Its size and its blob, if it lies in one.
-    pub(super) blob: Option<(usize, BlobHash)>,
-    /// Its size if it lies in the record.
-    pub(super) inline: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,18 +91,6 @@ pub(super) struct Entry<'py> {
     pub(super) value: Bound<'py, PyAny>,
 }
 
-impl Whole {
-    /// A value that lies in a blob.
-    pub(super) fn in_blob(seen: Seen, bytes: usize, blob: BlobHash) -> Self {
-        let blob = Some((bytes, blob));
-        Self {
-            seen,
-            blob,
-            inline: 0,
-        }
-    }
-}
-
 impl Cut {
     /// What is known of a list or dict.
     pub(super) fn of_container(entry: Py<PyTuple>, container: Container) -> Self {
@@ -119,7 +98,7 @@ impl Cut {
         Self { entry, body }
     }
 
-    /// What is known of a value that is not cut.
+    /// What is known of a value that is not cut between items.
     pub(super) fn of_whole(entry: Py<PyTuple>, whole: Whole) -> Self {
         let body = Body::Whole(whole);
         Self { entry, body }
@@ -128,14 +107,14 @@ impl Cut {
     /// Whether knowing it helps to recognize the value, or what it lies in.
     pub(super) fn is_recognizable(&self) -> bool {
         match &self.body {
-            Body::Whole(whole) => whole.seen.shadow.is_some() || whole.blob.is_some(),
+            Body::Whole(whole) => whole.seen.shadow.is_some() || whole.large.is_some(),
             Body::Container(_) => true,
         }
     }
 
     pub(super) fn list_blobs(&self, blobs: &mut Vec<BlobHash>) {
         match &self.body {
-            Body::Whole(whole) => blobs.extend(whole.blob.map(|(_, blob)| blob)),
+            Body::Whole(whole) => blobs.extend(whole.blobs()),
             Body::Container(container) => container.list_blobs(blobs),
         }
     }
@@ -143,10 +122,7 @@ impl Cut {
     /// What it takes in memory, about, with all that only it may hold on to.
     pub(super) fn bytes(&self) -> usize {
         match &self.body {
-            Body::Whole(whole) => {
-                let bytes = whole.blob.map_or(whole.inline, |(bytes, _)| bytes);
-                LEAF_BYTES * bytes + whole.seen.bytes()
-            }
+            Body::Whole(whole) => LEAF_BYTES * whole.size() + whole.seen.bytes(),
             Body::Container(container) => container.bytes(),
         }
     }

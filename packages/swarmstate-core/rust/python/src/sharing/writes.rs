@@ -116,6 +116,7 @@ impl<'py> Cutter<'_, 'py> {
         (name, known): (&str, &mut Known<'_>),
     ) -> PyResult<Py<PyTuple>> {
         self.before = Before::default();
+        let mut large = None;
         if limit.is_some()
             && let Some(kind) = kind_of(value)
             && let Some(entries) = entries(value, kind)
@@ -131,14 +132,16 @@ impl<'py> Cutter<'_, 'py> {
         if limit == Some(INLINE_RUN)
             && let Some(cut) = known.cuts.iter().find_map(|cuts| cuts.get(name))
             && let Body::Whole(whole) = &cut.body
-            && !(whole.blob.as_ref()).is_some_and(|(_, blob)| known.is_later(blob))
         {
             let shadow = whole.seen.shadow.as_ref();
-            if shadow.is_some_and(|shadow| shadow.holds(&mut self.classes, value)) {
-                self.relies |= whole.blob.is_some();
+            if !whole.blobs().any(|blob| known.is_later(&blob))
+                && shadow.is_some_and(|shadow| shadow.holds(&mut self.classes, value))
+            {
+                self.relies |= whole.large.is_some();
                 return Ok(cut.entry.clone_ref(self.py));
             }
-            self.before = Before::of_whole(whole);
+            large = whole.large.clone();
+            self.before = Before::from(whole.blobs().filter(|blob| !known.is_later(blob)));
         }
         let mut pieces = Pieces::default();
         let (tag, data) = self.encode_whole(value)?;
@@ -149,7 +152,7 @@ impl<'py> Cutter<'_, 'py> {
         {
             return Ok(self.cut_container(value, kind, &entries, Vec::new())?.entry);
         } else {
-            pieces.blob(self.store(&data, true)?);
+            self.store_whole(&data, large.as_ref(), &mut pieces)?;
         }
         pieces.entry(self.py, tag)
     }
