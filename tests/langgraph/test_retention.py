@@ -422,7 +422,7 @@ def test_the_file_shrinks_while_others_write(tmp_path: Path) -> None:
     saver = SwarmStateSaver(store)
     branch = Branch(Driver(saver, "sync"))
     for n in range(120):
-        branch.put(n=n, log=f"{n:05}" * 20_000)
+        branch.put(n=n, log=[f"{n:05}" * 20_000])
     store.vacuum()  # Also moves into the file what is still in its log.
     before = path.stat().st_size
     assert before > 10_000_000
