@@ -92,6 +92,7 @@ BENCHMARKS = {
     ),
     "notes": Benchmark("growth", "a list handed on whole", {"scenario": "notes"}),
     "steps": Benchmark("growth", "2,000 steps of small state", {"scenario": "steps", "turns": 100}),
+    "drafts": Benchmark("growth", "texts that are continued and edited", {"scenario": "drafts"}),
     "opaque": Benchmark("growth", "a dict of 200 KB that stays", {"scenario": "opaque"}),
     "crewai-1k": Benchmark(
         "crewai_memory", "CrewAI memory: 1,000 records; see `make crewai`", {"records": 1_000}

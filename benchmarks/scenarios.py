@@ -244,6 +244,44 @@ class Notes(Scenario):
         return {"asked": turn}
 
 
+class _DraftsState(TypedDict):
+    asked: int
+    report: str
+    files: Annotated[dict[str, dict[str, Any]], _merge]
+
+
+class Drafts(Scenario):
+    """Each turn continues a report by 1 KB and corrects a line in one of ten files of 20 KB."""
+
+    def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
+        def write(state: _DraftsState) -> dict[str, Any]:
+            asked = state["asked"]
+            report = state.get("report", "") + text(f"section {asked}", 1_000)
+            name = _file_name(asked * 7 % 10)
+            lines = state["files"][name]["content"].split("\n")
+            lines[asked * 37 % len(lines)] = text(f"line {asked}", 78)
+            # As deep agents keep files: each with its text as a whole.
+            file = {**state["files"][name], "content": "\n".join(lines)}
+            return {"report": report, "files": {name: file}}
+
+        builder = StateGraph(_DraftsState)
+        builder.add_node("write", write)
+        builder.add_edge(START, "write")
+        return builder
+
+    def given(self, turn: int) -> dict[str, Any]:
+        if turn:
+            return {"asked": turn}
+        files = {
+            _file_name(number): {
+                "content": "\n".join(text(f"file {number}/{line}", 78) for line in range(250)),
+                "encoding": "utf-8",
+            }
+            for number in range(10)
+        }
+        return {"asked": 0, "files": files}
+
+
 class _OpaqueState(TypedDict):
     report: dict[str, Any]
     asked: int
@@ -283,5 +321,6 @@ SCENARIOS: dict[str, Scenario] = {
     "images": Images(),
     "notes": Notes(),
     "steps": Steps(),
+    "drafts": Drafts(),
     "opaque": Opaque(),
 }

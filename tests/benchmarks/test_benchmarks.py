@@ -65,7 +65,7 @@ def test_runs_and_compares(name: str, open_path: Path) -> None:
     parameters = {**suite.PARAMETERS, **benchmark.parameters, **SMALLEST[benchmark.suite]}
     if name == "images":
         parameters["turns"] = 1
-    has_delta = name not in {"notes", "steps", "opaque"}
+    has_delta = name not in {"notes", "steps", "drafts", "opaque"}
     results = {}
     for contender in benchmark.contenders or suite.CONTENDER_NAMES:
         if contender.startswith("peer") or (contender.endswith("delta") and not has_delta):

@@ -132,6 +132,19 @@ def line_of_a_long_file() -> Shape:
     return graph_of(FilesState, node), lambda graph, turn: graph.invoke({"turn": turn}, CONFIG)
 
 
+def text_of_a_file(*, deep: bool) -> Shape:
+    def node(state: FilesState) -> dict[str, Any]:
+        turn, files = state["turn"], state.get("files") or {}
+        if turn < 10:
+            text = "".join(paragraph(100 * turn + n) for n in range(50))
+        else:
+            file = files[f"/{turn % 3}.md"]
+            text = correct(file["content"] if deep else file, turn)
+        return {"files": {f"/{turn % 3}.md": {"content": text, "by": "ada"} if deep else text}}
+
+    return graph_of(FilesState, node), lambda graph, turn: graph.invoke({"turn": turn}, CONFIG)
+
+
 class TasksState(TypedDict):
     tasks: list[dict[str, Any]]
     turn: int
@@ -187,6 +200,8 @@ def history(graph: Graph) -> list[Any]:
         pytest.param(tasks_return_the_list(), 12 * _TURN, id="lists that tasks return"),
         pytest.param(line_of_a_long_file(), 25_000, id="a line of a long file"),
         pytest.param(item_of_a_long_list(), 30_000, id="an item of a long list"),
+        pytest.param(text_of_a_file(deep=False), 8_000, id="the text of a file"),
+        pytest.param(text_of_a_file(deep=True), 8_000, id="the text of a file and more of it"),
         pytest.param(
             report_of("", lambda report, turn: report + paragraph(turn)),
             6_000,

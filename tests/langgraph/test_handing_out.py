@@ -20,6 +20,8 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerialize
 from pydantic import BaseModel
 from swarmstate import Store
 
+from tests.langgraph.helpers.logs import text
+
 _THREAD: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
 _COUNT = 60
 
@@ -124,6 +126,33 @@ def test_what_is_in_a_large_dict_in_a_dict_is_handed_out_again(puts: int) -> Non
     del found, report
     again = _load(saver)["report"]["rows"].values()
     assert all(ref() is message for ref, message in zip(refs, again, strict=True))
+
+
+@pytest.mark.parametrize("puts", [0, 2])
+def test_an_entry_that_is_cut_by_content_is_handed_out_to_one_alone(puts: int) -> None:
+    store = Store()
+    writer, config, files = SwarmStateSaver(store), _THREAD, {}
+    for turn in range(3):
+        files = {"plan": HumanMessage(text(turn, 20_000), id="plan"), "turn": turn}
+        config = _put(writer, config, {"files": files})
+    saver = SwarmStateSaver(store)
+    for _ in range(2):
+        loaded = _load(saver)["files"]
+    for _ in range(puts):
+        config = _put(saver, config, {"files": dict(loaded)})
+    plan = weakref.ref(loaded["plan"])
+    del loaded
+    again = _load(saver)["files"]
+    assert again == files
+    message = again["plan"]
+    assert message is plan()
+    message.content = "changed"
+    assert _load(saver)["files"] == files
+    held = _load(saver)["files"]["plan"]
+    other = _load(saver)["files"]
+    assert other["plan"] is not held
+    held.content = "changed"
+    assert other == _load(saver)["files"] == files
 
 
 def test_what_was_loaded_is_handed_out_again_however_the_thread_grows() -> None:

@@ -97,18 +97,35 @@ def test_what_others_added_is_read() -> None:
     assert len(_blobs(store)) == 1
 
 
-def test_a_text_that_others_continue_is_read_in_two_round_trips() -> None:
+def test_texts_that_others_continue_are_read_in_two_round_trips() -> None:
     store = CountingStore(Store())
     writer, reader = SwarmStateSaver(store), SwarmStateSaver(store)
     config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
-    report = ""
+    report, files = "", {f"/{n}": text(n, 9_000) for n in range(3)}
     for turn in range(12):
         report += text(turn, 3_000)
-        config = _put_values(writer, config, {"report": report})
+        # Copies of one another, too: what one file shares with another must be read for it.
+        files[f"/{turn % 3}"] = files[f"/{turn % 2}"] + text(turn, 300)
+        values = {"report": report, "files": {**files}}
+        config = _put_values(writer, config, values)
         for _ in range(3):
             store.reset()
-            assert _values(reader)["report"] == report
+            assert _values(reader) == values
             assert len(store.trips) <= 2
+
+
+def test_a_text_that_was_read_before_is_not_read_again() -> None:
+    store = CountingStore(Store())
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    writer, values = SwarmStateSaver(store), {}
+    for turn in range(3):
+        values = {"report": text(turn, 9_000), "files": {"a": text(turn + 10, 20_000), "b": 1}}
+        config = _put_values(writer, config, values)
+    saver = SwarmStateSaver(store)
+    _values(saver), _values(saver)
+    for _ in range(3):
+        store.reset()
+        assert _values(saver) == values
         assert _blobs(store) == []
 
 

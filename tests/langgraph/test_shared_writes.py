@@ -365,7 +365,11 @@ def test_any_writes_read_back_beside_puts_prunes_copies_and_forks(seed: int) -> 
             AIMessage(text((seed, step, n), rng.choice([5, 70, 900])), id=f"{step}/{n}")
             for n in range(rng.choice([0, 1, 1, 3, 40]))
         ]
-        files = {f"/f{rng.randrange(30)}": text(rng.random(), rng.choice([10, 2000, 9000]))}
+        name = f"/f{rng.randrange(30)}"
+        file = text(rng.random(), rng.choice([10, 2000, 9000]))
+        if rng.random() < 0.6:
+            file = values["files"].get(name, "") + file
+        files = {name: file}
         page = text(rng.random(), rng.choice([10, 3000]))
         if rng.random() < 0.7:
             at_ = rng.randrange(len(values["page"]) + 1)

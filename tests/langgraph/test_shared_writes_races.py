@@ -63,9 +63,12 @@ def test_a_late_write_does_without_the_next_checkpoint(
     driver: Driver, store: RacingStore, gone: str
 ) -> None:
     branch = Branch(driver)
-    first = branch.put(log=long_log(), page=text("page", 9_000), rows=rows())
+    body, end = text("body", 9_000), text("end", 9_000)
+    branch.put(log=long_log(), page=text("page", 9_000), rows={**rows(), "body": ""})
+    # Texts that have changed before are cut by content.
+    first = branch.put(page=body, rows={**rows(), "body": body})
     log = [*branch.values["log"], *(text(("more", n)) for n in range(40))]
-    page, inside = text("other page", 9_000), {**rows(), "row 7": text("edited", 3_000)}
+    page, inside = body + end, {**rows(), "row 7": text("edited", 3_000), "body": end + body}
     branch.put({"run_id": "r"}, log=log, page=page, rows=inside)
     writes = [("log", [*log, "end"]), ("page", page), ("rows", inside), ("log", log[-9:])]
     if gone == "before":

@@ -73,7 +73,10 @@ def edit_list(rng: random.Random, items: list[Any]) -> list[Any]:
 
 
 def edit_whole(rng: random.Random, value: Any) -> Any:
-    """Change a text, bytes, or a dict with numbers as keys, somewhere."""
+    """Change a text, bytes, a dict with numbers as keys or one of such values somewhere."""
+    if isinstance(value, dict) and "text" in value:
+        names = rng.sample([*value], 2)
+        return {**value, **{name: edit_whole(rng, value[name]) for name in names}}
     if isinstance(value, dict):
         return {**value, rng.randrange(150): rng.randbytes(rng.randrange(300))}
     new: Any = "".join(rng.choices("abcdefgh ", k=rng.choice([0, 5, 700, 9_000])))
@@ -102,6 +105,13 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
         "text": "z" * 5000,
         "raw": b"\x00" * 3000,
         "numbered": dict.fromkeys(range(100), "n" * 90),
+        "docs": {
+            "text": "d" * 5000,
+            "raw": b"\x01" * 9000,
+            "numbered": {},
+            "short": "s",
+            "deep": {"text": "e" * 20_000, "short": "s"},
+        },
         "none": None,
     }
     for step in range(80):
@@ -125,7 +135,7 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
         if step % 7 == 0:
             values["text"] += "more"
         if step % 2 == 0:
-            for name in rng.sample(["text", "raw", "numbered"], 2):
+            for name in rng.sample(["text", "raw", "numbered", "docs"], 2):
                 values[name] = edit_whole(rng, values[name])
     thread.check(thread.saver)
     thread.check(SwarmStateSaver(store))

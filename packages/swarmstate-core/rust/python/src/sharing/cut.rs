@@ -109,7 +109,9 @@ impl<'py> Cutter<'_, 'py> {
         whole.seen.shadow = shadow;
         let mut pieces = Pieces::default();
         if data.len() > limit {
-            whole.large = Some(self.store_whole(&data, before, &mut pieces)?);
+            let large = self.store_whole(&data, before)?;
+            large.pieces(&mut pieces);
+            whole.large = Some(large);
         } else {
             whole.inline = data.len();
             pieces.inline().extend_from_slice(&data);
@@ -175,7 +177,7 @@ impl<'py> Cutter<'_, 'py> {
                 sources.push(Source::Kept(part));
             } else {
                 let nested = prior.take_nested(&entries[next]);
-                sources.push(self.source(&entries[next], nested, &mut buffer, depth)?);
+                sources.push(self.source(&entries[next], nested, &prior, &mut buffer, depth)?);
                 next += 1;
             }
         }
@@ -190,14 +192,12 @@ impl<'py> Cutter<'_, 'py> {
         let mut run = Vec::new();
         for source in sources {
             match source {
-                Source::Nested {
+                Source::Apart {
                     item,
-                    head,
-                    container,
+                    bytes,
+                    stored,
                 } => {
                     self.join(&mut joining, &mut run)?;
-                    let bytes = head.len();
-                    let stored = Stored::Nested(head, container);
                     let items = joining.items(vec![item], Vec::new());
                     joining.push(Part {
                         items,
@@ -205,7 +205,7 @@ impl<'py> Cutter<'_, 'py> {
                         stored,
                     });
                 }
-                Source::Kept(part) if matches!(part.stored, Stored::Nested(..)) => {
+                Source::Kept(part) if part.is_apart() => {
                     self.join(&mut joining, &mut run)?;
                     self.relies |= part.has_blob();
                     joining.push(part);
@@ -229,11 +229,13 @@ impl<'py> Cutter<'_, 'py> {
         self.codec.encode_into(out, value, depth, &mut self.plans)
     }
 
-    /// Encode one item; a large container inside a dict is cut instead.
+    /// Encode one item; a large container inside a dict is cut instead, and so is what was there
+    /// before and has changed.
     pub(super) fn source(
         &mut self,
         entry: &Entry<'py>,
         nested: Option<Container>,
+        prior: &Prior,
         buffer: &mut Vec<u8>,
         depth: usize,
     ) -> PyResult<Source> {
@@ -267,8 +269,21 @@ impl<'py> Cutter<'_, 'py> {
             );
         }
         let template = None;
+        let item = Item::of(entry, Seen { shadow, template });
+        if let Some(key) = &entry.key
+            && let Some(large) =
+                self.store_changed(&buffer[start..], head.len(), || prior.had(key))?
+        {
+            let key = buffer[head].into();
+            buffer.truncate(start);
+            return Ok(Source::Apart {
+                item,
+                bytes: large.size(),
+                stored: Stored::Chunked(key, large),
+            });
+        }
         Ok(Source::New {
-            item: Item::of(entry, Seen { shadow, template }),
+            item,
             encoded: start..buffer.len(),
         })
     }
@@ -287,12 +302,12 @@ impl<'py> Cutter<'_, 'py> {
         depth: usize,
     ) -> PyResult<Source> {
         let container = self.container(before.kind, items, before.parts, depth + 1)?;
-        let encoded = buffer[head.clone()].into();
+        let key: Box<[u8]> = buffer[head.clone()].into();
         buffer.truncate(head.start);
-        Ok(Source::Nested {
+        Ok(Source::Apart {
             item: Item::of(entry, Seen::default()),
-            head: encoded,
-            container,
+            bytes: key.len(),
+            stored: Stored::Nested(key, container),
         })
     }
 

@@ -158,6 +158,50 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         Ok(read)
     }
 
+    /// What is left of the piece that is being read, and the blobs that follow it.
+    pub(super) fn rest(&self) -> (&[u8], impl Iterator<Item = (BlobHash, usize)>) {
+        let following = self.pieces[self.next..].iter();
+        let blobs = following.map_while(|piece| Some((piece.blob?, piece.size)));
+        (&self.current()[self.pos..], blobs)
+    }
+
+    /// Go to the end of that many pieces more.
+    pub(super) fn leave_pieces(&mut self, count: usize) {
+        self.next += count;
+        self.leave_piece();
+    }
+
+    /// Read a value that goes on in the blobs that follow, and ends where one does; returns it and
+    /// their number.
+    pub(super) fn long_value(
+        &mut self,
+        key: Option<Bound<'py, PyAny>>,
+        depth: usize,
+    ) -> PyResult<Option<(Read<'py>, usize)>> {
+        let current = self.next.checked_sub(1).map(|index| &self.pieces[index]);
+        let Some((start, size)) = current.and_then(|piece| Some((piece.start?, piece.size))) else {
+            return Ok(None);
+        };
+        // Those that were read stand one after another.
+        let mut end = start + size;
+        let mut ends = Vec::new();
+        for piece in &self.pieces[self.next..] {
+            if piece.blob.is_none() || piece.start != Some(end) {
+                break;
+            }
+            end += piece.size;
+            ends.push(end);
+        }
+        self.reader.go_to(start + self.pos, end);
+        let read = self.reader.value(key, depth)?;
+        let last = ends.iter().position(|end| *end == self.reader.position());
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        self.leave_pieces(last + 1);
+        Ok(Some((read, last + 1)))
+    }
+
     /// Read the header of a list or dict that stands in the record itself.
     pub(super) fn header(&mut self) -> Option<(Kind, usize)> {
         if self.piece()?.blob.is_some() {

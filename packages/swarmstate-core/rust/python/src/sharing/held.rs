@@ -17,6 +17,10 @@ use super::whole::Large;
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) parts: HashMap<BlobHash, Run>,
+    /// Entries that are cut by content, by the first of their blobs.
+    pub(super) chunked: HashMap<BlobHash, Chunked>,
+    /// The first blobs of these, by each of them.
+    chunks: HashMap<BlobHash, BlobHash>,
     pub(super) whole: Option<(Large, Seen)>,
 }
 
@@ -26,13 +30,27 @@ pub(super) struct Run {
     pub(super) bytes: usize,
 }
 
+/// The item that is an entry which is cut by content, and where its value lies.
+pub(super) struct Chunked {
+    pub(super) items: Items,
+    pub(super) large: Large,
+}
+
 impl Held {
-    /// Keep what is known of a value that is not cut between items, if it lies in these blobs.
-    ///
-    /// Those that the next one shares with it are of no use without the others.
-    pub(super) fn keep_whole(&mut self, blobs: &[BlobHash]) {
+    /// Keep of what is cut by content that of which all is wanted, and nowhere else: what others
+    /// share with it is of no use to them without its bytes.
+    pub(super) fn keep_complete(&mut self, blobs: &[BlobHash]) {
         self.whole =
             (self.whole.take()).filter(|(known, _)| known.blobs().eq(blobs.iter().copied()));
+        if self.chunked.is_empty() {
+            return;
+        }
+        let wanted = counts(blobs);
+        let is_wanted = |large: &Large| large.blobs().all(|blob| wanted.get(&blob) == Some(&1));
+        self.chunked.retain(|_, known| is_wanted(&known.large));
+        let chunks = (self.chunked.iter())
+            .flat_map(|(first, known)| known.large.blobs().map(|blob| (blob, *first)));
+        self.chunks = chunks.collect();
     }
 
     /// Keep of the values that were handed out before those that can be handed out once more: that
@@ -47,10 +65,7 @@ impl Held {
         classes: &mut Classes<'py>,
         blobs: &[BlobHash],
     ) {
-        let mut wanted: HashMap<&BlobHash, usize> = HashMap::with_capacity(blobs.len());
-        for blob in blobs {
-            *wanted.entry(blob).or_default() += 1;
-        }
+        let wanted = counts(blobs);
         for (blob, run) in &mut self.parts {
             if wanted.get(blob) == Some(&1) {
                 run.items.keep_unheld(py, classes);
@@ -59,23 +74,30 @@ impl Held {
                 run.items.witness = None;
             }
         }
+        for known in self.chunked.values_mut() {
+            known.items.keep_unheld(py, classes);
+        }
     }
 
     /// Keep none of the values that were handed out before.
     pub(super) fn drop_made(&mut self) {
         (self.parts.values_mut()).for_each(|run| run.items.made.clear());
+        (self.chunked.values_mut()).for_each(|known| known.items.made.clear());
     }
 
     /// The size of a blob of which nothing has to be decoded, because values can be had of all
     /// that lies in it.
     pub(super) fn size_of_copied(&self, blob: &BlobHash) -> Option<usize> {
         if let Some(run) = self.parts.get(blob) {
-            let items = &run.items;
-            let is_made = |index: usize| matches!(items.made.get(index), Some(Some(_)));
-            let mut all = items.items.iter().enumerate();
-            return all
-                .all(|(index, item)| item.seen.template.is_some() || is_made(index))
-                .then_some(run.bytes);
+            return run.items.can_be_had().then_some(run.bytes);
+        }
+        if let Some(known) = self
+            .chunks
+            .get(blob)
+            .and_then(|first| self.chunked.get(first))
+        {
+            let size = known.large.size_of(blob);
+            return size.filter(|_| known.items.can_be_had());
         }
         match &self.whole {
             Some((known, seen)) if seen.template.is_some() => known.size_of(blob),
@@ -116,12 +138,39 @@ impl Container {
                     });
                 }
                 Stored::Nested(_, container) => container.hold(held),
+                Stored::Chunked(_, large) => {
+                    let Some(first) = large.blobs().next() else {
+                        continue;
+                    };
+                    held.chunked.entry(first).or_insert_with(|| {
+                        let made = std::mem::take(&mut part.items.made);
+                        let items = part.items.with_values(0, made);
+                        let large = large.clone();
+                        Chunked { items, large }
+                    });
+                }
             }
         }
     }
 }
 
+/// How often each blob is there.
+fn counts(blobs: &[BlobHash]) -> HashMap<&BlobHash, usize> {
+    let mut counts = HashMap::with_capacity(blobs.len());
+    for blob in blobs {
+        *counts.entry(blob).or_default() += 1;
+    }
+    counts
+}
+
 impl Items {
+    /// Whether values of all of them can be had.
+    fn can_be_had(&self) -> bool {
+        let is_made = |index: usize| matches!(self.made.get(index), Some(Some(_)));
+        let mut all = self.items.iter().enumerate();
+        all.all(|(index, item)| item.seen.template.is_some() || is_made(index))
+    }
+
     /// Take the value that was made of an item, if it is still there.
     pub(super) fn take_made(&mut self, index: usize) -> Made {
         self.made.get_mut(index).and_then(Option::take)

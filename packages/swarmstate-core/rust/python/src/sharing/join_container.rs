@@ -7,6 +7,7 @@ use super::feed::{Feed, Piece, Target};
 use super::held::Held;
 use super::join::{Joiner, Remembers};
 use super::parts::{Container, Item, Items, Kind, Part, Seen, Stored};
+use super::whole::Large;
 use super::witness::{Notes, note};
 use crate::codec::{DecodeError, Item as Read};
 
@@ -257,7 +258,7 @@ impl<'py> Joiner<'_, 'py> {
         if key.is_some() && !feed.holds_next() {
             let head = feed.since(start).into();
             let Some(header) = feed.header() else {
-                return Ok(None);
+                return self.chunked(feed, (key, head), held, depth, target);
             };
             let Some((value, container)) = self.container(feed, header, held, depth + 1)? else {
                 return Ok(None);
@@ -283,6 +284,57 @@ impl<'py> Joiner<'_, 'py> {
             items,
             bytes: data.len(),
             stored: Stored::Inline(data.into()),
+        }))
+    }
+
+    /// Read the value of an entry that is cut by content.
+    fn chunked(
+        &mut self,
+        feed: &mut Feed<'_, '_, 'py>,
+        (key, encoded_key): (Option<Bound<'py, PyAny>>, Box<[u8]>),
+        held: &mut Held,
+        depth: usize,
+        target: &mut Target<'py>,
+    ) -> PyResult<Option<Part>> {
+        let (head, blobs) = feed.rest();
+        let head: Box<[u8]> = head.into();
+        let blobs: Vec<_> = blobs.collect();
+        let known = blobs
+            .first()
+            .and_then(|(first, _)| held.chunked.get_mut(first))
+            .filter(|known| known.large.begins(&head, &blobs));
+        let is_known = known.is_some();
+        let ready = match known {
+            Some(known) => self.ready(&mut known.items, 0, &mut None)?.map(|value| {
+                let item = known.items.items[0].clone_ref(self.py);
+                (item, value, known.large.clone())
+            }),
+            None => None,
+        };
+        let (item, key, value, large, is_plain) = match ready {
+            Some((item, value, large)) => {
+                feed.leave_pieces(large.blobs().count());
+                (item, key, value, large, true)
+            }
+            None => {
+                let Some((read, count)) = feed.long_value(key, depth + 1)? else {
+                    return Ok(None);
+                };
+                let large = Large::new(&head, &blobs[..count]);
+                let item = self.item(&read, is_known)?;
+                (item, read.key, read.value, large, read.is_plain)
+            }
+        };
+        let first = value.as_ptr() as usize;
+        let made = match self.remembers {
+            Remembers::Values => vec![is_plain.then(|| value.clone().unbind())],
+            _ => Vec::new(),
+        };
+        target.push(key, value)?;
+        Ok(Some(Part {
+            items: Items::new(vec![item], first, made),
+            bytes: large.size(),
+            stored: Stored::Chunked(encoded_key, large),
         }))
     }
 

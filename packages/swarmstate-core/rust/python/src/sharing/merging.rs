@@ -39,7 +39,7 @@ impl<'py> Cutter<'_, 'py> {
                     self.relies |= part.has_blob();
                     joining.push(part);
                 }
-                Some(Source::Nested { .. }) | None => {}
+                Some(Source::Apart { .. }) | None => {}
             }
         }
         Ok(())
@@ -73,7 +73,7 @@ impl<'py> Cutter<'_, 'py> {
                     made.extend(part.items.made);
                     items.extend(part.items.items.iter().map(|item| item.clone_ref(self.py)));
                 }
-                Source::Nested { .. } => {}
+                Source::Apart { .. } => {}
             }
         }
         Ok((items, made, data))

@@ -280,7 +280,7 @@ impl Sharing {
                 false => held.get_mut(name.cast::<PyString>()?.to_str()?),
             };
             let held = held.map(|held| {
-                held.keep_whole(&blobs);
+                held.keep_complete(&blobs);
                 if self.has_gil {
                     held.keep_unheld(py, &mut classes, &blobs);
                 } else {

@@ -11,7 +11,7 @@ use super::classes::Classes;
 use super::pieces::Pieces;
 use super::shadow::Shadow;
 use super::template::Template;
-use super::whole::Whole;
+use super::whole::{Large, Whole};
 use super::witness::Witness;
 use crate::codec::DictCursor;
 
@@ -37,7 +37,7 @@ pub(super) struct Container {
     pub(super) parts: Vec<Part>,
 }
 
-/// A run of items that is stored as one piece, or an entry that is cut itself.
+/// A run of items that is stored as one piece, or an entry whose value is cut itself.
 pub(super) struct Part {
     pub(super) items: Items,
     pub(super) bytes: usize,
@@ -49,6 +49,8 @@ pub(super) enum Stored {
     Blob(BlobHash),
     /// The encoded key of the entry, and its value.
     Nested(Box<[u8]>, Container),
+    /// The encoded key of the entry, and where its value lies, which is cut by content.
+    Chunked(Box<[u8]>, Large),
 }
 
 /// What a value was; without a shadow it is never taken for unchanged, without a template it is
@@ -230,6 +232,7 @@ impl Container {
                 Stored::Inline(_) => {}
                 Stored::Blob(blob) => blobs.push(*blob),
                 Stored::Nested(_, container) => container.list_blobs(blobs),
+                Stored::Chunked(_, large) => blobs.extend(large.blobs()),
             }
         }
     }
@@ -248,21 +251,34 @@ impl Container {
     /// Append the pieces that make the encoding.
     pub(super) fn pieces(&self, pieces: &mut Pieces) {
         pieces.header(self.kind, self.len());
-        self.parts.iter().for_each(|part| part.pieces(pieces));
+        self.parts
+            .iter()
+            .for_each(|part| part.stored.pieces(pieces));
+    }
+}
+
+impl Stored {
+    /// Append the pieces that make the encoding of its items.
+    pub(super) fn pieces(&self, pieces: &mut Pieces) {
+        match self {
+            Self::Inline(data) => pieces.inline().extend_from_slice(data),
+            Self::Blob(hash) => pieces.blob(*hash),
+            Self::Nested(head, container) => {
+                pieces.inline().extend_from_slice(head);
+                container.pieces(pieces);
+            }
+            Self::Chunked(head, large) => {
+                pieces.inline().extend_from_slice(head);
+                large.pieces(pieces);
+            }
+        }
     }
 }
 
 impl Part {
-    /// Append the pieces that make the encoding of its items.
-    pub(super) fn pieces(&self, pieces: &mut Pieces) {
-        match &self.stored {
-            Stored::Inline(data) => pieces.inline().extend_from_slice(data),
-            Stored::Blob(hash) => pieces.blob(*hash),
-            Stored::Nested(head, container) => {
-                pieces.inline().extend_from_slice(head);
-                container.pieces(pieces);
-            }
-        }
+    /// Whether it is one entry that is cut itself: no other is merged with it.
+    pub(super) fn is_apart(&self) -> bool {
+        matches!(self.stored, Stored::Nested(..) | Stored::Chunked(..))
     }
 
     pub(super) fn has_blob(&self) -> bool {
@@ -278,6 +294,7 @@ impl Part {
                 let mut parts = container.parts.iter();
                 parts.any(|part| part.has_any(is_one))
             }
+            Stored::Chunked(_, large) => large.blobs().any(|blob| is_one(&blob)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Finding the parts that a value had before in the value as it is now.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 
 use pyo3::prelude::*;
 
@@ -19,15 +20,16 @@ pub(super) struct Prior {
     searches: usize,
     /// Parts by the address of their first item's value; made if there are many searches.
     by_first: Option<HashMap<usize, usize>>,
-    /// Parts that are cut themselves, by the hash of their key.
-    nested: HashMap<isize, usize>,
+    /// Entries that are cut themselves, by the hash of their key.
+    apart: HashMap<isize, usize>,
+    /// The hashes of the keys of all that was not taken; made when they are first needed.
+    keys: OnceCell<HashSet<isize>>,
 }
 
-/// The parts that are cut themselves, by the hash of their key.
-fn nested(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
-    let is_nested = |part: &Part| matches!(part.stored, Stored::Nested(..));
-    let nested = parts.iter().enumerate().filter(|(_, part)| is_nested(part));
-    nested
+/// The entries that are cut themselves, by the hash of their key.
+fn apart(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
+    let apart = parts.iter().enumerate().filter(|(_, part)| part.is_apart());
+    apart
         .filter_map(|(at, part)| {
             let key = part.items.items.first()?.key.as_ref()?;
             Some((key.bind(py).hash().ok()?, at))
@@ -35,42 +37,44 @@ fn nested(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
         .collect()
 }
 
-/// Whether an item is the next state of a part that is cut itself.
+/// Whether an item is the next state of an entry that is cut itself.
 ///
 /// Keys are compared by what they say: who writes an entry made its key anew.
 fn is_next_of(entry: &Entry<'_>, part: &Part) -> bool {
-    let Stored::Nested(_, container) = &part.stored else {
+    if let Stored::Nested(_, container) = &part.stored
+        && kind_of(&entry.value) != Some(container.kind)
+    {
         return false;
-    };
+    }
     let key = part.items.items.first().and_then(|item| item.key.as_ref());
     let (Some(before), Some(now)) = (key, &entry.key) else {
         return false;
     };
-    kind_of(&entry.value) == Some(container.kind)
-        && (now.is(before) || now.eq(before).unwrap_or(false))
+    now.is(before) || now.eq(before).unwrap_or(false)
 }
 
-/// Whether some of these items are the next states of parts that are cut themselves.
-pub(super) fn has_nested(py: Python<'_>, parts: &[Part], items: &[Entry<'_>]) -> bool {
-    let nested = nested(py, parts);
-    !nested.is_empty()
+/// Whether some of these items are the next states of entries that are cut themselves.
+pub(super) fn has_apart(py: Python<'_>, parts: &[Part], items: &[Entry<'_>]) -> bool {
+    let apart = apart(py, parts);
+    !apart.is_empty()
         && items.iter().any(|item| {
             let hash = item.key.as_ref().and_then(|key| key.hash().ok());
-            let at = hash.and_then(|hash| nested.get(&hash));
+            let at = hash.and_then(|hash| apart.get(&hash));
             at.is_some_and(|at| is_next_of(item, &parts[*at]))
         })
 }
 
 impl Prior {
     pub(super) fn new(py: Python<'_>, parts: Vec<Part>) -> Self {
-        let nested = nested(py, &parts);
+        let apart = apart(py, &parts);
         let parts = parts.into_iter().map(Some).collect();
         Self {
             parts,
             expected: 0,
             searches: 0,
             by_first: None,
-            nested,
+            apart,
+            keys: OnceCell::new(),
         }
     }
 
@@ -157,11 +161,24 @@ impl Prior {
     }
 
     fn find_nested(&self, entry: &Entry<'_>) -> Option<usize> {
-        if self.nested.is_empty() {
+        if self.apart.is_empty() {
             return None;
         }
         let key = entry.key.as_ref()?;
-        let position = *self.nested.get(&key.hash().ok()?)?;
-        is_next_of(entry, self.parts[position].as_ref()?).then_some(position)
+        let position = *self.apart.get(&key.hash().ok()?)?;
+        let part = self.parts[position].as_ref()?;
+        let is_nested = matches!(part.stored, Stored::Nested(..));
+        (is_nested && is_next_of(entry, part)).then_some(position)
+    }
+
+    /// Whether an entry with this key was there, and was not found as it was; now and then true of
+    /// one that was not.
+    pub(super) fn had(&self, key: &Bound<'_, PyAny>) -> bool {
+        let keys = self.keys.get_or_init(|| {
+            let items = (self.parts.iter().flatten()).flat_map(|part| part.items.items.iter());
+            let keys = items.filter_map(|item| item.key.as_ref()?.bind(key.py()).hash().ok());
+            keys.collect()
+        });
+        key.hash().is_ok_and(|hash| keys.contains(&hash))
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use swarmstate_engine::segments::Segment;
 
-use super::parts::{Container, Item, Part};
+use super::parts::{Item, Part, Stored};
 
 /// A part of the new value: one that is still right, or an item to encode.
 pub(super) enum Source {
@@ -13,10 +13,11 @@ pub(super) enum Source {
         item: Item,
         encoded: Range<usize>,
     },
-    Nested {
+    /// An entry whose value is cut itself, and the size of what is not in other parts.
+    Apart {
         item: Item,
-        head: Box<[u8]>,
-        container: Container,
+        bytes: usize,
+        stored: Stored,
     },
 }
 
@@ -33,9 +34,9 @@ impl Source {
                 bytes: encoded.len(),
                 is_new: true,
             },
-            Self::Nested { head, .. } => Segment {
+            Self::Apart { bytes, .. } => Segment {
                 items: 1,
-                bytes: head.len(),
+                bytes: *bytes,
                 is_new: true,
             },
         }

@@ -1,7 +1,7 @@
 //! Values that are not cut between items: texts, bytes, models, tuples, whatever else there is.
 //!
 //! A large one lies in one blob. One that was large before and has changed may change again, so it
-//! is cut by content, and what is the same in the next one is shared.
+//! is cut by content, and what is the same in the next one is shared. So is an entry of a dict.
 
 use pyo3::prelude::*;
 use swarmstate_engine::BlobHash;
@@ -49,7 +49,20 @@ impl Whole {
 }
 
 impl Large {
-    /// Where the value lies that these pieces make, if they are as `store_whole` makes them.
+    pub(super) fn new(head: &[u8], blobs: &[(BlobHash, usize)]) -> Self {
+        Self {
+            head: head.into(),
+            blobs: blobs.into(),
+        }
+    }
+
+    /// Whether it has this head, and these blobs begin with its own.
+    pub(super) fn begins(&self, head: &[u8], blobs: &[(BlobHash, usize)]) -> bool {
+        *self.head == *head && blobs.starts_with(&self.blobs)
+    }
+
+    /// Where the value lies that these pieces make, if they are as [`pieces`](Self::pieces) has
+    /// them.
     pub(super) fn of(pieces: &[Piece<'_>]) -> Option<Self> {
         let (head, pieces) = match pieces {
             [first, rest @ ..] if first.blob.is_none() => (first.as_bytes(), rest),
@@ -59,6 +72,14 @@ impl Large {
         let blobs = blobs.collect::<Option<Vec<_>>>()?;
         let head = head.into();
         (!blobs.is_empty()).then_some(Self { head, blobs })
+    }
+
+    /// Append the pieces that make the encoding.
+    pub(super) fn pieces(&self, pieces: &mut Pieces) {
+        if !self.head.is_empty() {
+            pieces.inline().extend_from_slice(&self.head);
+        }
+        self.blobs().for_each(|blob| pieces.blob(blob));
     }
 
     pub(super) fn blobs(&self) -> impl Iterator<Item = BlobHash> {
@@ -76,33 +97,47 @@ impl Large {
         matches!(&*self.blobs, [(blob, size)] if *size == data.len() && blob.is_of(data))
     }
 
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.head.len() + self.blobs.iter().map(|(_, size)| size).sum::<usize>()
     }
 }
 
 impl Cutter<'_, '_> {
-    /// Store a large value and append its pieces, given where it lay before, if it was large then.
-    pub(super) fn store_whole(
-        &mut self,
-        data: &[u8],
-        before: Option<&Large>,
-        pieces: &mut Pieces,
-    ) -> PyResult<Large> {
+    /// Store a large value, given where it lay before, if it was large then.
+    pub(super) fn store_whole(&mut self, data: &[u8], before: Option<&Large>) -> PyResult<Large> {
         let changed = before.is_some_and(|before| !before.is_blob_of(data));
-        let (head, parts) = if changed && data.len() > CHUNKED {
-            let (head, rest) = data.split_at(HEAD);
-            pieces.inline().extend_from_slice(head);
-            (head, chunks(rest).collect())
-        } else {
-            (&[][..], vec![data])
-        };
-        let mut blobs = Vec::with_capacity(parts.len());
-        for part in parts {
-            let blob = self.store(part, true)?;
-            pieces.blob(blob);
-            blobs.push((blob, part.len()));
+        if changed && data.len() > CHUNKED {
+            return self.store_chunks(data);
         }
+        let head = Box::default();
+        let blobs = vec![(self.store(data, true)?, data.len())];
+        Ok(Large { head, blobs })
+    }
+
+    /// Store the value of an entry that follows its key, if it is to be cut by content: it is
+    /// large, was there before, and is another one now.
+    pub(super) fn store_changed(
+        &mut self,
+        encoded: &[u8],
+        key: usize,
+        was_there: impl FnOnce() -> bool,
+    ) -> PyResult<Option<Large>> {
+        let data = &encoded[key..];
+        let is_container = matches!(data.first(), Some(0x80..=0x9f | 0xdc..=0xdf));
+        // Who reads the pieces of a list or dict expects its items.
+        if data.len() <= CHUNKED || is_container || !was_there() {
+            return Ok(None);
+        }
+        if self.before.find(&BlobHash::of(encoded)).is_some() {
+            return Ok(None);
+        }
+        self.store_chunks(data).map(Some)
+    }
+
+    fn store_chunks(&mut self, data: &[u8]) -> PyResult<Large> {
+        let (head, rest) = data.split_at(HEAD);
+        let stored = chunks(rest).map(|chunk| Ok((self.store(chunk, true)?, chunk.len())));
+        let blobs = stored.collect::<PyResult<_>>()?;
         let head = head.into();
         Ok(Large { head, blobs })
     }

@@ -13,7 +13,7 @@ use super::cut::{Cutter, INLINE_CONTAINER, INLINE_RUN};
 use super::memory::{Place, Values};
 use super::parts::{Body, Container, Cut, Entry, Kind, Stored, entries, kind_of};
 use super::pieces::Pieces;
-use super::prior::{Prior, has_nested};
+use super::prior::{Prior, has_apart};
 use super::reliance::Reliance;
 use super::source::Source;
 use super::{SplitWrites, named};
@@ -122,8 +122,13 @@ impl<'py> Cutter<'_, 'py> {
             && let Some(entries) = entries(value, kind)
             && let Some(container) = self.container_like(kind, &entries, (name, &mut known.cuts))
         {
+            let mut blobs = Vec::new();
+            container.list_blobs(&mut blobs);
+            let later = known.later;
+            blobs.retain(|blob| !later.is_some_and(|later| later.contains(blob)));
+            self.before = Before::from(blobs.into_iter());
             let mut pieces = Pieces::default();
-            let before = (container, known.later);
+            let before = (container, later);
             return match self.cut_like(&entries, before, &mut pieces, 0) {
                 Ok(()) => pieces.entry(self.py, "msgpack"),
                 Err(error) => Err(self.described(value, error)),
@@ -152,7 +157,7 @@ impl<'py> Cutter<'_, 'py> {
         {
             return Ok(self.cut_container(value, kind, &entries, Vec::new())?.entry);
         } else {
-            self.store_whole(&data, large.as_ref(), &mut pieces)?;
+            (self.store_whole(&data, large.as_ref())?).pieces(&mut pieces);
         }
         pieces.entry(self.py, tag)
     }
@@ -183,7 +188,7 @@ impl<'py> Cutter<'_, 'py> {
         }
         // One of fewer items is rather what is added to the value than the next one.
         let own = get_mut(known, name)?.container(kind)?;
-        (items.len() >= own.len() / 2 || has_nested(self.py, &own.parts, items)).then_some(own)
+        (items.len() >= own.len() / 2 || has_apart(self.py, &own.parts, items)).then_some(own)
     }
 
     /// The name of the value that begins with these items, or has an entry that does, and where.
@@ -253,7 +258,7 @@ impl<'py> Cutter<'_, 'py> {
             {
                 self.store_new(&mut new, pieces)?;
                 self.relies |= part.has_blob();
-                part.pieces(pieces);
+                part.stored.pieces(pieces);
                 next += part.items.len();
                 continue;
             }
@@ -265,7 +270,7 @@ impl<'py> Cutter<'_, 'py> {
                 pieces.inline().extend_from_slice(head);
                 self.cut_like(&inside, (container, later), pieces, depth + 1)?;
             } else {
-                self.cut_new(item, &mut new, pieces, depth)?;
+                self.cut_new(item, prior, &mut new, pieces, depth)?;
             }
             next += 1;
         }
@@ -276,18 +281,17 @@ impl<'py> Cutter<'_, 'py> {
     fn cut_new(
         &mut self,
         entry: &Entry<'py>,
+        prior: &Prior,
         new: &mut NewItems,
         pieces: &mut Pieces,
         depth: usize,
     ) -> PyResult<()> {
         let start = new.buffer.len();
-        if let Source::Nested {
-            head, container, ..
-        } = self.source(entry, None, &mut new.buffer, depth)?
+        if let Source::Apart { stored, .. } =
+            self.source(entry, None, prior, &mut new.buffer, depth)?
         {
             self.store_new(new, pieces)?;
-            pieces.inline().extend_from_slice(&head);
-            container.pieces(pieces);
+            stored.pieces(pieces);
         } else {
             new.sizes.push(Segment {
                 items: 1,
