@@ -37,6 +37,8 @@ impl Drop for Entry {
 
 /// From this size on, decoding makes so many objects that the collector would run in between.
 const LARGE: usize = 4096;
+/// So many objects that the collector would run while they are made.
+const MANY: usize = 500;
 
 /// The cyclic garbage collector at rest while it lives.
 ///
@@ -48,9 +50,18 @@ pub struct CollectorPause {
 
 impl CollectorPause {
     /// Pause the collector if `size` bytes are worth it.
-    pub fn for_size(_py: Python<'_>, size: usize) -> Self {
+    pub fn for_size(py: Python<'_>, size: usize) -> Self {
+        Self::if_worth_it(py, size >= LARGE)
+    }
+
+    /// Pause the collector if so many objects are worth it.
+    pub fn for_objects(py: Python<'_>, count: usize) -> Self {
+        Self::if_worth_it(py, count >= MANY)
+    }
+
+    fn if_worth_it(_py: Python<'_>, is_worth_it: bool) -> Self {
         // SAFETY: the interpreter is attached, as `_py` proves; the call only sets a flag.
-        let was_enabled = size >= LARGE && unsafe { ffi::PyGC_Disable() } == 1;
+        let was_enabled = is_worth_it && unsafe { ffi::PyGC_Disable() } == 1;
         Self { was_enabled }
     }
 }
