@@ -127,3 +127,39 @@ def test_a_forged_record_of_embeddings_is_named() -> None:
         assert messages
         token = name.rpartition("\x01")[2]
         assert not [each for each in messages if token not in each]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\x81\xa1n",  # ends too early
+        dumps({"n": 1}) + b"\xc0",
+        b"\x82\xa1n\x01\xa1m\xc1",  # a byte that msgpack has not
+        b"\x82\xa1n\x01\xa1m\xa1\xff",  # no UTF-8
+        b"\x82\xa1n\x01\xa1\xff\x01",
+        b"\x82\xa1n\x01\xa1m" + b"\x91" * 2000 + b"\xc0",
+        b"\x82\xa1n\x01\xa1m\x81\xd4\x7f\x00\x01",  # an ext that nobody knows
+        dumps([1]),
+        dumps("n"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_whatever_is_looked_for(value: bytes) -> None:
+    store = Store()
+    memory = memory_of(store)
+    fill(memory)
+    store.write([Batch("langgraph-store:a", put={"item/k": seal((0, "msgpack", value, None))})])
+    wanted: Any
+    for wanted in (1, 2, "x", None, {"$eq": 0.5}, {"$gt": 0}):
+        with pytest.raises(ItemError, match=r"item 'k' of namespace \('a',\)"):
+            memory.search((), filter={"n": wanted})
+
+
+def test_of_a_name_that_comes_twice_the_last_counts() -> None:
+    store = Store()
+    memory = memory_of(store)
+    fill(memory)
+    twice = b"\x82\xa1n\x01\xa1n\xa1x"
+    store.write([Batch("langgraph-store:a", put={"item/k": seal((0, "msgpack", twice, None))})])
+    assert [item.key for item in memory.search(A, filter={"n": "x"})] == ["k"]
+    assert [item.key for item in memory.search(A, filter={"n": 1})] == ["other"]

@@ -233,6 +233,21 @@ def test_damage_is_noticed_and_named(area: str) -> None:
             store.get(("a",), "k")
 
 
+@pytest.mark.parametrize("wanted", [None, {"n": 1}], ids=["all", "filtered"])
+def test_a_damaged_item_is_named_among_many_namespaces(wanted: dict[str, Any] | None) -> None:
+    inner = swarmstate.Store()
+    store = SwarmStateStore(inner)
+    for user in range(20):
+        for key in ("k", "l"):
+            store.put(("users", f"u{user:02}"), key, {"n": 1})
+    damaged = swarmstate.Batch("langgraph-store:users.u11", put={"item/k": b"damage"})
+    inner.write([damaged, damaged._replace(namespace="langgraph-store:users.u15")])
+    for path in ((), ("users",), ("users", "u11")):
+        with pytest.raises(ItemError, match=r"item 'k' of namespace \('users', 'u11'\)"):
+            store.search(path, filter=wanted, limit=1)
+    assert len(store.search(("users", "u12"), filter=wanted)) == 2
+
+
 def test_a_cancelled_call_leaves_the_store_usable(tmp_path: Path) -> None:
     async def run() -> None:
         async with SwarmStateStore(tmp_path / "memories.db") as store:

@@ -10,6 +10,7 @@ import swarmstate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.swarmstate import SwarmStateSerializer
 from langgraph.store.base import IndexConfig
 from langgraph.store.swarmstate import SwarmStateStore
 from langgraph.store.swarmstate.filters import matches
@@ -72,6 +73,19 @@ def test_the_index_lets_through_whatever_a_filter_does(
     value: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     assert selected(value, wanted) or not matches(value, wanted)
+
+
+@settings(max_examples=500)
+@given(values=st.lists(values, max_size=3), wanted=filters)
+def test_a_search_finds_what_a_filter_lets_through(
+    values: list[dict[str, Any]], wanted: dict[str, Any]
+) -> None:
+    memory = SwarmStateStore()
+    for number, value in enumerate(values):
+        memory.put(("a",), str(number), value)
+    stored = {item.key: item.value for item in memory.search(("a",))}
+    found = {item.key: item.value for item in memory.search(("a",), filter=wanted)}
+    assert found == {key: value for key, value in stored.items() if matches(value, wanted)}
 
 
 plain = st.integers(-3, 5) | st.sampled_from(["a", "b", "10", None])
@@ -182,3 +196,19 @@ def test_values_that_are_encrypted_stay_so_and_are_filtered() -> None:
     namespaces = records.namespaces()
     for result in records.read([Query(name, ranges=[Range()]) for name in namespaces]):
         assert not any(b"rosebud" in value for _, value in result.ranges[0])
+
+
+class Shouting(SwarmStateSerializer):
+    """Reads texts in capital letters."""
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return {name: text.upper() for name, text in super().loads_typed(data).items()}
+
+
+def test_a_filter_asks_what_the_serializer_reads() -> None:
+    store = SwarmStateStore(serde=Shouting())
+    store.put(("a",), "k", {"text": "tea"})
+    assert [item.value for item in store.search(("a",), filter={"text": "TEA"})] == [
+        {"text": "TEA"}
+    ]
+    assert store.search(("a",), filter={"text": "tea"}) == []

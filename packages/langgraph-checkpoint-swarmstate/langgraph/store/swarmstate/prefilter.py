@@ -1,4 +1,7 @@
-"""What the index knows of items, so that a filter applies before they are ranked.
+"""What is known of items without decoding them, so that a filter applies before that.
+
+Where the codec alone made the bytes of a value, they show whether a field equals what a filter
+names, if both are plain.
 
 The record that holds the embeddings of an item holds the known part of its value, too:
 `UNKNOWN` stands for whatever is large, or might be compared in another way by the index
@@ -24,3 +27,9 @@ def known_of(serde: object, value: Any) -> Any:
     """
     is_public = type(serde) in (SwarmStateSerializer, JsonPlusSerializer)
     return known_part(value) if is_public else UNKNOWN
+
+
+def visible_filter(serde: object, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the filter if it may be held against the bytes that a serializer writes."""
+    is_plain = type(serde) is SwarmStateSerializer and serde.plain_codec is not None
+    return wanted if is_plain and type(wanted) is dict else None

@@ -13,7 +13,7 @@ names the item's embeddings (see `embedding`); nil if it has none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -165,23 +165,35 @@ def microseconds(now: float) -> int:
 
 
 def newest_of(
-    labels: Labels, result: Result, now: float, count: int | None
+    spanned: Sequence[tuple[Labels, Result]],
+    now: float,
+    count: int | None,
+    passing: dict[str, Any] | None,
 ) -> Iterator[StoredItem]:
-    """Return the items of a namespace that was read whole, at most so many, by their order.
+    """Return the items of namespaces that were read whole, at most so many, by their order.
 
     The expired ones are left out. All records are looked at here, and items are made of
     them as they are asked for.
 
+    Args:
+        spanned: The namespaces in their order, each with what was read of it.
+        now: The time, in seconds.
+        count: At most this many; None for all.
+        passing: A filter; some of those that it does not let through are left out.
+
     Raises:
         ItemError: A record is damaged.
     """
-    records = result.ranges[0]
+    records = [result.ranges[0] for _, result in spanned]
     # What is asked for may be more than a machine counts.
-    most = None if count is None else min(count, len(records))
-    places = newest_items(records, now * 1000, most)
-    if places is None:
-        return iter(_sorted_items(labels, records, now)[:count])
-    return (_item_at(labels, records, *place) for place in places)
+    most = None if count is None else min(count, sum(map(len, records)))
+    found = newest_items(records, now * 1000, most, passing)
+    if found is None:
+        return iter(_sorted_items(spanned, now)[:count])
+    return (
+        _item_at(spanned[at][0], records[at], item, created, expires)
+        for at, item, created, expires in found
+    )
 
 
 def _item_at(
@@ -192,24 +204,29 @@ def _item_at(
     return decode_item(labels, name[len(ITEMS) :], record, records[created][1], expiry)
 
 
-def _sorted_items(labels: Labels, records: Records, now: float) -> list[StoredItem]:
+def _sorted_items(spanned: Iterable[tuple[Labels, Result]], now: float) -> list[StoredItem]:
     """Return all items by their order; unlike `newest_items` say which record is damaged."""
+    items: list[StoredItem] = []
+    for labels, result in spanned:
+        items += _items_in(labels, result.ranges[0], now)
+    return sorted(items, key=StoredItem.order)
+
+
+def _items_in(labels: Labels, records: Records, now: float) -> Iterator[StoredItem]:
     created: dict[str, bytes] = {}
     expiries: dict[str, Expiry] = {}
-    items: list[StoredItem] = []
     # In the order of names an item comes after what else there is of it.
     for name, record in records:
         if name.startswith(ITEMS):
             key = name[len(ITEMS) :]
             item = decode_item(labels, key, record, created.get(key), expiries.get(key))
             if not item.is_expired(now):
-                items.append(item)
+                yield item
         elif name.startswith(CREATED):
             created[name[len(CREATED) :]] = record
         else:
             key, expiry = decode_expiry(labels, name, record)
             expiries[key] = expiry
-    return sorted(items, key=StoredItem.order)
 
 
 def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Container, Iterable
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from langgraph.store.base import SearchItem, SearchOp
@@ -23,6 +22,7 @@ from .layout import (
     labels_of,
     namespace_of,
 )
+from .prefilter import visible_filter
 from .records import StoredItem, newest_of
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def item_query(labels: Labels, key: str) -> Query:
 
 
 class Found:
-    """What a search finds: of each namespace its items by their order.
+    """What a search finds: items by their order.
 
     Args:
         op: The search.
         serde: Reads values.
-        spanned: The namespaces below its prefix, each with what was read of it.
+        spanned: The namespaces below its prefix in their order, each with what was read of it.
         now: What has expired at this time is not found.
 
     Raises:
@@ -81,14 +81,14 @@ class Found:
         self,
         op: SearchOp,
         serde: SerializerProtocol,
-        spanned: Iterable[tuple[Labels, Result]],
+        spanned: Sequence[tuple[Labels, Result]],
         now: float,
     ) -> None:
         self.op = op
         self.serde = serde
         # A filter may skip any number of items.
         count = None if op.filter else op.offset + op.limit
-        self._items = [newest_of(labels, result, now, count) for labels, result in spanned]
+        self._items = newest_of(spanned, now, count, visible_filter(serde, op.filter))
 
     def newest(
         self, count: int, without: Container[tuple[Labels, str]] = ()
@@ -103,7 +103,7 @@ class Found:
         found: list[tuple[StoredItem, SearchItem]] = []
         if count < 1:
             return found
-        for item in heapq.merge(*self._items, key=StoredItem.order):
+        for item in self._items:
             if (item.labels, item.key) in without:
                 continue
             value = item.value(self.serde) if self.op.filter else None

@@ -15,6 +15,7 @@ mod graph;
 mod graph_host;
 mod layers;
 mod newest;
+mod passing;
 mod plane;
 mod seal;
 mod sharing;

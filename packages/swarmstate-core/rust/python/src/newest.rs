@@ -1,60 +1,86 @@
-//! Which items of a namespace of long-term memory are the newest, found without decoding any.
+//! Which items of long-term memory are the newest, found without decoding any.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::codec::{Reader, Token};
+use crate::passing::Demands;
 use crate::seal::content_of;
 
-/// Where the records of an item stand: its own, that of its creation, and its expiry's if it has one.
-type Places = (usize, usize, Option<usize>);
+/// Where the records of an item stand: its namespace's, and among these its own, that of its
+/// creation, and its expiry's if it has one.
+type Places = (usize, usize, usize, Option<usize>);
 
-/// Return where the records of the newest items are among those of a namespace.
+/// Return where the records of the newest items are among those of some namespaces.
 ///
 /// Args:
-///     records: All names and records of the namespace, in the order of names: `created/{key}`,
-///         `expiry/{key}/{time}` and `item/{key}`, sealed.
+///     namespaces: Of each namespace all names and records, in the order of names:
+///         `created/{key}`, `expiry/{key}/{time}` and `item/{key}`, sealed.
 ///     now: What is to expire at this time, or did before, is left out.
 ///     count: At most this many; None for all.
+///     filter: Leaves out what it certainly does not let through, if the codec alone encoded the
+///         values; None for nothing.
 ///
 /// Returns:
-///     The positions of each item's record, of that of its creation and, or None, its expiry: of
-///     the last one put first, and of those put at one time the least key. None instead of a list
-///     if a record is not what it should be.
+///     For each item the position of its namespace, and within that those of its record, of that
+///     of its creation and, or None, its expiry: of the last one put first, and of those put at
+///     one time the first one. None instead of a list if a record is not what it should be.
 #[pyfunction]
-#[pyo3(signature = (records, now, count, /))]
+#[pyo3(signature = (namespaces, now, count, filter, /))]
 pub fn newest_items(
-    records: &Bound<'_, PyList>,
+    namespaces: &Bound<'_, PyList>,
     now: f64,
     count: Option<usize>,
+    filter: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Option<Vec<Places>>> {
-    let pairs = records
-        .iter()
-        .map(|pair| {
-            let pair = pair.cast_into::<PyTuple>()?;
-            let name = pair.get_item(0)?.cast_into::<PyString>()?;
-            Ok((name, pair.get_item(1)?.cast_into::<PyBytes>()?))
-        })
-        .collect::<PyResult<Vec<_>>>()?;
-    let mut named = Vec::with_capacity(pairs.len());
-    for (name, record) in &pairs {
-        named.push((name.to_str()?, record.as_bytes()));
+    let demands = filter.map(Demands::of).transpose()?;
+    let mut items = Vec::new();
+    for (namespace, records) in namespaces.iter().enumerate() {
+        let records = records.cast_into::<PyList>()?;
+        let pairs = records
+            .iter()
+            .map(|pair| {
+                let pair = pair.cast_into::<PyTuple>()?;
+                let name = pair.get_item(0)?.cast_into::<PyString>()?;
+                Ok((name, pair.get_item(1)?.cast_into::<PyBytes>()?))
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut named = Vec::with_capacity(pairs.len());
+        for (name, record) in &pairs {
+            named.push((name.to_str()?, record.as_bytes()));
+        }
+        if add_items(&mut items, namespace, &named, now, demands.as_ref()).is_none() {
+            return Ok(None);
+        }
     }
-    Ok(newest(&named, now, count))
+    if let Some(count) = count
+        && count < items.len()
+    {
+        items.select_nth_unstable(count);
+        items.truncate(count);
+    }
+    items.sort_unstable();
+    Ok(Some(items.into_iter().map(|(_, places)| places).collect()))
 }
 
-fn newest(records: &[(&str, &[u8])], now: f64, count: Option<usize>) -> Option<Vec<Places>> {
+/// Adds the items of a namespace, with when each was put last; None if a record is damaged.
+fn add_items(
+    items: &mut Vec<(Reverse<i64>, Places)>,
+    namespace: usize,
+    records: &[(&str, &[u8])],
+    now: f64,
+    demands: Option<&Demands>,
+) -> Option<()> {
     let mut created = Vec::new();
     let mut expiries = HashMap::new();
-    let mut items = Vec::with_capacity(records.len() / 2);
     let mut next = 0;
     for (place, (name, record)) in records.iter().enumerate() {
         if let Some(key) = name.strip_prefix("item/") {
-            let updated = updated_of(content_of(record, None)?)?;
+            let (updated, value) = item_of(content_of(record, None)?)?;
             // Both stand in the order of keys.
             while created.get(next).is_some_and(|(other, _)| *other < key) {
                 next += 1;
@@ -66,7 +92,11 @@ fn newest(records: &[(&str, &[u8])], now: f64, count: Option<usize>) -> Option<V
             };
             match expiry {
                 Some((_, expires)) if expires <= now => {}
-                _ => items.push((Reverse(updated), place, *first, expiry.map(|(at, _)| at))),
+                _ if demands.is_some_and(|demands| demands.refuse(value)) => {}
+                _ => {
+                    let places = (namespace, place, *first, expiry.map(|(at, _)| at));
+                    items.push((Reverse(updated), places));
+                }
             }
         } else if let Some(key) = name.strip_prefix("created/") {
             created.push((key, place));
@@ -76,18 +106,7 @@ fn newest(records: &[(&str, &[u8])], now: f64, count: Option<usize>) -> Option<V
             expiries.insert(key, (place, expires));
         }
     }
-    if let Some(count) = count
-        && count < items.len()
-    {
-        items.select_nth_unstable(count);
-        items.truncate(count);
-    }
-    items.sort_unstable();
-    Some(
-        (items.into_iter())
-            .map(|(_, item, first, expiry)| (item, first, expiry))
-            .collect(),
-    )
+    Some(())
 }
 
 /// The key of an item and the time, in milliseconds, that the name of its expiry's record says.
@@ -112,8 +131,9 @@ fn is_float(content: &[u8]) -> bool {
     content.len() == 9 && content[0] == 0xcb
 }
 
-/// When an item was put last, given the content of its record: `[time, type, bytes, token]`.
-fn updated_of(content: &[u8]) -> Option<i64> {
+/// When an item was put last and its value, given the content of its record:
+/// `[time, type, bytes, token]`. A value of another type than the codec's is empty.
+fn item_of(content: &[u8]) -> Option<(i64, &[u8])> {
     let mut reader = Reader::new(content);
     let Token::Array(4) = reader.token().ok()? else {
         return None;
@@ -123,8 +143,8 @@ fn updated_of(content: &[u8]) -> Option<i64> {
         Token::Int(time) => time,
         _ => return None,
     };
-    reader.text("a type").ok()?;
-    let Token::Bin(_) = reader.token().ok()? else {
+    let type_ = reader.text("a type").ok()?;
+    let Token::Bin(data) = reader.token().ok()? else {
         return None;
     };
     match reader.token().ok()? {
@@ -134,5 +154,6 @@ fn updated_of(content: &[u8]) -> Option<i64> {
         }
         _ => return None,
     }
-    (reader.pos == content.len()).then_some(updated)
+    let value = if type_ == "msgpack" { data } else { &[] };
+    (reader.pos == content.len()).then_some((updated, value))
 }
