@@ -123,3 +123,9 @@ def test_a_dictionary_makes_small_values_smaller_and_can_change() -> None:
         raw(CompressedStore(below, dictionaries=[second]))
     with pytest.raises(ValueError, match="samples"):
         train_dictionary([b"one", b""])
+
+
+@pytest.mark.parametrize("size", [-1, 0, 255, 1 << 31, 10**15, 1 << 64])
+def test_a_dictionary_of_a_size_that_none_has_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"expected size .* found {size};"):
+        train_dictionary([TEXT + b"%d" % n for n in range(500)], size=size)

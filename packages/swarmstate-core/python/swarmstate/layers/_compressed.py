@@ -16,6 +16,8 @@ LEVEL = 3
 MIN_SIZE = 64
 MAX_SIZE = 256 * 1024 * 1024
 DICTIONARY_SIZE = 16 * 1024
+# What zstd makes and reads on every platform.
+DICTIONARY_SIZES = range(256, 1 << 31)
 
 
 class CompressedStore(ValueLayer):
@@ -87,9 +89,14 @@ def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -
     Args:
         samples: Some hundred values or more, such as records of a store's
             `read`; a hundred times `size` bytes in all is plenty.
-        size: At most this many bytes.
+        size: At most this many bytes, from 256 to 2 GiB.
 
     Raises:
-        ValueError: The samples are too few or too small.
+        ValueError: The samples are too few or too small, or no dictionary has that size.
     """
+    if size not in DICTIONARY_SIZES:
+        raise ValueError(
+            f"expected size to be at least {DICTIONARY_SIZES.start} and below "
+            f"{DICTIONARY_SIZES.stop} bytes, found {size!r}; {DICTIONARY_SIZE} suit most values"
+        )
     return Compression.train([sample for sample in samples if sample], size)
