@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import sys
 import weakref
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,13 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
 from pydantic import BaseModel
-from swarmstate import Store
+from swarmstate import Codec, Store
+from swarmstate.errors import EncodeError
+from swarmstate.sharing import Sharing
 
 from tests.langgraph.helpers.threads import Thread, insides, message, objects
+
+STATM = Path("/proc/self/statm")
 
 
 class Note(BaseModel):
@@ -327,3 +333,20 @@ def test_another_serializer_is_not_given_what_it_would_not_build() -> None:
     assert thread.latest()["notes"][0] == {"text": "x" * 300, "tags": ["a"]}
     saver.serde = allowed
     assert all(type(note) is Note for note in thread.latest()["notes"])
+
+
+@pytest.mark.skipif(not STATM.exists(), reason="only Linux says how much memory a process has")
+def test_threads_whose_last_put_was_refused_are_forgotten_at_last() -> None:
+    sharing, codec = Sharing(budget=1 << 20), Codec()
+    channel = "long" * 50_000
+    before = resident_bytes()
+    for thread in map(str, range(1_500)):
+        split = sharing.split(codec, thread, None, {channel: ["item" * 100] * 100}, ("in", "1"))
+        sharing.keep(thread, "1", split)
+        with pytest.raises(EncodeError):
+            sharing.split(codec, thread, "1", {channel: object()}, ("in", "2"))
+    assert resident_bytes() - before < 150_000_000
+
+
+def resident_bytes() -> int:
+    return int(STATM.read_text().split()[1]) * resource.getpagesize()

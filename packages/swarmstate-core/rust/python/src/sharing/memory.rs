@@ -52,12 +52,17 @@ impl Known {
 /// What remembering one key takes beside its values, about.
 const KNOWN_BYTES: usize = 512;
 
+/// So many keys may have values on their way at once without being forgotten.
+const UNKNOWN_KEYS: usize = 256;
+
 #[derive(Default)]
 struct State {
     known: HashMap<Arc<str>, Known>,
     /// The keys in the order in which they were used last.
     order: BTreeMap<u64, Arc<str>>,
-    /// By key the names of the values that lay in blobs when they were last known, if any did.
+    /// By key the names of the values that lay in blobs when they were last known, if any did. Of
+    /// keys that are known no longer, because their values are on their way or could not be stored,
+    /// there are at most about as many as of others.
     large: HashMap<String, Vec<String>>,
     bytes: usize,
     uses: u64,
@@ -86,6 +91,13 @@ impl State {
     fn forget(&mut self, key: &str) -> Option<Known> {
         self.large.remove(key);
         self.remove(key)
+    }
+
+    /// Forgets the names of what is known no longer if there is much of that.
+    fn forget_unknown(&mut self) {
+        if self.large.len() > UNKNOWN_KEYS + 2 * self.known.len() {
+            self.large.retain(|key, _| self.known.contains_key(&**key));
+        }
     }
 
     /// Forgets what was not used for the longest time.
@@ -226,6 +238,7 @@ impl Memory {
                 used: state.uses,
             };
             forgotten.extend(state.insert(key, known));
+            state.forget_unknown();
             while state.bytes > self.budget
                 && let Some(oldest) = state.forget_oldest()
             {
