@@ -17,6 +17,8 @@ does so only if nobody else did.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from langgraph.checkpoint.swarmstate.layout import escape, unescape
 
 from swarmstate import Range
@@ -56,6 +58,14 @@ def labels_of(namespace: str) -> Labels:
     """Undo `namespace_of`."""
     path = namespace[len(STORES) :]
     return tuple(path.split(".")) if path else ()
+
+
+def in_order(first: Labels, namespaces: Iterable[str]) -> list[Labels]:
+    """Return `first` and the labels of namespaces, each once, in their order.
+
+    Names come almost in that order already, which a set would lose and sorting has use for.
+    """
+    return sorted(dict.fromkeys((first, *map(labels_of, namespaces))))
 
 
 def below(labels: Labels) -> str:

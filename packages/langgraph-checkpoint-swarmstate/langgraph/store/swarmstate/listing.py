@@ -16,7 +16,7 @@ from .layout import (
     Labels,
     below,
     check_labels,
-    labels_of,
+    in_order,
     namespace_of,
     parse_expiry,
 )
@@ -52,12 +52,10 @@ def list_namespaces(op: ListNamespacesOp, now: float) -> Operation[list[Labels]]
     conditions = op.match_conditions or ()
     start = _fixed_start(conditions)
     names: list[str] = yield Namespaces(below(start))
-    candidates = {start, *map(labels_of, names)}
-    left = sorted(
-        labels
-        for labels in candidates
-        if all(_matches(condition, labels) for condition in conditions)
-    )
+    left = in_order(start, names)
+    for condition in conditions:
+        if tuple(condition.path) != start or condition.match_type != "prefix":
+            left = [labels for labels in left if _matches(condition, labels)]
     wanted = op.offset + op.limit
     page_size = max(_PAGE, wanted)
     listed: dict[Labels, None] = {}

@@ -18,8 +18,8 @@ from .layout import (
     check_labels,
     created_key,
     expiry_prefix,
+    in_order,
     item_key,
-    labels_of,
     namespace_of,
 )
 from .prefilter import visible_filter
@@ -27,6 +27,9 @@ from .records import StoredItem, newest_of
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
+
+
+_ALL = (EVERYTHING,)
 
 
 def check_search(op: SearchOp) -> None:
@@ -47,12 +50,12 @@ def check_search(op: SearchOp) -> None:
 def scope_of(prefix: Labels) -> Operation[list[Labels]]:
     """Return the namespaces at and below a prefix, label by label; some may hold nothing."""
     names: list[str] = yield Namespaces(below(prefix))
-    return sorted({prefix, *map(labels_of, names)})
+    return in_order(prefix, names)
 
 
 def query_for(labels: Labels) -> Query:
     """Return the query for all items of a namespace."""
-    return Query(namespace_of(labels), ranges=[EVERYTHING])
+    return Query(namespace_of(labels), ranges=_ALL)
 
 
 def item_query(labels: Labels, key: str) -> Query:
