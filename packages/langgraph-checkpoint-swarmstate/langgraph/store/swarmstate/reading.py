@@ -35,6 +35,12 @@ def read(
     Raises:
         ItemError: An item is damaged.
     """
+    queries = [item_query(tuple(op.namespace), op.key) for _, op in gets]
+    answers: list[Answer] = []
+    if not searches:
+        if queries:
+            answers = yield Read(queries)
+        return _got(serde, gets, answers, results, now)
     rankings: dict[int, Ranking] = {}
     if index is not None:
         rankings = yield from _ranked(serde, index, searches, now)
@@ -47,14 +53,12 @@ def read(
     scopes: dict[Labels, list[Labels]] = {}
     for prefix in sorted(prefixes):
         scopes[prefix] = yield from scope_of(prefix)
-    spanned = sorted({labels for scope in scopes.values() for labels in scope})
-    queries = [item_query(tuple(op.namespace), op.key) for _, op in gets]
+    # Those of one scope stand in order already.
+    spanned = sorted(dict.fromkeys(labels for scope in scopes.values() for labels in scope))
     queries += [query_for(labels) for labels in spanned]
-    answers: list[Answer] = (yield Read(queries)) if queries else []
-
+    if queries:
+        answers = yield Read(queries)
     used = _got(serde, gets, answers, results, now)
-    if not searches:
-        return used
     with collector_at_rest():
         found_in = dict(zip(spanned, answers[len(gets) :], strict=True))
         for place, search in searches:
