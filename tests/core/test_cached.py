@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import gc
 import inspect
 import math
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -20,7 +23,7 @@ from swarmstate.layers import EncryptedStore, KeyRing, StoreLayer, new_key
 from tests.core.cached_calls import calls_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
     from pathlib import Path
 
     from swarmstate.operations import Operation
@@ -91,6 +94,115 @@ def test_what_lru_cache_takes_without_a_name_is_explained() -> None:
     size = "128"
     with pytest.raises(TypeError, match=r"expected maxsize to be a number.* found a str"):
         cached(maxsize=size)
+
+
+class Model:
+    """What can be called, and is no function."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, text: str) -> str:
+        self.asked.append(text)
+        return text * 2
+
+
+class AsyncModel(Model):
+    async def __call__(self, text: str) -> str:  # type: ignore[override]  # the same, later
+        return super().__call__(text)
+
+
+def test_functions_without_a_name_of_their_own_need_one_in_a_store() -> None:
+    store = swarmstate.Store()
+    nameless: list[Callable[..., Any]] = [
+        lambda text: text,
+        functools.partial(lambda text, times: text * times, times=2),
+        Model(),
+        AsyncModel(),
+    ]
+    for each in nameless:
+        with pytest.raises(ValueError, match="pass name="):
+            cached(store=store)(each)
+    name: Any = 5
+    with pytest.raises(TypeError, match="expected name to be a text, found 5"):
+        cached(store=store, name=name)
+    named = cached(store=store, name="one")(Model())
+    assert named("a") == named("a") == "aa"
+    assert named.cache_info().hits == 1
+
+
+@pytest.mark.parametrize("store", [None, swarmstate.Store()])
+@pytest.mark.parametrize("wrapped", [lambda model: model, functools.partial])
+def test_objects_whose_call_is_a_coroutine(store: Any, wrapped: Any) -> None:
+    model = AsyncModel()
+    name = f"model {id(model)}"
+    options: dict[str, Any] = {} if store is None else {"store": store, "name": name}
+    ask = cached(**options)(wrapped(model))
+    assert inspect.iscoroutinefunction(ask)
+
+    async def run() -> list[str]:
+        return [await ask("a"), await ask("a")]
+
+    assert asyncio.run(run()) == ["aa", "aa"]
+    assert model.asked == ["a"]
+
+
+def items(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+async def items_later(count: int) -> AsyncIterator[int]:
+    for item in range(count):
+        yield item
+
+
+def counted_later(count: int) -> Coroutine[Any, Any, int]:
+    """Return a coroutine without being a coroutine function."""
+
+    async def counted() -> int:
+        return count
+
+    return counted()
+
+
+@pytest.mark.parametrize("function", [items, items_later, counted_later])
+@pytest.mark.parametrize("key", [None, lambda count: count])
+def test_results_that_can_be_used_only_once_are_refused(function: Any, key: Any) -> None:
+    remembering = cached(key=key)(function)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="can be used only once"):
+            remembering(3)
+    assert remembering.cache_info().currsize == 0
+
+    async def later(count: int) -> Any:
+        return function(count)
+
+    with pytest.raises(TypeError, match="can be used only once"):
+        asyncio.run(cached(key=key)(later)(3))
+
+
+def test_functions_that_do_not_tell_their_parameters() -> None:
+    number: Any = cached(int)
+    assert [number("11"), number("11"), number("11", base=2)] == [11, 11, 3]
+    assert number.cache_info()[:2] == (1, 2)
+
+
+@cached
+def doubled(number: int) -> int:
+    return number * 2
+
+
+class Desk:
+    @cached(key=lambda self, number: number)
+    def doubled(self, number: int) -> int:
+        return number * 2
+
+
+def test_a_cached_function_is_pickled_and_copied_as_functions_are() -> None:
+    for again in (copy.copy(doubled), copy.deepcopy(doubled), pickle.loads(pickle.dumps(doubled))):
+        assert again is doubled
+    method = pickle.loads(pickle.dumps(Desk().doubled))
+    assert method(2) == 4
 
 
 def test_a_cached_function_looks_like_the_function() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple
 
 from swarmstate._core import CallCache, CallKey
 from swarmstate.cached._entries import StoredEntries
 
-__all__ = ["MISSING", "CacheInfo", "Options", "arguments", "info", "key_of"]
+__all__ = ["MISSING", "CacheInfo", "Options", "arguments", "check_result", "info", "key_of"]
 
 MISSING: Any = object()
 
@@ -49,8 +50,7 @@ def arguments(function: Callable[..., Any], options: Options) -> dict[str, Any]:
     parameters: list[tuple[str | None, tuple[Any] | None]] = []
     positional = 0
     if options.key is None:
-        given = inspect.signature(function).parameters.values()
-        for each in given:
+        for each in _parameters(function):
             if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
                 continue
             default = None if each.default is each.empty else (each.default,)
@@ -66,6 +66,31 @@ def arguments(function: Callable[..., Any], options: Options) -> dict[str, Any]:
         "parameters": parameters,
         "missing": MISSING,
     }
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(function).parameters.values()]
+    except ValueError:
+        # Some of those written in C do not tell: what they are given is taken as it is passed.
+        return []
+
+
+def check_result(result: object) -> None:
+    """Check that a result can be given to more than one caller.
+
+    Raises:
+        TypeError: It can be used once.
+    """
+    if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
+        if isinstance(result, CoroutineType):
+            # Nobody will await it, of which Python would complain.
+            result.close()
+        raise TypeError(
+            f"expected a result that can be remembered, found {type(result).__name__!r}, which can "
+            "be used only once: return a list of its items, or decorate the coroutine function "
+            "that made it"
+        )
 
 
 def key_of(cache: CallCache, options: Options, args: Any, kwargs: Any) -> CallKey:

@@ -7,7 +7,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from swarmstate._core import CallCache, CallKey
-from swarmstate.cached._calls import MISSING, CacheInfo, Options, arguments, info, key_of
+from swarmstate.cached._calls import (
+    MISSING,
+    CacheInfo,
+    Options,
+    arguments,
+    check_result,
+    info,
+    key_of,
+)
 from swarmstate.cached._flights import AsyncFlights
 
 __all__ = ["CachedCoroutine", "cached_coroutine"]
@@ -68,6 +76,7 @@ def cached_coroutine(
             return True, found
         value = await function(*args, **kwargs)
         if entries is None:
+            check_result(value)
             cache.put(key, value)
         else:
             await entries.aput(key, value)

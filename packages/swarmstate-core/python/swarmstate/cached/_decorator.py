@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
@@ -77,6 +78,7 @@ def cached(
         store: Where to keep results; in process if not given.
         name: What tells the function from others in the store; its module and
             qualified name by default. Give another one when it changes what it returns.
+            Lambdas and callable objects have no such name.
         key: Is called with the arguments and returns what stands for them, such as
             `lambda self, text: text`. Needed for arguments the codec does not take.
         allow: Classes that results in a store may be of; see `swarmstate.codec.Codec`.
@@ -85,8 +87,9 @@ def cached(
     Raises:
         EncodeError: (a TypeError) On a call, if the codec does not take an argument,
             or, in a store, the result.
-        TypeError: `store` is no store, `maxsize` no number, or what is decorated no function.
-        ValueError: An option makes no sense.
+        TypeError: `store` is no store, `maxsize` no number, `name` no text, or what is decorated
+            no function; on a call, if the result can be used only once, as generators can.
+        ValueError: An option makes no sense, or a name is missing.
     """
     if function is not None and not callable(function):
         raise TypeError(
@@ -105,6 +108,9 @@ def cached(
             raise ValueError(f"expected maxsize to be at least 0, or None, found {maxsize}")
     else:
         check_store(store)
+        named: object = name
+        if named is not None and not isinstance(named, str):
+            raise TypeError(f"expected name to be a text, found {named!r:.200}")
         if maxsize is not MISSING and maxsize is not None:
             raise ValueError(
                 "a store has no maxsize: bound its results by ttl, and leave maxsize out"
@@ -114,14 +120,35 @@ def cached(
     def decorate(function: Callable[..., Any]) -> Any:
         entries = None
         if store is not None:
-            full_name = name or f"{function.__module__}.{function.__qualname__}"
-            entries = StoredEntries(store, full_name, ttl, allow)
+            entries = StoredEntries(store, name or _name_of(function), ttl, allow)
         options = Options(maxsize, ttl, entries, key, clock)
-        if inspect.iscoroutinefunction(function):
+        if _is_async(function):
             return cached_coroutine(function, options)
         return cached_function(function, options)
 
     return decorate if function is None else decorate(function)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """Return what tells a function from others.
+
+    Raises:
+        ValueError: Nothing does.
+    """
+    name = getattr(function, "__qualname__", None)
+    if name is None or name.endswith("<lambda>"):
+        raise ValueError(
+            f"expected a function with a name of its own, found {function!r:.200}: pass name=, "
+            "which tells its results from those of others in the store"
+        )
+    return f"{function.__module__}.{name}"
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    call = type(function).__call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 class _Decorator(Protocol):

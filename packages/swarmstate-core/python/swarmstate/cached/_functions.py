@@ -17,7 +17,15 @@ from typing import (
 )
 
 from swarmstate._core import CallCache, CallKey
-from swarmstate.cached._calls import MISSING, CacheInfo, Options, arguments, info, key_of
+from swarmstate.cached._calls import (
+    MISSING,
+    CacheInfo,
+    Options,
+    arguments,
+    check_result,
+    info,
+    key_of,
+)
 from swarmstate.cached._flights import Flights
 
 __all__ = ["CachedFunction", "cached_function"]
@@ -52,6 +60,7 @@ class CachedFunction(CallCache, Generic[P, R]):
     """
 
     __wrapped__: Callable[P, R]
+    __qualname__: str
     _options: Options
     _flights: Flights[Any]
 
@@ -85,6 +94,10 @@ class CachedFunction(CallCache, Generic[P, R]):
             self._options.entries.clear()
         self.clear()
 
+    def __reduce__(self) -> str:
+        """Have pickle and copy take it for what it is in its module, as they do functions."""
+        return self.__qualname__
+
     def _miss(self, key: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
         return self._flights.result(key, lambda: self._compute(key, args, kwargs or {}))
 
@@ -93,6 +106,7 @@ class CachedFunction(CallCache, Generic[P, R]):
         found = self.peek(key)
         if found is MISSING:
             found = self.__wrapped__(*args, **kwargs)
+            check_result(found)
             self.put(key, found)
         return found
 
