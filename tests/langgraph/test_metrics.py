@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -178,11 +179,13 @@ def test_spans_name_thread_namespace_bytes_and_round_trips(traces: Traces, is_as
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("others", [[], [Summary()]])
 def test_round_trips_are_children_of_operations_and_these_of_the_turn(
-    traces: Traces, is_async: bool
+    traces: Traces, is_async: bool, others: list[Any]
 ) -> None:
     tracer = traces.tracers.get_tracer("application")
-    with SwarmStateSaver(metrics=traces.sink) as saver:
+    sink: Any = Sinks(*others, traces.sink, *others) if others else traces.sink
+    with SwarmStateSaver(metrics=sink) as saver:
         graph = built(saver)
         with tracer.start_as_current_span("turn") as turn:
             if is_async:
@@ -265,11 +268,18 @@ def test_metrics_of_operations_have_names_of_their_own(traces: Traces) -> None:
         built(saver).invoke({"messages": [("user", "Hi")]}, THREAD)
     data = traces.reader.get_metrics_data()
     assert data is not None
-    points = {
-        metric["name"]: metric["data"]["data_points"]
+    metrics = {
+        metric["name"]: metric
         for resource in json.loads(data.to_json())["resource_metrics"]
         for scope in resource["scope_metrics"]
         for metric in scope["metrics"]
+    }
+    points = {name: metric["data"]["data_points"] for name, metric in metrics.items()}
+    assert {name: metric["unit"] for name, metric in metrics.items() if "operation." in name} == {
+        "db.client.operation.duration": "s",
+        "swarmstate.operation.duration": "s",
+        "swarmstate.operation.round_trips": "{round_trip}",
+        "swarmstate.operation.io": "By",
     }
     families = {each.name: each for each in text_string_to_metric_families(prometheus.render())}
     for name, in_prometheus in [
@@ -352,6 +362,35 @@ def test_a_listing_that_pauses_is_one_operation_without_its_pauses(traces: Trace
     got = traces.named("swarmstate.checkpoint.get")[-1]
     assert got.parent is None
     assert span.parent is None
+
+
+def test_an_operation_lasts_as_long_as_it_works() -> None:
+    sink, store = Recorder(), Store()
+    with SwarmStateSaver(MeteredStore(store, sink), metrics=sink) as saver:
+        graph = built(saver)
+        for number in range(20):
+            graph.invoke({"messages": [("user", str(number))]}, THREAD)
+        sink.seen.clear()
+        started = perf_counter()
+        listing = saver.list(THREAD)
+        next(listing)
+        paused = perf_counter()
+        assert len(list(SwarmStateSaver(store).list(THREAD))) == 60
+        pause = perf_counter() - paused
+        assert len(list(listing)) == 59
+        elapsed = perf_counter() - started
+    [listed] = sink.operations()
+    trips = sum(each.seconds for each in sink.round_trips())
+    assert trips <= listed.seconds <= elapsed - pause
+
+
+def test_round_trips_of_other_stores_are_none_of_the_operation() -> None:
+    sink, below = Recorder(), Recorder()
+    store = MeteredStore(MeteredStore(Store(), below, label="below"), sink, label="above")
+    with SwarmStateSaver(store, metrics=sink) as saver:
+        built(saver).invoke({"messages": [("user", "Hi")]}, THREAD)
+    assert sum(each.round_trips or 0 for each in sink.operations()) == len(sink.round_trips())
+    assert len(below.seen) == len(sink.round_trips()) > 0
 
 
 def test_concurrent_operations_count_their_own_round_trips(tmp_path: Path) -> None:

@@ -149,6 +149,9 @@ def test_spans_are_children_with_the_times_of_the_round_trip(collector: Collecto
 def test_a_span_lasts_as_long_as_was_measured(collector: Collector) -> None:
     collector.sink(spans=True).record(Measurement("s", "read", 0.25))
     [span] = collector.spans()
+    assert (span.name, attributes(span)["swarmstate.store"]) == ("swarmstate.read", "s")
+    assert span.instrumentation_scope is not None
+    assert span.instrumentation_scope.name == "swarmstate"
     assert span.start_time is not None
     assert span.end_time is not None
     assert span.end_time - span.start_time == 250_000_000
