@@ -152,6 +152,9 @@ def test_validates() -> None:
     ]:
         same = made([("a", "b", one), ("a", "c", other), ("a", "d")])
         assert f"to 'b' ({one}) comes before it" in same.validate()[0].message
+    # Of several that come before it the first is named.
+    [problem] = made([("a", "b", "x"), ("a", "c"), ("a", "d", "x")]).validate()
+    assert "to 'b' (x) comes before it" in problem.message
 
 
 def test_round_trips_as_plain_data() -> None:

@@ -110,6 +110,10 @@ def test_failures_have_an_error_type_and_say_nothing_more(collector: Collector) 
     spans = collector.spans()
     assert sorted(attributes(span)[ERROR_TYPE] for span in spans) == errors
     assert {span.status.status_code for span in spans} == {StatusCode.ERROR}
+    store.read([Query("n", keys=["a"])])
+    succeeded = collector.spans()[-1]
+    assert succeeded.status.status_code is StatusCode.UNSET
+    assert ERROR_TYPE not in attributes(succeeded)
     # A name that no random identifier can hold: "z" is no hexadecimal digit.
     assert "zoe" not in "".join(span.to_json() for span in spans)
 
