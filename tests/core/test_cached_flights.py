@@ -38,6 +38,14 @@ def test_a_call_within_the_same_call_does_not_wait_for_itself(in_store: bool) ->
     assert calls == ["x", "x"]
 
 
+def waits_for_a_result(thread: int) -> bool:
+    """Return whether a thread waits for what another one computes."""
+    frame = sys._current_frames().get(thread)
+    if frame is None or frame.f_back is None:
+        return False
+    return (frame.f_code.co_name, frame.f_back.f_code.co_name) == ("wait", "result")
+
+
 @pytest.mark.parametrize("in_store", [False, True])
 @pytest.mark.parametrize("fails", [False, True])
 def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) -> None:
@@ -53,7 +61,11 @@ def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) ->
             raise LookupError(a)
         return [a]
 
-    def outcome() -> Any:
+    waiting: list[int] = []
+
+    def outcome(*noted: list[int]) -> Any:
+        for each in noted:
+            each.append(threading.get_ident())
         try:
             return function("x")
         except LookupError as error:
@@ -62,15 +74,17 @@ def test_threads_that_miss_together_compute_once(in_store: bool, fails: bool) ->
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(outcome)
         assert entered.wait(60)
-        others = [pool.submit(outcome) for _ in range(7)]
+        others = [pool.submit(outcome, waiting) for _ in range(7)]
+        while len(waiting) < 7 or not all(map(waits_for_a_result, waiting)):
+            pass
         release.set()
         outcomes = [each.result() for each in (first, *others)]
     if fails:
-        # Those that came after the exception computed again.
-        assert all(isinstance(each, LookupError) for each in outcomes)
+        assert all(each is outcomes[0] for each in outcomes)
+        assert isinstance(outcomes[0], LookupError)
     else:
         assert outcomes == [["x"]] * 8
-        assert calls == ["x"]
+    assert calls == ["x"]
     assert function.cache_info().hits + function.cache_info().misses == 8
 
 
