@@ -20,8 +20,9 @@ def profile(*, everywhere: bool = False) -> AbstractContextManager[Profile]:
 
     Runs that begin inside the block are profiled, whatever graph they are of, with all the
     threads and tasks that LangGraph starts for them; a graph that a node runs is part of that
-    node. Of a checkpointer, encoding, decoding and store I/O are told apart if it is a
-    `SwarmStateSaver`; the time of any other one counts as the framework's or as waiting.
+    node. Of several blocks within each other the innermost is told of a run. Of a checkpointer,
+    encoding, decoding and store I/O are told apart if it is a `SwarmStateSaver`; the time of any
+    other one counts as the framework's or as waiting.
 
     While there is such a block, functions of LangGraph's and of the saver's are replaced; they
     are the original ones again when the last block has ended.
