@@ -421,6 +421,9 @@ def test_syntax_errors_show_where() -> None:
         ("(x.endswith(a or 'b'))", 12, "found '('; write endswith(x, a or 'b')"),
         ("x.endswith(a b)", 11, "found '('; write endswith(x, ...)"),
         ("x.matches(,)", 10, "found '('; write matches(x, ...)"),
+        ("x[0] or x[1.5]", 11, "expected an integer or a string as index"),
+        ("a and x.title()", 14, "found '('"),
+        ("x[None]", 3, "expected an integer or a string as index"),
     ],
 )
 def test_what_other_languages_write_is_refused_with_what_to_write(

@@ -252,9 +252,15 @@ impl<'t> Parser<'t> {
             if self.tokens.take_symbol(".") {
                 steps.push(Step::Name(self.name()?));
             } else if self.tokens.take_symbol("[") {
+                let column = self.tokens.column();
                 steps.push(match self.literal()? {
                     key @ (Literal::Int(_) | Literal::Str(_)) => Step::Item(key),
-                    _ => return Err(self.error("expected an integer or a string as index".into())),
+                    _ => {
+                        return Err(SyntaxError {
+                            message: "expected an integer or a string as index".to_owned(),
+                            column,
+                        });
+                    }
                 });
                 self.expect("]")?;
             } else {
