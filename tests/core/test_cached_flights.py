@@ -293,6 +293,36 @@ def test_event_loops_of_several_threads_share_a_flight() -> None:
     assert calls == ["x"]
 
 
+def test_who_waited_in_a_loop_that_has_ended_is_told_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    @cached
+    async def function(a: str) -> str:
+        entered.set()
+        await asyncio.to_thread(release.wait, 60)
+        return a
+
+    async def call() -> str:
+        return await function("x")
+
+    async def give_up() -> None:
+        waiting = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: asyncio.run(call()))
+        assert entered.wait(60)
+        asyncio.run(give_up())
+        release.set()
+        assert first.result() == "x"
+    assert caplog.messages == []
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no eager tasks")
 @pytest.mark.parametrize("in_store", [False, True])
 def test_tasks_may_begin_at_once(in_store: bool) -> None:

@@ -436,6 +436,20 @@ def test_what_other_languages_write_is_refused_with_what_to_write(
     assert first.endswith(message)
 
 
+def test_limits_are_of_length_and_of_depth() -> None:
+    state = {"x": 1}
+    longest = "x == 1".ljust(8192)
+    assert holds(longest, state)
+    with pytest.raises(ConditionError, match="at most 8192 bytes, found 8193"):
+        holds(longest + " ", state)
+    assert holds("(" * 63 + "x" + ")" * 63, state)
+    with pytest.raises(ConditionError, match="at most 64 levels of nesting"):
+        holds("(" * 64 + "x" + ")" * 64, state)
+    # What stands side by side is no deeper for that.
+    assert holds(" or ".join(["(x == 2)"] * 300 + ["(x == 1)"]), state)
+    assert holds("x in [" + "['a'], " * 300 + "1]", state)
+
+
 def test_names_within_a_path_may_be_words_of_other_languages() -> None:
     assert holds("flags.true == flags['null']", {"flags": {"true": 1, "null": 1}})
     assert holds("truth and x.lower", {"truth": True, "x": {"lower": 1}})

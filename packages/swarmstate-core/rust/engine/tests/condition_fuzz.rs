@@ -143,6 +143,7 @@ fn errors_point_at_the_column() {
         ("a not b", 7, "'in' after 'not'"),
         ("a b", 3, "'and', 'or', a comparison or the end, found 'b'"),
         ("a._b", 3, "without leading '_'"),
+        ("in == a", 1, "a value"),
         ("eval(a)", 1, "one of the functions"),
         ("matches(a, '(')", 12, "not a regular expression"),
         ("matches(a, b)", 12, "a regular expression as a string"),
