@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from swarmstate import Batch, Expect, Query, Range, Store
@@ -119,6 +120,13 @@ def test_with_a_sink_the_store_is_metered_as_asked() -> None:
 
     metered(Store(), Full(), label="main", namespaces=True).read([Query("n", keys=["a"])])
     assert [(each.store, each.namespaces) for each in told] == [("main", ("n",))]
+
+
+def test_a_label_is_a_text() -> None:
+    label: Any = 5
+    for made in (MeteredStore, metered):
+        with pytest.raises(TypeError, match="expected label to be a text, found 5"):
+            made(Store(), Summary(), label=label)
 
 
 def test_a_summary_adds_up() -> None:

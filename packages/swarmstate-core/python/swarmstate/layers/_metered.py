@@ -54,6 +54,9 @@ class MeteredStore(StoreLayer):
         label: What the store is called in them.
         namespaces: Whether they name namespaces, too. These hold the ids of
             threads and, in many applications, of people.
+
+    Raises:
+        TypeError: `store` is no store, `sink` no sink, or `label` no text.
     """
 
     def __init__(
@@ -65,6 +68,10 @@ class MeteredStore(StoreLayer):
         namespaces: bool = False,
     ) -> None:
         super().__init__(store)
+        named: object = label
+        if named is not None and not isinstance(named, str):
+            # Sinks that sort labels, or write them out, would lose everything.
+            raise TypeError(f"expected label to be a text, found {named!r:.200}")
         self.sink = sink
         self._guarded = GuardedSink(sink)
         self._names_namespaces = namespaces
