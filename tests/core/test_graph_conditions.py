@@ -302,6 +302,9 @@ class Check(BaseModel):
         ("x > 1", {}, False),
         ("x <= 1", {"x": None}, False),
         ("not x > 1", {}, True),
+        ("1 < x or 1 >= x or y < x", {"y": 1}, False),
+        # Nobody asks whether the last one is true.
+        ("len(x or scores) == 2", {"scores": np.array([0.1, 0.2])}, True),
         ("len(x) > 0 or lower(x) == 'a' or matches(x, 'a') or 1 in x", {}, False),
         ("1 not in x", {}, True),
         ("x in 'abc' or x in y", {"y": "abc"}, False),
