@@ -119,6 +119,7 @@ def test_functions_without_a_name_of_their_own_need_one_in_a_store() -> None:
         functools.partial(lambda text, times: text * times, times=2),
         Model(),
         AsyncModel(),
+        Model().__call__,
     ]
     for each in nameless:
         with pytest.raises(ValueError, match="pass name="):

@@ -78,7 +78,7 @@ def cached(
         store: Where to keep results; in process if not given.
         name: What tells the function from others in the store; its module and
             qualified name by default. Give another one when it changes what it returns.
-            Lambdas and callable objects have no such name.
+            Lambdas, callable objects and their methods need one.
         key: Is called with the arguments and returns what stands for them, such as
             `lambda self, text: text`. Needed for arguments the codec does not take.
         allow: Classes that results in a store may be of; see `swarmstate.codec.Codec`.
@@ -136,7 +136,7 @@ def _name_of(function: Callable[..., Any]) -> str:
         ValueError: Nothing does.
     """
     name = getattr(function, "__qualname__", None)
-    if name is None or name.endswith("<lambda>"):
+    if name is None or name.endswith("<lambda>") or inspect.ismethod(function):
         raise ValueError(
             f"expected a function with a name of its own, found {function!r:.200}: pass name=, "
             "which tells its results from those of others in the store"
