@@ -241,6 +241,21 @@ def test_an_exception_is_raised_each_time_and_not_remembered() -> None:
     assert len(attempts) == 3
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_that_fails_is_a_miss_in_a_store_too(is_async: bool) -> None:
+    def function(a: int) -> int:
+        raise LookupError(a)
+
+    async def coroutine(a: int) -> int:
+        return function(a)
+
+    called: Any = cached(store=swarmstate.Store())(coroutine if is_async else function)
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            asyncio.run(called(1)) if is_async else called(1)
+    assert called.cache_info() == CacheInfo(0, 2, None, None, 0)
+
+
 def test_a_function_may_call_itself() -> None:
     @cached(maxsize=None)
     def fibonacci(n: int) -> int:

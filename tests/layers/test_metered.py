@@ -119,7 +119,8 @@ def test_with_a_sink_the_store_is_metered_as_asked() -> None:
             told.append(measurement)
 
     metered(Store(), Full(), label="main", namespaces=True).read([Query("n", keys=["a"])])
-    assert [(each.store, each.namespaces) for each in told] == [("main", ("n",))]
+    metered(Store(), Full()).read([Query("n", keys=["a"])])
+    assert [(each.store, each.namespaces) for each in told] == [("main", ("n",)), ("Store", ())]
 
 
 def test_a_label_is_a_text() -> None:
