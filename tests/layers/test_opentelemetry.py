@@ -150,6 +150,24 @@ def test_spans_are_children_with_the_times_of_the_round_trip(collector: Collecto
     assert "secret" not in "".join(span.to_json() for span in spans.values())
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_round_trip_is_the_parent_of_what_it_is_made_of(
+    collector: Collector, is_async: bool
+) -> None:
+    below = MeteredStore(Store(), collector.sink(spans=True), label="below")
+    store = MeteredStore(CompressedStore(below), collector.sink(spans=True), label="above")
+    for _ in range(2):
+        asyncio.run(store.aget("n", "k")) if is_async else store.get("n", "k")
+    inner, outer, *_ = spans = collector.spans()
+    labels = [attributes(span)["swarmstate.store"] for span in spans]
+    assert labels == ["below", "above"] * 2
+    above = outer.get_span_context()
+    assert above is not None
+    assert inner.parent is not None
+    assert inner.parent.span_id == above.span_id
+    assert [span.parent for span in spans[1::2]] == [None, None]
+
+
 def test_a_span_lasts_as_long_as_was_measured(collector: Collector) -> None:
     collector.sink(spans=True).record(Measurement("s", "read", 0.25))
     [span] = collector.spans()
