@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from swarmstate import Batch, Expect, Query, Range, Store
-from swarmstate.errors import ConflictError
+from swarmstate.errors import ConflictError, StoreClosedError
 from swarmstate.layers import MeteredStore, metered
 from swarmstate.observability import Measurement, Sinks, Summary
 
@@ -65,6 +65,31 @@ def test_errors_are_told_and_raised() -> None:
         store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
     assert sink.seen[0].error is raised.value
     assert [type(seen.error) for seen in sink.seen] == [ConflictError, TypeError]
+
+
+def test_what_fails_is_told_as_what_it_was() -> None:
+    sink, below = Recorder(), Store()
+    store = MeteredStore(below, sink, namespaces=True)
+    with pytest.raises(TypeError):
+        store.read([None])  # type: ignore[list-item]  # what is tested
+    with pytest.raises(TypeError):
+        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
+    below.close()
+    with pytest.raises(StoreClosedError):
+        store.read([Query("n", keys=["a"]), Query("m", keys=["a"])])
+    with pytest.raises(StoreClosedError):
+        store.namespaces()
+    # What is no request is none that the store was asked.
+    told = [(seen.operation, seen.requests, seen.namespaces) for seen in sink.seen]
+    assert told == [
+        ("read", 0, ()),
+        ("write", 0, ()),
+        ("read", 2, ("n", "m")),
+        ("namespaces", 1, ()),
+    ]
+    assert {(seen.records, seen.read_bytes, seen.written_bytes) for seen in sink.seen} == {
+        (0, 0, 0)
+    }
 
 
 def test_a_failing_sink_fails_nothing_and_is_reported_once(
