@@ -36,6 +36,8 @@ def test_a_call_within_the_same_call_does_not_wait_for_itself(in_store: bool) ->
     calls.clear()
     assert asyncio.run(coroutine("x")) == asyncio.run(coroutine("x")) == 1
     assert calls == ["x", "x"]
+    # Both remembered the same, so nothing made room.
+    assert function.cache_info().evictions == coroutine.cache_info().evictions == 0
 
 
 def waits_for_a_result(thread: int) -> bool:

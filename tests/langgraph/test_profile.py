@@ -512,6 +512,30 @@ def test_other_savers_and_other_runnables() -> None:
     assert rows["node one"].seconds >= NAP
 
 
+def test_a_saver_that_is_asked_outside_of_runs_answers_as_ever() -> None:
+    saver = SwarmStateSaver()
+    graph = built(saver, one=lambda state: {})
+    for number in range(3):
+        call(graph, False, str(number))
+
+    async def ask() -> list[Any]:
+        thread: Any = {"configurable": {"thread_id": "1"}}
+        return [
+            saver.get_tuple(config=thread),
+            await saver.aget_tuple(config=thread),
+            list(saver.list(config=None, limit=4)),
+            [each async for each in saver.alist(config=None, limit=4)],
+            list(saver.history(config=thread)),
+            [each async for each in saver.ahistory(config=thread)],
+        ]
+
+    with swarmstate.profile() as profile:
+        found = asyncio.run(ask())
+    assert found == asyncio.run(ask())
+    assert len(found[2]) == 4
+    assert profile.runs == 0
+
+
 def test_a_measured_saver_is_profiled_and_goes_on_being_measured() -> None:
     def counted(profiled: bool) -> dict[tuple[str, str], tuple[int, int]]:
         summary = Summary()
