@@ -62,6 +62,14 @@ def test_routes_a_run(add: Any, topic: str, by: str | None) -> None:
     assert asyncio.run(graph.ainvoke({"topic": topic})).get("by") == by
 
 
+def test_a_node_goes_on_where_it_is_told_if_no_edge_is_taken() -> None:
+    def add(builder: Any) -> None:
+        builder.add_node("triage", rules().as_node("triage", end="lamps"))
+        builder.add_edge(START, "triage")
+
+    assert built(add).invoke({"topic": "none"})["by"] == "lamps"
+
+
 def test_several_rules_route_from_one_node() -> None:
     branches = HandoffGraph()
     for node in ("by topic", "by urgency", "billing", "person"):
