@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.cache.swarmstate import SwarmStateCache
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import graphs
+from langgraph.store.swarmstate import SwarmStateStore
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.cached import cached
 from swarmstate.errors import (
@@ -30,6 +32,7 @@ from swarmstate_redis import RedisStore
 from tests.redis.test_contract import prefix_of
 from tests.redis.writers import Writers
 from tests.servers.ports import free_port
+from tests.servers.proxy import proxy_to
 from tests.servers.redis import DURABLE, PASSWORD, RedisServer, running_redis
 from tests.servers.waiting import wait_until
 
@@ -229,6 +232,74 @@ def test_a_replica_can_only_be_read(own: RedisServer) -> None:
         own.execute("REPLICAOF", "NO", "ONE")
         store.set("n", "k", 3)
         assert store.get("n", "k") == 3
+
+
+@pytest.mark.parametrize("given", ["url", "client"])
+def test_an_address_that_leads_to_a_new_master_while_the_old_one_goes_on_as_a_replica(
+    own: RedisServer, given: str
+) -> None:
+    async def main(store: RedisStore) -> None:
+        await store.aset("n", "k", 0)
+        become_a_replica()
+        await store.aset("n", "k", 1)
+
+    def become_a_replica() -> None:
+        own.execute("REPLICAOF", "127.0.0.1", other.port)
+        proxy.lead_to(other.port)
+
+    with (
+        running_redis() as other,
+        proxy_to(own.port) as proxy,
+        redis.Redis(port=proxy.port, password=PASSWORD) as client,
+    ):
+        url = own.url().replace(f":{own.port}/", f":{proxy.port}/")
+        options: Any = {"url": url} if given == "url" else {"client": client}
+        with RedisStore(**options, retry_for=10) as store:
+            store.set("n", "k", 0)
+            asyncio.run(main(store))
+            store.set("m", "k", 2)
+        assert other.execute("HLEN", "swarmstate:n") == 1
+        assert other.execute("HLEN", "swarmstate:m") == 1
+
+
+def test_only_the_first_of_many_writes_to_a_replica_waits_for_it_to_become_a_master(
+    own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = own.url()
+    with SwarmStateStore(url) as memory:
+        memory.put(("a",), "k", {"n": 1}, ttl=60)
+    # Nobody is there, so it stays as it is.
+    own.execute("REPLICAOF", "127.0.0.1", free_port())
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        time_sleep(seconds)
+
+    time_sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", sleep)
+    with RedisStore(url, retry_for=0.1) as store:
+        memory = SwarmStateStore(store)
+
+        def read() -> None:
+            # It would be renewed, if that could be written here.
+            item = memory.get(("a",), "k")
+            assert item is not None
+            assert item.value == {"n": 1}
+
+        read()
+        assert waits
+        waits.clear()
+        read()
+        messages_of(lambda: store.set("n", "k", 2), StoreReadOnlyError)
+        assert not waits
+
+        own.execute("REPLICAOF", "NO", "ONE")
+        store.set("n", "k", 2)
+        # Who was a master may become one again.
+        own.execute("REPLICAOF", "127.0.0.1", free_port())
+        messages_of(lambda: store.set("n", "k", 3), StoreReadOnlyError)
+        assert waits
 
 
 def test_a_replica_answers_reads_that_would_change_something(own: RedisServer) -> None:

@@ -54,6 +54,10 @@ class Proxy:
         """Serve new connections again."""
         self._refuses = False
 
+    def lead_to(self, server_port: int) -> None:
+        """Lead new connections to another server; those that there are stay as they are."""
+        self._server_port = server_port
+
     def close(self) -> None:
         """End everything."""
         with suppress(OSError):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError
 
-from swarmstate_redis.failures import is_transient, waited_for
+from swarmstate_redis.failures import is_read_only, is_transient, waited_for
 
 T = TypeVar("T")
 
@@ -114,6 +114,8 @@ class Exchange:
         commands: The commands.
         outcomes: What became of each.
         retry_for: Seconds for which to go on after the first failure.
+        only_reads: Whether the server is known to take no writes: then one is repeated only
+            once, over another connection.
 
     Attributes:
         outcomes: What became of each command so far.
@@ -121,10 +123,16 @@ class Exchange:
     """
 
     def __init__(
-        self, commands: Sequence[Command], outcomes: Sequence[Outcome], retry_for: float
+        self,
+        commands: Sequence[Command],
+        outcomes: Sequence[Outcome],
+        retry_for: float,
+        *,
+        only_reads: bool = False,
     ) -> None:
         self._commands = commands
         self._retry_for = retry_for
+        self._only_reads = only_reads
         self._deadline: float | None = None
         self._missing: Sequence[int] = range(len(commands))
         self._again: set[int] = set()
@@ -151,13 +159,16 @@ class Exchange:
             if isinstance(outcome, Exception):
                 if isinstance(outcome, NoScriptError) and index not in self._whole:
                     unknown.append(index)
-                elif is_transient(outcome):
+                elif is_transient(outcome) and not self._is_in_vain(index, outcome):
                     failed.append(index)
         self._whole.update(unknown)
         self._again.update(failed)
         if failed and not self._may_go_on(max(waited_for(self.outcomes[each]) for each in failed)):
             failed = []
         self._missing = sorted([*unknown, *failed])
+
+    def _is_in_vain(self, index: int, error: Exception) -> bool:
+        return self._only_reads and index in self._again and is_read_only(error)
 
     def _may_go_on(self, waited: float) -> bool:
         now = time.monotonic()

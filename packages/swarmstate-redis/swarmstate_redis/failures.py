@@ -86,6 +86,11 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, _LOST) or bool(codes_of(error) & _PASSING)
 
 
+def is_read_only(error: Exception) -> bool:
+    """Tell whether it is a replica that should have written, as a master is after a failover."""
+    return "READONLY" in codes_of(error)
+
+
 def _are_refused(error: Exception) -> bool:
     """Tell whether no sentinel could be asked, since they want another user or password."""
     return set(_UNASKED.findall(str(error))) == {redis_errors.AuthenticationError.__name__}
@@ -125,7 +130,7 @@ def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> Store
     if isinstance(error, _NO_MASTER):
         return _no_master(error, server)
     codes = codes_of(error)
-    if "READONLY" in codes:
+    if is_read_only(error):
         return StoreReadOnlyError(
             f"Redis at {server} is a replica, which can only be read; connect to its master"
         )

@@ -24,7 +24,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 
 from swarmstate_redis.commands import Outcome, Words, packed
-from swarmstate_redis.failures import AnswerTimeoutError, is_full
+from swarmstate_redis.failures import AnswerTimeoutError, is_full, is_read_only
 from swarmstate_redis.tls import explained, late
 
 _FAILURES = (RedisError, RedisClusterException, OSError)
@@ -270,12 +270,14 @@ def _answers(
     outcomes: list[Outcome] = []
     if failure is not None:
         return _filled(outcomes, commands, failure), False
+    alive = True
     try:
         for _ in commands:
             try:
                 outcomes.append(connection.read_response(disable_decoding=True))
             except ResponseError as error:
                 outcomes.append(error)
+                alive = alive and not is_read_only(error)
     except LateError as error:
         connection.disconnect()
         late = AnswerTimeoutError(f"in time ({error})")
@@ -288,7 +290,10 @@ def _answers(
         # Replies that nobody read must not be taken for those of the next commands.
         connection.disconnect()
         raise
-    return outcomes, True
+    if not alive:
+        # The address may lead to the new master by now; the connection never does.
+        connection.disconnect()
+    return outcomes, alive
 
 
 class ConnectionsLink:
@@ -323,7 +328,9 @@ class ConnectionsLink:
         try:
             if not connection.is_connected:
                 await self._connect(connection)
-            await asyncio.wait_for(_exchange(connection, commands, outcomes), self._timeout)
+            alive = await asyncio.wait_for(_exchange(connection, commands, outcomes), self._timeout)
+            if not alive:
+                await connection.disconnect(nowait=True)
         except asyncio.TimeoutError:
             await connection.disconnect(nowait=True)
             late = AnswerTimeoutError(f"within {self._timeout:g} s")
@@ -385,13 +392,18 @@ class ConnectionsLink:
 
 async def _exchange(
     connection: AsyncConnection, commands: Sequence[Words], outcomes: list[Outcome]
-) -> None:
+) -> bool:
+    """Collect the outcomes of what is sent; return whether the connection is still good."""
+    alive = True
     await connection.send_packed_command([packed(commands)])
     for _ in commands:
         try:
             outcomes.append(await connection.read_response(disable_decoding=True))
         except ResponseError as error:
             outcomes.append(error)
+            # As in `_answers`.
+            alive = alive and not is_read_only(error)
+    return alive
 
 
 def _filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
-from swarmstate.errors import ConflictError, StoreError, StoreFormatError
+from swarmstate.errors import ConflictError, StoreError, StoreFormatError, StoreReadOnlyError
 
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
 from swarmstate_redis.failures import cause_of, incomplete, lost_index, told
@@ -40,6 +40,10 @@ class Planner:
         server: Where the server is, for messages.
         ttl: Seconds to live that each write gives its namespace, if it says nothing else.
         refresh_on_read: Whether reads do so, too.
+
+    Attributes:
+        only_reads: The server has never taken a write, however long that was tried. So it is a
+            replica that is named by its own address, and no master that is being replaced.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class Planner:
         self._ttl = ttl
         self._read_ttl = ttl if refresh_on_read else None
         self._tokens = Tokens()
+        self.only_reads = False
+        self._has_written = False
 
     def read(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Answer queries in one round trip."""
@@ -208,6 +214,7 @@ class Planner:
         """
         reply = self._checked(outcome, [batch.namespace for batch in batches])
         if isinstance(reply, int):
+            self._has_written, self.only_reads = True, False
             return bool(reply)
         number, what, found = reply
         refused: Batch = batches[number - 1]
@@ -316,7 +323,10 @@ class Planner:
 
     def _checked(self, outcome: Outcome, namespaces: Sequence[str] = ()) -> Outcome:
         if isinstance(outcome, Exception):
-            raise told(outcome, self._server, namespaces) from cause_of(outcome)
+            error = told(outcome, self._server, namespaces)
+            if isinstance(error, StoreReadOnlyError):
+                self.only_reads = not self._has_written
+            raise error from cause_of(outcome)
         return outcome
 
 

@@ -247,7 +247,9 @@ class RedisStore(BaseStore):
             outcomes = link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
-            exchange = Exchange(commands, outcomes, self._retry_for)
+            exchange = Exchange(
+                commands, outcomes, self._retry_for, only_reads=self._planner.only_reads
+            )
             while words := exchange.words():
                 if exchange.delay:
                     time.sleep(exchange.delay)
@@ -268,7 +270,9 @@ class RedisStore(BaseStore):
             outcomes = await link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
-            exchange = Exchange(commands, outcomes, self._retry_for)
+            exchange = Exchange(
+                commands, outcomes, self._retry_for, only_reads=self._planner.only_reads
+            )
             while words := exchange.words():
                 if exchange.delay:
                     await asyncio.sleep(exchange.delay)
