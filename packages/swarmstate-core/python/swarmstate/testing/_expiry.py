@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,26 @@ class ExpiryContract(Harness):
         plane.write([Batch("n", put={"b": b"2"})])
         self.let_expire(plane, "m")
         assert plane.records("n") == {"b": b"2"}
+
+    @pytest.mark.parametrize(
+        "emptying",
+        [{"clear": True}, {"delete": ["a"]}, {"delete_ranges": [("", None)]}],
+        ids=lambda each: next(iter(each)),
+    )
+    @pytest.mark.parametrize("filling", ["put", "put_if_absent"])
+    def test_a_write_may_empty_a_namespace_and_fill_it_again(
+        self, plane: Plane, emptying: dict[str, Any], filling: str
+    ) -> None:
+        """In batches of their own: what is there then is new, and does not expire."""
+        for ttl in (60, None):
+            plane.write([Batch("n", clear=True, put={"a": b"1"}, ttl=ttl)])
+            plane.write([Batch("n", **emptying), Batch("n", **{filling: {"b": b"2"}})])
+            assert plane.records("n") == {"b": b"2"}
+            assert plane.namespaces() == ["n"]
+            assert plane.read([Query("n", ask_ttl=True)])[0].ttl == math.inf
+        plane.write([Batch("n", put={"a": b"1"}), Batch("n", delete=["b"]), Batch("n", **emptying)])
+        assert plane.namespaces() == []
+        assert plane.length() == 0
 
     def test_a_copy_expires_with_its_source(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"1"}, ttl=TTL), Batch("target", put={"a": b"1"})])

@@ -207,6 +207,10 @@ class WriteContract(Harness):
         plane.write([Batch("target", put={"a": b"1"})])
         plane.copy("none", "target")
         assert plane.namespaces() == []
+        # And it can be used again.
+        assert plane.records("target") == {}
+        plane.write([Batch("target", put={"b": b"2"})])
+        assert plane.records("target") == {"b": b"2"}
 
     def test_copying_a_namespace_onto_itself_changes_nothing(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"1"})])
