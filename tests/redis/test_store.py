@@ -19,6 +19,7 @@ from swarmstate_redis import RedisStore
 
 from tests.redis.test_contract import prefix_of
 from tests.servers.redis import PASSWORD, RedisServer
+from tests.servers.waiting import wait_until
 
 # Reads a value as a program in another language does; knows the msgpack that is in it.
 DECODE = """
@@ -158,6 +159,60 @@ def test_a_cluster_s_index_is_healed(redis_cluster: list[RedisServer], tmp_path:
         store.set("n07", "k", 1)
         assert len(store.namespaces("n0")) == 10
     client.close()
+
+
+@pytest.mark.parametrize("kind", ["standalone", "cluster"])
+def test_a_namespace_that_comes_back_while_its_name_is_forgotten(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    url = url_of(request, kind)
+    prefix = prefix_of(tmp_path)
+    with RedisStore(url, prefix=prefix) as store, RedisStore(url, prefix=prefix) as other:
+        other.set("brief", "k", 1)
+        other.set("lasting", "k", 1)
+        # Its name stays, as if it had expired.
+        other.write([Batch("brief", ttl=0.001)])
+        send = store._open_link().send
+
+        def send_later(commands: Any) -> Any:
+            if commands[0][0] in (b"EVALSHA", b"ZREM"):
+                other.set("brief", "k", 2)
+            return send(commands)
+
+        store._open_link().send = send_later  # type: ignore[method-assign]  # of this object alone
+        wait_until(lambda: store.namespaces() == ["lasting"], "it expires")
+        assert other.get("brief", "k") == 2
+        assert other.namespaces() == ["brief", "lasting"]
+
+
+def test_a_namespace_whose_name_is_forgotten_before_it_is_there(
+    redis_cluster: list[RedisServer], tmp_path: Path
+) -> None:
+    url = f"{redis_cluster[0].url()}?cluster=true&prefix={prefix_of(tmp_path)}"
+    with RedisStore(url) as store, RedisStore(url) as other:
+        send = store._open_link().send
+
+        def send_apart(commands: Any) -> Any:
+            store._open_link().send = send  # type: ignore[method-assign]  # of this object alone
+            # Two nodes may do them in any order.
+            [entered] = send(commands[1:])
+            assert other.namespaces() == []
+            return [*send(commands[:1]), entered]
+
+        store.get("n", "k")
+        store.write([Batch("m", put={"k": b""})])
+        store.write([Batch("m", clear=True)])
+        store._open_link().send = send_apart  # type: ignore[method-assign]  # of this object alone
+        store.set("n", "k", 1)
+        assert other.namespaces() == ["n"]
+
+
+def url_of(request: pytest.FixtureRequest, kind: str) -> str:
+    if kind == "cluster":
+        nodes: list[RedisServer] = request.getfixturevalue("redis_cluster")
+        return f"{nodes[0].url()}?cluster=true"
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url()
 
 
 def test_a_store_s_own_ttl(redis_server: RedisServer, tmp_path: Path) -> None:

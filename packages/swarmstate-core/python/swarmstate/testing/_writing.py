@@ -95,6 +95,33 @@ class WriteContract(Harness):
         assert plane.records("n") == {"b": b"2"}
         assert plane.records("m") == {"a": b"3"}
 
+    @pytest.mark.parametrize("together", [False, True])
+    def test_each_of_several_batches_changes_what_it_names(
+        self, plane: Plane, together: bool
+    ) -> None:
+        """Not what those before or after it name, also where they do the same by several keys."""
+        plane.write([Batch(name, put=dict.fromkeys("abcdef", b"old")) for name in "mno"])
+        batches = [
+            Batch("m", delete=["a", "b"]),
+            Batch("n", delete=["c", "d"]),
+            Batch("o", delete_ranges=[("b", "c"), ("d", "e")]),
+            Batch("m", delete_ranges=[("e", "f"), ("f", None)]),
+            Batch("n", put={"a": b"new", "g": b"new"}),
+            Batch("m", put={"c": b"new", "h": b"new"}),
+            Batch("o", put_if_absent={"b": b"absent", "c": b"absent"}),
+            Batch("n", put_if_absent={"d": b"absent", "e": b"absent"}),
+            Batch("m", put={"i": b"new"}, expect_values={"a": None, "c": b"new"}),
+            Batch("o", put={"i": b"new"}, expect_values={"d": None, "a": b"old"}),
+        ]
+        for part in [batches] if together else [[batch] for batch in batches]:
+            plane.write(part)
+        old, new, absent = b"old", b"new", b"absent"
+        assert [plane.records(name) for name in "mno"] == [
+            {"c": new, "d": old, "h": new, "i": new},
+            {"a": new, "b": old, "d": absent, "e": old, "f": old, "g": new},
+            {"a": old, "b": absent, "c": old, "e": old, "f": old, "i": new},
+        ]
+
     def test_an_expectation_that_holds(self, plane: Plane) -> None:
         # Neighbours of what the prefix begins: those before and after all of that.
         plane.write([Batch("n", put={"log.": b"", "log0": b""})])
