@@ -343,6 +343,34 @@ def test_an_outcome_is_unknown_only_where_too_much_was_written_since(
             assert len(other.keys("n")) == others + 1
 
 
+@pytest.mark.parametrize("tidying", ["clear", "sweep"])
+def test_a_lost_write_brings_nothing_back_that_was_deleted_since(
+    postgres_server: PostgresServer, tidying: str
+) -> None:
+    """Whoever tidies up does not forget at once which writes an empty namespace has seen."""
+    url = postgres_server.new_database()
+    with (
+        proxy_to(postgres_server.port) as proxy,
+        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(url) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        store.write([Batch("n", put={"a": b""})])
+        proxy.refuse_others()
+        proxy.lose_replies()
+        writing = pool.submit(store.write, [Batch("n", put={"b": b""})])
+        wait_until(lambda: proxy.refused > 0)
+        assert other.keys("n") == ["a", "b"]
+        other.write([Batch("n", clear=True)])
+        if tidying == "clear":
+            other.write([Batch("m", clear=True)])
+        else:
+            other.sweep()
+        proxy.accept()
+        writing.result()
+        assert other.namespaces() == []
+
+
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
 def test_what_the_server_rolled_back_is_repeated_whatever_was_written_since(
     postgres_server: PostgresServer, isolation: str

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from swarmstate.base import Query
 from swarmstate.errors import StoreClosedError, StoreFormatError, StoreUnavailableError
 from swarmstate_redis import RedisStore
 from swarmstate_redis.names import SLOTS, slot_of
@@ -52,6 +53,29 @@ def test_a_namespace_whose_name_cannot_be_entered_in_the_index_is_told(
         for number in range(10):
             with pytest.raises(StoreFormatError, match=f"'{number}'.* use another prefix"):
                 store.set(f"{number}", "k", 2)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_copy_within_a_slot_is_listed_and_takes_the_place_of_what_was_there(
+    redis_cluster: list[RedisServer], tmp_path: Path, there: bool
+) -> None:
+    prefix = prefix_of(tmp_path)
+    source, target = "{ada}", "{ada} again"
+    assert slot(prefix, source) == slot(prefix, target)
+    with RedisStore(f"{redis_cluster[0].url()}?cluster=true", prefix=prefix) as store:
+        store.set(source, "k", 1, ttl=3600)
+        if there:
+            store.set_many(target, {"old": 1, "k": 2})
+        store.copy(source, target)
+        assert store.namespaces() == [source, target]
+        assert store.items(target) == [("k", 1)]
+        [found] = store.read([Query(target, ask_ttl=True)])
+        assert found.ttl is not None
+        assert 0 < found.ttl <= 3600
+        store.clear(source)
+        store.copy(source, target)
+        assert store.namespaces() == []
+        assert store.items(target) == []
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

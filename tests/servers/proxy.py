@@ -50,6 +50,10 @@ class Proxy:
         self._refuses = True
         self.cut()
 
+    def refuse_others(self) -> None:
+        """End every new connection at once; those that there are stay as they are."""
+        self._refuses = True
+
     def accept(self) -> None:
         """Serve new connections again."""
         self._refuses = False
