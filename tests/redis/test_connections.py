@@ -20,19 +20,36 @@ from tests.servers.waiting import wait_until
 
 _FORKED = """
 import os, sys
+from swarmstate.base import Batch, Query
+from swarmstate.errors import ConflictError
 from swarmstate_redis import RedisStore
 store = RedisStore(sys.argv[1], prefix=sys.argv[2], max_connections=1)
 store.set("n", "parent", 1)
+store.write([Batch("count", put={"n": b"0"}, expect_values={"n": None})])
+
+def add():
+    while True:
+        found = store.read([Query("count", ["n"])])[0].values[0]
+        try:
+            more = {"n": b"%d" % (int(found) + 1)}
+            return store.write([Batch("count", put=more, expect_values={"n": found})])
+        except ConflictError:
+            pass
+
 pid = os.fork()
 name = "parent" if pid else "child"
 for number in range(300):
     store.set("n", name, number)
     assert store.get("n", name) == number
-store.close()
+    add()
 if not pid:
+    store.close()
     os._exit(0)
 _, status = os.waitpid(pid, 0)
 assert status == 0
+# What one of them wrote is not taken for what the other one did.
+assert store.read([Query("count", ["n"])])[0].values == [b"600"]
+store.close()
 """
 
 # Ctrl-C and time limits raise wherever the main thread happens to be.

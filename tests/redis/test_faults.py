@@ -132,6 +132,18 @@ def test_an_answer_that_comes_too_late_is_an_error_and_no_second_write(own: Redi
         assert store.get("n", "k") == 4
 
 
+def test_an_answer_that_comes_too_late_is_not_taken_for_another_one(own: RedisServer) -> None:
+    async def main() -> None:
+        async with RedisStore(own.url(), timeout=0.3) as store:
+            await store.aset_many("n", {"a": 1, "b": 2})
+            for _ in range(3):
+                with own.paused(), pytest.raises(StoreUnavailableError):
+                    await store.aget("n", "a")
+                assert await store.aget("n", "b") == 2
+
+    asyncio.run(main())
+
+
 def test_a_server_that_accepts_and_does_not_greet_is_unreachable(own: RedisServer) -> None:
     async def main() -> str:
         async with RedisStore(own.url(), timeout=0.3, retry_for=0) as store:

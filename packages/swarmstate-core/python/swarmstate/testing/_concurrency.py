@@ -208,6 +208,27 @@ class ConcurrencyContract(Harness):
         store.set("n", "b", 2)
         assert store.keys("n") == ["a", "b"]
 
+    def test_whoever_cancels_all_tasks_leaves_the_store_usable(self, store: BaseStore) -> None:
+        """As a server does that shuts down: also those that the store made for itself."""
+
+        async def main() -> None:
+            for turn in range(20):
+                await store.awrite([Batch("n", put={"a": b"%d" % turn, "b": b"b%d" % turn})])
+                reads = [
+                    asyncio.ensure_future(store.aread([Query("n", keys=["a"])])) for _ in range(3)
+                ]
+                for _ in range(turn):
+                    await asyncio.sleep(0)
+                for each in asyncio.all_tasks() - {asyncio.current_task()}:
+                    each.cancel()
+                await asyncio.gather(*reads, return_exceptions=True)
+                for _ in range(3):
+                    [result] = await store.aread([Query("n", keys=["b"])])
+                    assert result.values == [b"b%d" % turn]
+
+        asyncio.run(main())
+        assert store.keys("n") == ["a", "b"]
+
     def test_what_was_cancelled_never_lands_later(self, store: BaseStore) -> None:
         async def work(name: str) -> None:
             for turn in range(20):
