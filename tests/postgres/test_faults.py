@@ -343,6 +343,32 @@ def test_an_outcome_is_unknown_only_where_too_much_was_written_since(
             assert len(other.keys("n")) == others + 1
 
 
+def test_a_lost_round_trip_of_several_tasks_is_repeated_for_each_of_them(
+    postgres_server: PostgresServer,
+) -> None:
+    """None of them is taken for another one, which was applied or refused."""
+    url = postgres_server.new_database()
+    keys = [f"{number}" for number in range(5)]
+    refused = Batch("n", put={"refused": b""}, expect=Expect("", None))
+
+    async def main(store: PostgresStore) -> None:
+        async with store:
+            await store.awrite([Batch("n", put={"old": b""})])
+            locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+            batches = [*(Batch("n", put={key: b""}) for key in keys), refused]
+            writing = [asyncio.ensure_future(store.awrite([each])) for each in batches]
+            await asyncio.to_thread(wait_until, lambda: waiting_for_locks(postgres_server, url) > 0)
+            postgres_server.execute(END_THE_FIRST, url=url)
+            locker.rollback()
+            outcomes = await asyncio.gather(*writing, return_exceptions=True)
+            assert outcomes[:-1] == [None] * len(keys)
+            assert isinstance(outcomes[-1], ConflictError)
+            assert await store.akeys("n") == [*keys, "old"]
+
+    with psycopg.connect(url) as locker:
+        asyncio.run(main(PostgresStore(url)))
+
+
 @pytest.mark.parametrize("tidying", ["clear", "sweep"])
 def test_a_lost_write_brings_nothing_back_that_was_deleted_since(
     postgres_server: PostgresServer, tidying: str

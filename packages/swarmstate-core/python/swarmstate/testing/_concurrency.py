@@ -173,6 +173,27 @@ class ConcurrencyContract(Harness):
         in_threads(work, 4)
         assert len(store) == 100
 
+    def test_each_of_many_tasks_gets_its_own_answers(self, store: BaseStore) -> None:
+        """Whatever they ask for in the same moment, and however much of it."""
+
+        async def read(count: int) -> None:
+            names = [f"n{(count + number) % 10}" for number in range(count)]
+            asked = [
+                Query(name, keys=["k"] * (count % 3), ranges=[Range()] * (number % 2))
+                for number, name in enumerate(names)
+            ]
+            results = await store.aread(asked)
+            for number, (name, result) in enumerate(zip(names, results, strict=True)):
+                value = name.encode()
+                assert result.values == [value] * (count % 3)
+                assert result.ranges == [[("k", value)]] * (number % 2)
+
+        async def main() -> None:
+            await asyncio.gather(*(read(count) for count in range(20)))
+
+        store.write([Batch(f"n{number}", put={"k": b"n%d" % number}) for number in range(10)])
+        asyncio.run(main())
+
     def test_sync_calls_while_a_loop_runs_in_the_thread(self, store: BaseStore) -> None:
         async def main() -> None:
             await store.aset("n", "a", 1)
