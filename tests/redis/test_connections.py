@@ -219,6 +219,17 @@ def test_interrupted_calls_give_their_connection_back(
     assert done.returncode == 0, done.stderr
 
 
+def test_a_client_gets_back_what_it_lends(redis_server: RedisServer, tmp_path: Path) -> None:
+    with (
+        redis_server.client(max_connections=1) as client,
+        RedisStore(client=client, prefix=prefix_of(tmp_path), retry_for=0) as store,
+    ):
+        for number in range(3):
+            store.set("n", "k", number)
+            assert store.get("n", "k") == number
+            assert client.ping()
+
+
 def test_a_fork_has_connections_of_its_own(redis_server: RedisServer, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _FORKED, redis_server.url(), prefix_of(tmp_path)],

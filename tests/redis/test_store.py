@@ -215,6 +215,15 @@ def url_of(request: pytest.FixtureRequest, kind: str) -> str:
     return server.url()
 
 
+def test_a_store_s_own_ttl_is_what_writes_give(redis_server: RedisServer, tmp_path: Path) -> None:
+    with store_of(redis_server, tmp_path, ttl=100) as store:
+        store.set("n", "k", 1, ttl=3600)
+        store.set("n", "k", 2)
+        [found] = store.read([Query("n", ask_ttl=True)])
+        assert found.ttl is not None
+        assert 0 < found.ttl <= 100
+
+
 def test_a_store_s_own_ttl(redis_server: RedisServer, tmp_path: Path) -> None:
     def left(namespace: str) -> float | None:
         return store.read([Query(namespace, ask_ttl=True)])[0].ttl
