@@ -89,6 +89,8 @@ class ExpiryContract(Harness):
         plane.write([Batch("shorter", put={"a": b"1"}, ttl=3600), Batch("shorter", ttl=TTL)])
         self.let_expire(plane, "shorter")
         assert plane.namespaces() == ["longer", "never"]
+        # All of them, too.
+        assert [plane.records(name) for name in ("longer", "never")] == [{"a": b"1"}] * 2
 
     def test_reading_can_refresh_it(self, plane: Plane) -> None:
         for name in ["read", "kept"]:
