@@ -16,6 +16,10 @@ SYNCED := $(VENV)/.synced
 # CrewAI holds other versions back, so it has an environment of its own.
 CREWAI_VENV := .venv-crewai
 CREWAI_SYNCED := $(CREWAI_VENV)/.synced
+# The oldest CrewAI that the adapter's manifest allows, in a third environment.
+CREWAI_OLDEST := $(shell sed -n 's/^crewai = .*"crewai>=\([0-9.]*\),.*/\1/p' packages/crewai-swarmstate/pyproject.toml)
+CREWAI_OLDEST_VENV := .venv-crewai-oldest
+CREWAI_OLDEST_SYNCED := $(CREWAI_OLDEST_VENV)/.synced
 TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate_*) \
 	$(filter-out %/crewai,$(wildcard tests/* examples/*)) benchmarks scripts
 
@@ -66,7 +70,7 @@ test-python: $(SYNCED) ## Run the Python tests, documentation included
 	$(BIN)/pytest -n auto
 
 .PHONY: crewai
-crewai: types-crewai test-crewai ## Check the types and run the tests of the CrewAI adapter
+crewai: types-crewai test-crewai test-crewai-oldest ## Check the types and run the tests of the CrewAI adapter
 
 .PHONY: types-crewai
 types-crewai: $(SYNCED) $(CREWAI_SYNCED)
@@ -78,10 +82,22 @@ types-crewai: $(SYNCED) $(CREWAI_SYNCED)
 test-crewai: $(CREWAI_SYNCED)
 	$(CREWAI_VENV)/bin/python -m pytest -n auto tests/crewai
 
+.PHONY: test-crewai-oldest
+test-crewai-oldest: $(CREWAI_OLDEST_SYNCED)
+	$(CREWAI_OLDEST_VENV)/bin/python -m pytest -n auto tests/crewai
+
 $(CREWAI_SYNCED): $(SYNC_INPUTS) | $(UV)
 	@echo "==> building the environment of the CrewAI adapter (CrewAI is about 800 MB)"
 	@UV_PROJECT_ENVIRONMENT=$(CREWAI_VENV) $(UV) sync --no-default-groups --group crewai \
 		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+# What the lock pins, with CrewAI and what that holds back in older versions.
+$(CREWAI_OLDEST_SYNCED): $(SYNC_INPUTS) | $(UV)
+	@echo "==> building the environment of CrewAI $(CREWAI_OLDEST)"
+	@UV_PROJECT_ENVIRONMENT=$(CREWAI_OLDEST_VENV) $(UV) sync --no-default-groups --group crewai \
+		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@$(UV) pip install --quiet --python $(CREWAI_OLDEST_VENV)/bin/python crewai==$(CREWAI_OLDEST)
 	@touch $@
 
 .PHONY: test-rust
@@ -129,6 +145,6 @@ fmt: $(SYNCED) ## Format all sources
 
 .PHONY: clean
 clean: ## Remove all that was built or installed here
-	rm -rf $(VENV) $(CREWAI_VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CREWAI_VENV) $(CREWAI_OLDEST_VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find packages tests examples benchmarks scripts -name __pycache__ -prune -exec rm -rf {} + || true
 	find packages -name '_core*.so' -delete

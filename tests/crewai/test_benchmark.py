@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks.rounds import Rounds, WrongResultError
 from benchmarks.suites import crewai_memory
+from tests.crewai.helpers.releases import of_this_crewai
 
 
+@of_this_crewai
 def test_measures_and_compares(tmp_path: Path) -> None:
     parameters = {**crewai_memory.PARAMETERS, "records": 400, "dimensions": 16}
     results = {}

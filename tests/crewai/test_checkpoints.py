@@ -52,10 +52,21 @@ def _save_at_once(memory: unified_memory.Memory, *call: Any, **options: Any) -> 
     return future
 
 
+class Unhurried(ScriptedLLM):
+    """Answers when the checkpoint of the task before is written, as a model does that takes time.
+
+    CrewAI writes checkpoints beside the run. Two at once have the same parent, and any order.
+    """
+
+    def call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+        crewai_event_bus.flush()
+        return super().call(messages, *args, **kwargs)
+
+
 def test_a_crew_is_checkpointed_and_restored(
     provider: SwarmStateCheckpointProvider, tmp_path: Path
 ) -> None:
-    llm = ScriptedLLM(model="scripted", answer="filed")
+    llm = Unhurried(model="scripted", answer="filed")
     make_crew(CheckpointConfig(location="orders", provider=provider), llm).kickoff()
     crewai_event_bus.flush()
     second, first = provider.checkpoints("orders")

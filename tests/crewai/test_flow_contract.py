@@ -11,6 +11,8 @@ from crewai_swarmstate import SwarmStateFlowPersistence
 from crewai_swarmstate.testing import FlowPersistenceContract
 from swarmstate.errors import StoreUnavailableError
 
+from tests.crewai.helpers.releases import of_this_crewai
+
 
 class TestFile(FlowPersistenceContract):
     init_error = StoreUnavailableError
@@ -24,6 +26,7 @@ class TestMemory(FlowPersistenceContract):
         return SwarmStateFlowPersistence("memory://")
 
 
+@of_this_crewai
 class TestCrewAISQLite(FlowPersistenceContract):
     init_error = sqlite3.OperationalError
 

@@ -126,7 +126,9 @@ def test_an_unstructured_state_is_routed_and_kept() -> None:
 def test_crewai_knows_where_a_router_may_lead() -> None:
     methods = Support.flow_definition().methods
     assert methods["after_triage"].emit == ["person", "billing", "technician", "unclear"]
-    assert methods["after_triage"].description == "Decide what no rule decides, as a model would."
+    # CrewAI 1.14.7 keeps no descriptions.
+    description = getattr(methods["after_triage"], "description", Support.after_triage.__doc__)
+    assert description == "Decide what no rule decides, as a model would."
     assert methods["after_charge"].emit == ["person"]
     method: Any = Support.after_charge
     assert inspect.iscoroutinefunction(method.unwrap())

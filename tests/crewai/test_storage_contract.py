@@ -10,10 +10,12 @@ from crewai.memory.storage.lancedb_storage import LanceDBStorage
 from crewai_swarmstate import SwarmStateStorage
 from crewai_swarmstate.testing import StorageBackendContract
 
+from tests.crewai.helpers.releases import of_this_crewai
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
 
+@of_this_crewai
 class TestCrewAILanceDB(StorageBackendContract):
     defects = frozenset(
         {

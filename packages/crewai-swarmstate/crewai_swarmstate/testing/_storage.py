@@ -8,6 +8,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 import pytest
+from crewai.memory.storage import backend
 from crewai.memory.storage.backend import StorageBackend
 
 from crewai_swarmstate.testing._records import EPOCH, ids, record
@@ -330,8 +331,8 @@ class StorageBackendContract(SharedStorageContract):
 
     def test_another_dimension_is_refused(self, storage: StorageBackend) -> None:
         """Save, search and update raise, name both dimensions, and store nothing."""
-        from crewai.memory.storage.backend import EmbeddingDimensionMismatchError
-
+        # CrewAI 1.14.7 has no error of its own for it.
+        mismatch = getattr(backend, "EmbeddingDimensionMismatchError", ValueError)
         storage.save([record("id")])
         calls: list[Callable[[], object]] = [
             lambda: storage.save([record("new", [1.0, 2.0])]),
@@ -340,9 +341,8 @@ class StorageBackendContract(SharedStorageContract):
             lambda: storage.update(record("id", [1.0, 2.0])),
         ]
         for call in calls:
-            with pytest.raises(EmbeddingDimensionMismatchError) as caught:
+            with pytest.raises(mismatch, match=r"\b3[ -]dimension(?s:.*)\b2\b"):
                 call()
-            assert (caught.value.stored_dim, caught.value.new_dim) == (3, 2)
         assert ids(storage.list_records()) == ["id"]
 
     def test_a_full_reset_forgets_the_dimension(self, storage: StorageBackend) -> None:
