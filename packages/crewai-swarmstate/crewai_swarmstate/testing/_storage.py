@@ -360,6 +360,11 @@ class StorageBackendContract(SharedStorageContract):
         assert found is not None
         assert found.content == "content of without"
 
+    def test_records_without_embedding_are_near_nothing(self, storage: StorageBackend) -> None:
+        """No search finds them: what they mean is not known."""
+        storage.save([record("with", [0.0, 1.0, 0.0]), record("without", [])])
+        assert ids(storage.search([1.0, 0.0, 0.0])) == ["with"]
+
     def test_touched_records_were_just_accessed(self, scoped: StorageBackend) -> None:
         """`touch_records` sets last_accessed, in naive UTC, and nothing else."""
         touch = getattr(scoped, "touch_records", None)
