@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,10 @@ class Level(IntEnum):
     LOW = 1
 
 
+class Plain(Enum):
+    WHITE = "white"
+
+
 def test_keys_of_enums_become_plain() -> None:
     persistence = SwarmStateFlowPersistence("memory://")
     persistence.save_state("flow", "step", {"id": "flow", "seen": {Colour.RED: 1, Level.LOW: 2}})
@@ -151,6 +156,36 @@ def test_a_state_that_contains_itself_is_refused() -> None:
         with pytest.raises(EncodeError, match=place):
             persistence.save_state("flow", "step", state)
     assert persistence.load_state("flow") is None
+
+
+class Page(BaseModel):
+    colour: Plain = Plain.WHITE
+    printed: date = date(2026, 1, 2)
+    scan: bytes = b"\xff\xd8"
+
+
+class Book(BaseModel, extra="allow"):
+    id: str = "flow"
+    cover: Page = Page()
+    pages: list[Page] = [Page(scan=b"\x00"), Page()]
+    size: Decimal = Decimal("1.10")
+
+
+def test_a_model_may_hold_bytes_that_are_no_text() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    book = Book.model_validate({"added": [b"\xfe"], "noted": Plain.WHITE})
+    persistence.save_state("flow", "step", book)
+    loaded = persistence.load_state("flow")
+    page = {"colour": "white", "printed": "2026-01-02", "scan": b"\xff\xd8"}
+    assert loaded == {
+        "id": "flow",
+        "cover": page,
+        "pages": [{**page, "scan": "\x00"}, page],
+        "size": "1.10",
+        "added": [b"\xfe"],
+        "noted": "white",
+    }
+    assert Book.model_validate(loaded).pages == book.pages
 
 
 class Opaque:

@@ -47,8 +47,9 @@ class SwarmStateFlowPersistence(FlowPersistence):
     maps that any language can read.
 
     States are stored with their types (dates, sets, bytes and so on). Pydantic
-    models are stored as their JSON form, as CrewAI's own backend does. What has
-    no msgpack form is stored as its `str`, again as there, and a warning is logged.
+    models are stored as their JSON form, as CrewAI's own backend does, but bytes in them
+    that are no text stay bytes. What has no msgpack form is stored as its `str`, as
+    there, and a warning is logged.
     Sets of what is stored as a map become lists. A state that contains itself, or is
     nested more than 200 levels deep, is refused with an `EncodeError`.
 

@@ -119,14 +119,21 @@ def _plain_key(key: Any, path: str) -> Any:
 
 
 def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
-    """Return the JSON form of `model`; if it has none, its fields in plain types."""
+    """Return the JSON form of `model`; fields that have none, such as of bytes, in plain types."""
     try:
         try:
             return model.model_dump(mode="json")
-        except PydanticSerializationError:
+        except (PydanticSerializationError, UnicodeDecodeError):
             fields = model.model_dump()
     except (TypeError, ValueError) as error:
         raise EncodeError(f"cannot store {path}, a {type(model).__name__}: {error}") from error
+    if isinstance(fields, dict):
+        for name, dumped in fields.items():
+            try:
+                fields[name] = model.model_dump(mode="json", include={name})[name]
+            except (KeyError, TypeError, ValueError):
+                # The value itself: models below it may have fields that do have a JSON form.
+                fields[name] = vars(model).get(name, dumped)
     return plain(fields, path, depth, strict=strict)
 
 
