@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
 from crewai.knowledge.knowledge import Knowledge
 from crewai.knowledge.source.string_knowledge_source import StringKnowledgeSource
-from crewai_swarmstate import SwarmStateKnowledgeStorage, close_stores
+from crewai.rag.embeddings.providers.custom.embedding_callable import CustomEmbeddingFunction
+from crewai_swarmstate import SwarmStateKnowledgeStorage, close_stores, shared_store
 from swarmstate.errors import EmbeddingError
 
 from tests.crewai.helpers.offline import embed
@@ -46,6 +49,14 @@ def test_the_nearest_documents_are_found(storage: SwarmStateKnowledgeStorage) ->
     assert 0.5 < best["score"] <= 1
     assert [each["score"] for each in rest] == sorted((r["score"] for r in rest), reverse=True)
     assert [each["content"] for each in storage.search(["harbour lighthouse"])] == [DOCUMENTS[0]]
+
+
+def test_a_search_is_limited(storage: SwarmStateKnowledgeStorage) -> None:
+    storage.save([f"fact {number}" for number in range(8)])
+    for given, number in (({}, 5), ({"limit": 1}, 1), ({"metadata_filter": {"k": 1}}, 0)):
+        options: dict[str, Any] = {"score_threshold": 0, **given}
+        assert len(storage.search(["fact"], **options)) == number
+        assert len(asyncio.run(storage.asearch(["fact"], **options))) == number
 
 
 def test_a_document_is_stored_and_embedded_once(
@@ -122,6 +133,30 @@ def test_an_embedder_that_leaves_texts_out_is_named(tmp_path: Path) -> None:
         storage.save(DOCUMENTS)
     with pytest.raises(EmbeddingError, match="found 0 for 1"):
         storage.search(["lighthouse"])
+
+
+class Configured(CustomEmbeddingFunction):
+    def __call__(self, input: Any) -> Any:
+        return [numpy.array(each, dtype=numpy.float32) for each in embed(input)]
+
+
+def test_an_embedder_may_be_configured() -> None:
+    configured = {"provider": "custom", "config": {"embedding_callable": Configured}}
+    storage = SwarmStateKnowledgeStorage(uri="memory://", embedder=configured)
+    storage.save(DOCUMENTS)
+    assert [each["content"] for each in storage.search(["harbour lighthouse"])] == [DOCUMENTS[0]]
+
+
+def test_openai_embeds_if_nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ValueError, match="OPENAI_API_KEY"):
+        SwarmStateKnowledgeStorage(uri="memory://").save(DOCUMENTS)
+
+
+def test_knowledge_of_no_collection_is_apart(embedder: Counting, tmp_path: Path) -> None:
+    uri = str(tmp_path / "knowledge.db")
+    SwarmStateKnowledgeStorage(uri=uri, embedder=embedder).save(DOCUMENTS)
+    assert shared_store(uri).namespaces() == ["crewai-knowledge:"]
 
 
 def test_knowledge_of_crewai_uses_it(storage: SwarmStateKnowledgeStorage) -> None:

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from crewai import Agent, Crew, Task
+from crewai import Agent, Crew, Process, Task
 from crewai_swarmstate import SwarmStateCacheHandler, close_stores, shared_store
 from pydantic import ValidationError
 
 from tests.crewai.helpers.offline import ScriptedLLM
+from tests.crewai.helpers.releases import of_this_crewai
 from tests.servers.waiting import wait_until
 
 
@@ -33,11 +34,14 @@ def test_results_outlive_the_process(cache: SwarmStateCacheHandler) -> None:
     find_spec("crewai.tools.tool_failure") is None,
     reason="tools of this CrewAI declare no failures",
 )
-def test_failures_are_not_cached(cache: SwarmStateCacheHandler) -> None:
+def test_failures_are_not_cached(
+    cache: SwarmStateCacheHandler, caplog: pytest.LogCaptureFixture
+) -> None:
     from crewai.tools.tool_failure import ToolFailure
 
     cache.add("search", "q", ToolFailure(message="no network"))
     assert cache.read("search", "q") is None
+    assert not caplog.records
 
 
 def test_a_crewai_whose_tools_declare_no_failures(
@@ -99,6 +103,7 @@ def test_a_damaged_result_counts_as_missing(
 def test_a_senseless_ttl_is_refused(ttl: float) -> None:
     with pytest.raises(ValidationError, match="positive number of seconds"):
         SwarmStateCacheHandler(uri="memory://", ttl=ttl)
+    assert SwarmStateCacheHandler(uri="memory://", ttl=None).ttl is None
 
 
 def test_a_crew_hands_it_to_its_agents(cache: SwarmStateCacheHandler) -> None:
@@ -108,3 +113,16 @@ def test_a_crew_hands_it_to_its_agents(cache: SwarmStateCacheHandler) -> None:
     cache.use_for(crew)
     crew.kickoff()
     assert agent.cache_handler is cache
+
+
+@of_this_crewai
+def test_the_manager_of_a_crew_uses_it_too(cache: SwarmStateCacheHandler) -> None:
+    llm = ScriptedLLM(model="scripted")
+    agent = Agent(role="r", goal="g", backstory="b", llm=llm)
+    task = Task(description="d", expected_output="e", agent=agent)
+    crew = Crew(agents=[agent], tasks=[task], process=Process.hierarchical, manager_llm=llm)
+    crew.cache = True
+    cache.use_for(crew)
+    crew.kickoff()
+    assert crew.manager_agent is not None
+    assert crew.manager_agent.cache_handler is cache

@@ -158,7 +158,7 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
 def _embedder(given: Any) -> Embed:
     from crewai.rag.embeddings.factory import build_embedder
 
-    if callable(given) and not isinstance(given, dict):
+    if callable(given):
         return cast("Embed", given)
     return cast("Embed", build_embedder(given))
 
