@@ -19,7 +19,7 @@ from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import human_feedback
 from crewai.flow.persistence import persist
 from crewai_swarmstate import SwarmStateFlowPersistence, close_stores, shared_store
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from swarmstate.codec import loads
 from swarmstate.errors import EncodeError
 
@@ -52,6 +52,8 @@ def test_history_keeps_every_save(tmp_path: Path) -> None:
     assert [step.method for step in history[:2]] == ["method14", "method13"]
     assert before <= history[-1].saved_at <= history[0].saved_at <= datetime.now(timezone.utc)
     assert persistence.history("flow", limit=3) == history[:3]
+    keys = shared_store(persistence.uri).keys("crewai-flow:flow")
+    assert keys == [f"state/{number:010d}" for number in range(15)]
 
 
 def test_threads_lose_no_step_of_a_flow(tmp_path: Path) -> None:
@@ -186,6 +188,9 @@ def test_a_model_may_hold_bytes_that_are_no_text() -> None:
         "noted": "white",
     }
     assert Book.model_validate(loaded).pages == book.pages
+    scans = RootModel[dict[str, bytes]]({"root": b"\xff", "other": b"\xfe"})
+    persistence.save_state("flow", "step", {"id": "flow", "scans": scans})
+    assert persistence.load_state("flow") == {"id": "flow", "scans": scans.root}
 
 
 class Opaque:

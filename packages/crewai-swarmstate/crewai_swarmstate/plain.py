@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from pydantic_core import PydanticSerializationError
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError, EncodeError
@@ -127,7 +127,7 @@ def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
             fields = model.model_dump()
     except (TypeError, ValueError) as error:
         raise EncodeError(f"cannot store {path}, a {type(model).__name__}: {error}") from error
-    if isinstance(fields, dict):
+    if isinstance(fields, dict) and not isinstance(model, RootModel):
         for name, dumped in fields.items():
             try:
                 fields[name] = model.model_dump(mode="json", include={name})[name]
