@@ -161,6 +161,24 @@ def test_records_are_plain_msgpack(provider: SwarmStateCheckpointProvider) -> No
     assert len(records) == 2
 
 
+def test_the_newest_is_restored_from_a_file_where_it_is_wanted(
+    provider: SwarmStateCheckpointProvider, tmp_path: Path
+) -> None:
+    first = provider.extract_id(provider.checkpoint("first", "somewhere"))
+    newest = provider.extract_id(provider.checkpoint("newest", "somewhere", parent_id=first))
+    folder = tmp_path / "deep" / "export"
+    # CrewAI reads a checkpoint's id and that of its parent from the name of the file.
+    for asked, name in ((None, f"{newest}_p-{first}"), (first, f"{first}_p-none")):
+        config = provider.restore_config("somewhere", asked, directory=folder)
+        assert config.restore_from == folder / f"{name}.json"
+    assert (folder / f"{newest}_p-{first}.json").read_text() == "newest"
+    temporary = provider.restore_config("somewhere").restore_from
+    assert temporary is not None
+    assert Path(temporary).read_text() == "newest"
+    Path(temporary).unlink()
+    Path(temporary).parent.rmdir()
+
+
 def test_the_async_methods_do_the_same(provider: SwarmStateCheckpointProvider) -> None:
     location = asyncio.run(provider.acheckpoint("{}", "somewhere"))
     assert provider.from_checkpoint(location) == "{}"

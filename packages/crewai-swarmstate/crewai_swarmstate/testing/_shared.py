@@ -60,6 +60,12 @@ class SharedStorageContract(StorageCase):
 
         asyncio.run(use())
 
+    def test_ten_are_found_if_nobody_says_how_many(self, storage: StorageBackend) -> None:
+        """Whoever names no limit gets the same from `search` and `asearch`."""
+        storage.save([record(f"id{index}") for index in range(12)])
+        assert len(storage.search([1.0, 0.0, 0.0])) == 10
+        assert len(asyncio.run(storage.asearch([1.0, 0.0, 0.0]))) == 10
+
     def test_threads_lose_nothing(self, storage: StorageBackend) -> None:
         """Eight threads save and search at once."""
         failures: list[BaseException] = []
