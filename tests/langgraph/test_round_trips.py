@@ -132,7 +132,9 @@ def test_a_shared_result_is_one_look_and_one_write(counted: Counted, mode: str) 
     store = counted.memories.store
 
     class Functions:
-        double: Callable[[int], int] = staticmethod(cached(store=store)(lambda n: 2 * n))
+        double: Callable[[int], int] = staticmethod(
+            cached(store=store, name="double")(lambda n: 2 * n)
+        )
 
         @staticmethod
         @cached(store=store)

@@ -53,9 +53,41 @@ def test_a_write_that_comes_before_its_checkpoint_is_whole(
     quick = Driver(driver.saver, "sync")
     store.before_write = lambda: quick.put_writes(config, [("log", handed_on)], "task")
     driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
-    assert store.trips == ["write"] * 3, "the writes were tried, then sent whole, then the put"
+    assert store.trips == ["write"] * 4, (
+        "the writes were tried twice, then sent whole, then the put"
+    )
     for reader in both(driver, store):
         assert written(reader, config) == [("log", handed_on)]
+
+
+@pytest.mark.parametrize("gone", ["never", "before", "between", "after"])
+def test_a_write_that_comes_before_its_checkpoint_shares_what_the_one_before_has(
+    driver: Driver, store: RacingStore, gone: str
+) -> None:
+    branch = Branch(driver)
+    branch.put({"run_id": "r"}, log=long_log(), page=text("page", 9_000), rows=rows())
+    inside = {**branch.values["rows"], "row 7": text("edited", 3_000)}
+    values = {**branch.values, "log": [*branch.values["log"], text("next")], "rows": inside}
+    writes = [("log", [*values["log"], text("end")]), *values.items()]
+    checkpoint = make_checkpoint(values, dict.fromkeys(values, 2))
+    config = at("t", "", checkpoint["id"])
+    other = driver.over(SwarmStateSaver(store))
+    if gone == "before":
+        other.delete_for_runs(["r"])
+    size = sum(map(len, raw.everything(store).values()))
+    driver.put_writes(config, writes, "task")
+    if gone != "before":
+        assert sum(map(len, raw.everything(store).values())) < size + 15_000
+    if gone == "between":
+        other.delete_for_runs(["r"])
+    driver.put(branch.config, checkpoint, make_metadata(1), dict.fromkeys(values, 2))
+    if gone == "after":
+        other.delete_for_runs(["r"])
+    for reader in both(driver, store):
+        store.reset()
+        assert written(reader, config) == writes
+        assert len(store.trips) <= 2
+        assert reader.load(config).checkpoint["channel_values"] == values
 
 
 @pytest.mark.parametrize("gone", ["before", "after"])
@@ -124,7 +156,7 @@ def test_what_a_write_relies_on_may_go_meanwhile(branch: Branch, store: RacingSt
     other = Driver(SwarmStateSaver(store), "sync")
     store.before_write = lambda: other.delete_thread("t")
     driver.put_writes(branch.config, [("log", handed_on)], "task")
-    assert store.trips.count("write") == 3, "the thread was deleted, and the writes sent twice"
+    assert store.trips.count("write") == 4, "the thread was deleted, and the writes sent thrice"
     # Somebody brings the checkpoint back, with other values.
     checkpoint = make_checkpoint({"log": [text(("other", n)) for n in range(20)]}, {"log": 1})
     checkpoint["id"] = branch.id

@@ -174,8 +174,8 @@ def put_writes(
 
     Regular writes are write-once; errors, interrupts and the like have indices
     of their own (`WRITES_IDX_MAP`) and replace what is there. Of large ones the
-    items are blobs, which the next checkpoint then shares; those that the checkpoint
-    holds already are its blobs. That it is stored is then expected; if it is not
+    items are blobs, which the next checkpoint then shares; those that the checkpoint, or the
+    one before, holds already are its blobs. That it is stored is then expected; if it is not
     yet, all of them are sent.
 
     Raises:
@@ -188,7 +188,8 @@ def put_writes(
             "expected config['configurable']['checkpoint_id'] to name the checkpoint that the "
             "writes belong to, found none; pass the config that put() returned"
         )
-    for relying in (True, False):
+    # What is relied on may be on its way, and is mostly there when it is looked for again.
+    for relying in (True, True, False):
         split = values.split_writes(
             address.values_key(), address.checkpoint_id, writes, relying=relying
         )

@@ -32,11 +32,13 @@ struct Known {
 }
 
 /// Where known values stand beside a base that was asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Here,
     /// They follow it.
     Next,
+    /// They are those of this older base: those of the one that was asked for are still to come.
+    Before(String),
 }
 
 impl Known {
@@ -44,8 +46,12 @@ impl Known {
         if self.base == base {
             return Some(Place::Here);
         }
-        let past = self.values.past.as_ref()?;
-        past.is_of(base).then_some(Place::Next)
+        let past = self.values.past.as_ref();
+        if past.is_some_and(|past| past.is_of(base)) {
+            return Some(Place::Next);
+        }
+        // Ids grow with time.
+        (*self.base < *base).then(|| Place::Before(self.base.clone()))
     }
 }
 
@@ -135,8 +141,8 @@ impl Memory {
         Some(state.remove(key)?.values)
     }
 
-    /// Use what is known of a key, if it is known under this base or the one that
-    /// follows, and leave it there.
+    /// Use what is known of a key, if it is known under this base, the one that follows or an
+    /// older one, and leave it there.
     ///
     /// It is away meanwhile, so that nobody waits: who wants it at this moment has to do without,
     /// and if somebody stores or reads the key meanwhile, what they know is kept instead.

@@ -97,6 +97,7 @@ pub(super) fn split<'py>(
     let reliance = match (cutter.relies, place) {
         (false, _) => Reliance::default(),
         (true, Place::Here) => values.reliance.of_successor(base),
+        (true, Place::Before(older)) => values.reliance.of_successor(&older),
         (true, Place::Next) => values
             .past
             .as_ref()
