@@ -1,5 +1,8 @@
 //! The blobs that entries refer to.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PySequence};
@@ -26,16 +29,31 @@ pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
         .ok_or_else(|| CheckpointError::new_err("a reference to blobs is cut short"))
 }
 
+/// Blobs that were checked, and where their bytes are. It holds as long as these are there.
+pub(super) type Checked = Mutex<HashSet<(BlobHash, usize)>>;
+
 /// The bytes of a blob, checked against its hash.
 pub(super) fn find<'py>(
     name: &str,
     hash: BlobHash,
     blobs: &Bound<'py, PyDict>,
+    checked: Option<&Checked>,
 ) -> PyResult<Bound<'py, PyBytes>> {
+    let mut checked = checked.map(|checked| checked.lock().unwrap_or_else(PoisonError::into_inner));
     let problem = match blobs.get_item(hash.name())? {
         Some(data) if !data.is_none() => {
             let data = data.cast_into::<PyBytes>()?;
+            let place = (hash, data.as_ptr() as usize);
+            if checked
+                .as_ref()
+                .is_some_and(|checked| checked.contains(&place))
+            {
+                return Ok(data);
+            }
             if hash.is_of(data.as_bytes()) {
+                if let Some(checked) = &mut checked {
+                    checked.insert(place);
+                }
                 return Ok(data);
             }
             "whose bytes are damaged"

@@ -105,8 +105,10 @@ impl<'py> Cutter<'_, 'py> {
             Some(_) => INLINE_CONTAINER,
             None => INLINE_VALUE,
         };
-        let mut whole = Whole::default();
-        whole.seen.shadow = shadow;
+        let mut whole = Whole {
+            seen: Seen::of_leaf_or(value, shadow),
+            ..Whole::default()
+        };
         let mut pieces = Pieces::default();
         if data.len() > limit {
             let large = self.store_whole(&data, before)?;
@@ -268,8 +270,6 @@ impl<'py> Cutter<'_, 'py> {
                 depth,
             );
         }
-        let template = None;
-        let item = Item::of(entry, Seen { shadow, template });
         if let Some(key) = &entry.key
             && let Some(large) =
                 self.store_changed(&buffer[start..], head.len(), || prior.had(key))?
@@ -277,13 +277,14 @@ impl<'py> Cutter<'_, 'py> {
             let key = buffer[head].into();
             buffer.truncate(start);
             return Ok(Source::Apart {
-                item,
+                item: Item::of(entry, Seen::of_leaf_or(&entry.value, shadow)),
                 bytes: large.size(),
                 stored: Stored::Chunked(key, large),
             });
         }
+        let template = None;
         Ok(Source::New {
-            item,
+            item: Item::of(entry, Seen { shadow, template }),
             encoded: start..buffer.len(),
         })
     }

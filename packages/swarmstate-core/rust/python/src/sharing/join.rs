@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PySequence, PyString, PyTuple};
 
-use super::blobs::{CheckpointError, find, hashes};
+use super::blobs::{Checked, CheckpointError, find, hashes};
 use super::classes::Classes;
 use super::feed::Piece;
 use super::held::Held;
@@ -31,6 +31,8 @@ pub(super) struct Joiner<'a, 'py> {
     pub(super) codec: &'a Codec,
     /// The blobs that are referred to, by name.
     pub(super) blobs: &'a Bound<'py, PyDict>,
+    /// Those that were checked when a value before was joined, whose blobs are the same objects.
+    pub(super) checked: Option<&'a Checked>,
     pub(super) classes: Classes<'py>,
     pub(super) remembers: Remembers,
     /// Whether something that was to be copied cannot be, and was not read.
@@ -153,7 +155,7 @@ impl<'py> Joiner<'_, 'py> {
                         start: None,
                     },
                     None => {
-                        let data = find(name, hash, self.blobs)?;
+                        let data = find(name, hash, self.blobs, self.checked)?;
                         Piece {
                             size: data.as_bytes().len(),
                             data: Some(data),

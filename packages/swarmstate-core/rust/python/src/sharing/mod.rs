@@ -39,7 +39,7 @@ use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
 use crate::gil::has_gil;
 use before::Before;
-use blobs::blobs_of;
+use blobs::{Checked, blobs_of};
 use classes::Classes;
 use cut::Cutter;
 use held::Held;
@@ -61,11 +61,13 @@ use writes::Homes;
 ///     budget: Bytes that remembering may take, about. What was not used for
 ///         the longest time is forgotten first.
 ///     copies: Values are only joined, and share much: what is joined a second
-///         time is copied, and nothing is handed out twice.
+///         time is copied, and nothing is handed out twice. All `blobs` that were
+///         passed in must live as long as this.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Sharing {
     memory: Memory,
     copies: bool,
+    checked: Checked,
     /// Whether an object can tell how many hold it.
     has_gil: bool,
     versions: Option<DictVersions>,
@@ -108,6 +110,7 @@ impl Sharing {
         Ok(Self {
             memory: Memory::new(budget),
             copies,
+            checked: Checked::default(),
             has_gil: has_gil(py)?,
             versions: DictVersions::of_interpreter(py)?,
         })
@@ -335,6 +338,7 @@ impl Sharing {
             py,
             codec,
             blobs,
+            checked: self.copies.then_some(&self.checked),
             classes: Classes::new(self.versions),
             remembers: match key {
                 None => Remembers::Nothing,

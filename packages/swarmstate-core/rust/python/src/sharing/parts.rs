@@ -9,7 +9,7 @@ use swarmstate_engine::BlobHash;
 
 use super::classes::Classes;
 use super::pieces::Pieces;
-use super::shadow::Shadow;
+use super::shadow::{Shadow, is_leaf};
 use super::template::Template;
 use super::whole::{Large, Whole};
 use super::witness::Witness;
@@ -134,6 +134,13 @@ impl Cut {
 const LEAF_BYTES: usize = 2;
 
 impl Seen {
+    /// That of a value that was put: a text or bytes can be handed out as they are.
+    pub(super) fn of_leaf_or(value: &Bound<'_, PyAny>, shadow: Option<Shadow>) -> Self {
+        let leaf = is_leaf(value).then(|| Template::Leaf(value.clone().unbind()));
+        let template = leaf.map(Arc::new);
+        Self { shadow, template }
+    }
+
     fn bytes(&self) -> usize {
         let shadow = self.shadow.as_ref().map_or(0, |shadow| shadow.bytes());
         let template = self
