@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate import SwarmStateSaver, SwarmStateSerializer
 from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch
 from swarmstate import Batch, Store
@@ -127,6 +127,19 @@ def test_a_text_that_was_read_before_is_not_read_again() -> None:
         store.reset()
         assert _values(saver) == values
         assert _blobs(store) == []
+
+
+def test_bytes_that_are_the_encoding_of_what_was_there_before_are_bytes() -> None:
+    store = Store()
+    saver, note = SwarmStateSaver(store), text("note", 9_000)
+    _, encoded = SwarmStateSerializer().dumps_typed(note)
+    for first, second in ((note, encoded), (encoded, note)):
+        config = _put_values(
+            saver, {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}, {"note": first}
+        )
+        assert _values(saver)["note"] == first
+        _put_values(SwarmStateSaver(store), config, {"note": second})
+        assert _values(saver)["note"] == second
 
 
 def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -> None:

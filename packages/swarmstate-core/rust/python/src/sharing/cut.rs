@@ -105,8 +105,15 @@ impl<'py> Cutter<'_, 'py> {
             Some(_) => INLINE_CONTAINER,
             None => INLINE_VALUE,
         };
+        let seen = match tag {
+            "msgpack" => Seen::of_leaf_or(value, shadow),
+            _ => Seen {
+                shadow,
+                template: None,
+            },
+        };
         let mut whole = Whole {
-            seen: Seen::of_leaf_or(value, shadow),
+            seen,
             ..Whole::default()
         };
         let mut pieces = Pieces::default();

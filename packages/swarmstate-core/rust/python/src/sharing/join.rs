@@ -78,7 +78,9 @@ impl<'py> Joiner<'_, 'py> {
         held: &Held,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
         let large = Large::of(pieces);
-        let before = (held.whole.as_ref()).filter(|(known, _)| Some(known) == large.as_ref());
+        // What is bytes in one state may be the encoding of another value in the next.
+        let before = (held.whole.as_ref())
+            .filter(|(known, _)| tag == "msgpack" && Some(known) == large.as_ref());
         if let Some((_, seen)) = before
             && let Some(template) = &seen.template
             && let Some(value) = template.copy(self.py, &mut self.classes, &mut None)?
