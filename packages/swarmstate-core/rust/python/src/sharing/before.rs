@@ -18,10 +18,7 @@ impl Before {
     pub(super) fn of(cut: &Cut) -> Self {
         let mut blobs = Vec::new();
         cut.list_blobs(&mut blobs);
-        Self {
-            blobs,
-            by_hash: None,
-        }
+        Self::from(blobs.into_iter())
     }
 
     /// These blobs.

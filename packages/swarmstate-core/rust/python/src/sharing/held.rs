@@ -39,13 +39,16 @@ pub(super) struct Chunked {
 impl Held {
     /// Keep of what is cut by content that of which all is wanted, and nowhere else: what others
     /// share with it is of no use to them without its bytes.
-    pub(super) fn keep_complete(&mut self, blobs: &[BlobHash]) {
+    ///
+    /// Args:
+    ///     blobs: What is about to be read.
+    ///     wanted: How often each of these is there.
+    pub(super) fn keep_complete(&mut self, blobs: &[BlobHash], wanted: &Counts<'_>) {
         self.whole =
             (self.whole.take()).filter(|(known, _)| known.blobs().eq(blobs.iter().copied()));
         if self.chunked.is_empty() {
             return;
         }
-        let wanted = counts(blobs);
         let is_wanted = |large: &Large| large.blobs().all(|blob| wanted.get(&blob) == Some(&1));
         self.chunked.retain(|_, known| is_wanted(&known.large));
         let chunks = (self.chunked.iter())
@@ -57,15 +60,14 @@ impl Held {
     /// nobody holds and nobody changed.
     ///
     /// Args:
-    ///     blobs: What is about to be read. A value cannot be in two places, so of a blob that is
-    ///         there twice none is kept.
+    ///     wanted: How often each blob is about to be read. A value cannot be in two places, so of
+    ///         a blob that is there twice none is kept.
     pub(super) fn keep_unheld<'py>(
         &mut self,
         py: Python<'py>,
         classes: &mut Classes<'py>,
-        blobs: &[BlobHash],
+        wanted: &Counts<'_>,
     ) {
-        let wanted = counts(blobs);
         for (blob, run) in &mut self.parts {
             if wanted.get(blob) == Some(&1) {
                 run.items.keep_unheld(py, classes);
@@ -154,8 +156,10 @@ impl Container {
     }
 }
 
-/// How often each blob is there.
-fn counts(blobs: &[BlobHash]) -> HashMap<&BlobHash, usize> {
+/// How often each of some blobs is there.
+pub(super) type Counts<'a> = HashMap<&'a BlobHash, usize>;
+
+pub(super) fn counts(blobs: &[BlobHash]) -> Counts<'_> {
     let mut counts = HashMap::with_capacity(blobs.len());
     for blob in blobs {
         *counts.entry(blob).or_default() += 1;

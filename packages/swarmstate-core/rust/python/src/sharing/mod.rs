@@ -42,7 +42,7 @@ use before::Before;
 use blobs::{Checked, blobs_of};
 use classes::Classes;
 use cut::Cutter;
-use held::Held;
+use held::{Held, counts};
 use join::{Joiner, Remembers};
 use memory::{Memory, Place, Values};
 use past::Past;
@@ -283,9 +283,10 @@ impl Sharing {
                 false => held.get_mut(name.cast::<PyString>()?.to_str()?),
             };
             let held = held.map(|held| {
-                held.keep_complete(&blobs);
+                let wanted = counts(&blobs);
+                held.keep_complete(&blobs, &wanted);
                 if self.has_gil {
-                    held.keep_unheld(py, &mut classes, &blobs);
+                    held.keep_unheld(py, &mut classes, &wanted);
                 } else {
                     held.drop_made();
                 }
