@@ -21,7 +21,7 @@ from swarmstate_postgres import _clock as clock
 from swarmstate_postgres._schema import Names, lock_sql
 
 from tests.servers.postgres import PASSWORD, PostgresServer, running_postgres
-from tests.servers.proxy import proxy_to
+from tests.servers.proxy import Proxy, proxy_to
 
 END_CONNECTIONS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -207,7 +207,6 @@ def test_a_write_whose_reply_was_lost_is_not_refused(
 ) -> None:
     url = postgres_server.new_database()
     with proxy_to(postgres_server.port) as proxy:
-        through = url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
 
         async def in_one_loop(store: PostgresStore) -> None:
             for number in range(10):
@@ -221,7 +220,7 @@ def test_a_write_whose_reply_was_lost_is_not_refused(
                 else:
                     await store.awrite([batch])
 
-        with PostgresStore(through) as store:
+        with PostgresStore(through(proxy, postgres_server, url)) as store:
             asyncio.run(in_one_loop(store))
             assert store.keys("n") == [f"{number}" for number in range(10)]
         assert proxy.lost == 9
@@ -233,7 +232,7 @@ def test_a_refusal_whose_reply_was_lost_is_still_one(
 ) -> None:
     url = postgres_server.new_database()
     with proxy_to(postgres_server.port) as proxy:
-        with PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store:
+        with PostgresStore(through(proxy, postgres_server, url)) as store:
             store.write([Batch("n", put={"a": b""})])
             proxy.lose_replies()
             refused = Batch("n", put={"c": b""}, expect=Expect("", "b"))
@@ -251,7 +250,7 @@ def test_what_was_refused_is_not_applied_by_its_repetition(
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
-        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(through(proxy, postgres_server, url)) as store,
         PostgresStore(url) as other,
         ThreadPoolExecutor(2) as pool,
         psycopg.connect(url) as locker,
@@ -280,7 +279,7 @@ def test_a_write_that_is_still_under_way_is_not_applied_after_its_repetition(
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
-        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(through(proxy, postgres_server, url)) as store,
         ThreadPoolExecutor(1) as pool,
         psycopg.connect(url) as locker,
     ):
@@ -303,6 +302,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         Event().wait(0.01)
 
 
+def through(proxy: Proxy, server: PostgresServer, url: str) -> str:
+    """Return the URL of a database of a server by way of a proxy to it."""
+    return url.replace(f":{server.port}/", f":{proxy.port}/")
+
+
 def waiting_for_locks(server: PostgresServer, url: str) -> int:
     """Return how many sessions of a database wait for a lock."""
     [(count,)] = server.execute(
@@ -322,7 +326,7 @@ def test_an_outcome_is_unknown_only_where_too_much_was_written_since(
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
-        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(through(proxy, postgres_server, url)) as store,
         PostgresStore(url) as other,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -377,7 +381,7 @@ def test_a_lost_write_brings_nothing_back_that_was_deleted_since(
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
-        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(through(proxy, postgres_server, url)) as store,
         PostgresStore(url) as other,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -427,8 +431,7 @@ def test_a_lost_write_stays_unknown_when_its_repetition_is_rolled_back(
     with (
         proxy_to(postgres_server.port) as proxy,
         PostgresStore(
-            url.replace(f":{postgres_server.port}/", f":{proxy.port}/")
-            + "?default_transaction_isolation=serializable"
+            through(proxy, postgres_server, url) + "?default_transaction_isolation=serializable"
         ) as store,
         ThreadPoolExecutor(1) as pool,
         psycopg.connect(url) as locker,
@@ -454,7 +457,7 @@ def test_a_lost_write_is_repeated_after_hours_without_one(
     hours = 9 * 3600.0
     with (
         proxy_to(postgres_server.port) as proxy,
-        PostgresStore(url.replace(f":{postgres_server.port}/", f":{proxy.port}/")) as store,
+        PostgresStore(through(proxy, postgres_server, url)) as store,
         ThreadPoolExecutor(1) as pool,
         psycopg.connect(url) as locker,
     ):
