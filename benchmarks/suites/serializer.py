@@ -113,8 +113,10 @@ def _measure(contender: str, serializer: Any, value: Any, repetitions: int) -> d
         second = serializer.dumps_typed(fresh)
         timings["again"].append(perf_counter() - started)
         started = perf_counter()
-        decoded = serializer.loads_typed(first)
+        found = serializer.loads_typed(first)
         timings["decode"].append(perf_counter() - started)
+        # Only now the one before is freed: that is no part of decoding.
+        decoded = found
         if first != encoded or second != encoded:
             raise WrongResultError("expected equal values to have equal bytes")
         if decoded != value:
@@ -126,8 +128,9 @@ def _measure(contender: str, serializer: Any, value: Any, repetitions: int) -> d
         timings["unchanged"].append(perf_counter() - started)
     for _ in range(repetitions):
         started = perf_counter()
-        read = values.read()
+        found = values.read()
         timings["repeated"].append(perf_counter() - started)
+        read = found
         if read != value:
             raise WrongResultError(f"expected {value!r:.200}, found {read!r:.200}")
     return {operation: median(values) for operation, values in timings.items()}
