@@ -24,6 +24,7 @@ a body. They are stored as bytes without their leading zeros, which no version i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
@@ -216,9 +217,7 @@ def sends_are_apart(address: Address, body: Mapping[str, Any]) -> bool:
 def _packed(versions: ChannelVersions) -> dict[str, Any]:
     """Return versions with those of the usual form packed."""
     return {
-        channel: version.encode().lstrip(b"0")
-        if type(version) is str and version.find(".") == _COUNT_DIGITS and version.isascii()
-        else version
+        channel: _packed_version(version) if type(version) is str else version
         for channel, version in versions.items()
     }
 
@@ -227,8 +226,20 @@ def _unpack(versions: dict[str, Any]) -> None:
     """Undo `_packed`, in place."""
     for channel, version in versions.items():
         if type(version) is bytes:
-            missing = _COUNT_DIGITS - version.index(b".")
-            versions[channel] = "0" * missing + version.decode()
+            versions[channel] = _unpacked_version(version)
+
+
+# Most versions of a checkpoint are those of the one before it.
+@lru_cache(maxsize=1024)
+def _packed_version(version: str) -> str | bytes:
+    is_usual = version.find(".") == _COUNT_DIGITS and version.isascii()
+    return version.encode().lstrip(b"0") if is_usual else version
+
+
+@lru_cache(maxsize=1024)
+def _unpacked_version(version: bytes) -> str:
+    missing = _COUNT_DIGITS - version.index(b".")
+    return "0" * missing + version.decode()
 
 
 def encode_write(key: str, channel: str, task_path: str, entry: Entry) -> bytes:
