@@ -162,7 +162,7 @@ def licences(found: list[Component]) -> str:
         "The native module of swarmstate-core, swarmstate._core, is built from its own sources,",
         "which are under the licence in the file LICENSE, and from those of others, which are",
         "named here with the licences that they are used under. The texts of these follow. The",
-        "sources of a crate are at https://crates.io/crates/NAME/VERSION; none was changed.",
+        "sources of a crate are in Rust's package registry, by name and version; none was changed.",
         "",
     ]
     for component in found:
