@@ -5,7 +5,8 @@
 A wheel of swarmstate-core holds the code of many crates, SQLite's and zstd's.
 Their licences require that it holds these, too, and whoever looks for known
 vulnerabilities wants versions. Both files are made here, from what cargo
-knows, and committed: so the same sources make the same wheel. With `--check`
+knows, and committed: so the same sources make the same wheel. So is the licence
+expression in the manifest, which is of all that a wheel holds. With `--check`
 they are only compared.
 """
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "packages/swarmstate-core"
 LICENCES = CORE / "THIRD_PARTY_LICENSES.txt"
 BILL = CORE / "sbom.cdx.json"
+MANIFEST = CORE / "pyproject.toml"
 # What wheels may be built for. A crate that only other systems need is not in them.
 TARGETS = (
     "aarch64-apple-darwin",
@@ -212,11 +214,20 @@ def bill(found: list[Component]) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
+def manifest(found: list[Component]) -> str:
+    """Return the manifest with the licences of all that is in a wheel, our own first."""
+    of_others = {licence.rstrip("+") for component in found for licence in component.terms}
+    expression = " AND ".join(["MIT", *sorted(of_others - {"MIT"})])
+    content = MANIFEST.read_text(encoding="utf-8")
+    return re.sub(r'^license = ".*"$', f'license = "{expression}"', content, flags=re.MULTILINE)
+
+
 def main() -> int:
-    """Write both files, or say which is not what it would be; return the exit status."""
+    """Write the files, or say which is not what it would be; return the exit status."""
     found = components()
+    contents = ((LICENCES, licences(found)), (BILL, bill(found)), (MANIFEST, manifest(found)))
     stale = []
-    for path, content in ((LICENCES, licences(found)), (BILL, bill(found))):
+    for path, content in contents:
         if "--check" not in sys.argv[1:]:
             path.write_text(content, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != content:
