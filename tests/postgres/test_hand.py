@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,26 @@ def test_what_is_interrupted_leaves_room_for_other_loops() -> None:
         loop.finish(ask(), asyncio.Transport(), PutOff())
     loop.close()
     asyncio.run(asyncio.sleep(0))
+
+
+def test_a_timer_that_is_cancelled_in_the_loop_keeps_nothing() -> None:
+    """As those of the driver, which know of the answer that they waited for."""
+
+    class Answer:
+        pass
+
+    async def ask() -> weakref.ref[Answer]:
+        answer = Answer()
+        timer = asyncio.get_running_loop().call_later(3_600, repr, answer)
+        # From here on the loop goes on with it.
+        await asyncio.sleep(0)
+        timer.cancel()
+        return weakref.ref(answer)
+
+    loop = HandLoop()
+    kept = loop.finish(ask(), asyncio.Transport(), PutOff())
+    assert kept() is None
+    loop.close()
 
 
 INTERRUPTED = """

@@ -56,7 +56,7 @@ class HandLoop(asyncio.SelectorEventLoop):
         super().__init__(self._waiting)
         # What is to be called, while a coroutine is run by hand; None otherwise.
         self._soon: list[tuple[asyncio.Handle, Callable[[], object]]] | None = None
-        self._later: list[tuple[asyncio.TimerHandle, Callable[[], object]]] = []
+        self._later: list[tuple[_Timer, Callable[[], object]]] = []
 
     def finish(
         self,
@@ -126,7 +126,7 @@ class HandLoop(asyncio.SelectorEventLoop):
         later, self._later = self._later, []
         for timer, call in later:
             if not timer.cancelled():
-                self.call_at(timer.when(), call)
+                timer.begun = self.call_at(timer.when(), call)
 
     def call_soon(
         self,
@@ -151,9 +151,25 @@ class HandLoop(asyncio.SelectorEventLoop):
         """Call a function at a time of the loop's clock, unless that is cancelled before."""
         if self._soon is None:
             return super().call_at(when, callback, *args, context=context)
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Timer(when, callback, args, self, context)
         self._later.append((timer, partial(callback, *args)))
         return timer
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that was set while a coroutine was run by hand.
+
+    Attributes:
+        begun: The loop's own, once the loop has it.
+    """
+
+    begun: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        """Cancel the loop's, too, which keeps what it is to call, such as with an answer."""
+        super().cancel()
+        if self.begun is not None:
+            self.begun.cancel()
 
 
 def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any], signals: PutOff) -> None:
