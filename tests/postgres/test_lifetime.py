@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from random import Random
+from typing import Any
 
 import asyncpg
 import psycopg
@@ -348,35 +350,100 @@ def test_a_sweeper_outlives_the_loop_of_its_pool(
     assert sweepers() == []
 
 
+from_elsewhere = pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda store: store.set("n", "b", 1), id="thread"),
+        pytest.param(lambda store: asyncio.run(store.aset("n", "b", 1)), id="loop"),
+    ],
+)
+
+
+@from_elsewhere
 def test_a_call_is_not_left_waiting_by_the_end_of_the_pools_loop(
-    postgres_server: PostgresServer,
+    postgres_server: PostgresServer, write: Callable[[PostgresStore], None]
 ) -> None:
+    """Nor taken for one that its own caller has cancelled."""
     url = postgres_server.new_database()
-    outcomes: list[BaseException] = []
+    with psycopg.connect(url) as locker, ThreadPoolExecutor(1) as elsewhere:
 
-    def call(store: PostgresStore) -> None:
-        try:
-            store.set("n", "b", 1)
-        except BaseException as error:
-            outcomes.append(error)
-
-    with psycopg.connect(url) as locker:
-
-        async def main() -> threading.Thread:
+        async def main() -> Future[None]:
             pool = await asyncpg.create_pool(url, min_size=1, max_size=3)
             store = PostgresStore(pool=pool)
             await store.aset("n", "a", 1)
             locker.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
-            thread = threading.Thread(target=call, args=(store,))
-            thread.start()
+            writing = elsewhere.submit(write, store)
             while await pool.fetchval(_WAITING) < 1:
                 await asyncio.sleep(0)
             pool.terminate()
-            return thread
+            return writing
 
-        asyncio.run(main()).join()
-    [error] = outcomes
-    assert isinstance(error, StoreUnavailableError)
+        with pytest.raises(StoreUnavailableError, match="does not run"):
+            asyncio.run(main()).result()
+
+
+@from_elsewhere
+def test_a_call_that_the_pools_loop_never_begins_is_not_left_waiting(
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[PostgresStore], None],
+) -> None:
+    url = postgres_server.new_database()
+    is_handed_over = threading.Event()
+    hand_over = asyncio.run_coroutine_threadsafe
+
+    def note(asking: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> Future[Any]:
+        handed = hand_over(asking, loop)
+        is_handed_over.set()
+        return handed
+
+    async def main() -> tuple[asyncpg.Pool, Future[None]]:
+        pool = await asyncpg.create_pool(url, min_size=1, max_size=3)
+        writing = elsewhere.submit(write, PostgresStore(pool=pool))
+        # The loop stops in the turn in which it hears of this.
+        is_handed_over.wait()
+        return pool, writing
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", note)
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1) as elsewhere:
+        pool, writing = loop.run_until_complete(main())
+        with pytest.raises(StoreUnavailableError, match="does not run"):
+            writing.result()
+    loop.run_until_complete(pool.close())
+    loop.close()
+
+
+def test_a_call_from_another_loop_may_be_cancelled(postgres_server: PostgresServer) -> None:
+    url = postgres_server.new_database()
+
+    async def cancel(store: PostgresStore, is_waiting: threading.Event) -> None:
+        writing = asyncio.ensure_future(store.aset("n", "b", 1))
+        await asyncio.to_thread(is_waiting.wait)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+
+    async def main() -> None:
+        async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
+            store = PostgresStore(pool=pool)
+            await store.aset("n", "a", 1)
+            is_waiting = threading.Event()
+            with psycopg.connect(url) as locker:
+                locker.execute("LOCK TABLE swarmstate_namespace IN ACCESS EXCLUSIVE MODE")
+                elsewhere = asyncio.to_thread(asyncio.run, cancel(store, is_waiting))
+                cancelling = asyncio.ensure_future(elsewhere)
+                while await pool.fetchval(_WAITING) < 1:
+                    await asyncio.sleep(0)
+                is_waiting.set()
+                await cancelling
+                # Its connection goes back, and not only when the lock does.
+                while await pool.fetchval(_WAITING) > 0:
+                    await asyncio.sleep(0)
+            assert await store.akeys("n") == ["a"]
+            await store.aclose()
+
+    asyncio.run(main())
 
 
 def test_more_than_the_server_takes_at_once_is_told_and_not_sent(

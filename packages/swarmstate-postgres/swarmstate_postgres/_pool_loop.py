@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
@@ -64,9 +64,21 @@ class PoolLoop:
                 if not self._loop.is_running():
                     raise StoreUnavailableError(_ENDED) from None
 
-    def arun(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> Awaitable[T]:
+    async def arun(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `run` does, from any other loop."""
-        return asyncio.wrap_future(self._start(ask))
+        asked = asyncio.wrap_future(self._start(ask))
+        try:
+            while not asked.done():
+                await asyncio.wait([asked], timeout=_LOOK_SECONDS)
+                if not asked.done() and not self._loop.is_running():
+                    raise StoreUnavailableError(_ENDED)
+        finally:
+            # Does nothing to what is done.
+            asked.cancel()
+        if asked.cancelled():
+            # By the end of the loop: who is cancelled here does not come so far.
+            raise StoreUnavailableError(_ENDED)
+        return asked.result()
 
     def _start(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         asking = ask()
