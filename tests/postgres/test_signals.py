@@ -8,16 +8,22 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from types import FrameType
 
 import psycopg
 import pytest
+from swarmstate.errors import StoreClosedError
 from swarmstate_postgres import PostgresStore
 
 from tests.servers.postgres import PostgresServer
 
 _LOCK = "SELECT FROM swarmstate_namespace WHERE name = 'locked' FOR UPDATE"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+_SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND application_name = 'swarmstate'"
+)
 
 # Raises at random moments of calls; what was acknowledged must be there, and nothing else.
 _AT_RANDOM = """
@@ -81,6 +87,14 @@ def test_a_handler_may_end_a_call_at_any_moment(url: str, kind: str) -> None:
     assert "was destroyed" not in done.stderr
 
 
+def interrupt_who_waits(url: str, thread: int, number: signal.Signals) -> None:
+    """Send a signal to a thread once somebody waits for a lock."""
+    with psycopg.connect(url, autocommit=True) as watching:
+        while watching.execute(_WAITING).fetchall() == [(0,)]:
+            pass
+    signal.pthread_kill(thread, number)
+
+
 def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) -> None:
     class LateError(Exception):
         pass
@@ -92,17 +106,11 @@ def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) ->
         signal.signal(number, second)
         raise LateError
 
-    def interrupt(main: int) -> None:
-        with psycopg.connect(url, autocommit=True) as watching:
-            while watching.execute(_WAITING).fetchall() == [(0,)]:
-                pass
-        signal.pthread_kill(main, handled)
-
     with PostgresStore(url) as store, psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
         store.set("locked", "key", 0)
         signal.signal(handled, first)
         other.execute(_LOCK)
-        interrupting = pool.submit(interrupt, threading.get_ident())
+        interrupting = pool.submit(interrupt_who_waits, url, threading.get_ident(), handled)
         with pytest.raises(LateError):
             store.set("locked", "key", 1)
         interrupting.result()
@@ -110,3 +118,33 @@ def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) ->
         other.rollback()
         store.set("locked", "key", 2)
         assert store.get("locked", "key") == 2
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ends", "goes_on"])
+def test_a_handler_may_close_the_store_within_a_call(
+    postgres_server: PostgresServer, url: str, handled: signal.Signals, ends: bool
+) -> None:
+    """As that of SIGTERM does; the call within which it runs cannot end before the handler does."""
+
+    def close(number: int, frame: FrameType | None) -> None:
+        store.close()
+        other.rollback()
+        if ends:
+            raise SystemExit
+
+    store = PostgresStore(url)
+    with psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+        store.set("locked", "key", 0)
+        signal.signal(handled, close)
+        other.execute(_LOCK)
+        interrupting = pool.submit(interrupt_who_waits, url, threading.get_ident(), handled)
+        with pytest.raises(SystemExit) if ends else nullcontext():
+            store.set("locked", "key", 1)
+        interrupting.result()
+    with pytest.raises(StoreClosedError):
+        store.get("locked", "key")
+    while postgres_server.execute(_SESSIONS, url=url) != [(0,)]:
+        pass
+    with PostgresStore(url) as again:
+        # What was given up may have been done.
+        assert again.get("locked", "key") in ({0, 1} if ends else {1})

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from threading import Condition, Thread
+from threading import Condition, Thread, get_ident
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,6 +59,8 @@ class Lanes:
         self._changed = Condition()
         self._idle: list[_Lane] = []
         self._count = 0
+        # The threads that have a lane in use.
+        self._users: list[int] = []
         # Until then no lane is added to others: the server had no room for one more.
         self._full_until = 0.0
         self._closed = False
@@ -68,15 +70,18 @@ class Lanes:
         return _outside_of_loops(lambda: self._run(ask))
 
     def close(self) -> None:
-        """Wait for running calls and close all lanes."""
+        """Wait for running calls and close all lanes.
+
+        A call of this thread, within which the handler of a signal closes, goes on afterwards.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            # Every call ends, since each has a timeout.
-            while self._count > len(self._idle):
+            # Every call ends, since each has a timeout; those of this thread cannot before this.
+            while self._count > len(self._idle) + self._users.count(get_ident()):
                 self._changed.wait()
             lanes, self._idle = self._idle, []
-            self._count = 0
+            self._count -= len(lanes)
         _outside_of_loops(lambda: _end(lanes))
 
     def _run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
@@ -84,6 +89,7 @@ class Lanes:
         with PutOff() as signals:
             while True:
                 lane = self._take(deadline, signals)
+                self._users.append(get_ident())
                 transport = lane.client.next_transport()
                 try:
                     result = lane.loop.finish(ask(lane.client), transport, signals)
@@ -136,14 +142,27 @@ class Lanes:
 
     def _give_back(self, lane: _Lane) -> None:
         with self._changed:
-            self._idle.append(lane)
-            # One for a caller, one for whoever closes.
+            if not self._closed:
+                self._users.remove(get_ident())
+                self._idle.append(lane)
+                # One for a caller, one for whoever closes.
+                self._changed.notify_all()
+                return
+        # Whoever closes waits for this, or was called by a handler within the call.
+        try:
+            _end([lane])
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Count a lane of this thread no more."""
+        with self._changed:
+            self._users.remove(get_ident())
+            self._count -= 1
             self._changed.notify_all()
 
     def _drop(self, lane: _Lane) -> None:
-        with self._changed:
-            self._count -= 1
-            self._changed.notify_all()
+        self._forget()
         # A task that has not begun would never give up what it was made of.
         lane.loop.turn()
         tasks = asyncio.all_tasks(lane.loop)
