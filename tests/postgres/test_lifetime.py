@@ -87,10 +87,29 @@ def test_a_connection_that_could_not_be_begun_counts_no_more(
         with monkeypatch.context() as patched:
             patched.setattr("swarmstate_postgres._lanes.HandLoop", fail)
             for _ in range(2):
-                with pytest.raises(OSError, match="too many"):
+                with pytest.raises(StoreUnavailableError, match="too many"):
                     store.set("n", "key", 1)
         store.set("n", "key", 2)
         assert store.get("n", "key") == 2
+
+
+def test_sweeping_goes_on_after_a_moment_without_files(
+    postgres_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    url = postgres_server.new_database()
+    left = "SELECT count(*) FROM swarmstate_record"
+    with PostgresStore(url, sweep_interval=0.001) as store:
+        asyncio.run(store.aset("lasting", "a", 1))
+        with monkeypatch.context() as patched:
+            patched.setattr("swarmstate_postgres._lanes.HandLoop", fail)
+            asyncio.run(store.aset("brief", "a", 1, ttl=0.001))
+            wait_until(lambda: "too many open files" in caplog.text)
+        wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)])
 
 
 def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: PostgresServer) -> None:

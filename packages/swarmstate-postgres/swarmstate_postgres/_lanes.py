@@ -134,10 +134,12 @@ class Lanes:
                 return self._idle.pop()
         try:
             return _Lane(HandLoop(), self._make(self._has_others))
-        except BaseException:
+        except BaseException as error:
             with self._changed:
                 self._count -= 1
                 self._changed.notify_all()
+            if isinstance(error, OSError):
+                raise StoreUnavailableError(f"no connection could be begun: {error}") from error
             raise
 
     def _give_back(self, lane: _Lane) -> None:
