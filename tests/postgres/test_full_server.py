@@ -115,6 +115,33 @@ def test_no_turn_is_lost_with_those_who_are_cancelled(
     asyncio.run(main())
 
 
+def test_who_waits_for_a_turn_notices_that_there_is_room_again(
+    postgres_server: PostgresServer, narrow_url: str
+) -> None:
+    """The connection that is in use may be in use for long."""
+    owner_url = postgres_server.url(narrow_url.rpartition("/")[2])
+    refused = f'too many connections for role "{urlsplit(narrow_url).username}"'
+
+    def is_refused() -> bool:
+        return refused in postgres_server.log.read_text()
+
+    async def main() -> None:
+        async with PostgresStore(narrow_url, timeout=600) as store:
+            await store.aset("n", "k", 1)
+            with psycopg.connect(owner_url) as locking, psycopg.connect(narrow_url) as other:
+                locking.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
+                writing = asyncio.ensure_future(store.aset("n", "k", 2))
+                await asyncio.sleep(0)
+                reading = asyncio.ensure_future(store.aget("n", "k"))
+                await asyncio.to_thread(wait_until, is_refused, "one is refused")
+                other.close()
+                assert await reading == 1
+                assert not writing.done()
+            await writing
+
+    asyncio.run(main())
+
+
 def test_a_server_with_no_room_at_all_is_told(narrow_url: str) -> None:
     with (
         psycopg.connect(narrow_url),

@@ -252,7 +252,7 @@ class OwnConnections:
                 self._open.discard(connection)
             now = monotonic()
             if self._open and now < min(self._full_until, deadline):
-                handed = await self._wait(deadline - now)
+                handed = await self._wait(min(self._full_until, deadline) - now)
                 if handed is not None:
                     return handed
                 continue
