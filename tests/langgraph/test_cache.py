@@ -197,7 +197,9 @@ def test_answers_expire_and_differ_by_prompt_and_model() -> None:
     answers = [
         Generation(text="a", generation_info={"reason": "stop"}),
         GenerationChunk(text="a"),
-        ChatGeneration(message=AIMessage("b", tool_calls=[call])),
+        ChatGeneration(
+            message=AIMessage("b", tool_calls=[call]), generation_info={"logprobs": [-0.5]}
+        ),
         ChatGenerationChunk(message=AIMessageChunk(content="c")),
     ]
     cache.update("p", "m", answers)
@@ -210,6 +212,43 @@ def test_answers_expire_and_differ_by_prompt_and_model() -> None:
     assert cache.lookup("p", "m") is None
     with pytest.raises(ValueError, match="ttl"):
         SwarmStateLLMCache(ttl=0)
+
+
+def test_answers_of_other_kinds_are_refused() -> None:
+    """One would come back as something else, also where its class has such a name."""
+
+    class Scored(Generation):
+        score: float = 0.0
+
+    cache = SwarmStateLLMCache()
+    namesake: type[Generation] = type("Generation", (Scored,), {})
+    for kind in (Scored, namesake):
+        with pytest.raises(EncodeError, match=rf"ChatGeneration.*found .*{kind.__qualname__}"):
+            cache.update("p", "m", [Generation(text="a"), kind(text="b")])
+    assert cache.store.namespaces() == []
+
+
+class Reversed(SwarmStateSerializer):
+    """What it writes others cannot read."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        type_, data = super().dumps_typed(obj)
+        return type_, data[::-1]
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return super().loads_typed((data[0], data[1][::-1]))
+
+
+def test_a_serializer_that_was_given_is_the_one_that_is_used() -> None:
+    store = swarmstate.Store()
+    nodes = SwarmStateCache[Any](store, serde=Reversed())
+    models = SwarmStateLLMCache(store, serde=Reversed())
+    key, answer = (("ns",), "k"), [Generation(text="a")]
+    nodes.set({key: ("value", None)})
+    models.update("p", "m", answer)
+    assert (nodes.get([key]), models.lookup("p", "m")) == ({key: "value"}, answer)
+    assert SwarmStateCache[Any](store).get([key]) == {}
+    assert SwarmStateLLMCache(store).lookup("p", "m") is None
 
 
 class OwnMessage(AIMessage):
