@@ -18,8 +18,15 @@ import asyncpg
 import psycopg
 import pytest
 from swarmstate.base import Batch, Expect, Query
-from swarmstate.errors import InvalidNameError, StoreError, StoreUnavailableError
+from swarmstate.errors import (
+    InvalidNameError,
+    StoreClosedError,
+    StoreError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
 from swarmstate_postgres import PostgresStore
+from swarmstate_postgres._sweeper import Sweeper
 
 from tests.servers.postgres import PostgresServer
 
@@ -229,12 +236,33 @@ def test_what_expired_is_removed_in_the_background(postgres_server: PostgresServ
         wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)])
 
 
+def test_only_a_sweep_that_should_have_worked_is_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """None of a standby, which its primary sweeps, and none that the store was closed under."""
+    errors: list[Exception] = [StoreReadOnlyError("first"), StoreUnavailableError("second")]
+
+    def sweep() -> None:
+        if errors:
+            raise errors.pop(0)
+        sweeper.stop(wait=False)
+        raise StoreClosedError
+
+    sweeper = Sweeper(sweep, 0.001)
+    sweeper.start()
+    wait_until(lambda: sweepers() == [])
+    assert [record.getMessage() for record in caplog.records] == [
+        "sweeping expired namespaces failed: second"
+    ]
+
+
 def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresServer) -> None:
     """As pg_cron would: by the function alone, and in steps of some namespaces."""
     url = postgres_server.new_database()
     with PostgresStore(url, sweep_interval=None) as store:
         for number in range(5):
             store.set(f"brief{number}", "a", 1, ttl=0.001)
+        assert sweepers() == []
         store.set("lasting", "a", 1, ttl=600)
         wait_until(lambda: store.namespaces() == ["lasting"])
         sweep = "SELECT swarmstate_sweep(3)"
