@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from langchain_core.globals import get_llm_cache, set_llm_cache
 from langchain_core.language_models import GenericFakeChatModel
@@ -95,6 +95,8 @@ CACHE_OPERATIONS = st.one_of(
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_generated_operations_do_what_they_do_in_memory(mode: str) -> None:
     @given(st.lists(CACHE_OPERATIONS, max_size=12))
+    # Namespaces that differ only by where their parts end.
+    @example([("set", {(("a", "b"), "a"): (1, None)}), ("get", [(("a/b",), "a")])])
     def compare(operations: list[tuple[str, Any]]) -> None:
         ours, theirs = SwarmStateCache[int](), InMemoryCache[int]()
         for name, argument in operations:
@@ -226,6 +228,19 @@ def test_answers_of_other_kinds_are_refused() -> None:
         with pytest.raises(EncodeError, match=rf"ChatGeneration.*found .*{kind.__qualname__}"):
             cache.update("p", "m", [Generation(text="a"), kind(text="b")])
     assert cache.store.namespaces() == []
+
+
+def test_caches_that_share_a_store_forget_nothing_of_each_other() -> None:
+    store = swarmstate.Store()
+    nodes, models = SwarmStateCache[Any](store), SwarmStateLLMCache(store)
+    key, answer = (("ns",), "k"), [Generation(text="a")]
+    nodes.set({key: (1, None)})
+    models.update("p", "m", answer)
+    nodes.clear()
+    assert models.lookup("p", "m") == answer
+    nodes.set({key: (1, None)})
+    models.clear()
+    assert nodes.get([key]) == {key: 1}
 
 
 class Reversed(SwarmStateSerializer):
