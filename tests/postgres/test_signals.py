@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from types import FrameType
+from typing import Any
 
 import psycopg
 import pytest
 from swarmstate.errors import StoreClosedError
 from swarmstate_postgres import PostgresStore
+from swarmstate_postgres._signals import PutOff
 
 from tests.servers.postgres import PostgresServer
 
@@ -29,6 +31,7 @@ _SESSIONS = (
 _AT_RANDOM = """
 import random, signal, sys
 from swarmstate_postgres import PostgresStore
+from swarmstate_postgres._signals import PutOff
 
 class Late(Exception):
     pass
@@ -77,6 +80,13 @@ def handled() -> Iterator[signal.Signals]:
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.fixture
+def also_handled() -> Iterator[signal.Signals]:
+    before = signal.getsignal(signal.SIGUSR2)
+    yield signal.SIGUSR2
+    signal.signal(signal.SIGUSR2, before)
+
+
 @pytest.mark.parametrize("kind", ["exception", "interrupt"])
 def test_a_handler_may_end_a_call_at_any_moment(url: str, kind: str) -> None:
     done = subprocess.run(
@@ -85,6 +95,72 @@ def test_a_handler_may_end_a_call_at_any_moment(url: str, kind: str) -> None:
     assert (done.returncode, done.stdout) == (0, "100\n"), done.stderr
     assert "never retrieved" not in done.stderr
     assert "was destroyed" not in done.stderr
+
+
+def test_a_handler_that_was_put_off_runs_at_the_latest_after_the_call(
+    handled: signal.Signals,
+) -> None:
+    came: list[int] = []
+    signal.signal(handled, lambda number, frame: came.append(number))
+    with PutOff() as signals:
+        signal.raise_signal(handled)
+        assert came == []
+        signals.wait(lambda: signal.raise_signal(handled))
+        assert came == [handled] * 2
+        signal.raise_signal(handled)
+        assert came == [handled] * 2
+    assert came == [handled] * 3
+
+
+def test_a_second_handler_does_not_disturb_what_the_first_one_ends(
+    handled: signal.Signals, also_handled: signal.Signals
+) -> None:
+    class LateError(Exception):
+        pass
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise LateError
+
+    def ask() -> None:
+        try:
+            signal.raise_signal(handled)
+        finally:
+            signal.raise_signal(also_handled)
+            done.append("tidied up")
+
+    done: list[str] = []
+    signal.signal(handled, end)
+    signal.signal(also_handled, lambda number, frame: done.append("second"))
+    with PutOff() as signals:
+        with pytest.raises(LateError):
+            signals.wait(ask)
+        assert signals.has_raised
+        assert done == ["tidied up"]
+    assert done == ["tidied up", "second"]
+
+
+def test_a_handler_that_raises_when_it_is_back_leaves_none_put_off(
+    handled: signal.Signals, also_handled: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LateError(Exception):
+        pass
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise LateError
+
+    def set_and_raise(number: signal.Signals, handler: Any) -> Any:
+        before = set_handler(number, handler)
+        if handler is end:
+            signal.raise_signal(number)
+        return before
+
+    set_handler = signal.signal
+    for number in (handled, also_handled):
+        signal.signal(number, end)
+    with pytest.raises(LateError), PutOff():
+        monkeypatch.setattr(signal, "signal", set_and_raise)
+    monkeypatch.undo()
+    assert [signal.getsignal(number) for number in (handled, also_handled)] == [end, end]
 
 
 def interrupt_who_waits(url: str, thread: int, number: signal.Signals) -> None:
@@ -106,7 +182,11 @@ def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) ->
         signal.signal(number, second)
         raise LateError
 
-    with PostgresStore(url) as store, psycopg.connect(url) as other, ThreadPoolExecutor(1) as pool:
+    with (
+        PostgresStore(url, timeout=600) as store,
+        psycopg.connect(url) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         store.set("locked", "key", 0)
         signal.signal(handled, first)
         other.execute(_LOCK)
@@ -115,6 +195,8 @@ def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) ->
             store.set("locked", "key", 1)
         interrupting.result()
         assert signal.getsignal(handled) is second
+        # Nobody waits for what was given up.
+        assert store.get("locked", "key") == 0
         other.rollback()
         store.set("locked", "key", 2)
         assert store.get("locked", "key") == 2
