@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
@@ -206,6 +207,36 @@ def test_what_has_no_form_is_stored_as_text_and_reported(caplog: pytest.LogCaptu
     persistence.save_state("flow", "step", {"id": "flow", "folder": Folder(parent=Opaque())})
     assert persistence.load_state("flow") == {"id": "flow", "folder": {"parent": "an opaque thing"}}
     assert "state['folder']['parent'] is a Opaque" in caplog.text
+
+
+class Busy:
+    """Does what another method of the flow may do while the state is saved."""
+
+    def __init__(self, *changes: Callable[[], object]) -> None:
+        self.changes = changes
+
+    def __str__(self) -> str:
+        for change in self.changes:
+            change()
+        return "busy"
+
+
+def test_a_state_may_change_while_it_is_saved() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    state: dict[str, Any] = {"id": "flow"}
+    last: deque[Any] = deque(maxlen=3)
+    seen: set[Any] = set()
+    last.append(Busy(lambda: last.append(1)))
+    seen.add(Busy(lambda: seen.add(1)))
+    state.update(last=last, seen=seen, by=Busy(lambda: state.update(later=1)))
+    persistence.save_state("flow", "step", state)
+    assert persistence.load_state("flow") == {
+        "id": "flow",
+        "last": deque(["busy"]),
+        "seen": {"busy"},
+        "by": "busy",
+    }
+    assert state["later"] == 1
 
 
 def test_keys_that_have_no_form_are_refused() -> None:

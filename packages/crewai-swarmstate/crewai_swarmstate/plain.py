@@ -54,15 +54,17 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
     below = depth + 1
     if isinstance(value, BaseModel):
         return _dumped(value, path, below, strict)
+    # Methods of a flow may run at once, so a state may change while it is saved: what is gone
+    # through is a copy, which is made in one step.
     if isinstance(value, Mapping):
         return {
             _plain_key(key, path): plain(item, f"{path}[{key!r}]", below, strict=strict)
-            for key, item in value.items()
+            for key, item in list(value.items())
         }
     if isinstance(value, list | tuple) or kind in _SETS_AND_QUEUES:
         items = [
             plain(item, f"{path}[{index}]", below, strict=strict)
-            for index, item in enumerate(value)
+            for index, item in enumerate(list(value))
         ]
         return _contained(value, items)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
