@@ -288,6 +288,36 @@ def test_a_paused_flow_goes_on_with_the_feedback(tmp_path: Path) -> None:
     assert persistence.load_pending_feedback(flow_id) is None
 
 
+class Painting(BaseModel):
+    id: str = "flow"
+    ground: Plain | None = None
+    sold: dict[Plain, int] = {}
+    tones: set[Plain] = set()
+
+
+class Painted(Flow[Painting]):
+    @start()
+    @human_feedback(message="Is this right?", provider=Later())
+    def paint(self) -> str:
+        self.state.ground, self.state.tones = Plain.WHITE, {Plain.WHITE}
+        self.state.sold = {Plain.WHITE: 3}
+        return "a painting"
+
+    @listen(paint)
+    def show(self) -> Any:
+        return self.state
+
+
+def test_a_paused_flow_may_hold_members_of_enums() -> None:
+    # CrewAI hands over what a model holds then, where it hands over the model after a method.
+    persistence = SwarmStateFlowPersistence("memory://")
+    paused = Painted(persistence=persistence).kickoff()
+    assert isinstance(paused, HumanFeedbackPending)
+    resumed = Painted.from_pending(paused.context.flow_id, persistence).resume("looks good")
+    assert (resumed.ground, resumed.tones) == (Plain.WHITE, {Plain.WHITE})
+    assert resumed.sold == {Plain.WHITE: 3}
+
+
 def test_flow_state_is_kept_by_the_decorator() -> None:
     persistence = SwarmStateFlowPersistence("memory://")
 

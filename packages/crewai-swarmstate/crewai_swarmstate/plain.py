@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from collections import deque
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, RootModel
@@ -28,7 +29,7 @@ _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any:
     """Return `value` in plain types.
 
-    Members of enums of texts and numbers become these, and other subclasses what they
+    Members of enums become their values, and instances of other subclasses what they
     are without their class, as in JSON. Pydantic models become their JSON form, and
     dataclasses and mappings become dicts.
 
@@ -54,6 +55,8 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
     below = depth + 1
     if isinstance(value, BaseModel):
         return _dumped(value, path, below, strict)
+    if isinstance(value, Enum):
+        return plain(value.value, path, below, strict=strict)
     # Methods of a flow may run at once, so a state may change while it is saved: what is gone
     # through is a copy, which is made in one step.
     if isinstance(value, Mapping):
@@ -93,7 +96,7 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
 
 
 def _bare(value: Any) -> Any:
-    """Return what `value` is without its subclass, such as of an enum of texts."""
+    """Return what `value` is without its subclass, such as of texts."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, bool):
@@ -106,6 +109,8 @@ def _bare(value: Any) -> Any:
 
 
 def _plain_key(key: Any, path: str) -> Any:
+    if isinstance(key, Enum):
+        key = key.value
     if type(key) in _SCALARS:
         return key
     bare = _bare(key)
