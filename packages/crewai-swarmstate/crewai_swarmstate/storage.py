@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from swarmstate.errors import DimensionError
+from swarmstate.base import check_name
+from swarmstate.errors import DimensionError, InvalidNameError
 
 from .handles import canonical_uri, shared_collection
 from .memories import from_memory, path_of, segments, selection, time_text, to_memory
@@ -165,7 +166,7 @@ class SwarmStateStorage:
         if record_ids is None:
             return self._collection.delete_where(**where)
         if not _selects_some(where):
-            return self._collection.delete(record_ids)
+            return self._collection.delete(_possible(record_ids))
         selected = {each.id for each in self._collection.select(**where)}
         return self._collection.delete([each for each in record_ids if each in selected])
 
@@ -182,7 +183,7 @@ class SwarmStateStorage:
         if record_ids is None:
             return await self._collection.adelete_where(**where)
         if not _selects_some(where):
-            return await self._collection.adelete(record_ids)
+            return await self._collection.adelete(_possible(record_ids))
         selected = {each.id for each in await self._collection.aselect(**where)}
         return await self._collection.adelete([each for each in record_ids if each in selected])
 
@@ -201,14 +202,14 @@ class SwarmStateStorage:
         """Set `last_accessed` of these memories to now; unknown ids are ignored."""
         now = time_text(datetime.now(timezone.utc))
         self._collection.modify(
-            record_ids,
+            _possible(record_ids),
             lambda record: record._replace(value={**record.value, "last_accessed": now}),
         )
 
     def get_record(self, record_id: str) -> MemoryRecord | None:
         """Return a memory with its embedding, None if there is none."""
-        [found] = self._collection.get([record_id])
-        return None if found is None else to_memory(found)
+        found = self._collection.get(_possible([record_id]))
+        return to_memory(found[0]) if found and found[0] else None
 
     def list_records(
         self, scope_prefix: str | None = None, limit: int = 200, offset: int = 0
@@ -283,6 +284,16 @@ def _record(memory: MemoryRecord) -> Record:
     valid = MemoryRecord.model_validate({**vars(memory), "embedding": None})
     valid.embedding = memory.embedding
     return from_memory(valid)
+
+
+def _possible(record_ids: list[str]) -> list[str]:
+    """Return the ids that a memory can have; models that consolidate memories make some up."""
+    possible: list[str] = []
+    for each in record_ids:
+        with suppress(InvalidNameError):
+            check_name(each)
+            possible.append(each)
+    return possible
 
 
 def _selects_some(where: Any) -> bool:

@@ -28,7 +28,7 @@ class SharedStorageContract(StorageCase):
         {"scope_prefix": "/crew", "categories": ["x"], "limit": 1},
     ]
     deletions: ClassVar[list[dict[str, Any]]] = [
-        {"record_ids": ["a1", "b", "unknown"]},
+        {"record_ids": ["a1", "b", "unknown", ""]},
         {"record_ids": []},
         {"scope_prefix": "/crew/a"},
         {"categories": ["y"]},

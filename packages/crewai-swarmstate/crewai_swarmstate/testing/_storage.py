@@ -296,6 +296,17 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.delete(record_ids=[], scope_prefix="/crew") == 0
         assert scoped.count() == 6
 
+    @pytest.mark.parametrize("identity", ["", "\x00"])
+    def test_an_id_that_means_nothing_is_unknown(
+        self, scoped: StorageBackend, identity: str
+    ) -> None:
+        """CrewAI deletes what a model names, whatever that is."""
+        assert scoped.get_record(identity) is None
+        scoped.touch_records([identity, "b"])  # type: ignore[attr-defined]
+        assert scoped.delete(record_ids=[identity]) == 0
+        assert scoped.delete(record_ids=[identity, "b"]) == 1
+        assert scoped.count() == 5
+
     def test_delete_by_scope(self, scoped: StorageBackend) -> None:
         """A scope is deleted with all below it, and nothing else."""
         assert scoped.delete(scope_prefix="/crew/a") == 2
