@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from array import array
-from datetime import datetime
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_what_is_no_embedding_is_refused(embedding: list[Any], reason: str) -> N
     bad = MemoryRecord.model_construct(**{**good.model_dump(), "id": "bad", "embedding": embedding})
     with pytest.raises(EmbeddingError, match=reason):
         storage.save([good, bad])
+    assert storage.count() == 0
+
+
+def test_a_time_that_utc_does_not_have_is_refused() -> None:
+    storage = SwarmStateStorage("memory://")
+    east, west = (timezone(timedelta(hours=hours)) for hours in (2, -2))
+    for time in (datetime(1, 1, 1, 1, 59, tzinfo=east), datetime(9999, 12, 31, 22, tzinfo=west)):
+        memory = MemoryRecord(id="id", content="text", created_at=time, embedding=[1.0])
+        with pytest.raises(ValueError, match=f"9999 in UTC, found {re.escape(str(time))}"):
+            storage.save([memory])
+        with pytest.raises(ValueError, match="years 1 to 9999 in UTC"):
+            storage.delete(older_than=time)
+    with pytest.raises(TypeError, match=r"a datetime, found datetime\.date\(2026, 1, 2\), a date"):
+        storage.delete(older_than=date(2026, 1, 2))  # type: ignore[arg-type]
     assert storage.count() == 0
 
 

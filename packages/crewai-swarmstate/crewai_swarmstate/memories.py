@@ -107,9 +107,21 @@ def _numbers(embeddings: Sequence[Embedding]) -> list[float] | None:
 
 
 def time_text(time: datetime) -> str:
-    """Return a time as it is stored; one without a zone is taken for UTC, as CrewAI means it."""
+    """Return a time as it is stored; one without a zone is taken for UTC, as CrewAI means it.
+
+    Raises:
+        ValueError: It is in no year from 1 to 9999 in UTC.
+        TypeError: It is no datetime.
+    """
+    if not isinstance(time, datetime):
+        raise TypeError(f"expected a datetime, found {time!r}, a {type(time).__name__}")
     if time.tzinfo is not None:
-        time = time.astimezone(timezone.utc).replace(tzinfo=None)
+        try:
+            time = time.astimezone(timezone.utc).replace(tzinfo=None)
+        except OverflowError:
+            raise ValueError(
+                f"expected a time from the years 1 to 9999 in UTC, found {time}"
+            ) from None
     text = time.isoformat()
     return text if time.microsecond else f"{text}.000000"
 
