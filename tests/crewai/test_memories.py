@@ -105,6 +105,12 @@ def test_metadata_that_looks_like_an_operator_is_no_filter(key: str) -> None:
     assert found.metadata == {key: 1}
 
 
+def test_a_filter_by_what_is_no_key_is_refused() -> None:
+    storage = SwarmStateStorage("memory://")
+    with pytest.raises(InvalidFilterError, match="must be field names or operators, not 1"):
+        storage.search([1.0], metadata_filter={1: "a"})  # type: ignore[dict-item]
+
+
 def test_a_crewai_without_an_error_of_its_own_for_dimensions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

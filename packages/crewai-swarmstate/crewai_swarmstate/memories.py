@@ -141,7 +141,7 @@ def selection(
     conditions: dict[str, Any] = {}
     if metadata_filter:
         for key in metadata_filter:
-            if key.startswith("$"):
+            if isinstance(key, str) and key.startswith("$"):
                 raise InvalidFilterError(
                     f"expected a filter by keys of the metadata without $ in front, found {key!r}: "
                     "it would be taken for an operator"
