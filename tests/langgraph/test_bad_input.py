@@ -226,6 +226,18 @@ def test_a_config_is_no_thread_id(driver: Driver, wrong: Any) -> None:
     assert saver.threads() == ["ada"]
 
 
+@pytest.mark.parametrize("name", ["task_id", "task_path"])
+@pytest.mark.parametrize("wrong", [None, 3], ids=str)
+def test_writes_of_a_task_without_a_name_are_refused(driver: Driver, name: str, wrong: Any) -> None:
+    config = Branch(driver).put(a=1)
+    task: Any = {"task_id": "task", "task_path": "", name: wrong}
+    with pytest.raises(TypeError, match=f"expected {name} to be a text, found {wrong}"):
+        driver.put_writes(config, [("a", 1)], *task.values())
+    found = driver.get_tuple(at())
+    assert found is not None
+    assert found.pending_writes == []
+
+
 def test_arguments_of_another_type_are_named(driver: Driver) -> None:
     wrong: Any = "30"
     with pytest.raises(ValueError, match=r"older_than to be a timedelta or seconds.* found '30'"):

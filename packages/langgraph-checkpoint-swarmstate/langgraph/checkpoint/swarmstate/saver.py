@@ -218,6 +218,7 @@ class SwarmStateSaver(SaverBase):
 
         Raises:
             InvalidConfigError: The config names no thread or no checkpoint.
+            TypeError: The task's id or path is no text.
             EncodeError: A value cannot be serialized; nothing was stored.
         """
         self._run(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))

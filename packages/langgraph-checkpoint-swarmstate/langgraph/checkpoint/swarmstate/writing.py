@@ -180,8 +180,13 @@ def put_writes(
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
+        TypeError: The task's id or path is no text; the checkpoint could not be read any more.
         EncodeError: A value cannot be serialized.
     """
+    names: tuple[tuple[str, object], ...] = ("task_id", task_id), ("task_path", task_path)
+    for name, found in names:
+        if not isinstance(found, str):
+            raise TypeError(f"expected {name} to be a text, found {found!r:.80}")
     address = address_of(config)
     if address.checkpoint_id is None:
         raise InvalidConfigError(
