@@ -195,6 +195,53 @@ def test_an_id_is_no_config(driver: Driver) -> None:
             call()
 
 
+@pytest.mark.parametrize("wrong", [3, "ada", ["ada"]], ids=str)
+def test_what_a_config_holds_must_be_a_dict(driver: Driver, wrong: Any) -> None:
+    config: Any = {"configurable": wrong}
+    calls: list[Callable[[], object]] = [
+        lambda: driver.get_tuple(config),
+        lambda: driver.list(config),
+        lambda: driver.list(at(), before=config),
+        lambda: driver.put(config, make_checkpoint(), make_metadata(), {}),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"expected a config such as .* found \{'configurable'"):
+            call()
+
+
+def test_a_config_without_a_thread_may_name_anything_else(driver: Driver) -> None:
+    config: Any = {"configurable": {3: "a", "b": 4}}
+    with pytest.raises(InvalidConfigError, match=r"found only \['3', 'b'\]"):
+        driver.get_tuple(config)
+
+
+@pytest.mark.parametrize("wrong", [3, 0, b"child", ["child"]], ids=str)
+def test_a_checkpoint_namespace_must_be_a_text(driver: Driver, wrong: Any) -> None:
+    config: Any = at(ns=wrong)
+    parent = at("t", wrong, "1")
+    calls: list[Callable[[], object]] = [
+        lambda: driver.get_tuple(config),
+        lambda: driver.list(config),
+        lambda: driver.put(config, make_checkpoint(), make_metadata(), {}),
+        lambda: driver.put_writes(parent, [("a", 1)], "task"),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"\['checkpoint_ns'\] to be a text, found"):
+            call()
+    saver: Any = driver.saver
+    assert saver.threads() == []
+
+
+def test_a_checkpoint_id_to_list_before_need_not_be_a_text(driver: Driver) -> None:
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": 5}}
+    for checkpoint_id in ("4", "5", "6"):
+        checkpoint = make_checkpoint(checkpoint_id=checkpoint_id)
+        driver.put(at(), checkpoint, make_metadata(), {})
+    for selected in (at(), at(ns=None), None):
+        found = driver.list(selected, before=config)
+        assert [each.checkpoint["id"] for each in found] == ["4"]
+
+
 def test_a_place_is_no_config_to_list_before(driver: Driver) -> None:
     # LangGraph's server passes on what its SDK calls a checkpoint.
     place: Any = Branch(driver).put(a=1)["configurable"]

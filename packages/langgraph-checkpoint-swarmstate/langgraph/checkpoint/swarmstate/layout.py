@@ -85,10 +85,11 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
     """
     try:
         found: dict[str, Any] = config.get("configurable") or {}
+        thread_id = found.get("thread_id")
     except AttributeError:
         raise no_config(config) from None
-    if found.get("thread_id") is None:
-        there = "None" if "thread_id" in found else f"only {sorted(found)}"
+    if thread_id is None:
+        there = "None" if "thread_id" in found else f"only {sorted(map(str, found))}"
         raise InvalidConfigError(
             "expected config['configurable']['thread_id'] to name the thread, found "
             f"{there}; pass e.g. {{'configurable': {{'thread_id': '1'}}}}"
@@ -116,13 +117,21 @@ def thread_id_of(thread_id: object) -> str:
 
 
 def address_of(config: RunnableConfig) -> Address:
-    """Return the address in `config`; the checkpoint namespace defaults to the root."""
+    """Return the address in `config`; the checkpoint namespace defaults to the root.
+
+    Raises:
+        InvalidConfigError: It names no thread.
+        TypeError: It is no config, or its checkpoint namespace is no text.
+    """
     found = configurable(config)
-    checkpoint_id = found.get("checkpoint_id")
+    checkpoint_id, checkpoint_ns = found.get("checkpoint_id"), found.get("checkpoint_ns")
+    if not (checkpoint_ns is None or isinstance(checkpoint_ns, str)):
+        raise TypeError(
+            "expected config['configurable']['checkpoint_ns'] to be a text, found "
+            f"{checkpoint_ns!r:.80}; that of the root is ''"
+        )
     return Address(
-        str(found["thread_id"]),
-        found.get("checkpoint_ns") or "",
-        str(checkpoint_id) if checkpoint_id else None,
+        str(found["thread_id"]), checkpoint_ns or "", str(checkpoint_id) if checkpoint_id else None
     )
 
 

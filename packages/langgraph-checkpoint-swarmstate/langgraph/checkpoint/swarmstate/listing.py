@@ -94,8 +94,12 @@ class Selection(NamedTuple):
                     "expected before['configurable']['checkpoint_id'] to name a checkpoint, found "
                     f"only {sorted(map(str, before))}; pass the config of a checkpoint"
                 )
-            found = before["configurable"] or {}
-            selection = selection._replace(before=found.get("checkpoint_id"))
+            found: object = before["configurable"] or {}
+            if not isinstance(found, Mapping):
+                raise no_config(before)
+            checkpoint_id = found.get("checkpoint_id")
+            if checkpoint_id is not None:
+                selection = selection._replace(before=str(checkpoint_id))
         return selection
 
     def accepts(self, checkpoint_id: str, checkpoint_ns: str) -> bool:
