@@ -137,6 +137,20 @@ def test_a_later_value_has_its_own_time_to_live() -> None:
     assert cache.get([lasting, brief]) == {lasting: 2}
 
 
+def test_the_labels_of_a_namespace_are_no_namespaces() -> None:
+    cache = SwarmStateCache[int]()
+    keys = [(("a",), "k"), (("b",), "k"), (("a", "b"), "k")]
+    cache.set(dict.fromkeys(keys, (1, None)))
+    labels: Any
+    for labels in (("a", "b"), "ab", [("a",), "b"]):
+        with pytest.raises(TypeError, match=r"each namespace to be a tuple .* found '[ab]'"):
+            cache.clear(labels)
+    text: Any = "ab"
+    with pytest.raises(TypeError, match="found 'ab'"):
+        cache.get([(text, "k")])
+    assert set(cache.get(keys)) == set(keys)
+
+
 def test_a_value_that_cannot_be_stored_is_an_error() -> None:
     cache = SwarmStateCache[Any]()
     with pytest.raises(EncodeError, match="cache entry"):

@@ -76,7 +76,11 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
         await self._arun(self._set(pairs))
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-        """Forget the values of exactly these namespaces; without them, all values."""
+        """Forget the values of exactly these namespaces; without them, all values.
+
+        Raises:
+            TypeError: They are texts, such as the labels of one; nothing was forgotten.
+        """
         self._run(_clear(namespaces))
 
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
@@ -96,12 +100,22 @@ def _clear(namespaces: Sequence[Namespace] | None) -> Operation[None]:
     if namespaces is None:
         yield from clear(_PREFIX)
         return
-    for namespace in namespaces:
-        yield from clear(_path(namespace), deep=False)
+    for path in [_path(namespace) for namespace in namespaces]:
+        yield from clear(path, deep=False)
 
 
 def _path(namespace: Namespace) -> str:
-    """Return what the names of a namespace's entries start with: each part ends in a slash."""
+    """Return what the names of a namespace's entries start with: each part ends in a slash.
+
+    Raises:
+        TypeError: It is a single text, whose characters would be the parts.
+    """
+    found: object = namespace
+    if isinstance(found, str):
+        raise TypeError(
+            "expected each namespace to be a tuple of texts, as in [('node', 'tenant')], found "
+            f"{found!r:.80}"
+        )
     return _PREFIX + "".join(f"{escape(part)}/" for part in namespace)
 
 
