@@ -289,7 +289,39 @@ def test_arguments_of_another_type_are_named(driver: Driver) -> None:
     wrong: Any = "30"
     with pytest.raises(ValueError, match=r"older_than to be a timedelta or seconds.* found '30'"):
         driver.prune(["ada"], older_than=wrong)
+    with pytest.raises(ValueError, match=r"keep_last to be at least 1, found '30'"):
+        driver.prune(["ada"], keep_last=wrong)
+    number: Any = 30
+    with pytest.raises(TypeError, match="expected thread_ids in a list, found 30"):
+        driver.prune(number)
     with pytest.raises(TypeError, match=r"serde to have dumps_typed and loads_typed.* a str"):
         SwarmStateSaver(serde=wrong)
     with pytest.raises(TypeError, match="memory_budget to be a number of bytes, found a str"):
         SwarmStateSaver(memory_budget=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "error"),
+    [
+        ("limit", "3", TypeError),
+        ("limit", 1.5, TypeError),
+        ("limit", -1, ValueError),
+        ("filter", "source", TypeError),
+        ("filter", [("source", "input")], TypeError),
+    ],
+)
+def test_what_a_listing_cannot_be_bounded_by_is_named(
+    driver: Driver, name: str, wrong: Any, error: type[Exception]
+) -> None:
+    Branch(driver).put(a=1)
+    saver: Any = driver.saver
+    calls: list[Callable[[], object]] = [
+        lambda: driver.list(at(), **{name: wrong}),
+        lambda: driver.list(None, **{name: wrong}),
+        lambda: list(saver.history(at(), **{name: wrong})),
+    ]
+    if name == "limit":
+        calls.append(lambda: saver.threads(limit=wrong))
+    for call in calls:
+        with pytest.raises(error, match=f"expected {name} to be .* found "):
+            call()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,6 +285,27 @@ def test_arguments_that_are_mistaken_for_others() -> None:
         with pytest.raises(TypeError, match="did you mean \\('text',\\)"):
             call()
     assert store.list_namespaces() == []
+
+
+@pytest.mark.parametrize("wrong", [None, "3", 1.5, [3]], ids=str)
+def test_numbers_that_are_none_are_named(wrong: Any) -> None:
+    store = SwarmStateStore()
+    store.put(("a",), "k", {})
+    calls: dict[str, list[Callable[..., object]]] = {
+        "limit": [partial(store.search, ()), store.list_namespaces],
+        "offset": [partial(store.search, ()), store.list_namespaces],
+        "max_depth": [store.list_namespaces] if wrong is not None else [],
+    }
+    for name, several in calls.items():
+        for call in several:
+            with pytest.raises(TypeError, match=f"expected {name} to be a whole number, found"):
+                call(**{name: wrong})
+
+
+@pytest.mark.parametrize("wrong", [3, "kind", ["kind"]], ids=str)
+def test_a_filter_must_be_a_dict(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="expected filter to be a dict of fields, found"):
+        SwarmStateStore().search((), filter=wrong)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,11 @@ def several(texts: Iterable[str], what: str) -> list[str]:
     """Return texts as a list.
 
     Raises:
-        TypeError: They are a single text, whose characters nobody means.
+        TypeError: They are a single text, whose characters nobody means, or nothing to go through.
     """
+    found: object = texts
+    if not isinstance(found, Iterable):
+        raise TypeError(f"expected {what} in a list, found {found!r:.80}")
     if isinstance(texts, str):
         raise TypeError(f"expected {what} in a list, found {texts!r}; did you mean [{texts!r}]?")
     return list(texts)

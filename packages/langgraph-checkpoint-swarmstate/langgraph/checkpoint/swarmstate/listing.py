@@ -10,7 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from operator import index
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, SupportsIndex, TypeVar
 
 from swarmstate import Query, Range
 from swarmstate.errors import CheckpointError, InvalidConfigError, StoreIncompleteError
@@ -77,7 +78,20 @@ class Selection(NamedTuple):
         before: RunnableConfig | None,
         limit: int | None,
     ) -> Selection:
-        """Return what the arguments of a saver's `list` select."""
+        """Return what the arguments of a saver's `list` select.
+
+        Raises:
+            InvalidConfigError: `config` names no thread, or `before` is no config.
+            TypeError: An argument is of another type.
+            ValueError: The limit is negative.
+        """
+        if filter and not isinstance(filter, Mapping):
+            raise TypeError(
+                "expected filter to be a dict of metadata keys and their values, found "
+                f"{filter!r:.80}"
+            )
+        if limit is not None:
+            check_count("limit", limit)
         selection = cls(filter=filter, limit=limit)
         if config is not None:
             thread_id, _, checkpoint_id = address_of(config)
@@ -301,6 +315,19 @@ class _Newest:
         return found if selection.before is None else found._replace(stop=prefix + selection.before)
 
 
+def check_count(name: str, found: object) -> None:
+    """Check that an argument says how many.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is negative.
+    """
+    if not isinstance(found, SupportsIndex):
+        raise TypeError(f"expected {name} to be a whole number, found {found!r:.80}")
+    if index(found) < 0:
+        raise ValueError(f"expected {name} to be at least 0, found {found!r}")
+
+
 def all_threads() -> Operation[list[str]]:
     """Return every thread."""
     namespaces = yield Namespaces(THREADS)
@@ -311,7 +338,13 @@ def newest_threads(limit: int | None) -> Operation[list[str]]:
     """Return the threads, that with the newest checkpoint first.
 
     Those that the store has lost in part come last: they are there, and can be deleted.
+
+    Raises:
+        TypeError: The limit is no number.
+        ValueError: The limit is negative.
     """
+    if limit is not None:
+        check_count("limit", limit)
     addresses = _Newest(Selection(), skip_lost=True)
     yield from addresses.start()
     seen: dict[str, None] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from swarmstate import Query
 from swarmstate.base import several
@@ -87,7 +87,8 @@ def retention_of(
                 "older_than; leave the strategy out to keep some checkpoints"
             )
         return None
-    if keep_last is not None and keep_last < 1:
+    is_count = isinstance(keep_last, SupportsIndex)
+    if keep_last is not None and not (is_count and keep_last > 0):
         raise ValueError(
             f"expected keep_last to be at least 1, found {keep_last!r}; "
             "strategy 'delete' keeps nothing"

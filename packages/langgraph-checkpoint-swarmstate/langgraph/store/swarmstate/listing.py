@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from langgraph.checkpoint.swarmstate.listing import check_count
 from langgraph.store.base import ListNamespacesOp, MatchCondition
 
 from swarmstate import Query, Range
@@ -32,15 +33,12 @@ def check_listing(op: ListNamespacesOp) -> None:
 
     Raises:
         ValueError: A number is negative, or a kind of condition is unknown.
-        TypeError: The path of a condition is a single text.
+        TypeError: The path of a condition is a single text, or a number none.
     """
-    for name, number in (
-        ("limit", op.limit),
-        ("offset", op.offset),
-        ("max_depth", op.max_depth or 0),
-    ):
-        if number < 0:
-            raise ValueError(f"expected {name} to be at least 0, found {number}")
+    check_count("limit", op.limit)
+    check_count("offset", op.offset)
+    if op.max_depth is not None:
+        check_count("max_depth", op.max_depth)
     for condition in op.match_conditions or ():
         if condition.match_type not in ("prefix", "suffix"):
             raise ValueError(f"Unsupported match type: {condition.match_type}")

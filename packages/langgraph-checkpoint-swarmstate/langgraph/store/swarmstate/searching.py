@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from langgraph.checkpoint.swarmstate.listing import check_count
 from langgraph.store.base import SearchItem, SearchOp
 
 from swarmstate import Query, Range, Result
@@ -37,12 +38,13 @@ def check_search(op: SearchOp) -> None:
 
     Raises:
         ValueError: A number is negative, or the filter has an unknown operator.
-        TypeError: The namespace is a single text.
+        TypeError: The namespace is a single text, a number none, or the filter no dict.
     """
     check_labels(op.namespace_prefix)
-    for name, number in (("limit", op.limit), ("offset", op.offset)):
-        if number < 0:
-            raise ValueError(f"expected {name} to be at least 0, found {number}")
+    check_count("limit", op.limit)
+    check_count("offset", op.offset)
+    if op.filter and not isinstance(op.filter, Mapping):
+        raise TypeError(f"expected filter to be a dict of fields, found {op.filter!r:.80}")
     for wanted in (op.filter or {}).values():
         check_filter(wanted)
 
