@@ -512,6 +512,16 @@ def test_a_thread_that_does_not_exist_is_reported(filled: Source) -> None:
     assert report.threads == 2
 
 
+def test_what_is_mistaken_for_a_list_or_a_store_is_refused(filled: Source) -> None:
+    store = Store()
+    wrong: Any = "agents.db"
+    with pytest.raises(TypeError, match=r"did you mean \['agent'\]"):
+        filled.importer(filled.url, store, only="agent")
+    with pytest.raises(TypeError, match=r"expected a store, .* found str"):
+        filled.importer(filled.url, wrong)
+    assert store.namespaces() == []
+
+
 def test_the_comparison_finds_what_went_wrong(tmp_path: Path) -> None:
     class Changing(StoreLayer):
         def writing(self, batches: Any) -> Operation[None]:

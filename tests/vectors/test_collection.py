@@ -21,7 +21,7 @@ from swarmstate.errors import (
 from swarmstate.vectors import Collection, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -312,6 +312,21 @@ def test_modify_changes_what_is_there_and_nothing_else(store: BaseStore) -> None
     with pytest.raises(DimensionError):
         collection.modify(["a"], lambda old: old._replace(embeddings=[[1.0]]))
     assert collection.get(["a", "b"]) == [found.record, None]
+
+
+def test_one_id_is_not_taken_for_several(store: BaseStore) -> None:
+    collection = Collection(store, "memories")
+    before = [Record(name, {"n": 1}, (), (), ()) for name in ("a", "b", "ab")]
+    collection.upsert(before)
+    calls: list[Callable[[str], object]] = [
+        collection.get,
+        collection.delete,
+        lambda ids: collection.modify(ids, lambda old: old._replace(value={"n": 2})),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"did you mean \['ab'\]"):
+            call("ab")
+    assert collection.get(["a", "b", "ab"]) == before
 
 
 def test_async_methods_do_the_same(store: BaseStore) -> None:

@@ -121,7 +121,7 @@ class Methods:
             yield from operations.check_dimensions(self.shared, dimensions)
 
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> Operation[int]:
-        names = list(dict.fromkeys(ids))
+        names = list(dict.fromkeys(several(ids, "ids")))
         keys = [_key(each) for each in names]
         while True:
             [result] = yield Read([Query(self._namespace, keys=keys)])

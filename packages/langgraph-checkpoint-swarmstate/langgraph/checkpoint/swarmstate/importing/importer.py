@@ -9,6 +9,7 @@ from langgraph.checkpoint.base import get_checkpoint_metadata, writes_sort_key
 from langgraph.checkpoint.serde.types import TASKS
 
 from swarmstate import BaseStore, Batch
+from swarmstate.base import check_store, several
 from swarmstate.errors import StoreUnavailableError, SwarmStateError
 from swarmstate.moving import Progress
 
@@ -120,7 +121,8 @@ def _import(
     decoder: SerializerProtocol,
 ) -> ImportReport:
     try:
-        threads = list(only) or source.threads()
+        check_store(store)
+        threads = several(only, "only") or source.threads()
         report = ImportReport(len(threads), 0, 0, 0)
         for done, thread_id in enumerate(threads, start=1):
             work = _Thread(source, store, decoder, thread_id)
