@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,6 +30,14 @@ def filled() -> Store:
         put = {f"key{index:04}": b"%d" % index * number for index in range(700)}
         store.write([Batch(f"n{number}", put=put)])
     return store
+
+
+def test_a_url_is_no_store() -> None:
+    url: Any = "redis://localhost"
+    with pytest.raises(TypeError, match=r"expected a store, .* found str"):
+        copy_store(url, Store())
+    with pytest.raises(TypeError, match=r"expected a store, .* found str"):
+        copy_store(Store(), url)
 
 
 @given(st.dictionaries(NAMES, st.dictionaries(NAMES, st.binary(), min_size=1)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from secrets import token_hex
 from typing import NamedTuple, Protocol
 
-from swarmstate.base import BaseStore, Batch, Expect, Query, Range
+from swarmstate.base import BaseStore, Batch, Expect, Query, Range, check_store
 from swarmstate.errors import ConflictError, StoreReadOnlyError
 
 __all__ = [
@@ -180,6 +180,8 @@ def copy_store(
     Returns:
         What was copied; `failures` is empty if the target holds all of it.
     """
+    check_store(source)
+    check_store(target)
     tell = progress or _ignore
     names = list(_names(source, prefix))
     failures: dict[str, str] = {}
