@@ -8,6 +8,7 @@ import gc
 import sys
 import threading
 from collections import OrderedDict, deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,13 @@ def test_only_allowed_classes_are_built() -> None:
     ]
     with pytest.raises(TypeNotAllowedError, match="Note"):
         loads(data, allow=[Frozen])
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_a_path_is_read_whichever_python_has_written_it(module: str) -> None:
+    # In Python 3.13 alone it says that it lives in the second.
+    payload = dumps([module, type(Path()).__name__, ["a", "b"]])
+    assert loads(bytes([0xC7, len(payload), 1]) + payload) == Path("a", "b")
 
 
 def test_nothing_is_imported_for_a_class_that_is_not_allowed() -> None:

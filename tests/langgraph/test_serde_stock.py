@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.swarmstate.serde import SwarmStateSerializer
 from pydantic import RootModel
+from swarmstate import dumps
 from swarmstate.errors import DecodeError, EncodeError
 
 from tests.core import codec_types as types
@@ -113,6 +115,14 @@ def test_json_of_old_checkpoints_is_read() -> None:
     data = "json", json.dumps({"messages": [envelope]}).encode()
     assert ours.loads_typed(data) == stock.loads_typed(data)
     assert ours.loads_typed(data)["messages"][0].content == "hello"
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_of_other_pythons_are_read(module: str) -> None:
+    payload = dumps([module, type(Path()).__name__, ["a", "b"]])
+    data = bytes([0xC7, len(payload), 1]) + payload
+    for serde in (ours, SwarmStateSerializer(allowed_msgpack_modules=None)):
+        assert serde.loads_typed(("msgpack", data)) == Path("a", "b")
 
 
 def test_pickle_only_where_asked_for() -> None:

@@ -109,6 +109,9 @@ const TYPES: &[(Kind, &str, &str)] = &[
     (Kind::ZoneInfo, "zoneinfo", "ZoneInfo"),
 ];
 
+/// Where paths say that they live in Python 3.13, and in no other.
+const PATHLIB_OF_3_13: &str = "pathlib._local";
+
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
 
 impl Standard {
@@ -122,15 +125,18 @@ impl Standard {
         let mut by_name: HashMap<String, HashMap<String, Py<PyAny>>> = HashMap::new();
         for &(kind, module, name) in TYPES {
             let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
-            // Where a class says it lives is what LangGraph writes (Python 3.13 moved Path).
-            let module: String = class.getattr("__module__")?.extract()?;
-            by_name
-                .entry(module.clone())
-                .or_default()
-                .insert(name.to_owned(), class.clone().into_any().unbind());
+            // Where a class says it lives is what LangGraph writes.
+            let own: String = class.getattr("__module__")?.extract()?;
+            let elsewhere = (kind == Kind::Path).then_some(PATHLIB_OF_3_13);
+            for module in [Some(module), Some(&own), elsewhere].into_iter().flatten() {
+                by_name
+                    .entry(module.to_owned())
+                    .or_default()
+                    .insert(name.to_owned(), class.clone().into_any().unbind());
+            }
             let known = Known {
                 kind,
-                module,
+                module: own,
                 name: name.to_owned(),
             };
             by_type.insert(class.as_type_ptr() as usize, known);
