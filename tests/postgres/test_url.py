@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import traceback
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -97,6 +98,13 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
         PostgresStore("postgresql://h/d?max_size=many")
     with pytest.raises(ValueError, match="either"):
         PostgresStore()
+
+
+@pytest.mark.parametrize("name", ["max_size", "statement_cache_size", "timeout", "sweep_interval"])
+def test_a_text_is_no_number(name: str) -> None:
+    options: dict[str, Any] = {name: "5"}
+    with pytest.raises(TypeError, match=f"expected {name} to be a number, found '5'"):
+        PostgresStore("postgresql://h/d", **options)
 
 
 LIBPQ = (

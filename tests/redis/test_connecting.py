@@ -113,6 +113,13 @@ def test_options_that_make_no_sense(options: dict[str, Any], error: type[Excepti
         RedisStore(**options)
 
 
+@pytest.mark.parametrize("name", ["timeout", "retry_for", "max_connections"])
+def test_a_text_is_no_number(name: str) -> None:
+    options: dict[str, Any] = {name: "5"}
+    with pytest.raises(TypeError, match=f"expected {name} to be a number, found '5'"):
+        RedisStore("redis://host", **options)
+
+
 def test_clients_are_used_and_left_open(redis_server: RedisServer, tmp_path: Path) -> None:
     with redis_server.client() as client:
         with RedisStore(client=client, prefix=prefix_of(tmp_path)) as store:

@@ -20,6 +20,7 @@ from swarmstate.base import (
     Result,
     check_batches,
     check_name,
+    check_numbers,
     check_queries,
     prefix_end,
 )
@@ -130,12 +131,19 @@ class PostgresStore(BaseStore):
             "timeout": timeout,
         }
         said.update({name: value for name, value in given.items() if value is not None})
+        check_numbers(
+            **{name: said[name] for name in ("max_size", "statement_cache_size", "timeout")}
+        )
         if said["max_size"] < 1 or said["statement_cache_size"] < 0:
             raise ValueError("expected max_size of 1 or more and statement_cache_size of 0 or more")
         if not 0 < said["timeout"] < math.inf:
             raise ValueError(f"expected timeout to be positive seconds, found {said['timeout']!r}")
-        if sweep_interval is not None and not sweep_interval > 0:
-            raise ValueError(f"expected sweep_interval to be positive, found {sweep_interval!r}")
+        if sweep_interval is not None:
+            check_numbers(sweep_interval=sweep_interval)
+            if not sweep_interval > 0:
+                raise ValueError(
+                    f"expected sweep_interval to be positive, found {sweep_interval!r}"
+                )
         self._database = Database(
             target,
             Names.of(said["schema"], said["prefix"]),

@@ -17,6 +17,7 @@ from swarmstate.base import (
     Result,
     check_batches,
     check_name,
+    check_numbers,
     check_queries,
     check_ttl,
 )
@@ -351,14 +352,14 @@ def _check_url(url: object) -> None:
 def _check(options: Mapping[str, Any]) -> None:
     check_ttl(options["ttl"])
     timeout, retry_for = options["timeout"], options["retry_for"]
+    connections = options["max_connections"]
+    check_numbers(timeout=timeout, retry_for=retry_for, max_connections=connections)
     if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
         raise ValueError(
             f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
         )
-    if options["max_connections"] < 1:
-        raise ValueError(
-            f"expected max_connections of 1 or more, found {options['max_connections']!r}"
-        )
+    if connections < 1:
+        raise ValueError(f"expected max_connections of 1 or more, found {connections!r}")
 
 
 def _listing(prefix: str, after: str | None, limit: int | None) -> Query:

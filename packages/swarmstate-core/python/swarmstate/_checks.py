@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-__all__ = ["check_ttl", "several"]
+__all__ = ["check_numbers", "check_ttl", "several"]
 
 
 def check_ttl(ttl: float | None) -> None:
@@ -21,6 +21,13 @@ def check_ttl(ttl: float | None) -> None:
         raise TypeError(f"expected ttl to be a number of seconds, found a {type(ttl).__name__}")
     if not (ttl > 0 and math.isfinite(ttl)):
         raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+
+
+def check_numbers(**options: object) -> None:
+    """Raise TypeError for an option that is no number, such as a text from the environment."""
+    for name, found in options.items():
+        if not isinstance(found, int | float):
+            raise TypeError(f"expected {name} to be a number, found {found!r:.80}")
 
 
 def several(texts: Iterable[str], what: str) -> list[str]:
