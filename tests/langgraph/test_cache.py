@@ -244,6 +244,13 @@ def test_answers_of_other_kinds_are_refused() -> None:
     assert cache.store.namespaces() == []
 
 
+def test_any_number_of_values_is_forgotten() -> None:
+    cache = SwarmStateCache[int]()
+    cache.set({(("ns",), str(n)): (n, None) for n in range(1_200)})
+    cache.clear()
+    assert cache.store.namespaces() == []
+
+
 def test_caches_that_share_a_store_forget_nothing_of_each_other() -> None:
     store = swarmstate.Store()
     nodes, models = SwarmStateCache[Any](store), SwarmStateLLMCache(store)

@@ -139,8 +139,12 @@ def test_a_second_handler_does_not_disturb_what_the_first_one_ends(
     assert done == ["tidied up", "second"]
 
 
-def test_a_handler_that_raises_when_it_is_back_leaves_none_put_off(
-    handled: signal.Signals, also_handled: signal.Signals, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begins", [True, False], ids=["not_yet", "again"])
+def test_a_handler_that_raises_while_it_is_not_put_off_leaves_no_other_so(
+    handled: signal.Signals,
+    also_handled: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    begins: bool,
 ) -> None:
     class LateError(Exception):
         pass
@@ -150,17 +154,29 @@ def test_a_handler_that_raises_when_it_is_back_leaves_none_put_off(
 
     def set_and_raise(number: signal.Signals, handler: Any) -> Any:
         before = set_handler(number, handler)
-        if handler is end:
-            signal.raise_signal(number)
+        # The one is put off before the other, and is back after it.
+        if number == (handled if begins else also_handled) and (handler is end) != begins:
+            signal.raise_signal(also_handled)
         return before
 
     set_handler = signal.signal
     for number in (handled, also_handled):
         signal.signal(number, end)
-    with pytest.raises(LateError), PutOff():
-        monkeypatch.setattr(signal, "signal", set_and_raise)
+    putting_off = PutOff()
+    if not begins:
+        putting_off.__enter__()
+    monkeypatch.setattr(signal, "signal", set_and_raise)
+    with pytest.raises(LateError):
+        putting_off.__enter__() if begins else putting_off.__exit__(None, None, None)
     monkeypatch.undo()
     assert [signal.getsignal(number) for number in (handled, also_handled)] == [end, end]
+
+
+def test_what_has_no_handler_is_not_put_off(handled: signal.Signals) -> None:
+    """By default it ends the process, at once."""
+    signal.signal(handled, signal.SIG_DFL)
+    with PutOff():
+        assert signal.getsignal(handled) is signal.SIG_DFL
 
 
 def interrupt_who_waits(url: str, thread: int, number: signal.Signals) -> None:
@@ -171,7 +187,10 @@ def interrupt_who_waits(url: str, thread: int, number: signal.Signals) -> None:
     signal.pthread_kill(thread, number)
 
 
-def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) -> None:
+@pytest.mark.parametrize("patience", [0, 3_600_000], ids=["in_the_loop", "by_hand"])
+def test_a_handler_runs_while_a_call_waits(
+    url: str, handled: signal.Signals, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
     class LateError(Exception):
         pass
 
@@ -188,6 +207,7 @@ def test_a_handler_runs_while_a_call_waits(url: str, handled: signal.Signals) ->
         ThreadPoolExecutor(1) as pool,
     ):
         store.set("locked", "key", 0)
+        monkeypatch.setattr("swarmstate_postgres._hand._PATIENCE_MS", patience)
         signal.signal(handled, first)
         other.execute(_LOCK)
         interrupting = pool.submit(interrupt_who_waits, url, threading.get_ident(), handled)
