@@ -12,7 +12,7 @@ from swarmstate.observability._measurement import Measurement
 __all__ = ["OperationStats", "Summary"]
 
 # Buckets of latencies: each is 2^(1/8), about 9 %, wider than the one before it, and the last
-# begins at about 4,700 seconds. So a histogram stays small, and its percentiles are that exact.
+# begins at about 3,900 seconds. So a histogram stays small, and its percentiles are that exact.
 _SHORTEST = 1e-6
 _PER_OCTAVE = 8
 _BUCKETS = 32 * _PER_OCTAVE + 1
@@ -76,10 +76,11 @@ class _Totals:
     def percentile(self, share: float) -> float:
         """Return the upper bound of the bucket in which the `share`-th latency is."""
         left = math.ceil(self.calls * share)
-        for index, count in enumerate(self.buckets):
+        for index, count in enumerate(self.buckets[:-1]):
             left -= count
             if left <= 0:
                 return min(_SHORTEST * math.pow(2, index / _PER_OCTAVE), self.longest)
+        # The last bucket has no bound.
         return self.longest
 
     def stats(self) -> OperationStats:
