@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from swarmstate import Batch, Expect, Query, Range, Store
 from swarmstate.errors import ConflictError, StoreClosedError
 from swarmstate.layers import MeteredStore, metered
-from swarmstate.observability import Measurement, Sinks, Summary
+from swarmstate.observability import (
+    GuardedSink,
+    Measurement,
+    MeteredOperation,
+    Sinks,
+    Summary,
+    TracingSink,
+)
 
 
 class Recorder:
@@ -131,6 +141,77 @@ def test_a_failing_sink_keeps_nothing_from_the_others(caplog: pytest.LogCaptureF
     ]
 
 
+def test_an_interrupt_within_a_sink_is_not_kept_back() -> None:
+    class Slow:
+        def record(self, measurement: Measurement, /) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        MeteredStore(Store(), Slow()).get("n", "a")
+
+
+def test_spans_of_several_sinks_are_left_in_the_opposite_order() -> None:
+    """What the last one has put in place of the others' is to be put back first."""
+    told: list[str] = []
+
+    class Tracer(TracingSink):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def record(self, measurement: Measurement, /) -> None:
+            raise AssertionError("expected the span to be told")
+
+        def begin(self, store: str, operation: str, /) -> Tracer:
+            return self
+
+        def enter(self) -> None:
+            told.append(f"enter {self.name}")
+
+        def leave(self) -> None:
+            told.append(f"leave {self.name}")
+
+        def end(self, measurement: Measurement, /) -> None:
+            told.append(f"end {self.name}")
+
+    MeteredStore(Store(), Sinks(Tracer("a"), Tracer("b"))).get("n", "k")
+    assert told == ["enter a", "enter b", "leave b", "leave a", "end a", "end b"]
+
+
+def test_an_operation_counts_the_round_trips_of_those_within_it() -> None:
+    recorder = Recorder()
+    sink, store = GuardedSink(recorder), MeteredStore(Store(), Summary(), label="s")
+    with MeteredOperation(sink, store, "outer", {}) as outer:
+        store.get("n", "a")
+        with MeteredOperation(sink, store, "inner", {}) as inner:
+            store.get("n", "a")
+        inner.end()
+        store.get("n", "a")
+    outer.end()
+    told = [(each.operation, each.round_trips) for each in recorder.seen]
+    assert told == [("inner", 1), ("outer", 3)]
+
+
+_FORKING = """
+import os, sys
+from swarmstate import observability
+
+sink = getattr(observability, sys.argv[1])()
+with sink._lock:
+    child = os.fork()
+    if child == 0:
+        os._exit(not sink._lock.acquire(blocking=False))
+_, status = os.waitpid(child, 0)
+assert status == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("sink", ["Summary", "PrometheusSink"])
+def test_a_forked_child_does_not_wait_for_who_tells_a_sink_in_its_parent(sink: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _FORKING, sink], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_a_sink_the_store_is_what_it_was() -> None:
     store = Store()
     assert metered(store, None, label="main") is store
@@ -173,6 +254,16 @@ def test_a_summary_adds_up() -> None:
     assert str(summary).count("\n") == 2
     summary.reset()
     assert summary.stats() == {}
+
+
+def test_percentiles_of_few() -> None:
+    summary = Summary()
+    for seconds in (0.001, 0.1, 0.01):
+        summary.record(Measurement("s", "read", seconds, round_trips=0))
+    [stats] = summary.stats().values()
+    assert 0.01 <= stats.p50 <= 0.01 * 1.0906
+    assert stats.p95 == stats.p99 == stats.longest == 0.1
+    assert stats.round_trips == 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e-9, 1e-6, 5000.0, 1e9])
