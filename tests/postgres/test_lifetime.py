@@ -515,11 +515,19 @@ def test_more_than_the_server_takes_at_once_is_told_and_not_sent(
         assert store.keys("n") == ["a"]
 
 
+def backend(store: PostgresStore) -> Any:
+    """Return the number of the process that serves the next sync call."""
+    return store._run(lambda client: client.fetch("SELECT pg_backend_pid()"))
+
+
 def test_a_key_that_is_too_long_for_the_index_is_refused(postgres_server: PostgresServer) -> None:
     random = Random(1)
     long = "".join(chr(random.randrange(0x4E00, 0x9FFF)) for _ in range(1_200))
     with PostgresStore(postgres_server.new_database()) as store:
         store.set("n", "a", 1)
+        session = backend(store)
         with pytest.raises(InvalidNameError, match=r"2,\d00 bytes"):
             store.set_many("n", {"b": 1, long: 1})
         assert store.keys("n") == ["a"]
+        # Over the same connection: it is none the worse for what the server refuses.
+        assert backend(store) == session

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from swarmstate.vectors import Collection, Match, Metric, Record
 from swarmstate_postgres import PostgresStore, vector_index_sql
+from swarmstate_postgres._vector_index import can_go_on_looking
 
 from tests.postgres.test_vectors import rows_read
 from tests.servers.postgres import PostgresServer
@@ -190,10 +191,20 @@ def test_a_collection_may_get_other_dimensions_than_its_index(
     assert len(set(found) & set(expected)) >= 8
 
 
-@pytest.mark.parametrize("release", ["0.8.0.google-3", "0.10", "1.0dev", "0.7.4", "unknown"])
+@pytest.mark.parametrize(
+    ("release", "is_known_to_do"),
+    [
+        ("0.8.0.google-3", True),
+        ("0.10", True),
+        ("1.0dev", True),
+        ("0.7.4", False),
+        ("unknown", False),
+    ],
+)
 def test_services_may_name_releases_of_pgvector_in_their_own_way(
-    postgres_server: PostgresServer, release: str
+    postgres_server: PostgresServer, release: str, is_known_to_do: bool
 ) -> None:
+    assert can_go_on_looking(release) == is_known_to_do
     url = postgres_server.new_database()
     with PostgresStore(url) as store:
         Collection(store, "memories").upsert([Record("a", {}, [[1.0, 2.0]])])
