@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -54,7 +56,9 @@ def turned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return awaited
 
 
-def test_a_repeated_call_needs_no_turn(store: PostgresStore, turned: list[object]) -> None:
+def test_a_repeated_call_needs_no_turn(
+    store: PostgresStore, turned: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
     large = "x" * 300_000
     # The first time connects and prepares statements.
     for expected in (True, False):
@@ -66,6 +70,21 @@ def test_a_repeated_call_needs_no_turn(store: PostgresStore, turned: list[object
             store.write([Batch("a", put={"other": b"\xc0"}, expect=Expect("", "none"))])
         assert store.keys("a") == ["key", "large"]
         assert bool(turned) == expected
+    # Nothing of what was refused is left for the loop either, which would tell of it at its end.
+    store.close()
+    gc.collect()
+    assert caplog.text == ""
+
+
+def test_a_connection_that_is_reset_while_its_answer_is_waited_for_is_replaced(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(*_: object) -> bytes:
+        raise ConnectionResetError
+
+    store.get("locked", "key")
+    monkeypatch.setattr("swarmstate_postgres._hand.os", SimpleNamespace(read=reset))
+    assert store.get("locked", "key") == 0
 
 
 def test_what_does_not_fit_into_the_socket_is_sent_by_the_loop(store: PostgresStore) -> None:
@@ -133,6 +152,21 @@ def test_what_is_interrupted_leaves_room_for_other_loops() -> None:
         loop.finish(ask(), asyncio.Transport(), PutOff())
     loop.close()
     asyncio.run(asyncio.sleep(0))
+
+
+def test_what_is_cancelled_by_hand_is_not_called() -> None:
+    called: list[str] = []
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(called.append, "soon").cancel()
+        loop.call_later(0, called.append, "later").cancel()
+
+    loop = HandLoop()
+    loop.finish(ask(), asyncio.Transport(), PutOff())
+    loop.turn()
+    loop.close()
+    assert called == []
 
 
 def test_a_timer_that_is_cancelled_in_the_loop_keeps_nothing() -> None:
