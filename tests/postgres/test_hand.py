@@ -9,8 +9,10 @@ import sys
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from swarmstate_postgres._hand import HandLoop
 from swarmstate_postgres._signals import PutOff
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.tls import make_certificate, terminating_tls
 
 if TYPE_CHECKING:
     from swarmstate_postgres._connecting import AnyConnection
@@ -74,6 +77,21 @@ def test_a_repeated_call_needs_no_turn(
     store.close()
     gc.collect()
     assert caplog.text == ""
+
+
+def test_what_comes_over_tls_is_read_by_the_loop(
+    postgres_server: PostgresServer, url: str, tmp_path: Path
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    large = "x" * 300_000
+    with terminating_tls(postgres_server.port, certificate, key, when_asked=True) as port:
+        through = url.replace(f":{postgres_server.port}/", f":{port}/")
+        trusting = f"?sslmode=verify-full&sslrootcert={quote(str(certificate), '')}"
+        with PostgresStore(through + trusting) as store:
+            for number in range(3):
+                store.set_many("a", {"key": number, "large": large})
+                assert store.get_many("a", ["key", "large"]) == {"key": number, "large": large}
+                assert asyncio.run(store.aget("a", "key")) == number
 
 
 def test_a_connection_that_is_reset_while_its_answer_is_waited_for_is_replaced(

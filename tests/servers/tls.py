@@ -26,8 +26,17 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def terminating_tls(target: int, certificate: Path, key: Path) -> Iterator[int]:
-    """Speak TLS on a port of 127.0.0.1, which is returned, and pass it on to port `target`."""
+def terminating_tls(
+    target: int, certificate: Path, key: Path, *, when_asked: bool = False
+) -> Iterator[int]:
+    """Speak TLS on a port of 127.0.0.1, which is returned, and pass it on to port `target`.
+
+    Args:
+        target: The port of the server.
+        certificate: The file of the certificate.
+        key: That of its key.
+        when_asked: Speak it once a client has asked for it, as those of PostgreSQL do.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     ready: list[int] = []
@@ -36,7 +45,9 @@ def terminating_tls(target: int, certificate: Path, key: Path) -> Iterator[int]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        server = await asyncio.start_server(_passing_on(target), "127.0.0.1", 0, ssl=context)
+        passing_on = _passing_on(target, context if when_asked else None)
+        at_once = None if when_asked else context
+        server = await asyncio.start_server(passing_on, "127.0.0.1", 0, ssl=at_once)
         ready.append(server.sockets[0].getsockname()[1])
         started.set()
         await stop.wait()
@@ -56,8 +67,16 @@ def terminating_tls(target: int, certificate: Path, key: Path) -> Iterator[int]:
         loop.close()
 
 
-def _passing_on(target: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
+def _passing_on(
+    target: int, context: ssl.SSLContext | None
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
+    # A transport holds the task of its streams only until others take their place.
+    held: set[asyncio.Task[Any] | None] = set()
+
     async def passing_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.add(asyncio.current_task())
+        if context is not None:
+            reader, writer = await _agreed(reader, writer, context)
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
         # Cancelled at the end of the test, which asyncio would report of a connection's task.
         with suppress(asyncio.CancelledError):
@@ -66,6 +85,21 @@ def _passing_on(target: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWr
         inner_writer.close()
 
     return passing_on
+
+
+async def _agreed(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Read that TLS is asked for, and agree."""
+    await reader.readexactly(8)
+    writer.write(b"S")
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport = await loop.start_tls(writer.transport, protocol, context, server_side=True)
+    assert transport is not None
+    protocol.connection_made(transport)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
