@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from threading import Barrier
+from threading import Barrier, Event
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from swarmstate.errors import StoreUnavailableError
 from swarmstate_postgres import PostgresStore, setup_sql
+from swarmstate_postgres._client import Client
 
 from tests.servers.postgres import PostgresServer
 from tests.servers.waiting import wait_until
@@ -140,6 +141,34 @@ def test_who_waits_for_a_turn_notices_that_there_is_room_again(
             await writing
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("max_size", "advice"), [(1, "larger max_size"), (8, "see its max_connections")]
+)
+def test_a_thread_that_gets_no_turn_is_told_what_there_is_too_little_of(
+    narrow_url: str, max_size: int, advice: str
+) -> None:
+    begun, ended = Event(), Event()
+
+    async def hold(client: Client) -> None:
+        await client.fetch("SELECT")
+        begun.set()
+        await asyncio.to_thread(ended.wait)
+
+    with (
+        psycopg.connect(narrow_url),
+        PostgresStore(narrow_url, max_size=max_size, timeout=0.5) as store,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        holding = pool.submit(store._run, hold)
+        begun.wait()
+        try:
+            with pytest.raises(StoreUnavailableError, match=f"all 1 connections .*{advice}"):
+                store.get("n", "k")
+        finally:
+            ended.set()
+        holding.result()
 
 
 def test_a_server_with_no_room_at_all_is_told(narrow_url: str) -> None:
