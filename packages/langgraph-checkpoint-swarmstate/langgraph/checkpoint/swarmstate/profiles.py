@@ -73,11 +73,10 @@ class _Profiler:
 
     def twin(self, saver: SwarmStateSaver) -> SwarmStateSaver:
         """Return a copy of `saver` that works on the same store, marked."""
-        known, twin = self._twins.get(id(saver), (None, saver))
+        _, twin = self._twins.get(id(saver), (saver, saver))
         store = twin.store
         if (
-            known is not saver
-            or twin.serde is not saver.serde
+            twin.serde is not saver.serde
             or not isinstance(store, _MarkedStore)
             or store.store is not saver.store
         ):
