@@ -128,6 +128,53 @@ def test_a_value_that_cannot_be_stored_is_an_error_and_stores_nothing_of_it() ->
     assert (state.values, state.next) == ({"n": 1, "log": []}, ("work",))
 
 
+def test_what_is_written_again_is_what_was_handed_over() -> None:
+    class Store(SlowStore):
+        async def awrite(self, batches: Sequence[swarmstate.Batch]) -> None:
+            try:
+                await super().awrite(batches)
+            finally:
+                self.failing = False
+
+    async def change(state: Any) -> Any:
+        state["log"].append("in place")
+        return {"n": 2}
+
+    store = Store()
+    store.failing = True
+    graph = worker(change, SwarmStateSaver(store))
+    asyncio.run(graph.ainvoke({"n": 1, "log": ["given"]}, CONFIG))
+    logs = [state.values.get("log") for state in graph.get_state_history(CONFIG)]
+    assert logs == [["given", "in place"], ["given"], []]
+    assert len(store.writes) > 1
+
+
+def test_a_checkpoint_is_as_it_was_where_the_one_before_must_be_looked_at() -> None:
+    store = SlowStore()
+    # Its thread has a field without a value, which a saver that has just started does not know.
+    graphs.once(SwarmStateSaver(store)).invoke({"log": ["given"], "once": "x"}, CONFIG)
+
+    async def change(state: Any) -> Any:
+        state["log"].append("in place")
+
+    graph = worker(change, SwarmStateSaver(store))
+    asyncio.run(graph.ainvoke({"n": 1}, CONFIG))
+    logs = [state.values["log"] for state in graph.get_state_history(CONFIG, limit=3)]
+    assert [len(log) for log in logs] == [5, 4, 4]
+
+
+def test_what_cannot_be_stored_does_not_change_earlier_checkpoints() -> None:
+    async def bad(state: Any) -> Any:
+        state["log"].append(threading.Lock())
+        return {"n": 2}
+
+    graph = worker(bad, SwarmStateSaver(SlowStore()))
+    with pytest.raises(EncodeError, match="log"):
+        asyncio.run(graph.ainvoke({"n": 1, "log": ["given"]}, CONFIG))
+    logs = [state.values.get("log") for state in graph.get_state_history(CONFIG)]
+    assert logs == [["given"], []]
+
+
 def test_a_store_that_fails_fails_the_run_and_the_thread_goes_on_later() -> None:
     store = SlowStore()
     graph = graphs.counter(SwarmStateSaver(store), 3)

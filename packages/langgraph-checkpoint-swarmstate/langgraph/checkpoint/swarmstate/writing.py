@@ -77,15 +77,16 @@ def put(
     index = _index_batch(thread_id, checkpoint["id"], parent, run_id)
     # The last time nothing is relied on, so nothing can conflict.
     for base, fields in ((parent, foreign), (None, foreign), (None, ())):
+        # Before anything is read: what is stored is the state as it is now.
+        split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
+        # Before it is stored: what relies on it expects it to be there.
+        values.keep(key, checkpoint["id"], split)
         kept: dict[str, Entry] = {}
         if fields:
             source = address._replace(checkpoint_id=parent)
             kept = yield from taken_over(serde, source, checkpoint, fields)
         if empty:
             known.note(key, checkpoint, [field for field in empty if field not in kept])
-        split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
-        # Before it is stored: what relies on it expects it to be there.
-        values.keep(key, checkpoint["id"], split)
         try:
             batches = _batches(address, parent, body, split, kept, ttl, run_id)
             if index is None:

@@ -143,10 +143,14 @@ class _Line:
                 return
         for saving in together:
             storing = saving.storing
-            called = storing.context.run(self.loop.create_task, storing.call())
+            # As it was encoded, once and for all: what was encoded after it may rely on where its
+            # values were cut, and the values themselves may have been changed since.
+            as_prepared = not self._failed and storing.is_prepared
+            work = storing.astore() if as_prepared else storing.call()
+            stored = storing.context.run(self.loop.create_task, work)
             # It may be cancelled because the one before was; then the others are still stored.
-            await asyncio.wait([called])
-            error = asyncio.CancelledError() if called.cancelled() else called.exception()
+            await asyncio.wait([stored])
+            error = asyncio.CancelledError() if stored.cancelled() else stored.exception()
             self._failed = self._failed or error is not None
             saving.finish(error)
 

@@ -58,10 +58,15 @@ class _Saving(Future[Any]):
             self._line.work()
         return super().result(timeout)
 
-    def call(self) -> bool:
-        """Make the call that LangGraph asked for, and tell whether it succeeded."""
+    def store(self, *, as_prepared: bool) -> bool:
+        """Store it by itself, by the call that LangGraph asked for if not as prepared.
+
+        Returns:
+            Whether that succeeded.
+        """
+        storing = self.storing
         try:
-            result = self.storing.context.run(self.storing.call)
+            result = storing.context.run(storing.store if as_prepared else storing.call)
         except Exception as error:
             self.set_exception(error)
             del self.storing
@@ -142,7 +147,10 @@ class _Line:
                     saving.finish()
                 return
         for saving in together:
-            if not saving.call():
+            # As it was encoded, once and for all: what was encoded after it may rely on where its
+            # values were cut, and the values themselves may have been changed since.
+            as_prepared = not self._failed and saving.storing.is_prepared
+            if not saving.store(as_prepared=as_prepared):
                 self._failed = True
 
 

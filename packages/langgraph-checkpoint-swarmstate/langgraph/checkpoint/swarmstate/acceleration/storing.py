@@ -6,7 +6,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
-from swarmstate.operations import Write
+from swarmstate.operations import Write, adrive, drive
 
 from ..saver import SwarmStateSaver
 from ..writing import put_writes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from swarmstate import Batch
-    from swarmstate.operations import Operation
+    from swarmstate.operations import Operation, Step
 
 # Seconds that a line is left to its run, which writes it at once if it ends in time. What a crash
 # may lose without `durability="sync"` grows by as much.
@@ -28,7 +28,6 @@ class Storing:
     Attributes:
         saver: The saver.
         context: What the call is made in.
-        write: What is to be written; None if the saver must be asked once more.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Storing:
     ) -> None:
         self.saver = saver
         self.context = copy_context()
-        self.write: Write | None = None
+        self._step: Step | None = None
         self._is_checkpoint = is_checkpoint
         self._function = function
         self._args = args
@@ -51,9 +50,26 @@ class Storing:
         # Whatever goes wrong goes wrong again, and is reported, when LangGraph's own call is made.
         with suppress(Exception):
             operation = self._begin()
-            request = next(operation)
-            if isinstance(request, Write):
-                self._operation, self.write = operation, request
+            self._step = next(operation)
+            self._operation = operation
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it is encoded; if not, the saver must be asked once more."""
+        return self._operation is not None
+
+    @property
+    def write(self) -> Write | None:
+        """What is to be written, if nothing must be read before."""
+        return self._step if isinstance(self._step, Write) else None
+
+    def store(self) -> None:
+        """Do what was prepared, by itself; if that is interrupted, it can be done again."""
+        drive(self.saver.store, self._rest())
+
+    async def astore(self) -> None:
+        """Do what was prepared, as `store` does."""
+        await adrive(self.saver.store, self._rest())
 
     def call(self) -> Any:
         """Make the call that LangGraph asked for."""
@@ -64,6 +80,17 @@ class Storing:
         if self._operation is not None:
             with suppress(StopIteration):
                 self._operation.send(None)
+
+    def _rest(self) -> Operation[None]:
+        operation = self._operation
+        with suppress(StopIteration):
+            while operation is not None and self._step is not None:
+                try:
+                    answer = yield self._step
+                except Exception as error:
+                    self._step = operation.throw(error)
+                else:
+                    self._step = operation.send(answer)
 
     def _begin(self) -> Operation[Any]:
         saver = self.saver
