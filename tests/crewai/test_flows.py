@@ -239,6 +239,33 @@ def test_a_state_may_change_while_it_is_saved() -> None:
     assert state["later"] == 1
 
 
+@pytest.mark.parametrize("pausing", [False, True])
+def test_a_step_holds_what_the_steps_before_it_hold(pausing: bool) -> None:
+    # Methods that run at once share a state, and one may be saved while another is being saved.
+    persistence = SwarmStateFlowPersistence("memory://")
+    state: dict[str, Any] = {"id": "flow"}
+
+    def finish_another() -> None:
+        if "later" not in state:
+            state["later"] = 1
+            persistence.save_state("flow", "second", state)
+
+    state["by"] = Busy(finish_another)
+    if pausing:
+        context = PendingFeedbackContext("flow", "Flow", "first", method_output=None, message="?")
+        persistence.save_pending_feedback("flow", context, state)
+        pending = persistence.load_pending_feedback("flow")
+        assert pending is not None
+        assert pending[0]["later"] == 1
+    else:
+        persistence.save_state("flow", "first", state)
+    steps = persistence.history("flow")
+    assert [(step.method, step.state.get("later")) for step in steps] == [
+        ("first", 1),
+        ("second", 1),
+    ]
+
+
 def test_keys_that_have_no_form_are_refused() -> None:
     persistence = SwarmStateFlowPersistence("memory://")
     with pytest.raises(EncodeError, match=r"state\['by'\]: expected keys .*Opaque"):

@@ -91,8 +91,14 @@ class SwarmStateFlowPersistence(FlowPersistence):
             ValueError: `state_data` is neither a dict nor a pydantic model.
             EncodeError: It is nested too deeply, or contains itself.
         """
-        step = _step(method_name, state_data)
-        append(self._store, _namespace(flow_uuid), _STEPS, lambda key: {key: step})
+        append(
+            self._store,
+            _namespace(flow_uuid),
+            _STEPS,
+            # Encoded at each attempt: methods that run at once share a state, and what was encoded
+            # before another one's step was written may lack what that step has.
+            lambda key: {key: _step(method_name, state_data)},
+        )
 
     def load_state(self, flow_uuid: str) -> dict[str, Any] | None:
         """Return the newest state of the flow, None if there is none."""
@@ -122,11 +128,15 @@ class SwarmStateFlowPersistence(FlowPersistence):
 
         A mark that is there already is replaced.
         """
-        step = _step(context.method_name, state_data)
-        mark = _codec.dumps(
-            {"context": plain(context.to_dict(), "context"), "state": _state(state_data)}
+        append(
+            self._store,
+            _namespace(flow_uuid),
+            _STEPS,
+            lambda key: {
+                key: _step(context.method_name, state_data),
+                _PENDING: _mark(context, state_data),
+            },
         )
-        append(self._store, _namespace(flow_uuid), _STEPS, lambda key: {key: step, _PENDING: mark})
 
     def load_pending_feedback(
         self, flow_uuid: str
@@ -172,6 +182,12 @@ def _step(method_name: str, state_data: dict[str, Any] | BaseModel) -> bytes:
             "saved_at": datetime.now(timezone.utc).isoformat(),
             "state": _state(state_data),
         }
+    )
+
+
+def _mark(context: PendingFeedbackContext, state_data: dict[str, Any] | BaseModel) -> bytes:
+    return _codec.dumps(
+        {"context": plain(context.to_dict(), "context"), "state": _state(state_data)}
     )
 
 

@@ -15,7 +15,8 @@ from swarmstate.operations import Operation, Read, Write, adrive, drive
 
 __all__ = ["Records", "aappend", "append", "newest"]
 
-# Given the key of the appended record: all records of its batch.
+# Given the key of the appended record: all records of its batch. It is called at each attempt,
+# after all that is before that record was written.
 Records = Callable[[str], Mapping[str, bytes]]
 
 
