@@ -247,7 +247,8 @@ class StorageBackendContract(SharedStorageContract):
         assert ids(scoped.list_records()) == order
         assert ids(scoped.list_records(limit=2)) == order[:2]
         assert ids(scoped.list_records(limit=2, offset=3)) == order[3:5]
-        assert scoped.list_records(limit=0) == []
+        assert scoped.list_records(limit=0) == scoped.list_records(limit=-1) == []
+        assert scoped.list_records(offset=-1) == []
         assert scoped.list_records(offset=6) == []
 
     def test_scopes_are_listed_by_full_path(self, scoped: StorageBackend) -> None:
@@ -317,6 +318,8 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.delete(record_ids=["a1", "other"], scope_prefix="/crew") == 1
         assert scoped.delete(categories=["x"], scope_prefix="/other") == 0
         assert scoped.delete(categories=["y"], older_than=EPOCH - timedelta(minutes=3)) == 0
+        assert scoped.delete(record_ids=["b"], older_than=EPOCH - timedelta(minutes=2)) == 0
+        assert scoped.delete(record_ids=["b"], metadata_filter={"k": 1}) == 0
         assert sorted(ids(scoped.list_records())) == ["a2", "b", "crew", "other", "root"]
 
     def test_delete_by_age_is_strict(self, scoped: StorageBackend) -> None:
@@ -356,10 +359,13 @@ class StorageBackendContract(SharedStorageContract):
                 call()
         assert ids(storage.list_records()) == ["id"]
 
-    def test_a_full_reset_forgets_the_dimension(self, storage: StorageBackend) -> None:
+    @pytest.mark.parametrize("everything", [None, "", "/"])
+    def test_a_full_reset_forgets_the_dimension(
+        self, storage: StorageBackend, everything: str | None
+    ) -> None:
         """An emptied storage takes vectors of any dimension."""
         storage.save([record("id")])
-        storage.reset()
+        storage.reset(everything)
         storage.save([record("id", [1.0, 2.0])])
         assert ids(storage.search([1.0, 2.0])) == ["id"]
 
