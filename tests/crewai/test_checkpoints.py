@@ -172,6 +172,8 @@ def test_the_newest_is_restored_from_a_file_where_it_is_wanted(
         config = provider.restore_config("somewhere", asked, directory=folder)
         assert config.restore_from == folder / f"{name}.json"
     assert (folder / f"{newest}_p-{first}.json").read_text() == "newest"
+    config = provider.restore_config("somewhere", directory=folder, max_checkpoints=3)
+    assert (config.location, config.provider, config.max_checkpoints) == ("somewhere", provider, 3)
     temporary = provider.restore_config("somewhere").restore_from
     assert temporary is not None
     assert Path(temporary).read_text() == "newest"

@@ -207,6 +207,8 @@ def test_what_has_no_form_is_stored_as_text_and_reported(caplog: pytest.LogCaptu
     persistence.save_state("flow", "step", {"id": "flow", "folder": Folder(parent=Opaque())})
     assert persistence.load_state("flow") == {"id": "flow", "folder": {"parent": "an opaque thing"}}
     assert "state['folder']['parent'] is a Opaque" in caplog.text
+    persistence.save_state("flow", "step", {"id": "flow", "failed": ValueError("why"), "of": Stop})
+    assert persistence.load_state("flow") == {"id": "flow", "failed": "why", "of": str(Stop)}
 
 
 class Busy:

@@ -50,6 +50,19 @@ def test_a_uri_is_opened_once_until_it_is_closed(tmp_path: Path) -> None:
     assert shared_collection(tmp_path / "a.db", "n", "l2").store is again
 
 
+def test_a_password_is_not_shown() -> None:
+    uri = "redis://:secret@host/0"
+    for each in (
+        SwarmStateCacheHandler(uri=uri),
+        SwarmStateCheckpointProvider(uri=uri),
+        SwarmStateFlowPersistence(uri),
+        SwarmStateKnowledgeStorage(uri=uri),
+        SwarmStateStorage(uri),
+    ):
+        assert type(each).__name__ in repr(each)
+        assert "secret" not in f"{each!r} {each}"
+
+
 FORKED = """
 import os, signal, sys, threading, warnings
 from crewai_swarmstate import shared_store

@@ -65,7 +65,11 @@ def test_a_document_is_stored_and_embedded_once(
     storage.save(DOCUMENTS)
     storage.save([*DOCUMENTS, "One more", "One more"])
     assert embedder.texts == [*DOCUMENTS, "One more"]
-    assert len(storage.search(["x"], limit=10, score_threshold=0)) == 4
+    asyncio.run(storage.asave([*DOCUMENTS, "Yet another"]))
+    assert embedder.texts == [*DOCUMENTS, "One more", "Yet another"]
+    assert len(storage.search(["x"], limit=10, score_threshold=0)) == 5
+    storage.search(["harbour", "lighthouse"])
+    assert embedder.texts[-1] == "harbour lighthouse"
 
 
 def test_a_document_may_hold_a_lone_surrogate(storage: SwarmStateKnowledgeStorage) -> None:

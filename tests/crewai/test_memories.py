@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from crewai.memory.storage import backend
 from crewai.memory.types import MemoryRecord
 from crewai_swarmstate import SwarmStateStorage, shared_store
+from pydantic import BaseModel
 from swarmstate.errors import DimensionError, EmbeddingError, EncodeError, InvalidFilterError
 from swarmstate.vectors import Collection
 
@@ -75,6 +77,15 @@ def test_a_time_that_utc_does_not_have_is_refused() -> None:
     assert storage.count() == 0
 
 
+class Model(BaseModel):
+    held: Any
+
+
+@dataclass
+class Data:
+    held: Any
+
+
 def test_metadata_without_a_plain_form_is_refused() -> None:
     storage = SwarmStateStorage("memory://")
     memory = MemoryRecord(id="id", content="text", metadata={"by": [object()]}, embedding=[1.0])
@@ -82,6 +93,10 @@ def test_metadata_without_a_plain_form_is_refused() -> None:
         storage.save([memory])
     with pytest.raises(EncodeError, match=r"metadata\['by'\]"):
         storage.search([1.0], metadata_filter={"by": object()})
+    for holder in (Model(held=object()), Data(object())):
+        memory = MemoryRecord(id="id", content="text", metadata={"by": holder}, embedding=[1.0])
+        with pytest.raises(EncodeError, match=r"metadata\['by'\]\['held'\], a object"):
+            storage.save([memory])
     assert storage.count() == 0
 
 
