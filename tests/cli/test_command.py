@@ -117,7 +117,8 @@ def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         if target.exists() and target.stat().st_size:
             with DiskStore(target) as store:
-                copied = len(store)
+                # Not the mark, by which the command first finds out whether both are one store.
+                copied = len(store.namespaces("n"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     printed = run("copy", source, target)
