@@ -13,6 +13,7 @@ from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
     at,
+    ids,
     make_checkpoint,
     make_metadata,
 )
@@ -266,6 +267,27 @@ def test_a_put_relies_on_all_before_it_that_may_not_be_stored(
         for place in {0, 1, 2} - {lost}:
             found = reader.load(configs[place][1]).checkpoint["channel_values"]
             assert found == {"log": logs[place + 1]}
+
+
+def test_writes_share_nothing_with_a_try_that_failed(branch: Branch, store: RacingStore) -> None:
+    driver, parent = branch.driver, branch.config
+    first = branch.put(log=[*branch.values["log"], text("next")])
+    again = [text(("again", n)) for n in range(40)]
+    checkpoint = make_checkpoint(
+        {"log": again}, {"log": 9}, checkpoint_id=ids([driver.load(first)])[0]
+    )
+
+    def fail() -> None:
+        raise StoreUnavailableError("this one is lost")
+
+    store.before_write = fail
+    with pytest.raises(StoreUnavailableError):
+        driver.put(parent, checkpoint, make_metadata(1), {"log": 9})
+    # There is a checkpoint of this id, but it is the first one.
+    driver.put_writes(first, [("log", [*again, "end"])], "task")
+    for reader in both(driver, store):
+        assert written(reader, first) == [("log", [*again, "end"])]
+        assert reader.load(first).checkpoint["channel_values"] == branch.values
 
 
 class OneByOne(RacingStore):

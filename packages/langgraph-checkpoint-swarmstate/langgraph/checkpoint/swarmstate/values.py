@@ -62,6 +62,9 @@ class Split(Protocol):
     def confirm(self) -> None:
         """Take note that the values are stored."""
 
+    def doubt(self) -> None:
+        """Take note that nobody knows whether they are: nothing relies on them from now on."""
+
 
 class Recalled(Protocol):
     """What is remembered of the values of a checkpoint that is about to be read."""
@@ -225,6 +228,9 @@ class _WholeSplit(NamedTuple):
 
     def confirm(self) -> None:
         """Do nothing: nobody relies on it."""
+
+    def doubt(self) -> None:
+        """Do nothing."""
 
 
 class _AllBlobs(NamedTuple):

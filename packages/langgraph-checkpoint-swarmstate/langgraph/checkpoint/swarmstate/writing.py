@@ -82,19 +82,22 @@ def put(
         # Before it is stored: what relies on it expects it to be there.
         values.keep(key, checkpoint["id"], split)
         kept: dict[str, Entry] = {}
-        if fields:
-            source = address._replace(checkpoint_id=parent)
-            kept = yield from taken_over(serde, source, checkpoint, fields)
-        if empty:
-            known.note(key, checkpoint, [field for field in empty if field not in kept])
         try:
+            if fields:
+                source = address._replace(checkpoint_id=parent)
+                kept = yield from taken_over(serde, source, checkpoint, fields)
+            if empty:
+                known.note(key, checkpoint, [field for field in empty if field not in kept])
             batches = _batches(address, parent, body, split, kept, ttl, run_id)
             if index is None:
                 yield Write(batches)
             else:
                 yield from write_indexed(batches, index)
-        except ConflictError:
-            if not split.relies_on and not kept:
+        except BaseException as error:
+            # Another try may be cut in another way, or have been: that there is a checkpoint of
+            # this id does not say that the blobs of this one are there.
+            split.doubt()
+            if not (isinstance(error, ConflictError) and (split.relies_on or kept)):
                 raise
         else:
             split.confirm()

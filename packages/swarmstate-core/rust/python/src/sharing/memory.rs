@@ -1,6 +1,7 @@
 //! What is remembered of values, as long as there is room.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -18,6 +19,15 @@ pub(super) struct Values {
     pub(super) reliance: Reliance,
     /// What is known of the base that they follow, if that is more than nothing.
     pub(super) past: Option<Past>,
+    /// Set when nobody knows whether they are stored. What is stored under their base may be of
+    /// another try, which was cut in another way: that it is there says nothing of these.
+    pub(super) is_doubtful: Arc<AtomicBool>,
+}
+
+impl Values {
+    fn is_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Acquire)
+    }
 }
 
 /// Values as they were stored last under one base.
@@ -43,6 +53,9 @@ pub(super) enum Place {
 
 impl Known {
     fn place(&self, base: &str) -> Option<Place> {
+        if self.values.is_doubtful() {
+            return None;
+        }
         if self.base == base {
             return Some(Place::Here);
         }
@@ -135,7 +148,8 @@ impl Memory {
     /// one has the benefit, and none waits.
     pub(super) fn take(&self, key: &str, base: &str) -> Option<Values> {
         let mut state = self.lock();
-        if state.known.get(key)?.base != base {
+        let known = state.known.get(key)?;
+        if known.base != base || known.values.is_doubtful() {
             return None;
         }
         Some(state.remove(key)?.values)

@@ -29,7 +29,8 @@ mod witness;
 mod writes;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -95,6 +96,7 @@ pub struct Split {
     #[pyo3(get)]
     blobs: Py<PyDict>,
     reliance: Reliance,
+    is_doubtful: Arc<AtomicBool>,
     codec: u64,
     values: Mutex<Option<Values>>,
 }
@@ -186,13 +188,16 @@ impl Sharing {
             Some(past) if cutter.relies => past.reliance.clone(),
             _ => Reliance::default(),
         };
+        let is_doubtful = Arc::default();
         let values = Values {
             cuts,
             reliance: reliance.clone(),
             past,
+            is_doubtful: Arc::clone(&is_doubtful),
         };
         Ok(Split {
             reliance,
+            is_doubtful,
             codec: codec.id(),
             entries: entries.unbind(),
             blobs: blobs.unbind(),
@@ -389,6 +394,11 @@ impl Split {
     /// Take note that the values are stored: what refers to them need not rely on more.
     fn confirm(&self) {
         self.reliance.confirm();
+    }
+
+    /// Take note that nobody knows whether the values are stored: nothing may rely on them.
+    fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Release);
     }
 }
 
