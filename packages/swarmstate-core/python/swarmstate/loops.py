@@ -111,7 +111,6 @@ class PerLoop(Generic[T]):
                     loop.call_soon_threadsafe(self._close_soon, loop, kept.holder)
             else:
                 self._abandon(kept.resource)
-                _end(kept.holder)
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> _Kept[T] | None:
         with self._lock:
@@ -141,24 +140,11 @@ async def _hold(
 ) -> AsyncGenerator[None, None]:
     try:
         yield
-    except _Abandoned:
-        return
-    except GeneratorExit:
+    finally:
         resources = owner()
         if resources is not None:
             resources._take(loop)
         await close(resource)
-        raise
-
-
-def _end(holder: AsyncGenerator[None, None]) -> None:
-    """End a holder of what was abandoned, which its loop would close once more if it ran again."""
-    with suppress(StopAsyncIteration):
-        holder.athrow(_Abandoned()).send(None)
-
-
-class _Abandoned(Exception):
-    """Tells a holder that there is nothing to close."""
 
 
 def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any], _Kept[Any]]:
