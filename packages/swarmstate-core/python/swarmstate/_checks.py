@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from operator import index
+from typing import SupportsIndex
 
-__all__ = ["check_numbers", "check_ttl", "several"]
+__all__ = ["check_count", "check_numbers", "check_ttl", "several"]
 
 
 def check_ttl(ttl: float | None) -> None:
@@ -28,6 +30,19 @@ def check_numbers(**options: object) -> None:
     for name, found in options.items():
         if not isinstance(found, int | float):
             raise TypeError(f"expected {name} to be a number, found {found!r:.80}")
+
+
+def check_count(name: str, found: object) -> None:
+    """Check that an argument says how many.
+
+    Raises:
+        TypeError: It is no whole number.
+        ValueError: It is negative.
+    """
+    if not isinstance(found, SupportsIndex):
+        raise TypeError(f"expected {name} to be a whole number, found {found!r:.80}")
+    if index(found) < 0:
+        raise ValueError(f"expected {name} to be at least 0, found {found!r}")
 
 
 def several(texts: Iterable[str], what: str) -> list[str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from functools import partial
-from operator import index
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
+from swarmstate.base import check_count
 from swarmstate.errors import CheckpointError, InvalidConfigError, StoreIncompleteError
 from swarmstate.operations import Namespaces, Operation, read_apart
 
@@ -313,19 +313,6 @@ class _Newest:
         limit = None if selection.filter or selection.checkpoint_id else selection.limit
         found = Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=True)
         return found if selection.before is None else found._replace(stop=prefix + selection.before)
-
-
-def check_count(name: str, found: object) -> None:
-    """Check that an argument says how many.
-
-    Raises:
-        TypeError: It is no whole number.
-        ValueError: It is negative.
-    """
-    if not isinstance(found, SupportsIndex):
-        raise TypeError(f"expected {name} to be a whole number, found {found!r:.80}")
-    if index(found) < 0:
-        raise ValueError(f"expected {name} to be at least 0, found {found!r}")
 
 
 def all_threads() -> Operation[list[str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langgraph.checkpoint.swarmstate.listing import check_count
 from langgraph.store.base import ListNamespacesOp, MatchCondition
 
 from swarmstate import Query, Range
+from swarmstate.base import check_count
 from swarmstate.operations import Namespaces, Operation, Read
 
 from .layout import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from langgraph.checkpoint.swarmstate.listing import check_count
 from langgraph.store.base import SearchItem, SearchOp
 
 from swarmstate import Query, Range, Result
+from swarmstate.base import check_count
 from swarmstate.operations import Namespaces, Operation
 
 from .filters import check_filter, matches

@@ -143,8 +143,6 @@ class _Line:
                 return
         for saving in together:
             storing = saving.storing
-            # As it was encoded, once and for all: what was encoded after it may rely on where its
-            # values were cut, and the values themselves may have been changed since.
             as_prepared = not self._failed and storing.is_prepared
             work = storing.astore() if as_prepared else storing.call()
             stored = storing.context.run(self.loop.create_task, work)

@@ -147,8 +147,6 @@ class _Line:
                     saving.finish()
                 return
         for saving in together:
-            # As it was encoded, once and for all: what was encoded after it may rely on where its
-            # values were cut, and the values themselves may have been changed since.
             as_prepared = not self._failed and saving.storing.is_prepared
             if not saving.store(as_prepared=as_prepared):
                 self._failed = True

@@ -55,7 +55,11 @@ class Storing:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it is encoded; if not, the saver must be asked once more."""
+        """Whether it is encoded; if not, the saver must be asked once more.
+
+        Then it is stored as it was encoded: what was encoded after it may rely on where its values
+        were cut, and the values themselves may have been changed since.
+        """
         return self._operation is not None
 
     @property
