@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
+ZIG := .tools/zig/ziglang/zig
 CORE := packages/swarmstate-core
 SYNCED := $(VENV)/.synced
 # CrewAI holds other versions back, so it has an environment of its own.
@@ -44,6 +45,14 @@ $(UV): pyproject.toml
 	@echo "==> installing uv into .tools"
 	@$(PYTHON) -m pip install --quiet --upgrade --target .tools \
 		"uv$$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
+	@touch $@
+
+# It links against the interfaces of an old glibc, whichever this machine has.
+$(ZIG): pyproject.toml
+	@echo "==> installing zig into .tools"
+	@rm -rf .tools/zig
+	@$(PYTHON) -m pip install --quiet --target .tools/zig \
+		"ziglang$$(sed -n 's/^build-constraint-dependencies = .*"ziglang\(==[0-9.]*\)".*/\1/p' pyproject.toml)"
 	@touch $@
 
 $(SYNCED): $(SYNC_INPUTS) | $(UV)
@@ -123,15 +132,21 @@ types: $(SYNCED) ## Check types, and the stub of the native module against the m
 bench: $(SYNCED) ## Measure against other savers and stores, and print a table
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+# What the wheel of the core runs on; empty for this machine alone, as on Linux without glibc.
+WHEEL_PLATFORM ?= $(if $(filter Linux,$(shell uname -s)),manylinux_2_17)
+
 .PHONY: wheels
-wheels: $(SYNCED) ## Build the wheels and source archives into dist/ and try them in clean environments
+wheels: $(SYNCED) $(if $(WHEEL_PLATFORM),$(ZIG)) ## Build the wheels and source archives into dist/ and try them in clean environments
 	@rm -rf dist
 	@# Wheels are built from the source archives, which proves those complete.
 	@# The module would name the folders of whoever builds it, and the host of a mirror of crates.
+	CARGO_ZIGBUILD_CACHE_DIR="$(CURDIR)/.tools/zig" ZIG_GLOBAL_CACHE_DIR="$(CURDIR)/.tools/zig/cache" \
+	CARGO_ZIGBUILD_ZIG_PATH="$(CURDIR)/$(ZIG)" \
+	MATURIN_PEP517_ARGS="$(if $(WHEEL_PLATFORM),--zig --compatibility $(WHEEL_PLATFORM))" \
 	RUSTFLAGS="$${RUSTFLAGS-} $$(printf -- '--remap-path-prefix=%s=/crates ' \
 		"$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/*)" \
 		$(UV) build --all-packages --out-dir dist
-	$(BIN)/python scripts/check_wheels.py dist --uv $(UV)
+	$(BIN)/python scripts/check_wheels.py dist --uv $(UV) --platform "$(WHEEL_PLATFORM)"
 
 .PHONY: third-party
 third-party: $(SYNCED) ## Renew what is told of the crates in the wheel: licences and versions

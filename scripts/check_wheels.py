@@ -1,6 +1,6 @@
 """Try the built wheels as a user gets them: in clean environments, on several Pythons.
 
-    check_wheels.py DIST --uv UV
+    check_wheels.py DIST --uv UV [--platform PLATFORM]
 
 Each environment gets the wheels of DIST and their dependencies from the
 configured index, in the versions of uv.lock: a release of a dependency that
@@ -37,8 +37,13 @@ sys.path.insert(0, str(ROOT))
 from tests.servers.postgres import running_postgres  # noqa: E402
 
 
-def check_contents(wheel: Path) -> None:
-    """Raise `ValueError` if the wheel's name or content is not what it should be."""
+def check_contents(wheel: Path, platform_tag: str) -> None:
+    """Raise `ValueError` if the wheel's name or content is not what it should be.
+
+    Args:
+        wheel: The wheel.
+        platform_tag: What a wheel with native code must run on; empty if that does not matter.
+    """
     archive = zipfile.ZipFile(wheel)
     names = archive.namelist()
     if not any(name.endswith("/py.typed") for name in names):
@@ -53,6 +58,8 @@ def check_contents(wheel: Path) -> None:
     if wheel.name.startswith("swarmstate_core-"):
         if "-cp310-abi3-" not in wheel.name:
             raise ValueError(f"{wheel.name}: expected the tag cp310-abi3: one for all Pythons")
+        if platform_tag not in wheel.name:
+            raise ValueError(f"{wheel.name}: expected it to run on {platform_tag}")
         for name in ("licenses/THIRD_PARTY_LICENSES.txt", "sboms/sbom.cdx.json"):
             if not any(each.endswith(f".dist-info/{name}") for each in names):
                 raise ValueError(f"{wheel.name}: expected {name}, found none")
@@ -120,6 +127,7 @@ def main() -> int:
     """Check every wheel, then try them together; return the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("dist", type=Path)
+    parser.add_argument("--platform", default="")
     parser.add_argument("--uv", default=shutil.which("uv"), required=shutil.which("uv") is None)
     arguments = parser.parse_args()
     uv = str(Path(arguments.uv).resolve())
@@ -128,7 +136,7 @@ def main() -> int:
         print(f"{arguments.dist}: expected wheels, found none: run make wheels", file=sys.stderr)
         return 1
     for wheel in wheels:
-        check_contents(wheel)
+        check_contents(wheel, arguments.platform)
         print(f"{wheel.name}: contents are right")
     pythons: dict[str, str | None] = {platform.python_version(): sys.executable}
     pythons |= {version: find_python(version) for version in OTHER_PYTHONS}
