@@ -93,11 +93,7 @@ pub fn find<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'p
     if let Some(class) = standard.by_name(module, name) {
         return Ok(class.bind(py).clone());
     }
-    standard
-        .import_module
-        .bind(py)
-        .call1((module,))?
-        .getattr(name)
+    py.import(module)?.getattr(name)
 }
 
 fn construct<'py>(

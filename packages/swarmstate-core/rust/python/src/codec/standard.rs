@@ -73,7 +73,6 @@ pub struct Standard {
     pub pure_posix_path: Py<PyAny>,
     pub pure_windows_path: Py<PyAny>,
     pub range: Py<PyAny>,
-    pub import_module: Py<PyAny>,
 }
 
 const TYPES: &[(Kind, &str, &str)] = &[
@@ -197,7 +196,6 @@ impl Standard {
             pure_posix_path: load("pathlib", "PurePosixPath")?,
             pure_windows_path: load("pathlib", "PureWindowsPath")?,
             range: load("builtins", "range")?,
-            import_module: load("importlib", "import_module")?,
         })
     }
 
