@@ -275,6 +275,17 @@ def test_keys_that_have_no_form_are_refused() -> None:
     assert persistence.load_state("flow") is None
 
 
+class Unhashable(Enum):
+    PAIR = ["one", "two"]  # noqa: RUF012  # what is tested
+
+
+def test_a_member_of_an_enum_whose_value_is_no_key_is_refused_as_one() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    with pytest.raises(EncodeError, match=r"state\['by'\]: expected keys .*one"):
+        persistence.save_state("flow", "step", {"id": "flow", "by": {Unhashable.PAIR: 1}})
+    assert persistence.load_state("flow") is None
+
+
 def test_records_are_plain_msgpack(tmp_path: Path) -> None:
     persistence = SwarmStateFlowPersistence(tmp_path / "flows.db")
     persistence.save_state("flow", "step", {"id": "flow", "n": 1})

@@ -117,8 +117,9 @@ def _plain_key(key: Any, path: str) -> Any:
     if bare is not key:
         return bare
     try:
+        hash(key)  # An enum's member can be a key whatever its value is.
         _codec.loads(_codec.dumps(key))
-    except CodecError:
+    except (CodecError, TypeError):
         raise EncodeError(
             f"cannot store {path}: expected keys such as texts and numbers, found {key!r}"
         ) from None
