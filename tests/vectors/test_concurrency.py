@@ -13,7 +13,7 @@ from swarmstate import BaseStore, Batch, DiskStore, Query, Store
 from swarmstate.errors import DimensionError
 from swarmstate.layers import Operation, StoreLayer
 from swarmstate.vectors import Collection, Record
-from swarmstate.vectors._operations import refresh
+from swarmstate.vectors._refreshing import refresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

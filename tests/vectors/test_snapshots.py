@@ -295,10 +295,10 @@ WORKER = """
 import random, sys
 from swarmstate import DiskStore
 from swarmstate.vectors import Collection, Record
-from swarmstate.vectors import _layout as layout, _snapshots, _operations
+from swarmstate.vectors import _layout as layout, _snapshots, _refreshing
 
 layout.SAVED = 5
-_operations.WORTHWHILE = 10
+_refreshing.WORTHWHILE = 10
 path, worker = sys.argv[1], int(sys.argv[2])
 rng = random.Random(worker)
 for turn in range(6):

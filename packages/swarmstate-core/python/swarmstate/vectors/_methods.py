@@ -15,10 +15,13 @@ from swarmstate.errors import DecodeError, InvalidFilterError
 from swarmstate.operations import OFFLOADED_BYTES, Compute, Operation, Read
 from swarmstate.serving import VectorWhere
 from swarmstate.vectors import _layout as layout
-from swarmstate.vectors import _operations as operations
+from swarmstate.vectors._committing import commit
 from swarmstate.vectors._facts import known_filter
+from swarmstate.vectors._head import check_dimensions, clear
 from swarmstate.vectors._records import Embedding, Match, Record, Stats
+from swarmstate.vectors._refreshing import refresh
 from swarmstate.vectors._served import Served
+from swarmstate.vectors._shared import Shared, View
 
 # What is asked of a store beyond what is wanted, since it rounds and orders in its own way.
 _SPARE = 8
@@ -102,9 +105,7 @@ class Methods:
         served: What the store keeps for the collection, if it does.
     """
 
-    def __init__(
-        self, shared: operations.Shared, codec: Codec, served: Served | None = None
-    ) -> None:
+    def __init__(self, shared: Shared, codec: Codec, served: Served | None = None) -> None:
         self.shared: Final = shared
         self._served: Final = served
         self._namespace: Final = shared.namespace
@@ -113,12 +114,12 @@ class Methods:
     def upsert(self, records: Iterable[Record]) -> Operation[None]:
         put, dimensions = _core.encode_records(self._codec, records, None)
         if put:
-            yield from operations.commit(self.shared, put, (), dimensions)
+            yield from commit(self.shared, put, (), dimensions)
 
     def check(self, records: Iterable[Record]) -> Operation[None]:
         _, dimensions = _core.encode_records(self._codec, records, None)
         if dimensions is not None:
-            yield from operations.check_dimensions(self.shared, dimensions)
+            yield from check_dimensions(self.shared, dimensions)
 
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> Operation[int]:
         names = list(dict.fromkeys(several(ids, "ids")))
@@ -138,7 +139,7 @@ class Methods:
                 return 0
             put, dimensions = _core.encode_records(self._codec, changed, None)
             expected = {_key(name): data for name, data in found.items()}
-            if (yield from operations.commit(self.shared, put, (), dimensions, expected)):
+            if (yield from commit(self.shared, put, (), dimensions, expected)):
                 return len(found)
 
     def get(self, ids: Iterable[str]) -> Operation[list[Record | None]]:
@@ -154,7 +155,7 @@ class Methods:
         [result] = yield Read([Query(self._namespace, keys=keys)])
         present = [key for key, data in zip(keys, result.values, strict=True) if data is not None]
         if present:
-            yield from operations.commit(self.shared, {}, present, None)
+            yield from commit(self.shared, {}, present, None)
         return len(present)
 
     def delete_where(self, selection: Selection) -> Operation[int]:
@@ -162,11 +163,11 @@ class Methods:
         ids: list[str] = yield Compute(lambda: index.ids(*selection), size)
         if ids:
             keys = [_key(each) for each in ids]
-            yield from operations.commit(self.shared, {}, keys, None)
+            yield from commit(self.shared, {}, keys, None)
         return len(ids)
 
     def clear(self) -> Operation[None]:
-        yield from operations.clear(self.shared)
+        yield from clear(self.shared)
         self.shared.forget()
         if self._served is not None:
             self._served.forget()
@@ -181,7 +182,7 @@ class Methods:
         if self._served is not None:
             found = yield from self._search_served(embedding, selection, page, exact)
         if found is None:
-            view = yield from operations.refresh(self.shared)
+            view = yield from refresh(self.shared)
             index = view.index
             found = yield Compute(
                 lambda: index.search(embedding, *selection, *page, exact), view.size
@@ -238,7 +239,7 @@ class Methods:
     def optimize(self) -> Operation[None]:
         if self._served is not None and (yield from self._served.count()) is not None:
             return
-        view = yield from operations.refresh(self.shared)
+        view = yield from refresh(self.shared)
 
         def optimize() -> None:
             view.index.optimise()
@@ -254,7 +255,7 @@ class Methods:
                 records, vectors, dimensions = counts
                 return Stats(self._served.name, records, vectors, dimensions)
             problem = self._served.problem
-        view = yield from operations.refresh(self.shared)
+        view = yield from refresh(self.shared)
         index, snapshot = view.index, self.shared.snapshot
         size, failure = index.saved
         if problem is None:
@@ -312,8 +313,8 @@ class Methods:
             found = yield from self._served.find(selection.where(), whole=embeddings)
             if found is not None:
                 index = yield from self._served.index_of(found)
-                return index, operations.View(index, {}).size
-        view = yield from operations.refresh(self.shared)
+                return index, View(index, {}).size
+        view = yield from refresh(self.shared)
         return view.index, view.size
 
     def _record(self, found: _Found) -> Record:

@@ -35,12 +35,12 @@ from swarmstate.serving import (
     VectorWhere,
 )
 from swarmstate.vectors import _layout as layout
-from swarmstate.vectors import _operations as operations
 from swarmstate.vectors._facts import UNKNOWN, known_part
+from swarmstate.vectors._head import read_head
 from swarmstate.vectors._records import Metric
+from swarmstate.vectors._refreshing import PAGE, changes, pages, tail_query
+from swarmstate.vectors._shared import Shared
 
-# Records per step where many are read.
-_PAGE = 500
 # Stands before the cursors while not all records were read yet.
 _BUILDING = "building"
 # Norms between which float32 neither overflows nor underflows where it squares.
@@ -82,9 +82,7 @@ class Served:
         problem: Why the store cannot, once that is known.
     """
 
-    def __init__(
-        self, search: VectorSearch, shared: operations.Shared, codec: Codec, metric: Metric
-    ) -> None:
+    def __init__(self, search: VectorSearch, shared: Shared, codec: Codec, metric: Metric) -> None:
         self.name: Final = search.name
         self.problem: str | None = None
         self._search = search
@@ -163,8 +161,8 @@ class Served:
                     return None
             cursors = state.cursors or ()
             known = dict(zip(layout.LANES, cursors, strict=True))
-            [result] = yield Read([operations.tail_query(namespace, known, ())])
-            changed = operations.changes(self._shared, known, result)
+            [result] = yield Read([tail_query(namespace, known, ())])
+            changed = changes(known, result)
             if changed is None:
                 # Another collection lies there now, or none, or this is too far behind.
                 self._state = None
@@ -206,12 +204,12 @@ class Served:
             return True
         cursors = state.cursors[1:] if state.cursors[0] == _BUILDING else state.cursors
         known = dict(zip(layout.LANES, cursors, strict=True))
-        [result] = yield Read([operations.tail_query(self._shared.namespace, known, ())])
-        return operations.changes(self._shared, known, result) is not None
+        [result] = yield Read([tail_query(self._shared.namespace, known, ())])
+        return changes(known, result) is not None
 
     def _begin(self) -> Operation[bool]:
         """Make what is kept anew, unless others are faster; False if there is no collection."""
-        head = yield from operations.read_head(self._shared)
+        head = yield from read_head(self._shared)
         if head is None:
             return False
         building = [_BUILDING, *(head.tails[lane] for lane in layout.LANES)]
@@ -225,9 +223,9 @@ class Served:
         namespace = self._shared.namespace
         start, stop = layout.ITEM, prefix_end(layout.ITEM)
         while True:
-            [result] = yield Read([Query(namespace, ranges=[Range(start, stop, limit=_PAGE)])])
+            [result] = yield Read([Query(namespace, ranges=[Range(start, stop, limit=PAGE)])])
             [records] = result.ranges
-            is_last = len(records) < _PAGE
+            is_last = len(records) < PAGE
             # Whatever was written since these cursors is in the log behind them.
             after = building[1:] if is_last else building
             applied = yield from self._change(building, after, records, ())
@@ -240,13 +238,13 @@ class Served:
         self, before: Sequence[str], after: Sequence[str], keys: Sequence[str]
     ) -> Operation[bool]:
         """Derive what is kept from what changed; tell whether nobody else did meanwhile."""
-        pages = [*operations.pages(keys, _PAGE)] or [()]
-        for number, page in enumerate(pages, 1):
-            [result] = yield Read([Query(self._shared.namespace, keys=page)])
-            found = [*zip(page, result.values, strict=True)]
+        parts = [*pages(keys)] or [()]
+        for number, part in enumerate(parts, 1):
+            [result] = yield Read([Query(self._shared.namespace, keys=part)])
+            found = [*zip(part, result.values, strict=True)]
             records = [(key, data) for key, data in found if data is not None]
             gone = [key for key, data in found if data is None]
-            reached = after if number == len(pages) else before
+            reached = after if number == len(parts) else before
             if not (yield from self._change(before, reached, records, gone)):
                 return False
         return True

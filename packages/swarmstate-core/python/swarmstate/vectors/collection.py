@@ -14,9 +14,9 @@ from swarmstate.base import check_store
 from swarmstate.codec import Codec
 from swarmstate.operations import adrive, drive
 from swarmstate.vectors._methods import Methods, Page, Selection
-from swarmstate.vectors._operations import Shared
 from swarmstate.vectors._records import Embedding, Match, Metric, Record, Stats
 from swarmstate.vectors._served import Served
+from swarmstate.vectors._shared import Shared
 from swarmstate.vectors._snapshots import SnapshotFile, file_in
 
 if TYPE_CHECKING:

@@ -1,0 +1,124 @@
+"""Whether a namespace holds a collection, of which dimension, and how its log ends.
+
+Operations, written once and free of I/O; see `swarmstate.operations`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from swarmstate._plane import Batch, Query, Range
+from swarmstate.codec import loads
+from swarmstate.errors import (
+    ConflictError,
+    DecodeError,
+    DimensionError,
+    StoreFormatError,
+    TypeNotAllowedError,
+)
+from swarmstate.operations import Operation, Read, Write
+from swarmstate.vectors import _layout as layout
+from swarmstate.vectors._shared import Head, Shared
+
+
+def read_head(shared: Shared) -> Operation[Head | None]:
+    [result] = yield Read([layout.head_query(shared.namespace)])
+    [meta] = result.values
+    if meta is None:
+        return None
+    check_format(shared, meta)
+    dimensions, *lanes = result.ranges
+    tails = [key for entries in lanes for key, _ in entries]
+    size = dimensions[0][0].removeprefix(layout.DIMENSIONS) if dimensions else None
+    if not layout.are_tails(tails) or not (size is None or size.isdecimal()):
+        raise StoreFormatError(
+            f"the collection in namespace {shared.namespace!r} is damaged: expected a dimension "
+            f"and the last entries of {len(layout.LANES)} lanes, found {size!r} and {tails}; "
+            "restore a back-up, or copy its records to another collection"
+        )
+    return Head(None if size is None else int(size), dict(zip(layout.LANES, tails, strict=True)))
+
+
+def check_format(shared: Shared, meta: bytes) -> None:
+    try:
+        found = loads(meta)["v"]
+    except (DecodeError, TypeNotAllowedError, TypeError, LookupError):
+        raise no_collection(shared) from None
+    if found != layout.FORMAT:
+        raise StoreFormatError(
+            f"expected a collection of format {layout.FORMAT} in namespace "
+            f"{shared.namespace!r}, but it has format {found}: use the version of swarmstate "
+            "that wrote it, or a newer one"
+        )
+
+
+def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
+    """Make the collection if there is none, and its dimension known.
+
+    Raises:
+        DimensionError: The dimension is another one.
+        StoreFormatError: The namespace holds something else.
+    """
+    head = shared.head
+    if head is not None and dimensions in (None, head.dimensions):
+        return head
+    while True:
+        # Not what was known before: meanwhile the collection may have been cleared.
+        head = shared.head = yield from read_head(shared)
+        if head is None:
+            batch = layout.creation(shared.namespace, dimensions)
+        elif dimensions in (None, head.dimensions):
+            return head
+        elif head.dimensions is not None:
+            raise DimensionError(head.dimensions, dimensions or 0)
+        else:
+            batch = layout.first_dimension(shared.namespace, dimensions)
+        try:
+            yield Write([batch])
+        except ConflictError:
+            if head is None and (yield from read_head(shared)) is None:
+                raise no_collection(shared) from None
+
+
+def check_dimensions(shared: Shared, dimensions: int) -> Operation[None]:
+    """Check that a dimension is that of the collection, if this has one.
+
+    Raises:
+        DimensionError: The dimension is another one.
+        StoreFormatError: The namespace holds something else.
+    """
+    head = shared.head
+    if head is None or head.dimensions != dimensions:
+        # Not what was known before: meanwhile the collection may have been cleared.
+        head = shared.head = yield from read_head(shared)
+    if head is not None and head.dimensions not in (None, dimensions):
+        raise DimensionError(head.dimensions or 0, dimensions)
+
+
+def no_collection(shared: Shared) -> StoreFormatError:
+    return StoreFormatError(
+        f"namespace {shared.namespace!r} holds records that are no collection: choose another "
+        "namespace"
+    )
+
+
+def clear(shared: Shared) -> Operation[None]:
+    """Delete everything, if it is a collection.
+
+    Raises:
+        StoreFormatError: The namespace holds something else.
+    """
+    query = Query(shared.namespace, keys=[layout.META], ranges=[Range(limit=1, keys_only=True)])
+    while True:
+        [result] = yield Read([query])
+        [meta], [first] = result.values, result.ranges
+        if meta is None:
+            if first:
+                raise no_collection(shared)
+            return
+        check_format(shared, meta)
+        # Not what somebody else put there meanwhile.
+        batch = Batch(shared.namespace, clear=True, expect_values={layout.META: meta})
+        with suppress(ConflictError):
+            yield Write([batch])
+            return
