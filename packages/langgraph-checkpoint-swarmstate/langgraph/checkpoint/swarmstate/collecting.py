@@ -1,4 +1,4 @@
-"""How threads are deleted, copied and pruned, and how space is given back.
+"""How checkpoints are deleted from a thread, and what only they used.
 
 Blobs are shared, so pruning deletes those that no kept checkpoint refers to. A
 put may begin to rely on such a blob at any moment. Therefore a collection first
@@ -11,24 +11,17 @@ behind by a killed process is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from langgraph.checkpoint.serde.types import TASKS
+from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate import Batch, Expect, Query, Range, Result
 from swarmstate.base import prefix_end, several
-from swarmstate.errors import (
-    CheckpointError,
-    ConflictError,
-    StoreFormatError,
-    StoreIncompleteError,
-)
-from swarmstate.operations import Copy, Operation, Read, Write
+from swarmstate.errors import ConflictError
+from swarmstate.operations import Operation, Read, Write
 
 from .indexing import threads_of_runs, write_indexed
+from .keeping import Checkpoint, Choice, Kept, keep_senders, parse, with_delta_ancestors
 from .layout import (
     BLOBS,
     CHECKPOINTS,
@@ -36,99 +29,21 @@ from .layout import (
     INDEX,
     RUNS,
     WRITES,
-    Address,
     address_of_write,
-    bucket_of,
     checkpoints_prefix,
-    parse_checkpoint_key,
     run_key,
-    thread_id_of,
     thread_namespace,
     time_key,
-    writes_of,
     writes_prefix,
     writes_prefix_of,
 )
-from .records import (
-    MISSHAPEN,
-    StoredCheckpoint,
-    damaged,
-    decode_body,
-    decode_checkpoint,
-    decode_writes,
-    sends_are_apart,
-    without_parent,
-)
+from .records import decode_writes, without_parent
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 _ATTEMPTS = 10
 _MARKS = (COLLECTIONS, prefix_end(COLLECTIONS))
-_KEYS = (
-    Range.of_prefix(CHECKPOINTS, keys_only=True),
-    Range.of_prefix(RUNS, keys_only=True),
-)
-
-
-class Checkpoint(NamedTuple):
-    """What deciding about a checkpoint takes."""
-
-    stored: StoredCheckpoint
-    ts: object
-    run_id: str | None
-    delta_channels: frozenset[str]
-    sends_in_parent: bool
-
-    @property
-    def place(self) -> tuple[str, str | None]:
-        """Its checkpoint namespace and id."""
-        return self.stored.address.checkpoint_ns, self.stored.address.checkpoint_id
-
-    @property
-    def parent(self) -> tuple[str, str | None]:
-        """The place of its parent."""
-        return self.stored.address.checkpoint_ns, self.stored.parent
-
-
-Kept = dict[tuple[str, str | None], Checkpoint]
-"""Checkpoints to keep, by place."""
-
-Choice = Callable[[Sequence[Checkpoint]], Iterable[Checkpoint]]
-"""Given the checkpoints of a thread in key order, returns those to keep."""
-
-
-def delete_thread(thread_id: str) -> Operation[None]:
-    """Delete everything of a thread."""
-    thread_id = thread_id_of(thread_id)
-    namespace = thread_namespace(thread_id)
-    stale: Sequence[str] = ()
-    # Of what a server has lost in part, or a disk has damaged, keys cannot be read. The thread's
-    # entries in the index are left, as those of one that expired are.
-    with suppress(StoreIncompleteError, StoreFormatError):
-        [answer] = yield Read([Query(namespace, (), _KEYS)])
-        stale = _index_keys(answer, thread_id)
-    yield from write_indexed([Batch(namespace, clear=True)], Batch(INDEX, delete=stale))
-
-
-def copy_thread(source: str, target: str) -> Operation[None]:
-    """Make a thread hold exactly what another holds; an unknown source changes nothing."""
-    source, target = thread_id_of(source), thread_id_of(target)
-    if source == target:
-        return
-    here, there = yield Read(
-        [Query(thread_namespace(thread), (), _KEYS) for thread in (source, target)]
-    )
-    if not here.ranges[0]:
-        return
-    newest = max(parse_checkpoint_key(source, key)[0] for key, _ in here.ranges[0])
-    yield Copy(thread_namespace(source), thread_namespace(target))
-    added = [time_key(newest, target)]
-    added += [run_key(key[len(RUNS) :], target) for key, _ in here.ranges[1]]
-    stale = _index_keys(there, target)
-    yield from write_indexed(
-        [], Batch(INDEX, delete=stale, put_if_absent=dict.fromkeys(added, b""))
-    )
 
 
 def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operation[None]:
@@ -153,13 +68,6 @@ class Doomed(NamedTuple):
     checkpoints: list[str]
     writes: list[str]
     blobs: list[str]
-
-
-def whole_thread(thread_id: str) -> Operation[Doomed]:
-    """Return the keys of all checkpoints, writes and blobs of a thread."""
-    ranges = [Range.of_prefix(kind, keys_only=True) for kind in (CHECKPOINTS, WRITES, BLOBS)]
-    [answer] = yield Read([Query(thread_namespace(thread_id), (), ranges)])
-    return Doomed(*([key for key, _ in found] for found in answer.ranges))
 
 
 class Plan:
@@ -293,9 +201,9 @@ def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation
             blobs it needs.
     """
     [answer] = yield Read([Query(thread_namespace(thread_id), (), _EVERYTHING)])
-    checkpoints = [_parse(serde, thread_id, *record) for record in answer.ranges[0]]
-    kept = _with_delta_ancestors(checkpoints, choose(checkpoints))
-    yield from _keep_senders(checkpoints, kept)
+    checkpoints = [parse(serde, thread_id, *record) for record in answer.ranges[0]]
+    kept = with_delta_ancestors(checkpoints, choose(checkpoints))
+    yield from keep_senders(checkpoints, kept)
     planned = Plan(thread_id, checkpoints, kept, answer)
     yield from planned.spare_written()
     return planned
@@ -331,75 +239,6 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
     raise ConflictError(
         f"thread {thread_id!r} was written to during each of {_ATTEMPTS} attempts to prune it; "
         "nothing was deleted, prune it again when it is less busy"
-    )
-
-
-def _parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -> Checkpoint:
-    checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread_id, key)
-    stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
-    body, metadata = decode_body(serde, stored)
-    fields: dict[str, Any] = dict(metadata)
-    try:
-        # Channels that were never written have no version and nothing to rebuild.
-        delta = {*(fields.get("counters_since_delta_snapshot") or ())} & {*body["channel_versions"]}
-    except MISSHAPEN as error:
-        raise damaged(stored.address, error) from error
-    run_id = fields.get("run_id")
-    return Checkpoint(
-        stored,
-        body.get("ts"),
-        None if run_id is None else str(run_id),
-        frozenset(delta.difference(stored.channels)),
-        sends_are_apart(stored.address, body),
-    )
-
-
-def _with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Checkpoint]) -> Kept:
-    """Return what to keep by place: `kept`, and what its DeltaChannels are rebuilt from.
-
-    A DeltaChannel is rebuilt from the nearest ancestor that stores its value
-    and from the writes of that ancestor and of those in between.
-    """
-    by_place = {item.place: item for item in checkpoints}
-    result = {item.place: item for item in kept}
-    for item in list(result.values()):
-        needed = item.delta_channels
-        ancestor: Checkpoint | None = item
-        while needed and ancestor is not None:
-            ancestor = by_place.get(ancestor.parent)
-            if ancestor is not None:
-                result[ancestor.place] = ancestor
-                needed = needed.difference(ancestor.stored.channels)
-    return result
-
-
-def _keep_senders(checkpoints: Iterable[Checkpoint], kept: Kept) -> Operation[None]:
-    """Add to `kept` the parents that hold pending sends of checkpoints of an old format."""
-    by_place = {item.place: item for item in checkpoints}
-    wanted = {item.parent for item in kept.values() if item.sends_in_parent}
-    parents = [by_place[place] for place in wanted if place in by_place and place not in kept]
-    if not parents:
-        return
-    namespace = thread_namespace(parents[0].stored.address.thread_id)
-    ranges = [writes_of(item.stored.address) for item in parents]
-    [answer] = yield Read([Query(namespace, (), ranges)])
-    for item, records in zip(parents, answer.ranges, strict=True):
-        writes = decode_writes(item.stored.address, records)
-        if any(write.channel == TASKS for write in writes):
-            kept[item.place] = item
-
-
-def _index_keys(answer: Result, thread_id: str) -> list[str]:
-    """Return the index keys of a thread, given its checkpoint and run keys."""
-    checkpoints, runs = answer.ranges
-    ids = set()
-    for key, _ in checkpoints:
-        # A thread with a damaged key can be deleted, too.
-        with suppress(CheckpointError):
-            ids.add(bucket_of(parse_checkpoint_key(thread_id, key)[0]))
-    return sorted(
-        {time_key(bucket, thread_id) for bucket in ids}
-        | {run_key(key[len(RUNS) :], thread_id) for key, _ in runs}
     )
 
 

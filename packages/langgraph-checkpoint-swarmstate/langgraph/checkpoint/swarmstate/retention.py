@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
-from swarmstate import Query
+from swarmstate import Query, Range
 from swarmstate.base import several
 from swarmstate.errors import StoreFormatError, StoreIncompleteError
 from swarmstate.operations import Operation, Read
 
-from .collecting import Checkpoint, Doomed, collect, delete_thread, plan, whole_thread
-from .layout import thread_id_of, thread_namespace
+from .collecting import Doomed, collect, plan
+from .keeping import Checkpoint
+from .layout import BLOBS, CHECKPOINTS, WRITES, thread_id_of, thread_namespace
+from .threads import delete_thread
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -127,7 +129,7 @@ def _prune(
 ) -> Operation[Doomed]:
     if retention is None:
         try:
-            doomed = yield from whole_thread(thread_id)
+            doomed = yield from _whole_thread(thread_id)
         except (StoreIncompleteError, StoreFormatError):
             if dry_run:
                 raise
@@ -139,6 +141,13 @@ def _prune(
     carry_out = plan if dry_run else collect
     planned = yield from carry_out(serde, thread_id, retention.choose)
     return planned.doomed
+
+
+def _whole_thread(thread_id: str) -> Operation[Doomed]:
+    """Return the keys of all checkpoints, writes and blobs of a thread."""
+    ranges = [Range.of_prefix(kind, keys_only=True) for kind in (CHECKPOINTS, WRITES, BLOBS)]
+    [answer] = yield Read([Query(thread_namespace(thread_id), (), ranges)])
+    return Doomed(*([key for key, _ in found] for found in answer.ranges))
 
 
 def _size(thread_id: str, keys: Sequence[str]) -> Operation[int]:

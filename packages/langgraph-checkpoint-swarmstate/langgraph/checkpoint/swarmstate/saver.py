@@ -12,14 +12,15 @@ from langgraph.checkpoint.base import CheckpointTuple
 
 from swarmstate.operations import Operation
 
-from . import collecting
 from .base import SaverBase
+from .collecting import delete_for_runs
 from .delta import delta_history
 from .history import HistoryEntry, entries_of
 from .layout import Address, address_of
 from .listing import Listing, Selection, newest_threads
 from .retention import PruneReport, prune, retention_of
 from .statistics import Stats, collect_stats
+from .threads import copy_thread, delete_thread
 from .writing import put, put_writes
 
 if TYPE_CHECKING:
@@ -235,11 +236,11 @@ class SwarmStateSaver(SaverBase):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete everything of a thread; an unknown one is no error."""
-        self._run(collecting.delete_thread(thread_id))
+        self._run(delete_thread(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Delete a thread as `delete_thread` does."""
-        await self._arun(collecting.delete_thread(thread_id))
+        await self._arun(delete_thread(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their writes.
@@ -249,22 +250,22 @@ class SwarmStateSaver(SaverBase):
         Raises:
             ConflictError: A thread was too busy; see `prune`.
         """
-        self._run(collecting.delete_for_runs(self.serde, run_ids))
+        self._run(delete_for_runs(self.serde, run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs as `delete_for_runs` does."""
-        await self._arun(collecting.delete_for_runs(self.serde, run_ids))
+        await self._arun(delete_for_runs(self.serde, run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Make the target thread hold exactly what the source thread holds.
 
         What the target held before is replaced. An unknown source changes nothing.
         """
-        self._run(collecting.copy_thread(source_thread_id, target_thread_id))
+        self._run(copy_thread(source_thread_id, target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread as `copy_thread` does."""
-        await self._arun(collecting.copy_thread(source_thread_id, target_thread_id))
+        await self._arun(copy_thread(source_thread_id, target_thread_id))
 
     def prune(  # type: ignore[override]  # a report where LangGraph has None
         self,
