@@ -1,63 +1,18 @@
-//! From an ext payload to the object it stands for.
+//! From an ext payload that names a class to the object that it stands for.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString,
-    PyTuple, PyType,
-};
+use pyo3::types::{PyBool, PyDict, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType};
 
-use super::error::{DecodeError, class_name, damaged, is_ordinary};
-use super::numpy;
+use super::error::{class_name, is_ordinary};
+use super::head::Head;
 use super::policy::Policy;
-use super::read::{Reader, Token};
 use super::standard::Standard;
 use super::wire::ext;
 
-/// The class that an ext names.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
-    pub module: &'a str,
-    pub name: &'a str,
-    pub has_method: bool,
-}
-
-impl<'a> Head<'a> {
-    /// Read the start of an ext payload, up to what the object is built from.
-    pub fn read(reader: &mut Reader<'a>, code: i8) -> PyResult<Self> {
-        let start = reader.pos;
-        let has_method = matches!(code, ext::METHOD | ext::PYDANTIC_V2);
-        let expected = if has_method { 4 } else { 3 };
-        match reader.token()? {
-            Token::Array(len) if len == expected => {}
-            other => {
-                return Err(damaged(
-                    start,
-                    format_args!(
-                        "expected an array of {expected} that describes an object, found {}",
-                        other.describe()
-                    ),
-                ));
-            }
-        }
-        let module = reader.text("the module of a class")?;
-        let name = reader.text("the name of a class")?;
-        Ok(Self {
-            module,
-            name,
-            has_method,
-        })
-    }
-
-    /// Whether the payload is the items of a builtin set.
-    pub fn is_set(&self) -> bool {
-        self.module == "builtins" && matches!(self.name, "set" | "frozenset")
-    }
-}
-
 /// Build an object of a class, or what the policy puts in its place.
-pub fn build_class<'py>(
+pub fn build<'py>(
     policy: &Policy,
     code: i8,
     head: &Head<'_>,
@@ -140,7 +95,7 @@ fn construct<'py>(
 }
 
 /// The items of an array.
-fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+pub fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     match payload.cast_exact::<PyTuple>() {
         Ok(items) => Ok(items.clone()),
         // Not whatever can be iterated: a few bytes stand for a range without end.
@@ -187,7 +142,8 @@ fn check_filling(class: &Bound<'_, PyAny>, items: &Bound<'_, PyAny>) -> PyResult
     }
 }
 
-fn kwargs<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
+/// The items of a map.
+pub fn kwargs<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
     Ok(payload.cast::<PyDict>()?)
 }
 
@@ -305,100 +261,4 @@ fn construct_model<'py>(
         Err(error) if is_ordinary(py, &error) => class.getattr(unvalidated)?.call((), Some(fields)),
         result => result,
     }
-}
-
-/// Build the value of an ext that names no class in its head.
-pub fn build_bare<'py>(
-    policy: &Policy,
-    code: i8,
-    payload: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = payload.py();
-    let standard = Standard::get(py)?;
-    let value = match code {
-        ext::NUMPY => numpy::build(payload, false)?,
-        ext::STRUCTURED_ARRAY => numpy::build(payload, true)?,
-        ext::DELTA_SNAPSHOT => {
-            find(py, "langgraph.checkpoint.serde.types", "_DeltaSnapshot")?.call1((payload,))?
-        }
-        ext::BIG_INT => {
-            let signed = PyDict::new(py);
-            signed.set_item(intern!(py, "signed"), true)?;
-            let args = (payload.cast::<PyBytes>()?, intern!(py, "big"));
-            py.get_type::<PyInt>()
-                .call_method(intern!(py, "from_bytes"), args, Some(&signed))?
-        }
-        ext::SURROGATES => {
-            let args = (intern!(py, "utf-8"), intern!(py, "surrogatepass"));
-            payload
-                .cast::<PyBytes>()?
-                .call_method1(intern!(py, "decode"), args)?
-        }
-        ext::BYTEARRAY => py
-            .get_type::<PyByteArray>()
-            .call1((payload.cast::<PyBytes>()?,))?,
-        ext::COMPLEX => {
-            let (real, imag) = tuple(payload)?.extract::<(f64, f64)>()?;
-            PyComplex::from_doubles(py, real, imag).into_any()
-        }
-        ext::FRACTION => {
-            // Texts are fractions, too, of as many digits as their exponent says.
-            let ints = tuple(payload)?.extract::<(Bound<'py, PyInt>, Bound<'py, PyInt>)>()?;
-            standard.fraction.bind(py).call1(ints)?
-        }
-        ext::RANGE => standard.range.bind(py).call1(tuple(payload)?)?,
-        ext::PURE_PATH => {
-            let (flavour, parts) = tuple(payload)?.extract::<(String, Bound<'py, PyAny>)>()?;
-            let class = match flavour.as_str() {
-                "posix" => &standard.pure_posix_path,
-                "windows" => &standard.pure_windows_path,
-                _ => {
-                    return Err(DecodeError::new_err(format!(
-                        "expected posix or windows, found {flavour:?}"
-                    )));
-                }
-            };
-            class.bind(py).call1(tuple(&parts)?)?
-        }
-        ext::COUNTER => standard.counter.bind(py).call1((kwargs(payload)?,))?,
-        ext::ORDERED_DICT => standard.ordered_dict.bind(py).call1((kwargs(payload)?,))?,
-        ext::DEFAULT_DICT => return build_default_dict(policy, standard, payload),
-        ext::DEQUE => {
-            let (maxlen, items) =
-                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-            standard.deque.bind(py).call1((tuple(&items)?, maxlen))?
-        }
-        ext::PAIRS => kwargs(payload)?.clone().into_any(),
-        ext::ELLIPSIS => py.Ellipsis().into_bound(py),
-        _ => {
-            let (text, zone, fold) =
-                tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>, u8)>()?;
-            let datetime = standard.datetime.bind(py);
-            let naive = datetime.call_method1(intern!(py, "fromisoformat"), (text,))?;
-            let changes = PyDict::new(py);
-            changes.set_item(intern!(py, "tzinfo"), zone)?;
-            changes.set_item(intern!(py, "fold"), fold)?;
-            naive.call_method(intern!(py, "replace"), (), Some(&changes))?
-        }
-    };
-    Ok(value)
-}
-
-fn build_default_dict<'py>(
-    policy: &Policy,
-    standard: &Standard,
-    payload: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let py = payload.py();
-    let (factory, items) = tuple(payload)?.extract::<(Bound<'py, PyAny>, Bound<'py, PyAny>)>()?;
-    let class = standard.default_dict.bind(py);
-    if factory.is_none() {
-        return class.call1((factory, kwargs(&items)?));
-    }
-    let (module, name) = tuple(&factory)?.extract::<(String, String)>()?;
-    if !policy.check_factory(py, &module, &name)? {
-        return Ok(items);
-    }
-    let factory = find(py, &module, &name)?.cast_into::<PyType>()?;
-    class.call1((factory, kwargs(&items)?))
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use super::build::Head;
 use super::error::{DecodeError, class_name, damaged};
 use super::guard::{CollectorPause, Entry};
+use super::head::Head;
 use super::keys;
 use super::models::Plan;
 use super::policy::Policy;

@@ -2,10 +2,11 @@
 
 use pyo3::prelude::*;
 
-use super::build::{Head, build_bare, build_class};
 use super::decode::{Decoder, Frame, Use};
 use super::error::{TypeNotAllowedError, damaged, is_ordinary};
+use super::head::Head;
 use super::wire::{MAX_EXT_DEPTH, ext};
+use super::{bare, build};
 
 impl<'py> Decoder<'_, 'py, '_> {
     /// Open an ext, or give the object that it describes if that can be rebuilt at once.
@@ -91,8 +92,8 @@ impl<'py> Decoder<'_, 'py, '_> {
         self.ext_depth -= 1;
         self.is_plain = false;
         match head {
-            Some(head) => build_class(self.policy, code, &head, method, payload),
-            None => build_bare(self.policy, code, &payload)
+            Some(head) => build::build(self.policy, code, &head, method, payload),
+            None => bare::build(self.policy, code, &payload)
                 .map_err(|error| self.misfit(code, end, error)),
         }
     }

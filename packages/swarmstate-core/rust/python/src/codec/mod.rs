@@ -2,6 +2,7 @@
 //!
 //! What is written for which type is in docs/formats.md.
 
+mod bare;
 mod build;
 mod canonical;
 mod cursor;
@@ -12,6 +13,7 @@ mod exts;
 mod foreign;
 mod frame;
 mod guard;
+mod head;
 mod items;
 mod keys;
 mod models;

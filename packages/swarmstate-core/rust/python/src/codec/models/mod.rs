@@ -3,10 +3,12 @@
 //!
 //! What makes that exact is split in three. [`plan`] looks at the class: whether hooks of its own
 //! have a say. [`shape`] looks at each field's schema: for which values dumping and validating
-//! change nothing. [`dump`] and [`rebuild`] look at the values: whether they are such. Whatever
-//! fails one of these takes the general path, as any other object.
+//! change nothing. [`dump`] and [`load`] look at the values: whether they are such; [`rebuild`]
+//! makes instances of them. Whatever fails one of these takes the general path, as any other
+//! object.
 
 mod dump;
+mod load;
 mod plan;
 mod rebuild;
 mod reviewed;

@@ -1,0 +1,48 @@
+//! The start of an ext payload: which class its object is of.
+
+use pyo3::prelude::*;
+
+use super::error::damaged;
+use super::read::{Reader, Token};
+use super::wire::ext;
+
+/// The class that an ext names.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    pub module: &'a str,
+    pub name: &'a str,
+    pub has_method: bool,
+}
+
+impl<'a> Head<'a> {
+    /// Read the start of an ext payload, up to what the object is built from.
+    pub fn read(reader: &mut Reader<'a>, code: i8) -> PyResult<Self> {
+        let start = reader.pos;
+        let has_method = matches!(code, ext::METHOD | ext::PYDANTIC_V2);
+        let expected = if has_method { 4 } else { 3 };
+        match reader.token()? {
+            Token::Array(len) if len == expected => {}
+            other => {
+                return Err(damaged(
+                    start,
+                    format_args!(
+                        "expected an array of {expected} that describes an object, found {}",
+                        other.describe()
+                    ),
+                ));
+            }
+        }
+        let module = reader.text("the module of a class")?;
+        let name = reader.text("the name of a class")?;
+        Ok(Self {
+            module,
+            name,
+            has_method,
+        })
+    }
+
+    /// Whether the payload is the items of a builtin set.
+    pub fn is_set(&self) -> bool {
+        self.module == "builtins" && matches!(self.name, "set" | "frozenset")
+    }
+}
