@@ -24,6 +24,7 @@ use super::source::Source;
 use super::whole::{Large, Whole};
 use super::writes::Homes;
 use crate::codec::{Codec, Plans};
+use crate::dict_version::DictVersions;
 
 /// Up to these sizes values, and runs of items, are kept in the record itself. Small lists and
 /// dicts change often: writing them again takes less time than finding out what changed.
@@ -52,6 +53,27 @@ pub(super) struct Cutter<'a, 'py> {
     pub(super) before: Before,
     pub(super) plans: Plans<'py>,
     pub(super) classes: Classes<'py>,
+}
+
+impl<'a, 'py> Cutter<'a, 'py> {
+    pub(super) fn new(
+        codec: &'a Codec,
+        versions: Option<DictVersions>,
+        blobs: &'a Bound<'py, PyDict>,
+        homes: Homes,
+    ) -> Self {
+        Self {
+            py: blobs.py(),
+            codec,
+            blobs,
+            new: HashSet::new(),
+            relies: false,
+            homes,
+            before: Before::default(),
+            plans: Plans::new(),
+            classes: Classes::new(versions),
+        }
+    }
 }
 
 impl<'py> Cutter<'_, 'py> {

@@ -20,35 +20,31 @@ mod parts;
 mod past;
 mod pieces;
 mod prior;
+mod recalled;
 mod reliance;
 mod shadow;
 mod source;
+mod split;
 mod template;
 mod whole;
 mod witness;
 mod writes;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
-use swarmstate_engine::{BlobHash, BlobHome};
+use pyo3::types::{PyDict, PyString};
 
-use crate::codec::{Codec, Plans};
+use crate::codec::Codec;
 use crate::dict_version::DictVersions;
 use crate::gil::has_gil;
-use before::Before;
-use blobs::{Checked, blobs_of};
+use blobs::Checked;
 use classes::Classes;
-use cut::Cutter;
-use held::{Held, counts};
 use join::{Joiner, Remembers};
 use memory::{Memory, Place, Values};
-use past::Past;
-use reliance::Reliance;
-use writes::Homes;
+pub use recalled::Recalled;
+pub use split::Split;
+use writes::SplitWrites;
 
 /// Splits dicts of values into entries and blobs, and joins them again.
 ///
@@ -73,36 +69,6 @@ pub struct Sharing {
     has_gil: bool,
     versions: Option<DictVersions>,
 }
-
-/// What is remembered of values that are to be joined.
-#[pyclass(frozen, module = "swarmstate._core")]
-pub struct Recalled {
-    /// The names of the blobs that have to be read: the values of all others are at hand.
-    #[pyo3(get)]
-    blobs: Vec<String>,
-    /// Whether the entries refer to any blobs.
-    #[pyo3(get)]
-    refers: bool,
-    held: Mutex<HashMap<String, Held>>,
-}
-
-/// Values that were split: what to store.
-#[pyclass(frozen, module = "swarmstate._core")]
-pub struct Split {
-    /// The entries of the values, by the values' names.
-    #[pyo3(get)]
-    entries: Py<PyDict>,
-    /// Blobs that the entries refer to, by name, if they may not be stored yet.
-    #[pyo3(get)]
-    blobs: Py<PyDict>,
-    reliance: Reliance,
-    is_doubtful: Arc<AtomicBool>,
-    codec: u64,
-    values: Mutex<Option<Values>>,
-}
-
-/// The entries of pending writes, their blobs by name, and the bases that they rely on.
-type SplitWrites = (Vec<Py<PyTuple>>, Py<PyDict>, Vec<String>);
 
 #[pymethods]
 impl Sharing {
@@ -137,7 +103,6 @@ impl Sharing {
     #[pyo3(signature = (codec, key, base, values, input))]
     fn split(
         &self,
-        py: Python<'_>,
         codec: &Codec,
         key: &Bound<'_, PyString>,
         base: Option<Bound<'_, PyString>>,
@@ -147,77 +112,17 @@ impl Sharing {
         let base = base.as_ref().map(|base| base.to_string_lossy());
         let base = base.as_deref();
         let known = base.and_then(|base| self.memory.take(&key.to_string_lossy(), base));
-        let is_known = known.is_some();
-        let mut known = known.unwrap_or_default();
-        let blobs = PyDict::new(py);
-        let entries = PyDict::new(py);
-        let mut cuts = HashMap::with_capacity(values.len());
-        // Of what was remembered alone: anything else is found again by what it holds.
-        let homes = match base {
-            Some(base) if is_known => Homes::Single(BlobHome::of(base)),
-            _ => Homes::None,
-        };
-        let mut cutter = Cutter {
-            py,
-            codec,
-            blobs: &blobs,
-            new: HashSet::new(),
-            relies: false,
-            homes,
-            before: Before::default(),
-            plans: Plans::new(),
-            classes: Classes::new(self.versions),
-        };
-        for (name, value) in values.iter() {
-            let text: String = name.extract()?;
-            cutter.homes = if text == input.0.to_string_lossy() {
-                Homes::Single(BlobHome::of(&input.1.to_string_lossy()))
-            } else {
-                homes
-            };
-            let cut = cutter
-                .cut(&value, known.cuts.remove(&text))
-                .map_err(|error| named(py, &text, error))?;
-            entries.set_item(name, cut.entry.bind(py))?;
-            cuts.insert(text, cut);
-        }
-        let past = base.filter(|_| cutter.relies || !known.cuts.is_empty());
-        let past =
-            past.map(|base| Past::new(known.reliance.of_successor(base), known.cuts, cutter.new));
-        let reliance = match &past {
-            Some(past) if cutter.relies => past.reliance.clone(),
-            _ => Reliance::default(),
-        };
-        let is_doubtful = Arc::default();
-        let values = Values {
-            cuts,
-            reliance: reliance.clone(),
-            past,
-            is_doubtful: Arc::clone(&is_doubtful),
-        };
-        Ok(Split {
-            reliance,
-            is_doubtful,
-            codec: codec.id(),
-            entries: entries.unbind(),
-            blobs: blobs.unbind(),
-            values: Mutex::new(Some(values)),
-        })
+        Split::of(codec, self.versions, (base, known), values, input)
     }
 
     /// Remember values that were split and are stored under a new base, if that succeeds: see
     /// `Split.confirm`.
     fn keep(&self, key: &Bound<'_, PyString>, base: &Bound<'_, PyString>, split: &Split) {
         let py = key.py();
-        let values = split
-            .values
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(values) = values {
+        if let Some(values) = split.take() {
             // What cannot be stored, as lone surrogates, is refused by the store.
             let (key, base) = (key.to_string_lossy(), base.to_string_lossy());
-            (self.memory).remember(py, &key, &base, split.codec, values);
+            (self.memory).remember(py, &key, &base, split.codec(), values);
         }
     }
 
@@ -275,37 +180,8 @@ impl Sharing {
     ///     CheckpointError: An entry is damaged.
     #[pyo3(signature = (codec, key, entries))]
     fn recall(&self, codec: &Codec, key: &str, entries: &Bound<'_, PyDict>) -> PyResult<Recalled> {
-        let py = entries.py();
-        let mut held = self.memory.held(key, codec.id());
-        let mut classes = Classes::new(self.versions);
-        let mut names = Vec::new();
-        let mut refers = false;
-        for (name, entry) in entries.iter() {
-            let blobs = blobs_of(&entry)?;
-            refers |= !blobs.is_empty();
-            let held = match blobs.is_empty() {
-                true => None,
-                false => held.get_mut(name.cast::<PyString>()?.to_str()?),
-            };
-            let held = held.map(|held| {
-                let wanted = counts(&blobs);
-                held.keep_complete(&blobs, &wanted);
-                if self.has_gil {
-                    held.keep_unheld(py, &mut classes, &wanted);
-                } else {
-                    held.drop_made();
-                }
-                &*held
-            });
-            let is_read =
-                |blob: &&BlobHash| held.is_none_or(|held| held.size_of_copied(blob).is_none());
-            names.extend(blobs.iter().filter(is_read).map(BlobHash::name));
-        }
-        Ok(Recalled {
-            blobs: names,
-            refers,
-            held: Mutex::new(held),
-        })
+        let held = self.memory.held(key, codec.id());
+        Recalled::of(entries, held, Classes::new(self.versions), self.has_gil)
     }
 
     /// Join entries to the values that they were split from, and remember those.
@@ -379,42 +255,4 @@ impl Sharing {
         }
         Ok(values)
     }
-}
-
-#[pymethods]
-impl Split {
-    /// The bases that must be there when the split values are stored, the youngest first: that
-    /// whose blobs the entries also refer to, and what this one relies on itself if it is not
-    /// known to be stored. None of them if all blobs are in `blobs`.
-    #[getter]
-    fn relies_on(&self) -> &[String] {
-        self.reliance.bases()
-    }
-
-    /// Take note that the values are stored: what refers to them need not rely on more.
-    fn confirm(&self) {
-        self.reliance.confirm();
-    }
-
-    /// Take note that nobody knows whether the values are stored: nothing may rely on them.
-    fn doubt(&self) {
-        self.is_doubtful.store(true, Ordering::Release);
-    }
-}
-
-impl Recalled {
-    fn take(&self) -> HashMap<String, Held> {
-        std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Say in an error which value it is about.
-fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
-    use crate::codec::EncodeError;
-    if !error.is_instance_of::<EncodeError>(py) {
-        return error;
-    }
-    let named = EncodeError::new_err(format!("{name:?}: {}", error.value(py)));
-    named.set_cause(py, Some(error));
-    named
 }

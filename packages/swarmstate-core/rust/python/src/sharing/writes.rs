@@ -16,9 +16,12 @@ use super::pieces::Pieces;
 use super::prior::{Prior, has_apart};
 use super::reliance::Reliance;
 use super::source::Source;
-use super::{SplitWrites, named};
-use crate::codec::{Codec, Plans};
+use super::split::named;
+use crate::codec::Codec;
 use crate::dict_version::DictVersions;
+
+/// The entries of pending writes, their blobs by name, and the bases that they rely on.
+pub(super) type SplitWrites = (Vec<Py<PyTuple>>, Py<PyDict>, Vec<String>);
 
 /// The names of the values that lie in blobs.
 pub(super) fn large<'a>(
@@ -72,17 +75,7 @@ pub(super) fn split<'py>(
         known.cuts.push(&mut past.gone);
         known.later = Some(&past.new);
     }
-    let mut cutter = Cutter {
-        py,
-        codec,
-        blobs: &blobs,
-        new: HashSet::new(),
-        relies: false,
-        homes: Homes::All(BlobHome::of(base)),
-        before: Before::default(),
-        plans: Plans::new(),
-        classes: Classes::new(versions),
-    };
+    let mut cutter = Cutter::new(codec, versions, &blobs, Homes::All(BlobHome::of(base)));
     let mut entries = Vec::with_capacity(writes.len());
     for (name, value) in writes {
         let name = name.to_string_lossy();

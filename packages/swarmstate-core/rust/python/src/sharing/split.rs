@@ -1,0 +1,138 @@
+//! Splitting values, and what becomes of them when they are stored.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use swarmstate_engine::BlobHome;
+
+use super::cut::Cutter;
+use super::memory::Values;
+use super::past::Past;
+use super::reliance::Reliance;
+use super::writes::Homes;
+use crate::codec::{Codec, EncodeError};
+use crate::dict_version::DictVersions;
+
+/// Values that were split: what to store.
+#[pyclass(frozen, module = "swarmstate._core")]
+pub struct Split {
+    /// The entries of the values, by the values' names.
+    #[pyo3(get)]
+    entries: Py<PyDict>,
+    /// Blobs that the entries refer to, by name, if they may not be stored yet.
+    #[pyo3(get)]
+    blobs: Py<PyDict>,
+    reliance: Reliance,
+    is_doubtful: Arc<AtomicBool>,
+    codec: u64,
+    values: Mutex<Option<Values>>,
+}
+
+impl Split {
+    /// Split values that follow a base, given what is known of its own.
+    ///
+    /// # Errors
+    /// `EncodeError` if a value cannot be encoded.
+    pub(super) fn of<'py>(
+        codec: &Codec,
+        versions: Option<DictVersions>,
+        (base, known): (Option<&str>, Option<Values>),
+        values: &Bound<'py, PyDict>,
+        input: (Bound<'py, PyString>, Bound<'py, PyString>),
+    ) -> PyResult<Self> {
+        let py = values.py();
+        let is_known = known.is_some();
+        let mut known = known.unwrap_or_default();
+        let blobs = PyDict::new(py);
+        let entries = PyDict::new(py);
+        let mut cuts = HashMap::with_capacity(values.len());
+        // Of what was remembered alone: anything else is found again by what it holds.
+        let homes = match base {
+            Some(base) if is_known => Homes::Single(BlobHome::of(base)),
+            _ => Homes::None,
+        };
+        let mut cutter = Cutter::new(codec, versions, &blobs, homes);
+        for (name, value) in values.iter() {
+            let text: String = name.extract()?;
+            cutter.homes = if text == input.0.to_string_lossy() {
+                Homes::Single(BlobHome::of(&input.1.to_string_lossy()))
+            } else {
+                homes
+            };
+            let cut = cutter
+                .cut(&value, known.cuts.remove(&text))
+                .map_err(|error| named(py, &text, error))?;
+            entries.set_item(name, cut.entry.bind(py))?;
+            cuts.insert(text, cut);
+        }
+        let past = base.filter(|_| cutter.relies || !known.cuts.is_empty());
+        let past =
+            past.map(|base| Past::new(known.reliance.of_successor(base), known.cuts, cutter.new));
+        let reliance = match &past {
+            Some(past) if cutter.relies => past.reliance.clone(),
+            _ => Reliance::default(),
+        };
+        let is_doubtful = Arc::default();
+        let values = Values {
+            cuts,
+            reliance: reliance.clone(),
+            past,
+            is_doubtful: Arc::clone(&is_doubtful),
+        };
+        Ok(Self {
+            reliance,
+            is_doubtful,
+            codec: codec.id(),
+            entries: entries.unbind(),
+            blobs: blobs.unbind(),
+            values: Mutex::new(Some(values)),
+        })
+    }
+
+    /// Which codec encoded the values.
+    pub(super) fn codec(&self) -> u64 {
+        self.codec
+    }
+
+    /// What is to be remembered of the values, once.
+    pub(super) fn take(&self) -> Option<Values> {
+        self.values
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+#[pymethods]
+impl Split {
+    /// The bases that must be there when the split values are stored, the youngest first: that
+    /// whose blobs the entries also refer to, and what this one relies on itself if it is not
+    /// known to be stored. None of them if all blobs are in `blobs`.
+    #[getter]
+    fn relies_on(&self) -> &[String] {
+        self.reliance.bases()
+    }
+
+    /// Take note that the values are stored: what refers to them need not rely on more.
+    fn confirm(&self) {
+        self.reliance.confirm();
+    }
+
+    /// Take note that nobody knows whether the values are stored: nothing may rely on them.
+    fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Release);
+    }
+}
+
+/// Say in an error which value it is about.
+pub(super) fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<EncodeError>(py) {
+        return error;
+    }
+    let named = EncodeError::new_err(format!("{name:?}: {}", error.value(py)));
+    named.set_cause(py, Some(error));
+    named
+}
