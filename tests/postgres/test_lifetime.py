@@ -29,6 +29,7 @@ from swarmstate_postgres import PostgresStore
 from swarmstate_postgres._sweeper import Sweeper
 
 from tests.servers.postgres import PostgresServer
+from tests.servers.waiting import wait_until
 
 SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity "
@@ -40,11 +41,6 @@ def sessions(server: PostgresServer, url: str) -> int:
     [(count,)] = server.execute(SESSIONS, url=url)
     found: int = count
     return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        threading.Event().wait(0.01)
 
 
 def sweepers() -> list[threading.Thread]:
@@ -79,7 +75,7 @@ def test_closing_leaves_no_session_thread_task_or_socket(postgres_server: Postgr
     asyncio.run(use(store))
     store.close()
     gc.collect()
-    wait_until(lambda: sessions(postgres_server, url) == 0)
+    wait_until(lambda: sessions(postgres_server, url) == 0, "the sessions end")
     assert set(threading.enumerate()) <= threads
     assert sockets() == opened
 
@@ -115,8 +111,8 @@ def test_sweeping_goes_on_after_a_moment_without_files(
         with monkeypatch.context() as patched:
             patched.setattr("swarmstate_postgres._lanes.HandLoop", fail)
             asyncio.run(store.aset("brief", "a", 1, ttl=0.001))
-            wait_until(lambda: "too many open files" in caplog.text)
-        wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)])
+            wait_until(lambda: "too many open files" in caplog.text, "a sweep fails")
+        wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)], "it is swept")
 
 
 def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: PostgresServer) -> None:
@@ -124,7 +120,7 @@ def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: Postgre
     with PostgresStore(url) as store:
         for number in range(5):
             asyncio.run(store.aset("n", f"{number}", number))
-        wait_until(lambda: sessions(postgres_server, url) == 0)
+        wait_until(lambda: sessions(postgres_server, url) == 0, "the sessions end")
         assert len(store.keys("n")) == 5
 
 
@@ -143,7 +139,7 @@ def test_loops_whose_sockets_only_show_themselves(
     still.run_until_complete(store.aset("n", "a", 1))
     assert sessions(postgres_server, url) == 1
     store.close()
-    wait_until(lambda: sessions(postgres_server, url) == 0)
+    wait_until(lambda: sessions(postgres_server, url) == 0, "the sessions end")
     still.run_until_complete(still.shutdown_asyncgens())
     # When it runs again it closes them by a task of its own.
     while tasks := asyncio.all_tasks(still):
@@ -236,7 +232,7 @@ def test_what_expired_is_removed_in_the_background(postgres_server: PostgresServ
     with PostgresStore(url, sweep_interval=0.02) as store:
         store.set("lasting", "a", 1)
         store.set_many("brief", {"a": 1, "b": 2}, ttl=0.01)
-        wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)])
+        wait_until(lambda: postgres_server.execute(left, url=url) == [(1,)], "it is swept")
 
 
 def test_only_a_sweep_that_should_have_worked_is_reported(
@@ -253,7 +249,7 @@ def test_only_a_sweep_that_should_have_worked_is_reported(
 
     sweeper = Sweeper(sweep, 0.001)
     sweeper.start()
-    wait_until(lambda: sweepers() == [])
+    wait_until(lambda: sweepers() == [], "the sweeper ends")
     assert [record.getMessage() for record in caplog.records] == [
         "sweeping expired namespaces failed: second"
     ]
@@ -267,7 +263,7 @@ def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresS
             store.set(f"brief{number}", "a", 1, ttl=0.001)
         assert sweepers() == []
         store.set("lasting", "a", 1, ttl=600)
-        wait_until(lambda: store.namespaces() == ["lasting"])
+        wait_until(lambda: store.namespaces() == ["lasting"], "the others expire")
         sweep = "SELECT swarmstate_sweep(3)"
         assert [postgres_server.execute(sweep, url=url)[0][0] for _ in range(3)] == [3, 2, 0]
         assert postgres_server.execute("SELECT count(*) FROM swarmstate_record", url=url) == [(1,)]
@@ -393,7 +389,7 @@ def test_a_sweeper_outlives_the_loop_of_its_pool(
     store = asyncio.run(main())
     locker.close()
     # It says so and goes on, until the store is closed.
-    wait_until(lambda: "does not run" in caplog.text)
+    wait_until(lambda: "does not run" in caplog.text, "a sweep fails")
     with pytest.raises(StoreUnavailableError, match="does not run"):
         store.get("n", "a")
     store.close()

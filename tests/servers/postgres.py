@@ -23,6 +23,7 @@ import psycopg
 
 from tests.servers.lifetime import new_folder, running
 from tests.servers.ports import free_port
+from tests.servers.waiting import wait_until
 
 # Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
 PASSWORD = "p@ss:w/rd? %41é"
@@ -225,3 +226,19 @@ def _readable_binaries(folder: Path) -> Path:
         return installed / "bin"
     shutil.copytree(installed, folder / "install")
     return folder / "install" / "bin"
+
+
+def waiting_for_locks(server: PostgresServer, url: str) -> int:
+    """Return how many sessions of a database wait for a lock."""
+    [(count,)] = server.execute(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        url=url,
+    )
+    found: int = count
+    return found
+
+
+def wait_for_locks(server: PostgresServer, url: str, count: int) -> None:
+    """Wait until so many sessions of a database wait for a lock."""
+    wait_until(lambda: waiting_for_locks(server, url) == count, f"{count} sessions wait for a lock")

@@ -1,4 +1,4 @@
-"""Waiting for what a server does in its own time."""
+"""Waiting for what a server, or a thread of a store, does in its own time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = 60.0
 def wait_until(
     holds: Callable[[], bool], what: str, nudge: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait for something that a server does in its own time, after a `nudge` each time.
+    """Wait for something that is done in its own time, after a `nudge` each time.
 
     Raises:
         RuntimeError: It did not happen within a minute.

@@ -8,7 +8,6 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from swarmstate.base import Query, Result
 from swarmstate.layers import CompressedStore, EncryptedStore, KeyRing, new_key
 from swarmstate.vectors import Collection, Record
 from swarmstate.vectors import _layout as layout
+
+from tests.servers.waiting import wait_until
 
 MANY = 3000
 
@@ -108,7 +109,7 @@ def test_the_index_is_saved_again_before_the_log_forgets(tmp_path: Path) -> None
         assert collection.count() == MANY
         for number in range(2 * layout.KEPT):
             collection.upsert([record(number % 50, version=number)])
-        wait_until(lambda: collection.stats().problem is None)
+        wait_until(lambda: collection.stats().problem is None, "nothing is wrong with the file")
     with Watched(tmp_path / "store.db") as watched:
         collection = Collection(watched, "memories")
         assert collection.count() == MANY
@@ -116,19 +117,12 @@ def test_the_index_is_saved_again_before_the_log_forgets(tmp_path: Path) -> None
         expect_as_without(collection)
 
 
-def wait_until(holds: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_first_index_is_saved_in_the_background(tmp_path: Path) -> None:
     with DiskStore(tmp_path / "store.db", durability="normal") as store:
         fill(Collection(store, "memories"))
         collection = Collection(store, "memories")
         assert collection.count() == MANY
-        wait_until(lambda: collection.stats().snapshot_bytes)
+        wait_until(lambda: bool(collection.stats().snapshot_bytes), "the index is saved")
     with Watched(tmp_path / "store.db") as watched:
         assert Collection(watched, "memories").count() == MANY
         assert watched.scanned == 0
@@ -269,7 +263,7 @@ def test_why_a_file_is_not_used_or_written_is_told(tmp_path: Path) -> None:
     with DiskStore(tmp_path / "store.db") as store:
         collection = Collection(store, "memories", snapshots=blocked)
         assert collection.count() == MANY
-        wait_until(lambda: collection.stats().problem)
+        wait_until(lambda: bool(collection.stats().problem), "saving fails")
         assert collection.count() == MANY
         with pytest.raises(OSError, match=r"blocked|exists|directory"):
             collection.optimize()
