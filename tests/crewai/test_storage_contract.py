@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 from crewai.memory.storage.backend import StorageBackend
 from crewai.memory.storage.lancedb_storage import LanceDBStorage
-from crewai_swarmstate import SwarmStateStorage
+from crewai_swarmstate import SwarmStateStorage, testing
 from crewai_swarmstate.testing import StorageBackendContract
 
 from tests.crewai.helpers.releases import of_this_crewai
@@ -62,3 +64,11 @@ class TestRedis(StorageBackendContract):
 
     def make_storage(self, path: Path) -> StorageBackend:
         return SwarmStateStorage(self.server.url(), namespace=f"memory:{path}")
+
+
+def test_failed_asserts_show_values() -> None:
+    names = [f"{testing.__name__}.{each.name}" for each in iter_modules(testing.__path__)]
+    modules = [import_module(name) for name in names]
+    assert modules
+    # What pytest has rewritten knows pytest by this name.
+    assert [module for module in modules if "@pytest_ar" not in vars(module)] == []

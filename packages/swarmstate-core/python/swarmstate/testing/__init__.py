@@ -11,19 +11,13 @@ class TestMyStore(StoreContract):
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
+
 import pytest
 
-pytest.register_assert_rewrite(
-    "swarmstate.testing._concurrency",
-    "swarmstate.testing._expiry",
-    "swarmstate.testing._lifetime",
-    "swarmstate.testing._names",
-    "swarmstate.testing._reading",
-    "swarmstate.testing._values",
-    "swarmstate.testing._writing",
-)
+# pytest shows the values in failed assertions of modules that are imported from here on.
+pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
-# pytest shows the values in failed assertions of modules imported from here on.
 from swarmstate.testing._harness import ManualClock  # noqa: E402
 from swarmstate.testing._store import StoreContract  # noqa: E402
 

@@ -23,25 +23,12 @@ Needs `pytest` and `langgraph`.
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
+
 import pytest
 
-_PARTS = (
-    "base",
-    "delta",
-    "driver",
-    "graph_runs",
-    "migration",
-    "prune",
-    "reading",
-    "sharing",
-    "threads",
-    "values",
-    "versions",
-    "writes",
-)
-# Asserts of modules that pytest does not collect itself explain their failure
-# only if this comes before their import.
-pytest.register_assert_rewrite(*(f"{__name__}._{part}" for part in _PARTS))
+# pytest shows the values in failed assertions of modules that are imported from here on.
+pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
 from langgraph.checkpoint.swarmstate.testing._delta import DeltaContract  # noqa: E402
 from langgraph.checkpoint.swarmstate.testing._driver import Driver, Mode  # noqa: E402

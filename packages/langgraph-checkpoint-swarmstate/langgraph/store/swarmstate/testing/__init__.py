@@ -17,11 +17,12 @@ Needs `pytest` and `hypothesis`.
 
 from __future__ import annotations
 
+from pkgutil import iter_modules
+
 import pytest
 
-# Asserts of modules that pytest does not collect itself explain their failure
-# only if this comes before their import.
-pytest.register_assert_rewrite(f"{__name__}._meaning", f"{__name__}._contract")
+# pytest shows the values in failed assertions of modules that are imported from here on.
+pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
 from langgraph.store.swarmstate.testing._contract import MemoryContract  # noqa: E402
 
