@@ -68,7 +68,7 @@ impl BlobHash {
     }
 
     /// Tells whether another is the hash of the same bytes, in whatever home.
-    pub fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         self.homeless() == other.homeless()
     }
 

@@ -31,7 +31,7 @@ impl KeyRing {
     /// The size of a key.
     pub const KEY_BYTES: usize = 32;
     /// The longest id, in bytes of UTF-8.
-    pub const MAX_ID_BYTES: usize = 64;
+    const MAX_ID_BYTES: usize = 64;
 
     /// Returns a ring of `keys`, which are wiped from where they were, encrypting under `active`.
     ///

@@ -88,10 +88,7 @@ pub(crate) fn bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a
 }
 
 /// Borrows an optional bound.
-pub(crate) fn optional_bound<'a>(
-    value: &'a Bound<'_, PyAny>,
-    what: &str,
-) -> PyResult<Option<&'a str>> {
+fn optional_bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Option<&'a str>> {
     if value.is_none() {
         Ok(None)
     } else {
