@@ -37,10 +37,10 @@ def checkpoint_without_internal_flows() -> Callable[[], None] | None:
         ):
             original(self, entity)
 
-    CrewAIEventsBus.register_entity = register_entity  # type: ignore[method-assign]
+    CrewAIEventsBus.register_entity = register_entity  # type: ignore[method-assign]  # the remedy
 
     def undo() -> None:
-        CrewAIEventsBus.register_entity = original  # type: ignore[method-assign]
+        CrewAIEventsBus.register_entity = original  # type: ignore[method-assign]  # as it was
 
     return undo
 

@@ -303,7 +303,7 @@ class StorageBackendContract(SharedStorageContract):
     ) -> None:
         """CrewAI deletes what a model names, whatever that is."""
         assert scoped.get_record(identity) is None
-        scoped.touch_records([identity, "b"])  # type: ignore[attr-defined]
+        scoped.touch_records([identity, "b"])  # type: ignore[attr-defined]  # not in the protocol
         assert scoped.delete(record_ids=[identity]) == 0
         assert scoped.delete(record_ids=[identity, "b"]) == 1
         assert scoped.count() == 5

@@ -210,5 +210,5 @@ class ExpiryContract(Harness):
         with pytest.raises(ValueError, match="ttl"):
             plane.set("n", "a", 1, ttl=ttl)
         with pytest.raises(TypeError, match="ttl"):
-            plane.write([Batch("n", put={"a": b""}, ttl="soon")])  # type: ignore[arg-type]
+            plane.write([Batch("n", put={"a": b""}, ttl="soon")])  # type: ignore[arg-type]  # what is tested
         assert plane.namespaces() == []

@@ -169,7 +169,7 @@ class LiningExecutor(BackgroundExecutor):
         with self._lock:
             if self._executor is None:
                 # LangGraph's own, or what another patch put in its place.
-                make = _executor.get_executor_for_config  # type: ignore[attr-defined]
+                make = _executor.get_executor_for_config  # type: ignore[attr-defined]  # imported
                 self._executor = self.stack.enter_context(make(self._config))
             return self._executor
 

@@ -128,7 +128,7 @@ class MigrationContract(ContractBase):
 
     def test_old_formats_without_sends_stay_as_they_are(self, driver: Driver) -> None:
         old = make_checkpoint({"a": 0}, v=1)
-        old["pending_sends"] = []  # type: ignore[typeddict-unknown-key]
+        old["pending_sends"] = []  # type: ignore[typeddict-unknown-key]  # of old formats
         parent = driver.put(at(), old, make_metadata(), {"a": 1})
         child = make_checkpoint({"a": 1}, {"a": 2}, v=2)
         config = driver.put(parent, child, make_metadata(), {"a": 2})
@@ -164,6 +164,6 @@ class MigrationContract(ContractBase):
     def test_sends_inside_an_old_checkpoint_are_kept(self, driver: Driver) -> None:
         # The oldest format kept them in a field; LangGraph itself moves them.
         old = make_checkpoint({"a": 0}, v=1)
-        old["pending_sends"] = [Send("n", {"x": 1})]  # type: ignore[typeddict-unknown-key]
+        old["pending_sends"] = [Send("n", {"x": 1})]  # type: ignore[typeddict-unknown-key]  # likewise
         driver.put(at(), old, make_metadata(), {"a": 1})
         assert driver.load(at()).checkpoint == old

@@ -285,7 +285,7 @@ class ReadingContract(ContractBase):
         expected = get_checkpoint_metadata(config_before, metadata)
         stored = driver.put(config, make_checkpoint(), metadata, {})
         assert driver.load(stored).metadata == expected
-        assert expected["user"] == "u1"  # type: ignore[typeddict-item]
+        assert expected["user"] == "u1"  # type: ignore[typeddict-item]  # a key of our own
         assert driver.list(at(), filter={"model": "m", "own": "xy"})[0].metadata == expected
         assert stored == at("t", "", thread_of(stored)[2])
 
