@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 
 import pytest
 import swarmstate
@@ -100,6 +101,27 @@ def test_short_paths_lead_to_the_same_classes() -> None:
     assert redis.RedisStore is swarmstate_redis.RedisStore
     assert langgraph.SwarmStateSaver is adapter.SwarmStateSaver
     assert langgraph.add_messages is adapter.add_messages
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "distribution"),
+    [
+        ("swarmstate.backends.postgres", "swarmstate_postgres", "swarmstate-postgres"),
+        ("swarmstate.backends.redis", "swarmstate_redis", "swarmstate-redis"),
+        (
+            "swarmstate.integrations.langgraph",
+            "langgraph.checkpoint.swarmstate",
+            "langgraph-checkpoint-swarmstate",
+        ),
+    ],
+)
+def test_a_short_path_that_leads_nowhere_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, name: str, missing: str, distribution: str
+) -> None:
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=f"found no module '{missing}'.*{distribution}"):
+        importlib.import_module(name)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -1,13 +1,12 @@
-"""The store in PostgreSQL, if `swarmstate-postgres` is installed; an alias of it."""
+"""The store in PostgreSQL, under a short path; needs swarmstate-postgres."""
 
 try:
     from swarmstate_postgres import PostgresStore
 except ModuleNotFoundError as error:
-    if error.name != "swarmstate_postgres":
-        raise
     raise ModuleNotFoundError(
-        "PostgresStore needs another distribution: pip install swarmstate-postgres",
+        f"expected the store in PostgreSQL to be installed, found no module {error.name!r}; "
+        "run: pip install swarmstate-postgres",
         name=error.name,
-    ) from None
+    ) from error
 
 __all__ = ["PostgresStore"]
