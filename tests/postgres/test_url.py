@@ -92,11 +92,12 @@ def test_what_is_for_the_store_can_be_said_in_the_url() -> None:
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
+    [(name, value)] = options.items()
+    with pytest.raises(ValueError, match=rf"expected {name} .*, found {value}$"):
         PostgresStore("postgresql://h/d", **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="number"):
         PostgresStore("postgresql://h/d?max_size=many")
-    with pytest.raises(ValueError, match="either"):
+    with pytest.raises(ValueError, match="either a url or a pool, found neither"):
         PostgresStore()
 
 

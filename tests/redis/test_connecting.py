@@ -95,8 +95,6 @@ def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({}, ValueError),
-        ({"url": "redis://host", "client": object()}, ValueError),
         ({"client": object()}, TypeError),
         ({"url": object()}, TypeError),
         ({"url": "redis://host?ssl_cert_reqs=none"}, ValueError),
@@ -111,6 +109,13 @@ def test_unusable_urls_are_refused_without_showing_a_password(url: str) -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         RedisStore(**options)
+
+
+def test_what_is_missing_or_too_much_is_told() -> None:
+    with pytest.raises(ValueError, match="either a url or a client, found neither"):
+        RedisStore()
+    with pytest.raises(ValueError, match="either a url or a client, found both"):
+        RedisStore("redis://host", client=redis.Redis())
 
 
 @pytest.mark.parametrize("name", ["timeout", "retry_for", "max_connections"])

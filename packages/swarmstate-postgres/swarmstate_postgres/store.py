@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import math
 import os
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -20,7 +19,6 @@ from swarmstate.base import (
     Result,
     check_batches,
     check_name,
-    check_numbers,
     check_queries,
     prefix_end,
 )
@@ -30,6 +28,7 @@ from swarmstate.loops import PerLoop
 from ._client import Client
 from ._connecting import Database, OwnConnections, PoolConnections
 from ._lanes import Lanes
+from ._options import Options, check_kinds, check_sweep_interval
 from ._pool_loop import PoolLoop
 from ._requests import CopyOf, Write
 from ._schema import Names
@@ -111,46 +110,24 @@ class PostgresStore(BaseStore):
         allow: Allow = (),
     ) -> None:
         super().__init__(allow=allow)
-        if (url is None) == (pool is None):
-            raise ValueError("expected either a url or a pool")
-        _check_kinds(url, pool)
+        check_kinds(url, pool)
         target = None if url is None else Target.of(url)
-        said: dict[str, Any] = {
-            "schema": "public",
-            "prefix": "swarmstate",
-            "max_size": 8,
-            "statement_cache_size": 100,
-            "timeout": 30.0,
-            **(target.options if target is not None else {}),
-        }
-        given = {
-            "schema": schema,
-            "prefix": prefix,
-            "max_size": max_size,
-            "statement_cache_size": statement_cache_size,
-            "timeout": timeout,
-        }
-        said.update({name: value for name, value in given.items() if value is not None})
-        check_numbers(
-            **{name: said[name] for name in ("max_size", "statement_cache_size", "timeout")}
+        options = Options.of(
+            {} if target is None else target.options,
+            schema=schema,
+            prefix=prefix,
+            max_size=max_size,
+            statement_cache_size=statement_cache_size,
+            timeout=timeout,
         )
-        if said["max_size"] < 1 or said["statement_cache_size"] < 0:
-            raise ValueError("expected max_size of 1 or more and statement_cache_size of 0 or more")
-        if not 0 < said["timeout"] < math.inf:
-            raise ValueError(f"expected timeout to be positive seconds, found {said['timeout']!r}")
-        if sweep_interval is not None:
-            check_numbers(sweep_interval=sweep_interval)
-            if not sweep_interval > 0:
-                raise ValueError(
-                    f"expected sweep_interval to be positive, found {sweep_interval!r}"
-                )
+        check_sweep_interval(sweep_interval)
         self._database = Database(
             target,
-            Names.of(said["schema"], said["prefix"]),
-            statement_cache_size=said["statement_cache_size"],
-            timeout=said["timeout"],
+            Names.of(options.schema, options.prefix),
+            statement_cache_size=options.statement_cache_size,
+            timeout=options.timeout,
         )
-        self._size: int = said["max_size"]
+        self._size = options.max_size
         self._sweep_interval = sweep_interval
         self._pool = pool
         self._pool_loop = None if pool is None else PoolLoop()
@@ -376,18 +353,6 @@ class PostgresStore(BaseStore):
 def open_url(url: str, *, allow: Allow = (), **options: Any) -> PostgresStore:
     """Open the store of `postgresql://...`; options are those of `PostgresStore`."""
     return PostgresStore(url, allow=allow, **options)
-
-
-def _check_kinds(url: object, pool: object) -> None:
-    kind = type(url if pool is None else pool)
-    found = f"{kind.__module__}.{kind.__qualname__}"
-    if pool is None and not isinstance(url, str):
-        raise TypeError(f"expected url to be a str, found {found}; a pool of asyncpg is the pool=")
-    if pool is not None and not isinstance(pool, asyncpg.Pool):
-        raise TypeError(
-            f"expected pool to be one that asyncpg.create_pool() made, found {found}; the store "
-            "opens connections of its own where it is given a url instead"
-        )
 
 
 _LIVES = "emptied_at IS NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())"

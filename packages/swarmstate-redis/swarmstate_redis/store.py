@@ -104,7 +104,8 @@ class RedisStore(BaseStore):
         """Set up the store."""
         super().__init__(allow=allow)
         if (url is None) == (client is None):
-            raise ValueError("expected either a url or a client")
+            found = "neither" if url is None else "both"
+            raise ValueError(f"expected either a url or a client, found {found}")
         _check_url(url)
         said = None if url is None else Said.by(url)
         options: dict[str, Any] = {**_DEFAULTS, **(said.options if said is not None else {})}

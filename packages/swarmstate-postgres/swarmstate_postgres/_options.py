@@ -1,0 +1,65 @@
+"""What a store on PostgreSQL is opened with, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import asyncpg
+from swarmstate.base import check_numbers
+
+
+class Options(NamedTuple):
+    """What is said in a URL or given as an argument; see `PostgresStore`."""
+
+    schema: str = "public"
+    prefix: str = "swarmstate"
+    max_size: int = 8
+    statement_cache_size: int = 100
+    timeout: float = 30.0
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], **given: Any) -> Options:
+        """Return the options that a URL says, but for those that are given and not None.
+
+        Raises:
+            TypeError: One that should be a number is none.
+            ValueError: One is out of its range.
+        """
+        options = cls(
+            **{**said, **{name: value for name, value in given.items() if value is not None}}
+        )
+        size, cached, timeout = options.max_size, options.statement_cache_size, options.timeout
+        check_numbers(max_size=size, statement_cache_size=cached, timeout=timeout)
+        if size < 1:
+            raise ValueError(f"expected max_size of 1 or more, found {size!r}")
+        if cached < 0:
+            raise ValueError(f"expected statement_cache_size of 0 or more, found {cached!r}")
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"expected timeout to be positive seconds, found {timeout!r}")
+        return options
+
+
+def check_sweep_interval(seconds: float | None) -> None:
+    """Raise `ValueError` for what is no time between two sweeps, or `TypeError`."""
+    if seconds is not None:
+        check_numbers(sweep_interval=seconds)
+        if not seconds > 0:
+            raise ValueError(f"expected sweep_interval to be positive, found {seconds!r}")
+
+
+def check_kinds(url: object, pool: object) -> None:
+    """Raise `ValueError` unless one of the two is given, `TypeError` if it is something else."""
+    if (url is None) == (pool is None):
+        found = "neither" if url is None else "both"
+        raise ValueError(f"expected either a url or a pool, found {found}")
+    kind = type(url if pool is None else pool)
+    found = f"{kind.__module__}.{kind.__qualname__}"
+    if pool is None and not isinstance(url, str):
+        raise TypeError(f"expected url to be a str, found {found}; a pool of asyncpg is the pool=")
+    if pool is not None and not isinstance(pool, asyncpg.Pool):
+        raise TypeError(
+            f"expected pool to be one that asyncpg.create_pool() made, found {found}; the store "
+            "opens connections of its own where it is given a url instead"
+        )
