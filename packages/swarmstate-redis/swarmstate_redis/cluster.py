@@ -16,9 +16,10 @@ from redis.exceptions import AskError as RedirectError
 from redis.exceptions import ClusterDownError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as LostError
 
+from swarmstate_redis.async_links import ConnectionsLink
 from swarmstate_redis.commands import Outcome, Words
 from swarmstate_redis.failures import AnswerTimeoutError, codes_of, is_transient
-from swarmstate_redis.links import ConnectionsLink, DirectLink, finished
+from swarmstate_redis.links import DirectLink, finished
 from swarmstate_redis.names import SLOTS, slot_of
 
 LinkT = TypeVar("LinkT")

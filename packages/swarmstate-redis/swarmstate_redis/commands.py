@@ -177,3 +177,8 @@ class Exchange:
             return now < self._deadline
         self.delay = min(max(self.delay * 2, _FIRST_DELAY), _LAST_DELAY)
         return now + self.delay < self._deadline
+
+
+def filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:
+    """Return outcomes of all commands: an error for each that has none yet."""
+    return [*outcomes, *[error] * (len(commands) - len(outcomes))]

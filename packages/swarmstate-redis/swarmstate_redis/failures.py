@@ -18,6 +18,9 @@ from swarmstate.errors import (
 
 from swarmstate_redis.tls import TLSError
 
+# What redis-py raises for whatever goes wrong on a connection.
+FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+
 # An error of a command in a script comes wrapped, so codes are looked for anywhere.
 _CODE = re.compile(r"(?:^|[-\s])([A-Z][A-Z]{2,})\b")
 

@@ -1,14 +1,13 @@
-"""One attempt to send commands and take their outcomes, sync and async.
+"""One attempt to send commands and take their outcomes, over connections that threads share.
 
 A link never raises for what a server or a connection does: that is the outcome of
-each command that it concerns.
+each command that it concerns. `async_links` has those of event loops.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -16,18 +15,15 @@ from time import monotonic, sleep
 from typing import Protocol
 
 import redis
-import redis.asyncio
-from redis.asyncio.connection import AbstractConnection as AsyncConnection
 from redis.connection import AbstractConnection as Connection
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as LateError
 
-from swarmstate_redis.commands import Outcome, Words, packed
-from swarmstate_redis.failures import AnswerTimeoutError, is_full, is_read_only
-from swarmstate_redis.tls import explained, late
+from swarmstate_redis.commands import Outcome, Words, filled, packed
+from swarmstate_redis.failures import FAILURES, AnswerTimeoutError, is_full, is_read_only
+from swarmstate_redis.tls import explained
 
-_FAILURES = (RedisError, RedisClusterException, OSError)
 # After so long a connection may well be dead.
 _IDLE_SECONDS = 1.0
 # For so long no more connections are tried after the server took no more clients.
@@ -44,19 +40,6 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
-
-
-class AsyncLink(Protocol):
-    """Sends commands over connections of one event loop."""
-
-    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
-        """Send commands in one go and return their outcomes."""
-
-    async def close(self) -> None:
-        """Close the connections."""
-
-    def abandon(self) -> None:
-        """Let go of the connections when their loop no longer runs."""
 
 
 class PoolLink:
@@ -79,7 +62,7 @@ class PoolLink:
         """Send commands in one go and return their outcomes."""
         try:
             connection = self._pool.get_connection()
-        except _FAILURES as error:
+        except FAILURES as error:
             return [
                 explained(error, self._pool.connection_kwargs.get("socket_timeout") or 0)
             ] * len(commands)
@@ -214,7 +197,7 @@ class DirectLink:
             try:
                 # What there is to read, although nothing was asked, is the end.
                 is_alive = not connection.can_read()
-            except _FAILURES:
+            except FAILURES:
                 is_alive = False
             if not is_alive:
                 connection.disconnect()
@@ -246,7 +229,7 @@ def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None
     """Send commands; return what went wrong, if anything did."""
     try:
         connection.connect()
-    except _FAILURES as error:
+    except FAILURES as error:
         # Which is what redis-py waits for a handshake of TLS, too.
         return explained(error, connection.socket_timeout or 0)
     try:
@@ -254,7 +237,7 @@ def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None
     except LateError as error:
         connection.disconnect()
         return AnswerTimeoutError(f"in time ({error})")
-    except _FAILURES as error:
+    except FAILURES as error:
         connection.disconnect()
         return error
     except BaseException:
@@ -269,7 +252,7 @@ def _answers(
     """Return the outcomes of what was sent, and whether the connection is still good."""
     outcomes: list[Outcome] = []
     if failure is not None:
-        return _filled(outcomes, commands, failure), False
+        return filled(outcomes, commands, failure), False
     alive = True
     try:
         for _ in commands:
@@ -281,11 +264,11 @@ def _answers(
     except LateError as error:
         connection.disconnect()
         late = AnswerTimeoutError(f"in time ({error})")
-        return _filled(outcomes, commands, late), False
-    except _FAILURES as error:
+        return filled(outcomes, commands, late), False
+    except FAILURES as error:
         connection.disconnect()
         # What was read counts; the rest is unknown.
-        return _filled(outcomes, commands, error), False
+        return filled(outcomes, commands, error), False
     except BaseException:
         # Replies that nobody read must not be taken for those of the next commands.
         connection.disconnect()
@@ -294,117 +277,3 @@ def _answers(
         # The address may lead to the new master by now; the connection never does.
         connection.disconnect()
     return outcomes, alive
-
-
-class ConnectionsLink:
-    """A link of one event loop to one server, with a connection for each send at a time.
-
-    Args:
-        make: Makes a connection, which need not be connected yet.
-        timeout: Seconds to wait for a connection, and then for all replies.
-        sentinels: Clients that know where the server is, which closing the link closes.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[], AsyncConnection],
-        timeout: float,
-        sentinels: Sequence[redis.asyncio.Redis] = (),
-    ) -> None:
-        self._make = make
-        self._timeout = timeout
-        self._sentinels = sentinels
-        self._idle: list[AsyncConnection] = []
-        self._connections: set[AsyncConnection] = set()
-
-    async def send(self, commands: Sequence[Words]) -> list[Outcome]:
-        """Send commands in one go and return their outcomes."""
-        if self._idle:
-            connection = self._idle.pop()
-        else:
-            connection = self._make()
-            self._connections.add(connection)
-        outcomes: list[Outcome] = []
-        try:
-            if not connection.is_connected:
-                await self._connect(connection)
-            alive = await asyncio.wait_for(_exchange(connection, commands, outcomes), self._timeout)
-            if not alive:
-                await connection.disconnect(nowait=True)
-        except asyncio.TimeoutError:
-            await connection.disconnect(nowait=True)
-            late = AnswerTimeoutError(f"within {self._timeout:g} s")
-            outcomes = _filled(outcomes, commands, late)
-        except _FAILURES as error:
-            await connection.disconnect(nowait=True)
-            outcomes = _filled(outcomes, commands, error)
-        except BaseException:
-            # Replies that nobody read must not be taken for those of the next commands.
-            await connection.disconnect(nowait=True)
-            self._connections.discard(connection)
-            raise
-        self._idle.append(connection)
-        return outcomes
-
-    async def _connect(self, connection: AsyncConnection) -> None:
-        try:
-            # redis-py limits the time until the server accepts, not that of its greeting.
-            await asyncio.wait_for(connection.connect(), self._timeout)
-        except (asyncio.TimeoutError, LateError) as error:
-            if isinstance(connection, redis.asyncio.SSLConnection):
-                limit = connection.socket_connect_timeout or self._timeout
-                raise late(min(limit, self._timeout)) from error
-            if isinstance(error, LateError):
-                raise
-            # The server has nothing of what is to be sent, so this is no late answer.
-            raise LostError(f"it did not greet within {self._timeout:g} s") from None
-        except _FAILURES as error:
-            raise explained(error, self._timeout) from error
-
-    async def close(self) -> None:
-        """Close the connections."""
-        self._idle.clear()
-        try:
-            while self._connections:
-                await self._end(self._connections.pop().disconnect())
-        finally:
-            # Those that are left when the loop ends meanwhile, which cancels all.
-            while self._connections:
-                await self._connections.pop().disconnect(nowait=True)
-            for sentinel in self._sentinels:
-                await self._end(sentinel.aclose())
-
-    async def drop_idle(self) -> None:
-        """Close the connections that nobody uses at the moment."""
-        while self._idle:
-            connection = self._idle.pop()
-            self._connections.discard(connection)
-            await connection.disconnect(nowait=True)
-
-    async def _end(self, ending: Awaitable[None]) -> None:
-        # Who takes leave of a server that stands still has left all the same.
-        with suppress(asyncio.TimeoutError, *_FAILURES):
-            await asyncio.wait_for(ending, self._timeout)
-
-    def abandon(self) -> None:
-        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
-
-
-async def _exchange(
-    connection: AsyncConnection, commands: Sequence[Words], outcomes: list[Outcome]
-) -> bool:
-    """Collect the outcomes of what is sent; return whether the connection is still good."""
-    alive = True
-    await connection.send_packed_command([packed(commands)])
-    for _ in commands:
-        try:
-            outcomes.append(await connection.read_response(disable_decoding=True))
-        except ResponseError as error:
-            outcomes.append(error)
-            # As in `_answers`.
-            alive = alive and not is_read_only(error)
-    return alive
-
-
-def _filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:
-    return [*outcomes, *[error] * (len(commands) - len(outcomes))]

@@ -26,8 +26,9 @@ from swarmstate.errors import StoreClosedError
 from swarmstate.forking import renew_in_children
 from swarmstate.loops import PerLoop
 
+from swarmstate_redis.async_links import AsyncLink
 from swarmstate_redis.commands import Exchange, Operation, Outcome, Words, all_done
-from swarmstate_redis.links import AsyncLink, Link
+from swarmstate_redis.links import Link
 from swarmstate_redis.names import Names
 from swarmstate_redis.planning import Planner
 from swarmstate_redis.targets import target_of_client, target_of_url

@@ -17,10 +17,9 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
+from swarmstate_redis.async_links import AsyncLink, ConnectionsLink
 from swarmstate_redis.cluster import Address, AsyncClusterLink, ClusterLink, Slots
 from swarmstate_redis.links import (
-    AsyncLink,
-    ConnectionsLink,
     DirectLink,
     Link,
     PoolLink,
