@@ -75,25 +75,13 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
             PyList::new(py, obj.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.into_any(),
             None,
         ),
-        Kind::DateTime => {
-            let zone = get(intern!(py, "tzinfo"))?;
-            let folded = get(intern!(py, "fold"))?.is_truthy()?;
-            if folded || !iso_keeps(&zone)? {
-                let changes = PyDict::new(py);
-                changes.set_item(intern!(py, "tzinfo"), py.None())?;
-                changes.set_item(intern!(py, "fold"), 0)?;
-                let naive = obj.call_method(intern!(py, "replace"), (), Some(&changes))?;
-                let text = naive.call_method0(intern!(py, "isoformat"))?;
-                let fold = u8::from(folded);
-                bare(
-                    ext::DATETIME,
-                    (text, zone, fold).into_pyobject(py)?.into_any(),
-                )
-            } else {
+        Kind::DateTime => match zoned_parts(obj)? {
+            Some(parts) => bare(ext::DATETIME, parts),
+            None => {
                 let text = obj.call_method0(intern!(py, "isoformat"))?;
                 class(ext::METHOD, text, Some("fromisoformat"))
             }
-        }
+        },
         Kind::TimeDelta => class(ext::CONSTRUCT_ARGS, timedelta_args(obj)?, None),
         Kind::Date => class(ext::CONSTRUCT_ARGS, date_args(obj)?, None),
         Kind::Time => class(ext::CONSTRUCT_KWARGS, time_kwargs(obj)?, None),
@@ -137,18 +125,8 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
             );
             bare(ext::RANGE, parts.into_pyobject(py)?.into_any())
         }
-        Kind::PurePosixPath => bare(
-            ext::PURE_PATH,
-            ("posix", get(intern!(py, "parts"))?)
-                .into_pyobject(py)?
-                .into_any(),
-        ),
-        Kind::PureWindowsPath => bare(
-            ext::PURE_PATH,
-            ("windows", get(intern!(py, "parts"))?)
-                .into_pyobject(py)?
-                .into_any(),
-        ),
+        Kind::PurePosixPath => bare(ext::PURE_PATH, pure_parts(obj, "posix")?),
+        Kind::PureWindowsPath => bare(ext::PURE_PATH, pure_parts(obj, "windows")?),
         Kind::Counter => Reduced::Dict {
             code: ext::COUNTER,
             items: plain_dict(obj)?,
@@ -180,6 +158,29 @@ fn plain_dict<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
 fn contents(obj: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let bytes = obj.py().get_type::<PyBytes>().call1((obj,))?;
     Ok(bytes.cast::<PyBytes>()?.as_bytes().to_vec())
+}
+
+/// What a datetime is written as if its ISO text does not keep all of it.
+fn zoned_parts<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = obj.py();
+    let zone = obj.getattr(intern!(py, "tzinfo"))?;
+    let folded = obj.getattr(intern!(py, "fold"))?.is_truthy()?;
+    if !folded && iso_keeps(&zone)? {
+        return Ok(None);
+    }
+    let changes = PyDict::new(py);
+    changes.set_item(intern!(py, "tzinfo"), py.None())?;
+    changes.set_item(intern!(py, "fold"), 0)?;
+    let naive = obj.call_method(intern!(py, "replace"), (), Some(&changes))?;
+    let text = naive.call_method0(intern!(py, "isoformat"))?;
+    let parts = (text, zone, u8::from(folded)).into_pyobject(py)?;
+    Ok(Some(parts.into_any()))
+}
+
+fn pure_parts<'py>(obj: &Bound<'py, PyAny>, flavour: &str) -> PyResult<Bound<'py, PyAny>> {
+    let py = obj.py();
+    let parts = (flavour, obj.getattr(intern!(py, "parts"))?);
+    Ok(parts.into_pyobject(py)?.into_any())
 }
 
 /// Whether the ISO text of a datetime gives back this time zone, or one that stands for it.
