@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
@@ -15,7 +15,14 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     thread_of,
 )
 from swarmstate import BaseStore, Batch, Query, Range, Store
+from swarmstate.errors import StoreReadOnlyError
+from swarmstate.layers import StoreLayer
 from swarmstate.moving import copy_store
+
+from tests.langgraph.helpers.racing import RacingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INDEX = "langgraph-index"
 
@@ -35,6 +42,12 @@ def _minute(number: int) -> str:
 def _keys(store: BaseStore, prefix: str) -> list[str]:
     [answer] = store.read([Query(INDEX, (), [Range.of_prefix(prefix)])])
     return [key for key, _ in answer.ranges[0]]
+
+
+def _threads(driver: Driver) -> Sequence[str]:
+    saver = driver.saver
+    assert isinstance(saver, SwarmStateSaver)
+    return saver.threads() if driver.mode == "sync" else driver.run(saver.athreads())
 
 
 def _listed(driver: Driver) -> list[str]:
@@ -60,6 +73,59 @@ def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: BaseStore
     assert _keys(store, "run/") == []
     for n in range(4):
         driver.delete_thread(f"t{n}")
+
+
+def test_entries_of_threads_that_expired_go_when_all_threads_are_listed(
+    driver: Driver, store: BaseStore
+) -> None:
+    # More than are read at once. A thread that has expired is one that is not there.
+    for n in range(1_100):
+        driver.put(at(f"t{n}"), make_checkpoint(), make_metadata(run_id=f"r{n}/a"), {})
+    kept = ["t500", "t99"]
+    for name in store.namespaces("langgraph:"):
+        if name.partition(":")[2] not in kept:
+            store.write([Batch(name, clear=True)])
+    assert sorted(_threads(driver)) == kept
+    assert [key.partition("\x01")[2] for key in _keys(store, "time/")] == kept
+    assert _keys(store, "run/") == ["run/r500%2Fa/t500", "run/r99%2Fa/t99"]
+    for name in kept:
+        store.write([Batch(f"langgraph:{name}", clear=True)])
+    # As a run does that goes on while its thread is deleted.
+    store.write([Batch(INDEX, delete=_keys(store, "time/"))])
+    assert _threads(driver) == []
+    assert store.namespaces() == []
+
+
+def test_a_thread_that_comes_back_while_its_entries_are_removed_keeps_them(
+    driver: Driver, store: BaseStore
+) -> None:
+    gone = make_checkpoint()
+    driver.put(at("t"), gone, make_metadata(run_id="r"), {})
+    entries = {area: _keys(store, area) for area in ("time/", "run/")}
+    quick = Driver(driver.saver, "sync")
+    for area in entries:
+        store.write([Batch("langgraph:t", clear=True)])
+        racing = RacingStore(store, lambda batch, area=area: batch.delete == entries[area])  # type: ignore[misc]  # a default
+        racing.before_write = lambda: quick.put(at("t"), gone, make_metadata(run_id="r"), {})
+        other = driver.over(SwarmStateSaver(racing))
+        assert _threads(other) == []
+        assert {area: _keys(store, area) for area in entries} == entries
+        assert _threads(other) == ["t"]
+
+
+class _Unwritable(StoreLayer):
+    def write(self, batches: Any) -> None:
+        raise StoreReadOnlyError("nothing can be written")
+
+
+def test_threads_are_told_where_the_index_cannot_be_written() -> None:
+    with Store() as store:
+        saver = SwarmStateSaver(store)
+        for name in ("t", "u"):
+            saver.put(at(name), make_checkpoint(), make_metadata(), {})
+        store.write([Batch("langgraph:t", clear=True)])
+        assert SwarmStateSaver(_Unwritable(store)).threads() == ["u"]
+        assert len(_keys(store, "time/")) == 2
 
 
 def test_a_thread_that_another_one_replaced_leaves_nothing(

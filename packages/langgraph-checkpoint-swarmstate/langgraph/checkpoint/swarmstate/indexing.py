@@ -3,19 +3,42 @@
 The index is derived. Where a server has evicted a part, or a disk has damaged it, it is
 cleared and a mark says so: threads that it does not name are found without it. No put
 may fail for it.
+
+A thread that expires leaves its entries, since nobody is there who would remove them, and one that
+is deleted while it is written to may leave some. Who lists all threads removes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 
 from swarmstate import Batch, Query, Range
-from swarmstate.errors import StoreFormatError, StoreIncompleteError
-from swarmstate.operations import Namespaces, Operation, Read, Write
+from swarmstate.errors import (
+    StoreFormatError,
+    StoreIncompleteError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+from swarmstate.operations import Namespaces, Operation, Read, Write, read_apart
 
-from .layout import INDEX, LOST, RUNS, THREADS, run_prefix
+from .layout import (
+    CHECKPOINTS,
+    INDEX,
+    LOST,
+    RUNS,
+    THREADS,
+    TIMES,
+    parse_run_key,
+    parse_time_key,
+    run_prefix,
+    thread_namespace,
+)
+
+logger = logging.getLogger(__name__)
 
 _THREADS_AT_ONCE = 64
+_PAGE = 1_000
 
 
 def read_index(ranges: Sequence[Range]) -> Operation[list[list[str]] | None]:
@@ -66,3 +89,42 @@ def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
                 if namespace != THREADS and any(value is not None for value in answer.values):
                     entries.setdefault(namespace[len(THREADS) :], [])
     return entries
+
+
+def forget_gone(alive: Collection[str]) -> Operation[None]:
+    """Remove what the index says of threads that are gone; `alive` are those that are not.
+
+    A thread may come back meanwhile. It is there before its entries are, so a look at those
+    whose entries were removed finds it, and they are put back.
+    """
+    try:
+        for area, parse in ((TIMES, parse_time_key), (RUNS, parse_run_key)):
+            page = Range.of_prefix(area, limit=_PAGE, keys_only=True)
+            while (found := (yield from read_index((page,)))) is not None and found[0]:
+                page = page._replace(start=found[0][-1] + "\x01")
+                named = ((key, parse(key)[1]) for key in found[0])
+                gone = {key: thread for key, thread in named if thread not in alive}
+                if gone:
+                    yield Write([Batch(INDEX, delete=[*gone])])
+                    back = yield from _existing({*gone.values()})
+                    kept = [key for key, thread in gone.items() if thread in back]
+                    if kept:
+                        yield Write([Batch(INDEX, put_if_absent=dict.fromkeys(kept, b""))])
+    except (StoreReadOnlyError, StoreUnavailableError):
+        # Which threads there are is known, and can be read where nothing can be written.
+        logger.debug("entries of threads that are gone stay in the index: nothing can be written")
+
+
+def _existing(threads: Collection[str]) -> Operation[set[str]]:
+    """Return those threads that have a checkpoint, or of which the store has lost a part."""
+    first = (Range.of_prefix(CHECKPOINTS, limit=1, keys_only=True),)
+    names = sorted(thread for thread in threads if thread)
+    existing: set[str] = set()
+    for start in range(0, len(names), _THREADS_AT_ONCE):
+        asked = names[start : start + _THREADS_AT_ONCE]
+        queries = [Query(thread_namespace(name), (), first) for name in asked]
+        answers = yield from read_apart(queries)
+        for name, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, Exception) or answer.ranges[0]:
+                existing.add(name)
+    return existing

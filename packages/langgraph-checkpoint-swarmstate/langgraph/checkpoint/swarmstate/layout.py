@@ -270,3 +270,9 @@ def run_key(run_id: str, thread_id: str) -> str:
 def run_prefix(run_id: str) -> str:
     """Return what the index keys of a run start with."""
     return f"{RUNS}{escape(run_id)}/"
+
+
+def parse_run_key(key: str) -> tuple[str, str]:
+    """Return `(run_id, thread_id)` of a run index key."""
+    run_id, _, thread_id = key[len(RUNS) :].partition("/")
+    return unescape(run_id), thread_id

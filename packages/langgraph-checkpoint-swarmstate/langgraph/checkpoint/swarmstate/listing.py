@@ -17,7 +17,7 @@ from swarmstate.base import check_count
 from swarmstate.errors import CheckpointError, InvalidConfigError, StoreIncompleteError
 from swarmstate.operations import Namespaces, Operation, read_apart
 
-from .indexing import read_index
+from .indexing import forget_gone, read_index
 from .layout import (
     CHECKPOINTS,
     LOST,
@@ -325,6 +325,7 @@ def newest_threads(limit: int | None) -> Operation[list[str]]:
     """Return the threads, that with the newest checkpoint first.
 
     Those that the store has lost in part come last: they are there, and can be deleted.
+    Without a limit, what the index says of threads that are gone is removed from it.
 
     Raises:
         TypeError: The limit is no number.
@@ -341,4 +342,6 @@ def newest_threads(limit: int | None) -> Operation[list[str]]:
             break
         seen.update(dict.fromkeys(address.thread_id for address in taken))
     seen.update(dict.fromkeys(addresses.lost))
+    if limit is None:
+        yield from forget_gone(seen)
     return list(seen)[:limit]
