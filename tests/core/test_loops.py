@@ -90,6 +90,54 @@ def test_close_within_a_running_loop_has_the_loop_close_it() -> None:
     asyncio.run(main())
 
 
+class _Slow(Resource):
+    """Takes more than what is left of a loop that ends, unless that waits."""
+
+    async def close(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await super().close()
+
+
+def _closed_beside(loop: asyncio.AbstractEventLoop, where: str) -> Resource:
+    """Return what belongs to a loop, of which the owner was closed and is gone."""
+    made: list[_Slow] = []
+
+    def make() -> _Slow:
+        made.append(_Slow())
+        return made[-1]
+
+    resources = PerLoop(make, _Slow.close, _Slow.abandon)
+
+    async def main() -> None:
+        resources.get()
+        if where == "within the loop":
+            resources.close()
+
+    loop.run_until_complete(main())
+    resources.close()
+    return made[0]
+
+
+@pytest.mark.parametrize("where", ["within the loop", "while it stands still"])
+def test_a_loop_that_ends_waits_until_it_is_closed(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.new_event_loop()
+    found = _closed_beside(loop, where)
+    # As `asyncio.run` and `asyncio.Runner` do.
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks))
+        del task, tasks
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    gc.collect()
+    assert found.closed_in is loop
+    assert caplog.messages == []
+
+
 def test_another_thread_has_the_loop_close_it() -> None:
     resources, made = per_loop()
     started, closed = threading.Event(), threading.Event()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -111,6 +112,10 @@ class PerLoop(Generic[T]):
                     loop.call_soon_threadsafe(self._close_soon, loop, kept.holder)
             else:
                 self._abandon(kept.resource)
+                # If the loop runs once more, and that is to shut down its generators, then by that:
+                # it comes first, and is waited for.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(loop.call_soon, self._close_soon, loop, kept.holder)
 
     def _take(self, loop: asyncio.AbstractEventLoop) -> _Kept[T] | None:
         with self._lock:
@@ -129,7 +134,7 @@ class PerLoop(Generic[T]):
     ) -> None:
         task = loop.create_task(_close(holder))
         _closing[task] = self
-        task.add_done_callback(_closing.pop)
+        task.add_done_callback(partial(_closed, loop, holder))
 
 
 async def _hold(
@@ -159,10 +164,26 @@ def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any],
 
 
 async def _close(holder: AsyncGenerator[None, None]) -> None:
-    await holder.aclose()
+    # Not while the loop shuts down its generators.
+    if not holder.ag_running:  # type: ignore[attr-defined]  # not of all, but of those that are functions
+        await holder.aclose()
+
+
+def _closed(
+    loop: asyncio.AbstractEventLoop, holder: AsyncGenerator[None, None], task: asyncio.Task[None]
+) -> None:
+    _closing.pop(task)
+    if task.cancelled():
+        # Before it began, where the loop ends at once. Its generators are shut down then, and
+        # waited for; one that nobody holds would be closed by a task that nobody waits for.
+        left = getattr(loop, _LEFT, [])
+        left.append(holder)
+        with suppress(AttributeError, TypeError):
+            setattr(loop, _LEFT, left)
 
 
 _ATTRIBUTE = "_swarmstate_resources"
+_LEFT = "_swarmstate_left"
 # Of loops that take no attributes.
 _held_here: WeakKeyDictionary[
     asyncio.AbstractEventLoop, WeakKeyDictionary[PerLoop[Any], _Kept[Any]]
