@@ -322,6 +322,27 @@ def test_an_index_that_is_none(index: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"text_fields": ["text"]}, "`fields`, found `text_fields`"),
+        ({"distance_type": "l2"}, "'cosine', .* found 'l2'"),
+        ({"distance_type": "inner_product"}, "'cosine', .* found 'inner_product'"),
+    ],
+)
+def test_an_index_of_another_store_that_would_mean_something_else(other: Any, message: str) -> None:
+    index: Any = {**LETTERS, **other}
+    with pytest.raises(ValueError, match=message):
+        SwarmStateStore(index=index)
+
+
+def test_an_index_of_another_store_that_means_the_same() -> None:
+    index: Any = {**LETTERS, "fields": ["text"], "text_fields": ["text"], "distance_type": "cosine"}
+    with SwarmStateStore(index=index) as memory:
+        memory.put(("a",), "k", {"text": "tea", "other": "milk"})
+        assert memory.search(("a",), query="tea")[0].score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
     ("answer", "message"),
     [
         ([1.0, 2.0, 3.0], "one list of numbers for each text, found a list of float"),

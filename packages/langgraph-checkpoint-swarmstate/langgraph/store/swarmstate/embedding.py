@@ -147,7 +147,7 @@ class Index:
 
     Raises:
         TypeError: The configuration is no dict, or `dims` or `embed` no such thing.
-        ValueError: The configuration names no embeddings.
+        ValueError: The configuration names no embeddings, or asks for what is not done here.
     """
 
     def __init__(self, config: IndexConfig, store: BaseStore) -> None:
@@ -264,6 +264,18 @@ def _check_config(config: object) -> None:
         raise TypeError(
             "expected `embed` of index to be LangChain's Embeddings, a function or the name of a "
             f"model, found {type(embed).__name__}"
+        )
+    # What the configurations of LangGraph's other stores say, and would not be done here.
+    if config.get("text_fields") and not config.get("fields"):
+        raise ValueError(
+            "expected index to name what is embedded as `fields`, found `text_fields`, which only "
+            "LangGraph's SqliteStore reads: rename it"
+        )
+    distance = config.get("distance_type")
+    if distance not in (None, "cosine"):
+        raise ValueError(
+            "expected `distance_type` of index to be 'cosine', which is what scores are here, "
+            f"found {distance!r}: leave it out"
         )
 
 
