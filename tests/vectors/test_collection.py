@@ -288,6 +288,25 @@ def test_it_follows_what_others_do_with_the_namespace(store: BaseStore) -> None:
     assert both() == ["e", "f"]
 
 
+def test_what_was_put_into_an_empty_collection_is_gone_when_others_clear_it(
+    store: BaseStore,
+) -> None:
+    mine, other = (Collection(store, "memories") for _ in range(2))
+    nothing = store.snapshot()
+    clears: list[Callable[[], object]] = [
+        other.clear,
+        store.clear,
+        lambda: store.restore(nothing),
+        lambda: store.copy("nothing", "memories"),
+    ]
+    for clear in clears:
+        assert ids(mine.select()) == []
+        mine.upsert([Record("a", {}, [[1.0]])])
+        clear()
+        assert mine.search([1.0]) == []
+        assert mine.count() == 0
+
+
 def test_who_is_far_behind_catches_up(store: BaseStore) -> None:
     reader, writer = (Collection(store, "memories") for _ in range(2))
     writer.upsert([Record("first", {})])

@@ -44,6 +44,10 @@ def commit(
             expect_values=expected or {},
         )
         view = shared.view
+        if view is not None and not view.cursors:
+            # It is of no collection, so nothing would tell it when there is none any more. The next
+            # search reads what is there.
+            view = None
         ticket = view.index.begin()[0] if view else 0
         shared.busy.add(lane)
         try:
