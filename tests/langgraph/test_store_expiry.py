@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import swarmstate
 from langgraph.store.base import IndexConfig
@@ -180,6 +185,34 @@ def test_an_interval_of_the_sweeper_that_makes_no_sense(minutes: float) -> None:
         with pytest.raises(ValueError, match="interval"):
             store.start_ttl_sweeper(said)
         assert store.stop_ttl_sweeper()
+
+
+@pytest.mark.parametrize("wrong", ["60", [60], timedelta(hours=1)], ids=["text", "list", "time"])
+def test_minutes_that_are_no_number_are_named(wrong: Any) -> None:
+    found = f"to be a number of minutes, found {re.escape(repr(wrong))}"
+    for name in ("default_ttl", "sweep_interval_minutes"):
+        config: Any = {name: wrong}
+        with pytest.raises(TypeError, match=f"expected {name} {found}"):
+            SwarmStateStore(ttl=config)
+    store = SwarmStateStore()
+    with pytest.raises(TypeError, match=f"expected ttl {found}"):
+        store.put(("a",), "k", {}, ttl=wrong)
+    assert store.list_namespaces() == []
+    with pytest.raises(TypeError, match=f"expected sweep_interval_minutes {found}"):
+        store.start_ttl_sweeper(wrong)
+    assert store.stop_ttl_sweeper()
+
+
+def test_minutes_may_be_a_number_of_any_kind() -> None:
+    now = [0.0]
+    store = SwarmStateStore(clock=lambda: now[0])
+    kinds: list[Any] = [2, 2.0, Decimal(2), Fraction(2), np.float32(2)]
+    for number, minutes in enumerate(kinds):
+        store.put(("a",), str(number), {}, ttl=minutes)
+    now[0] = 119.0
+    assert len(store.search(("a",), refresh_ttl=False)) == len(kinds)
+    now[0] = 120.0
+    assert store.search(("a",)) == []
 
 
 def test_the_sweeper_ends_with_a_store_that_others_close() -> None:

@@ -33,7 +33,7 @@ from .layout import (
     namespace_of,
     parse_expiry,
 )
-from .records import Expiry, StoredItem
+from .records import Expiry, StoredItem, minutes_of
 from .tokens import embedded
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def check_ttl_config(config: TTLConfig | None) -> None:
     """Check that a configuration of expiry is one.
 
     Raises:
-        TypeError: It is no dict.
+        TypeError: It is no dict, or a number of minutes is none.
         ValueError: It has keys that LangGraph's `TTLConfig` has not.
     """
     if config is None:
@@ -140,6 +140,9 @@ def check_ttl_config(config: TTLConfig | None) -> None:
         )
     if unknown := sorted(config.keys() - set(known)):
         raise ValueError(f"expected keys of ttl among {known}, found {unknown}")
+    for name in ("default_ttl", "sweep_interval_minutes"):
+        if config.get(name) is not None:
+            minutes_of(name, config[name])
 
 
 class Sweeper:
@@ -155,14 +158,16 @@ class Sweeper:
         self._thread: threading.Thread | None = None
         self._ended: Future[None] | None = None
 
-    def start(self, seconds: float) -> Future[None]:
+    def start(self, minutes: float) -> Future[None]:
         """Start the thread, unless it runs already.
 
         The result is done when the thread has ended; cancelling it ends the thread.
 
         Raises:
-            ValueError: The interval is not positive and finite.
+            TypeError: The interval is no number.
+            ValueError: It is not positive and finite.
         """
+        seconds = minutes_of("sweep_interval_minutes", minutes) * 60
         if not 0 < seconds < math.inf:
             raise ValueError(f"expected a positive interval between sweeps, found {seconds!r} s")
         with self._lock:

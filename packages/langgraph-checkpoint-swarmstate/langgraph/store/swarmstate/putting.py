@@ -48,7 +48,8 @@ class Put(NamedTuple):
 
         Raises:
             EncodeError: The value cannot be serialized.
-            ValueError: The time to live is no number.
+            TypeError: The time to live is no number.
+            ValueError: It is NaN.
         """
         labels = tuple(op.namespace)
         if op.value is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsFloat, TypeVar
 
 from langgraph.checkpoint.swarmstate.values import dump
 from langgraph.store.base import Item, SearchItem
@@ -38,6 +38,17 @@ _UNREADABLE = (CodecError, AttributeError, LookupError, OverflowError, TypeError
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
+def minutes_of(name: str, found: object) -> float:
+    """Return an argument that says how many minutes, which may be a number of any kind.
+
+    Raises:
+        TypeError: It is no number, such as a text from the environment.
+    """
+    if not isinstance(found, SupportsFloat):
+        raise TypeError(f"expected {name} to be a number of minutes, found {found!r:.80}")
+    return float(found)
+
+
 class Expiry(NamedTuple):
     """When an item expires.
 
@@ -56,14 +67,16 @@ class Expiry(NamedTuple):
         None is never: no minutes are given, or so many that no clock will see the end.
 
         Raises:
-            ValueError: The minutes are no number.
+            TypeError: The minutes are no number.
+            ValueError: They are NaN.
         """
         if minutes is None:
             return None
+        minutes = minutes_of("ttl", minutes)
         if math.isnan(minutes):
             raise ValueError("expected ttl to be a number of minutes, found nan")
         expires = (now + minutes * 60) * 1000
-        return cls(math.ceil(max(expires, 0)), float(minutes)) if expires < LAST_TIME else None
+        return cls(math.ceil(max(expires, 0)), minutes) if expires < LAST_TIME else None
 
     def record(self, key: str) -> tuple[str, bytes]:
         """Return the record that says so of the item `key`."""

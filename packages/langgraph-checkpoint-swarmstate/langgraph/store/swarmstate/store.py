@@ -147,12 +147,13 @@ class SwarmStateStore(StoreHolder, BaseStore):
             thread, and so do `stop_ttl_sweeper` and `close`.
 
         Raises:
-            ValueError: The interval is not positive and finite.
+            TypeError: The interval is no number.
+            ValueError: It is not positive and finite.
         """
         minutes = sweep_interval_minutes
         if minutes is None:
             minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
-        return self._sweeper.start((_SWEEP_MINUTES if minutes is None else minutes) * 60)
+        return self._sweeper.start(_SWEEP_MINUTES if minutes is None else minutes)
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
         """Stop that thread and return whether it ended within `timeout` seconds."""
