@@ -121,14 +121,29 @@ def test_other_bad_input_is_refused_and_nothing_is_stored(store: BaseStore) -> N
     for record, error in bad:
         with pytest.raises(error):
             collection.upsert([Record("good", {}), record])
-    with pytest.raises(ValueError, match="limit must be 0 or more"):
-        collection.search([1.0], limit=-1)
     for metric in ("euclid", "\ud800"):
         with pytest.raises(ValueError, match="metric must be"):
             Collection(store, "memories", metric=metric)  # type: ignore[arg-type]  # what is tested
-    with pytest.raises(ValueError, match="approximate_above must be 0 or more"):
-        Collection(store, "memories", approximate_above=-1)
     assert store.namespaces() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [("3", TypeError), (1.5, TypeError), (-1, ValueError)], ids=str
+)
+def test_counts_that_make_no_sense_are_named(
+    store: BaseStore, wrong: Any, error: type[Exception]
+) -> None:
+    collection = Collection(store, "memories")
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("limit", lambda: collection.search([1.0], limit=wrong)),
+        ("limit", lambda: collection.select(limit=wrong)),
+        ("offset", lambda: collection.search([1.0], offset=wrong)),
+        ("offset", lambda: collection.select(offset=wrong)),
+        ("approximate_above", lambda: Collection(store, "memories", approximate_above=wrong)),
+    ]
+    for name, call in calls:
+        with pytest.raises(error, match=f"expected {name} to be .* found {wrong!r}"):
+            call()
 
 
 def test_another_dimension_is_refused_until_the_collection_is_cleared(store: BaseStore) -> None:
@@ -328,6 +343,8 @@ def test_modify_changes_what_is_there_and_nothing_else(store: BaseStore) -> None
     assert found.record == Record("a", {"n": 2}, (array("f", [1.0, 2.0]),), ("s",), ("c",))
     with pytest.raises(ValueError, match="'a'"):
         collection.modify(["a"], lambda old: old._replace(id="b"))
+    with pytest.raises(TypeError, match="`change` to return a Record, found NoneType for 'a'"):
+        collection.modify(["a"], lambda old: None)  # type: ignore[arg-type,return-value]  # tested
     with pytest.raises(DimensionError):
         collection.modify(["a"], lambda old: old._replace(embeddings=[[1.0]]))
     assert collection.get(["a", "b"]) == [found.record, None]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from swarmstate import _core
-from swarmstate._checks import several
+from swarmstate._checks import check_count, several
 from swarmstate._core import check_name
 from swarmstate._plane import Query
 from swarmstate.codec import Codec, dumps, loads
@@ -87,11 +87,12 @@ class Page(NamedTuple):
         """Return the page, its numbers not larger than every store takes.
 
         Raises:
-            ValueError: A number is negative.
+            TypeError: A number is none, or no whole one.
+            ValueError: It is negative.
         """
-        for name, value in (("limit", self.limit), ("offset", self.offset)):
-            if value is not None and value < 0:
-                raise ValueError(f"{name} must be 0 or more, not {value}")
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        check_count("offset", self.offset)
         limit = None if self.limit is None else min(self.limit, _EVERYTHING)
         return self._replace(limit=limit, offset=min(self.offset, _EVERYTHING))
 
@@ -133,8 +134,7 @@ class Methods:
             }
             changed = [change(self._decode(name, data)) for name, data in found.items()]
             for name, record in zip(found, changed, strict=True):
-                if record.id != name:
-                    raise ValueError(f"expected a record with the id {name!r}, found {record.id!r}")
+                _check_changed(name, record)
             if not found:
                 return 0
             put, dimensions = _core.encode_records(self._codec, changed, None)
@@ -336,6 +336,16 @@ class Methods:
         if not isinstance(value, dict):
             raise _damaged(name, f"its value is {value!r:.80}, no map")
         return value
+
+
+def _check_changed(name: str, record: object) -> None:
+    """Check what a caller made of a record."""
+    if not isinstance(record, Record):
+        raise TypeError(
+            f"expected `change` to return a Record, found {type(record).__name__} for {name!r}"
+        )
+    if record.id != name:
+        raise ValueError(f"expected a record with the id {name!r}, found {record.id!r}")
 
 
 def _damaged(name: str, reason: object) -> DecodeError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from swarmstate import _core
 from swarmstate._core import check_name
-from swarmstate.base import check_store
+from swarmstate.base import check_count, check_store
 from swarmstate.codec import Codec
 from swarmstate.operations import adrive, drive
 from swarmstate.vectors._methods import Methods, Page, Selection
@@ -105,8 +105,8 @@ class Collection:
         """Set up a collection; nothing is read or written yet."""
         check_store(store)
         check_name(namespace, "namespace")
-        if approximate_above is not None and approximate_above < 0:
-            raise ValueError(f"approximate_above must be 0 or more, not {approximate_above}")
+        if approximate_above is not None:
+            check_count("approximate_above", approximate_above)
         if isinstance(metric, str) and metric not in get_args(Metric):
             raise ValueError(f"metric must be 'cosine', 'dot' or 'l2', not {metric!r}")
         new_index = partial(_core.VectorIndex, metric, approximate_above)
@@ -171,7 +171,8 @@ class Collection:
                 the same id.
 
         Raises:
-            ValueError: `change` returned another id.
+            TypeError: `change` returned no record.
+            ValueError: It returned another id.
             DimensionError: It returned an embedding of another dimension.
             EmbeddingError: It returned an embedding that is none.
             EncodeError: The codec does not take the new value.
