@@ -101,7 +101,15 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
         PostgresStore()
 
 
-@pytest.mark.parametrize("name", ["max_size", "statement_cache_size", "timeout", "sweep_interval"])
+@pytest.mark.parametrize("wrong", ["5", 1.5], ids=str)
+@pytest.mark.parametrize("name", ["max_size", "statement_cache_size"])
+def test_connections_and_statements_are_counted_in_whole_numbers(name: str, wrong: Any) -> None:
+    options: dict[str, Any] = {name: wrong}
+    with pytest.raises(TypeError, match=f"expected {name} to be a whole number, found {wrong!r}"):
+        PostgresStore("postgresql://h/d", **options)
+
+
+@pytest.mark.parametrize("name", ["timeout", "sweep_interval"])
 def test_a_text_is_no_number(name: str) -> None:
     options: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"expected {name} to be a number, found '5'"):

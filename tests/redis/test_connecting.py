@@ -118,11 +118,18 @@ def test_what_is_missing_or_too_much_is_told() -> None:
         RedisStore("redis://host", client=redis.Redis())
 
 
-@pytest.mark.parametrize("name", ["timeout", "retry_for", "max_connections"])
+@pytest.mark.parametrize("name", ["timeout", "retry_for"])
 def test_a_text_is_no_number(name: str) -> None:
     options: dict[str, Any] = {name: "5"}
     with pytest.raises(TypeError, match=f"expected {name} to be a number, found '5'"):
         RedisStore("redis://host", **options)
+
+
+@pytest.mark.parametrize("wrong", ["5", 1.5], ids=str)
+def test_connections_are_counted_in_whole_numbers(wrong: Any) -> None:
+    found = f"max_connections to be a whole number, found {wrong!r}"
+    with pytest.raises(TypeError, match=found):
+        RedisStore("redis://host", max_connections=wrong)
 
 
 def test_clients_are_used_and_left_open(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
-from swarmstate.base import check_numbers
+from swarmstate.base import check_count, check_numbers
 
 
 class Options(NamedTuple):
@@ -31,11 +31,11 @@ class Options(NamedTuple):
             **{**said, **{name: value for name, value in given.items() if value is not None}}
         )
         size, cached, timeout = options.max_size, options.statement_cache_size, options.timeout
-        check_numbers(max_size=size, statement_cache_size=cached, timeout=timeout)
+        check_count("max_size", size)
+        check_count("statement_cache_size", cached)
+        check_numbers(timeout=timeout)
         if size < 1:
             raise ValueError(f"expected max_size of 1 or more, found {size!r}")
-        if cached < 0:
-            raise ValueError(f"expected statement_cache_size of 0 or more, found {cached!r}")
         if not 0 < timeout < math.inf:
             raise ValueError(f"expected timeout to be positive seconds, found {timeout!r}")
         return options

@@ -16,6 +16,7 @@ from swarmstate.base import (
     Range,
     Result,
     check_batches,
+    check_count,
     check_name,
     check_numbers,
     check_queries,
@@ -355,7 +356,8 @@ def _check(options: Mapping[str, Any]) -> None:
     check_ttl(options["ttl"])
     timeout, retry_for = options["timeout"], options["retry_for"]
     connections = options["max_connections"]
-    check_numbers(timeout=timeout, retry_for=retry_for, max_connections=connections)
+    check_numbers(timeout=timeout, retry_for=retry_for)
+    check_count("max_connections", connections)
     if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
         raise ValueError(
             f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
