@@ -256,6 +256,27 @@ def test_a_place_is_no_config_to_list_before(driver: Driver) -> None:
     assert driver.list(at(), before={"configurable": place}) == []
 
 
+@pytest.mark.parametrize("wrong", [None, 5, ""], ids=repr)
+def test_a_checkpoint_without_an_id_is_refused(driver: Driver, wrong: Any) -> None:
+    checkpoint: Any = {**make_checkpoint({"a": 1}), "id": wrong}
+    with pytest.raises(TypeError, match=f"the id of the checkpoint to be a text, found {wrong!r}"):
+        driver.put(at(), checkpoint, make_metadata(), {})
+    saver: Any = driver.saver
+    assert saver.threads() == []
+
+
+@pytest.mark.parametrize("part", ["id", "channel_values", "channel_versions", "versions_seen"])
+def test_a_checkpoint_that_lacks_a_part_is_refused(driver: Driver, part: str) -> None:
+    parts: Any = make_checkpoint({"a": 1})
+    del parts[part]
+    wrong: Any
+    for wrong in (parts, None):
+        with pytest.raises(TypeError, match=f"expected a checkpoint, a dict with .*{part}"):
+            driver.put(at(), wrong, make_metadata(), {})
+    saver: Any = driver.saver
+    assert saver.threads() == []
+
+
 @pytest.mark.parametrize("wrong", [at("ada"), None], ids=["config", "None"])
 def test_a_config_is_no_thread_id(driver: Driver, wrong: Any) -> None:
     Branch(driver, "ada").put(a=1)

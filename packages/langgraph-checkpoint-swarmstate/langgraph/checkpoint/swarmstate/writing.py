@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, get_checkpoint_metadata
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
+_PARTS = frozenset({"id", "channel_values", "channel_versions", "versions_seen"})
+
 # A collection of unreachable blobs that is under way gives up when it finds its
 # mark gone: all that refers to blobs removes it, so that none of these is collected.
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
@@ -61,9 +63,11 @@ def put(
 
     Raises:
         InvalidConfigError: The config names no thread.
+        TypeError: The checkpoint is none.
         EncodeError: A value cannot be serialized.
     """
     thread_id, checkpoint_ns, parent = address_of(config)
+    _check(checkpoint)
     address = Address(thread_id, checkpoint_ns, checkpoint["id"])
     metadata = get_checkpoint_metadata(config, metadata)
     body = encode_body(serde, checkpoint, metadata)
@@ -103,6 +107,24 @@ def put(
             split.confirm()
             break
     return address
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    """Check that a checkpoint has an id, without which nobody would find it, and what is stored.
+
+    Raises:
+        TypeError: It has none.
+    """
+    found: object = checkpoint
+    if not isinstance(found, Mapping) or not found.keys() >= _PARTS:
+        there = sorted(map(str, found)) if isinstance(found, Mapping) else repr(found)[:80]
+        raise TypeError(
+            f"expected a checkpoint, a dict with {', '.join(sorted(_PARTS))}, found {there}; "
+            "langgraph.checkpoint.base.empty_checkpoint() makes one"
+        )
+    name = found["id"]
+    if not (isinstance(name, str) and name):
+        raise TypeError(f"expected the id of the checkpoint to be a text, found {name!r:.80}")
 
 
 def _batches(
