@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -341,6 +342,36 @@ def test_what_is_no_text_keeps_no_other_thread_from_coming_over(
     assert threads == others
     [failure] = source.importer(source.url, store, only=["delta", "\udcff"]).failures
     assert "not UTF-8" in failure
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("writes SET task_path = x'00'", r"the path of that, .* b'\\x00'"),
+        ("writes SET idx = 'first'", r"index of a pending write .* to be an int, found 'first'"),
+        ("writes SET idx = 0.5", r"index of a pending write .* to be an int, found 0\.5"),
+        ("writes SET checkpoint_id = x'00'", r"named by texts, found b'\\x00'"),
+        ("checkpoints SET checkpoint_id = x'00'", r"named by texts, found b'\\x00'"),
+        (
+            "checkpoints SET parent_checkpoint_id = x'00'",
+            r"expected its parent's id, found b'\\x00'",
+        ),
+    ],
+)
+def test_a_row_of_other_types_leaves_nothing_and_keeps_no_thread_from_coming_over(
+    tmp_path: Path, damage: str, said: str
+) -> None:
+    source = sqlite_source(tmp_path)
+    with source.saver() as saver:
+        stock.fill(saver)
+        others = {thread for thread, _, _ in everything(saver)} - {"fan"}
+    last = f"SELECT max(rowid) FROM {damage.partition(' ')[0]} WHERE thread_id = 'fan'"
+    source.execute(f"UPDATE {damage} WHERE rowid = ({last})")
+    store = Store()
+    [failure] = source.importer(source.url, store).failures
+    assert failure.startswith("thread 'fan'")
+    assert re.search(said, failure)
+    assert {thread for thread, _, _ in everything(SwarmStateSaver(store))} == others
 
 
 def test_only_reading(tmp_path: Path) -> None:

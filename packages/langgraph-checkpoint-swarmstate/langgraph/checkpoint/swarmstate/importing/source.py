@@ -36,6 +36,20 @@ class Id(NamedTuple):
     checkpoint_ns: str
     checkpoint_id: str
 
+    @classmethod
+    def of_row(cls, checkpoint_ns: object, checkpoint_id: object) -> Id:
+        """Return what a row names.
+
+        Raises:
+            StoreFormatError: A name is no text, which SQLite does not see to.
+        """
+        if not (isinstance(checkpoint_ns, str) and isinstance(checkpoint_id, str)):
+            raise StoreFormatError(
+                "expected a checkpoint to be named by texts, found "
+                f"{checkpoint_id!r:.80} (checkpoint_ns {checkpoint_ns!r:.80})"
+            )
+        return cls(checkpoint_ns, checkpoint_id)
+
 
 class StoredWrite(NamedTuple):
     """A pending write; its value is `(type, bytes)`."""
@@ -51,13 +65,18 @@ class StoredWrite(NamedTuple):
         """Return the write of a row that has these columns, the value's type before its bytes.
 
         Raises:
-            StoreFormatError: A name is no text, which SQLite does not see to.
+            StoreFormatError: A name is no text, or the index no int, which SQLite does not see to.
         """
         task_id, task_path, idx, channel, type_, data = row
-        if not (isinstance(task_id, str) and isinstance(channel, str)):
+        if not all(isinstance(name, str) for name in (task_id, task_path, channel)):
             raise StoreFormatError(
-                "expected a pending write to name its task and channel as text, found "
-                f"{task_id!r} and {channel!r}"
+                "expected a pending write to name its task, the path of that, and its channel as "
+                f"texts, found {task_id!r:.80}, {task_path!r:.80} and {channel!r:.80}"
+            )
+        if not isinstance(idx, int):
+            raise StoreFormatError(
+                f"expected the index of a pending write of task {task_id!r:.80} to be an int, "
+                f"found {idx!r:.80}"
             )
         return cls(task_id, task_path, idx, channel, (type_, data))
 

@@ -113,7 +113,7 @@ class SqliteSource:
             "ORDER BY checkpoint_ns, checkpoint_id",
             thread_id,
         )
-        return [Id(*row) for row in rows]
+        return [Id.of_row(*row) for row in rows]
 
     def checkpoints(self, thread_id: str) -> Iterator[SourceCheckpoint]:
         """Yield the checkpoints of a thread."""
@@ -123,7 +123,10 @@ class SqliteSource:
             thread_id,
         )
         for checkpoint_ns, checkpoint_id, parent, type_, data, metadata in rows:
-            identity = Id(checkpoint_ns, checkpoint_id)
+            identity = Id.of_row(checkpoint_ns, checkpoint_id)
+            if not (parent is None or isinstance(parent, str)):
+                error = TypeError(f"expected its parent's id, found {parent!r:.80}")
+                raise damaged(identity, error)
             try:
                 checkpoint = self._serde.loads_typed((type_, data))
                 said: CheckpointMetadata = json.loads(metadata) if metadata is not None else {}
@@ -137,7 +140,7 @@ class SqliteSource:
             "SELECT DISTINCT checkpoint_ns, checkpoint_id FROM writes WHERE thread_id = ?",
             thread_id,
         )
-        return [Id(*row) for row in rows]
+        return [Id.of_row(*row) for row in rows]
 
     def writes(self, thread_id: str, checkpoint: Id) -> list[StoredWrite]:
         """Return the pending writes of a checkpoint."""
