@@ -129,6 +129,23 @@ def test_a_forged_record_of_embeddings_is_named() -> None:
         assert not [each for each in messages if token not in each]
 
 
+@pytest.mark.parametrize("mend", ["put", "delete"])
+def test_an_item_whose_embeddings_are_damaged_can_be_replaced(mend: str) -> None:
+    with Store() as store:
+        fill(memory_of(store, INDEX))
+        [name] = records(store, "langgraph-vectors", "item/a\x01k")
+        store.write([Batch("langgraph-vectors", put={name: b"\xc1"})])
+        memory = memory_of(store, INDEX)
+        with pytest.raises(ItemError, match=r"\"a.*k.*put that item again, or delete it"):
+            memory.search(B, query="tea")
+        if mend == "put":
+            memory.put(A, "k", {"text": "eat"})
+        else:
+            memory.delete(A, "k")
+        for reader in (memory, memory_of(store, INDEX)):
+            assert len(reader.search((), query="tea")) == (4 if mend == "put" else 3)
+
+
 @pytest.mark.parametrize(
     "value",
     [

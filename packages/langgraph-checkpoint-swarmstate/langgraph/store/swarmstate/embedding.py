@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
 
-from swarmstate.errors import DimensionError, ItemError
+from swarmstate.errors import DecodeError, DimensionError, ItemError
 from swarmstate.vectors import Collection, Match, Record, Where
 
 from .layout import Labels
@@ -285,9 +285,15 @@ def _embeds(embed: object) -> bool:
 
 @contextmanager
 def _advising() -> Iterator[None]:
-    """Say of embeddings of another dimension what can be done here."""
+    """Say of embeddings that are damaged, or of another dimension, what can be done here."""
     try:
         yield
+    except DecodeError as error:
+        raise ItemError(
+            f"the embeddings of an item are damaged, so none can be searched: {error}. In the "
+            f"collection {VECTORS!r} an id is the labels and the key of an item, and a token: "
+            "put that item again, or delete it"
+        ) from error
     except DimensionError as error:
         advice = "keep the items in another store"
         raise DimensionError(error.stored, error.given, advice) from None
