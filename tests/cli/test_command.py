@@ -177,6 +177,13 @@ def test_no_target_is_made_for_a_source_that_cannot_be_used(tmp_path: Path, name
     assert not target.exists()
 
 
+def test_no_target_is_made_for_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
+    target = tmp_path / "target.db"
+    server = f"redis://:{PASSWORD}@127.0.0.1:1?retry_for=0"
+    assert "cannot be reached" in run("copy", server, target, code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_file_is_no_store_to_look_into(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()

@@ -100,17 +100,17 @@ def copy(
 
     Run it again to go on after an interruption. What the target holds besides stays.
     """
-    with (
-        _errors(),
-        _open(source, must_exist=True) as opened,
-        _open(target) as other,
-        _progress() as progress,
-    ):
-        if are_one(opened, other):
-            raise ValueError(
-                "expected two stores, but source and target are one; nothing was copied"
+    with _errors(), _open(source, must_exist=True) as opened:
+        # Before a target is made: a source that cannot be used says so now.
+        opened.namespaces(prefix, limit=1)
+        with _open(target) as other, _progress() as progress:
+            if are_one(opened, other):
+                raise ValueError(
+                    "expected two stores, but source and target are one; nothing was copied"
+                )
+            report = copy_store(
+                opened, other, prefix=prefix, overwrite=overwrite, progress=progress
             )
-        report = copy_store(opened, other, prefix=prefix, overwrite=overwrite, progress=progress)
     _tell(report)
 
 
