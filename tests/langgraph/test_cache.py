@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +230,18 @@ def test_answers_expire_and_differ_by_prompt_and_model() -> None:
     assert cache.lookup("p", "m") is None
     with pytest.raises(ValueError, match="ttl"):
         SwarmStateLLMCache(ttl=0)
+
+
+@pytest.mark.parametrize("wrong", ["60", timedelta(minutes=1), [60]], ids=["text", "time", "list"])
+def test_seconds_that_are_no_number_are_named(wrong: Any) -> None:
+    with SwarmStateCache[int]() as cache:
+        good, bad = (("a",), "good"), (("a",), "bad")
+        message = f"ttl to be a number of seconds, found {re.escape(repr(wrong))}"
+        with pytest.raises(TypeError, match=message):
+            cache.set({good: (1, None), bad: (2, wrong)})
+        assert cache.get([good, bad]) == {}
+        with pytest.raises(TypeError, match=message):
+            graph_with(cache, [], ttl=wrong).invoke({"n": 2})
 
 
 def test_answers_of_other_kinds_are_refused() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 from swarmstate._plane import Batch, Query
 from swarmstate.errors import StoreFormatError
@@ -56,7 +56,13 @@ def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
     """Write entries, each with its content and its time to live in seconds (None: for ever).
 
     Contents are plain data, such as bytes.
+
+    Raises:
+        TypeError: A time to live is no number.
     """
+    for _, ttl in contents.values():
+        if not (ttl is None or isinstance(ttl, SupportsFloat)):
+            raise TypeError(f"expected ttl to be a number of seconds, found {ttl!r:.80}")
     batches = [
         Batch(name, clear=True)
         if ttl is not None and ttl <= 0

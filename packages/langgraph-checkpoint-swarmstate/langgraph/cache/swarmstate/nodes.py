@@ -68,6 +68,7 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
 
         Raises:
             EncodeError: A value cannot be serialized; nothing was cached.
+            TypeError: A time to live is no number; nothing was cached.
         """
         self._run(self._set(pairs))
 
