@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from array import array
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -320,6 +321,21 @@ def test_what_was_put_into_an_empty_collection_is_gone_when_others_clear_it(
         clear()
         assert mine.search([1.0]) == []
         assert mine.count() == 0
+
+
+def test_what_was_put_behind_the_writes_of_others_is_gone_when_it_is_restored(
+    store: BaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All write to one lane of the log, as happens by chance.
+    monkeypatch.setattr(random, "choice", lambda lanes: lanes[0])
+    mine, other = (Collection(store, "memories") for _ in range(2))
+    mine.upsert([Record("a", {})])
+    assert ids(mine.select()) == ["a"]
+    before = store.snapshot()
+    other.upsert([Record("b", {})])
+    mine.upsert([Record("c", {})])
+    store.restore(before)
+    assert ids(mine.select()) == ["a"]
 
 
 def test_who_is_far_behind_catches_up(store: BaseStore) -> None:

@@ -44,25 +44,22 @@ def commit(
             expect_values=expected or {},
         )
         view = shared.view
-        if view is not None and not view.cursors:
-            # It is of no collection, so nothing would tell it when there is none any more. The next
-            # search reads what is there.
-            view = None
         ticket = view.index.begin()[0] if view else 0
         shared.busy.add(lane)
         try:
             yield Write([batch])
             head.tails[lane] = key
-            if view:
+            # What an index knows beyond its cursors it would keep if the collection became again
+            # what these say, or nothing. Where it is behind, the next search reads what is there.
+            if view and view.cursors.get(lane) == last:
                 try:
                     view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
                 except DimensionError:
                     # It is of a collection that somebody has cleared since.
                     shared.drop(view)
                     return True
-                if view.cursors.get(lane) == last:
-                    view.advance(lane, key)
-                    shared.save_if_due(view)
+                view.advance(lane, key)
+                shared.save_if_due(view)
             return True
         except ConflictError:
             # Somebody else writes to this lane: leave it, and unless another thread of this
