@@ -19,11 +19,15 @@ from swarmstate.errors import (
     InvalidNameError,
     StoreFormatError,
 )
+from swarmstate.layers import StoreLayer
 from swarmstate.vectors import Collection, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from swarmstate import Batch
+    from swarmstate.operations import Operation
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -336,6 +340,30 @@ def test_what_was_put_behind_the_writes_of_others_is_gone_when_it_is_restored(
     mine.upsert([Record("c", {})])
     store.restore(before)
     assert ids(mine.select()) == ["a"]
+
+
+class Overtaken(StoreLayer):
+    """A store where another collection is made before the first write, and cleared after it."""
+
+    other: Collection | None = None
+
+    def writing(self, batches: Sequence[Batch]) -> Operation[None]:
+        other, self.other = self.other, None
+        if other is None:
+            yield from super().writing(batches)
+            return
+        other.upsert([Record("other", {})])
+        try:
+            yield from super().writing(batches)
+        finally:
+            other.clear()
+
+
+def test_a_collection_that_others_make_and_clear_meanwhile_is_made_anew(store: BaseStore) -> None:
+    overtaken = Overtaken(store)
+    overtaken.other = Collection(store, "memories")
+    Collection(overtaken, "memories").upsert([Record("a", {})])
+    assert ids(Collection(store, "memories").select()) == ["a"]
 
 
 def test_who_is_far_behind_catches_up(store: BaseStore) -> None:

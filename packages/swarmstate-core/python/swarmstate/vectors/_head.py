@@ -73,11 +73,12 @@ def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
             raise DimensionError(head.dimensions, dimensions or 0)
         else:
             batch = layout.first_dimension(shared.namespace, dimensions)
-        try:
+        with suppress(ConflictError):
             yield Write([batch])
-        except ConflictError:
-            if head is None and (yield from read_head(shared)) is None:
-                raise no_collection(shared) from None
+            continue
+        if head is None:
+            # Others have made it, and may even have cleared it again, or it is something else.
+            yield from read_meta(shared)
 
 
 def check_dimensions(shared: Shared, dimensions: int) -> Operation[None]:
@@ -102,19 +103,29 @@ def no_collection(shared: Shared) -> StoreFormatError:
     )
 
 
+def read_meta(shared: Shared) -> Operation[bytes | None]:
+    """Return what marks the namespace as a collection, None if it is empty.
+
+    Raises:
+        StoreFormatError: The namespace holds something else.
+    """
+    query = Query(shared.namespace, keys=[layout.META], ranges=[Range(limit=1, keys_only=True)])
+    [result] = yield Read([query])
+    meta: bytes | None = result.values[0]
+    if meta is None and result.ranges[0]:
+        raise no_collection(shared)
+    return meta
+
+
 def clear(shared: Shared) -> Operation[None]:
     """Delete everything, if it is a collection.
 
     Raises:
         StoreFormatError: The namespace holds something else.
     """
-    query = Query(shared.namespace, keys=[layout.META], ranges=[Range(limit=1, keys_only=True)])
     while True:
-        [result] = yield Read([query])
-        [meta], [first] = result.values, result.ranges
+        meta = yield from read_meta(shared)
         if meta is None:
-            if first:
-                raise no_collection(shared)
             return
         check_format(shared, meta)
         # Not what somebody else put there meanwhile.
