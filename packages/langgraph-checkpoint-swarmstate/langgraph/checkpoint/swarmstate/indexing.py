@@ -11,7 +11,7 @@ is deleted while it is written to may leave some. Who lists all threads removes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from swarmstate import Batch, Query, Range
 from swarmstate.errors import (
@@ -96,23 +96,35 @@ def forget_gone(alive: Collection[str]) -> Operation[None]:
 
     A thread may come back meanwhile. It is there before its entries are, so a look at those
     whose entries were removed finds it, and they are put back.
+
+    Entries of runs, of which there may be many more, are looked at only if a thread is gone.
     """
     try:
-        for area, parse in ((TIMES, parse_time_key), (RUNS, parse_run_key)):
-            page = Range.of_prefix(area, limit=_PAGE, keys_only=True)
-            while (found := (yield from read_index((page,)))) is not None and found[0]:
-                page = page._replace(start=found[0][-1] + "\x01")
-                named = ((key, parse(key)[1]) for key in found[0])
-                gone = {key: thread for key, thread in named if thread not in alive}
-                if gone:
-                    yield Write([Batch(INDEX, delete=[*gone])])
-                    back = yield from _existing({*gone.values()})
-                    kept = [key for key, thread in gone.items() if thread in back]
-                    if kept:
-                        yield Write([Batch(INDEX, put_if_absent=dict.fromkeys(kept, b""))])
+        if (yield from _forget_in(TIMES, parse_time_key, alive)):
+            yield from _forget_in(RUNS, parse_run_key, alive)
     except (StoreReadOnlyError, StoreUnavailableError):
         # Which threads there are is known, and can be read where nothing can be written.
         logger.debug("entries of threads that are gone stay in the index: nothing can be written")
+
+
+def _forget_in(
+    area: str, parse: Callable[[str], tuple[str, str]], alive: Collection[str]
+) -> Operation[bool]:
+    """Remove the entries of threads that are gone from an area; return whether there were any."""
+    forgotten = False
+    page = Range.of_prefix(area, limit=_PAGE, keys_only=True)
+    while (found := (yield from read_index((page,)))) is not None and found[0]:
+        page = page._replace(start=found[0][-1] + "\x01")
+        named = ((key, parse(key)[1]) for key in found[0])
+        gone = {key: thread for key, thread in named if thread not in alive}
+        if gone:
+            forgotten = True
+            yield Write([Batch(INDEX, delete=[*gone])])
+            back = yield from _existing({*gone.values()})
+            kept = [key for key, thread in gone.items() if thread in back]
+            if kept:
+                yield Write([Batch(INDEX, put_if_absent=dict.fromkeys(kept, b""))])
+    return forgotten
 
 
 def _existing(threads: Collection[str]) -> Operation[set[str]]:

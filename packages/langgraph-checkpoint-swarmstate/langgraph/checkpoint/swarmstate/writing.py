@@ -116,7 +116,8 @@ def _check(checkpoint: Checkpoint) -> None:
         TypeError: It has none.
     """
     found: object = checkpoint
-    if not isinstance(found, Mapping) or not found.keys() >= _PARTS:
+    # A dict is told apart faster than another mapping.
+    if not isinstance(found, (dict, Mapping)) or not found.keys() >= _PARTS:
         there = sorted(map(str, found)) if isinstance(found, Mapping) else repr(found)[:80]
         raise TypeError(
             f"expected a checkpoint, a dict with {', '.join(sorted(_PARTS))}, found {there}; "
