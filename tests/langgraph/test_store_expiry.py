@@ -215,6 +215,17 @@ def test_minutes_may_be_a_number_of_any_kind() -> None:
     assert store.search(("a",)) == []
 
 
+def test_minutes_may_be_more_than_any_clock_knows() -> None:
+    store = SwarmStateStore(clock=lambda: 0.0)
+    endless: Any = Fraction(10**5000)
+    store.put(("a",), "kept", {}, ttl=endless)
+    store.put(("a",), "gone", {}, ttl=-endless)
+    assert [item.key for item in store.search(("a",))] == ["kept"]
+    ended = store.start_ttl_sweeper(10**9)
+    assert store.stop_ttl_sweeper()
+    assert ended.cancelled()
+
+
 def test_the_sweeper_ends_with_a_store_that_others_close() -> None:
     inner = swarmstate.Store()
     store = SwarmStateStore(inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -253,6 +254,14 @@ def test_only_a_sweep_that_should_have_worked_is_reported(
     assert [record.getMessage() for record in caplog.records] == [
         "sweeping expired namespaces failed: second"
     ]
+
+
+def test_there_may_be_no_end_to_the_time_between_two_sweeps() -> None:
+    sweeper = Sweeper(lambda: None, math.inf)
+    sweeper.start()
+    [thread] = sweepers()
+    sweeper.stop()  # Had the thread failed, that would be an error here.
+    assert not thread.is_alive()
 
 
 def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresServer) -> None:

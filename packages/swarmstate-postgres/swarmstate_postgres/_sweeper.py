@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import TIMEOUT_MAX, Event, Lock, Thread
 
 from swarmstate.errors import StoreReadOnlyError, SwarmStateError
 
@@ -23,7 +23,8 @@ class Sweeper:
 
     def __init__(self, sweep: Callable[[], object], interval: float | None) -> None:
         self._sweep = sweep
-        self._interval = interval
+        # No lock can be waited for longer, which is centuries.
+        self._interval = None if interval is None else min(interval, TIMEOUT_MAX)
         self._lock = Lock()
         self._stop = Event()
         self._thread: Thread | None = None

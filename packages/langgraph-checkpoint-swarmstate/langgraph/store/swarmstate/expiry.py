@@ -178,7 +178,8 @@ class Sweeper:
             ended.add_done_callback(lambda _: wakeup.set())
             self._thread = threading.Thread(
                 target=self._loop,
-                args=(seconds, wakeup, ended),
+                # No lock can be waited for longer, which is centuries.
+                args=(min(seconds, threading.TIMEOUT_MAX), wakeup, ended),
                 daemon=True,
                 name="swarmstate-sweeper",
             )

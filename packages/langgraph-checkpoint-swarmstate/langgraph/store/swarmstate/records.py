@@ -39,14 +39,17 @@ _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 def minutes_of(name: str, found: object) -> float:
-    """Return an argument that says how many minutes, which may be a number of any kind.
+    """Return an argument that says how many minutes, which may be a number of any kind and size.
 
     Raises:
         TypeError: It is no number, such as a text from the environment.
     """
     if not isinstance(found, SupportsFloat):
         raise TypeError(f"expected {name} to be a number of minutes, found {found!r:.80}")
-    return float(found)
+    try:
+        return float(found)
+    except OverflowError:
+        return -math.inf if found < 0 else math.inf  # type: ignore[operator]  # an int, or the like
 
 
 class Expiry(NamedTuple):
