@@ -348,7 +348,18 @@ class SwarmStateSaver(SaverBase):
         return await self._arun(collect_stats(thread_id))
 
     def threads(self, *, limit: int | None = None) -> Sequence[str]:
-        """Return the ids of the threads, that with the newest checkpoint first."""
+        """Return the ids of the threads, that with the newest checkpoint first.
+
+        Without a limit this also removes what the index over threads says of those that are
+        gone, such as the expired ones; where nothing can be written it stays.
+
+        Args:
+            limit: At most this many; all if None.
+
+        Raises:
+            TypeError: The limit is no whole number.
+            ValueError: It is negative.
+        """
         return self._run(newest_threads(limit))
 
     async def athreads(self, *, limit: int | None = None) -> Sequence[str]:
