@@ -7,18 +7,23 @@ import json
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from crewai import Agent, Crew, Task
-from crewai.events.event_bus import crewai_event_bus
+from crewai.events.base_events import BaseEvent
+from crewai.events.event_bus import CrewAIEventsBus, crewai_event_bus
 from crewai.memory import unified_memory
 from crewai.memory.encoding_flow import EncodingFlow
 from crewai.memory.recall_flow import RecallFlow
 from crewai.state.checkpoint_config import CheckpointConfig
+from crewai.state.event_record import EventRecord
+from crewai.state.runtime import RuntimeState
 from crewai_swarmstate import SwarmStateCheckpointProvider, install, shared_store
+from pydantic_core import core_schema
 from swarmstate.errors import CheckpointError
 
 from tests.crewai.helpers.offline import ScriptedLLM, embed
@@ -38,20 +43,6 @@ def make_crew(checkpoint: CheckpointConfig, llm: ScriptedLLM, **options: Any) ->
     return Crew(agents=[agent], tasks=tasks, checkpoint=checkpoint, **options)
 
 
-_submit_save = unified_memory.Memory._submit_save
-
-
-def _save_at_once(memory: unified_memory.Memory, *call: Any, **options: Any) -> Future[Any]:
-    """Save while the crew waits.
-
-    CrewAI serializes its record of events while others may add to it, as a save in the background
-    does, and a checkpoint is lost now and then.
-    """
-    future = _submit_save(memory, *call, **options)
-    future.exception()
-    return future
-
-
 class Unhurried(ScriptedLLM):
     """Answers when the checkpoint of the task before is written, as a model does that takes time.
 
@@ -66,6 +57,7 @@ class Unhurried(ScriptedLLM):
 def test_a_crew_is_checkpointed_and_restored(
     provider: SwarmStateCheckpointProvider, tmp_path: Path
 ) -> None:
+    install(provider.uri, default=False, checkpoint_locked=True)
     llm = Unhurried(model="scripted", answer="filed")
     make_crew(CheckpointConfig(location="orders", provider=provider), llm).kickoff()
     crewai_event_bus.flush()
@@ -98,9 +90,10 @@ import sys
 from crewai.events.event_bus import crewai_event_bus
 from crewai.flow.flow import Flow, listen, start
 from crewai.state.checkpoint_config import CheckpointConfig
-from crewai_swarmstate import SwarmStateCheckpointProvider
+from crewai_swarmstate import SwarmStateCheckpointProvider, install
 
 mode, uri, folder = sys.argv[1:]
+install(uri, default=False, checkpoint_locked=True)
 provider = SwarmStateCheckpointProvider(uri=uri)
 
 
@@ -140,7 +133,7 @@ def test_a_flow_with_a_persistence_is_restored_in_another_process(tmp_path: Path
         )
         for mode in ("run", "restore")
     ]
-    assert [each.returncode for each in said] == [0, 0], said[-1].stderr
+    assert [each.returncode for each in said] == [0, 0], "".join(each.stderr for each in said)
     assert "STEPS ['run']" in said[-1].stdout
 
 
@@ -243,9 +236,68 @@ def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
         for flow in (EncodingFlow, RecallFlow):
             monkeypatch.delattr(flow, "is_crewai_internal", raising=False)
     monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
-    monkeypatch.setattr(unified_memory.Memory, "_submit_save", _save_at_once)
-    install(tmp_path / "memory.db", checkpoint_memory=remedied)
+    install(tmp_path / "memory.db", checkpoint_memory=remedied, checkpoint_locked=True)
     config = CheckpointConfig(location="orders", provider=provider)
     make_crew(config, ScriptedLLM(model="scripted"), memory=True).kickoff()
     crewai_event_bus.flush()
     assert len(provider.checkpoints("orders")) == (2 if remedied else 0)
+
+
+@dataclass
+class Watcher:
+    """A source of an event that is asked for its form when the event is written as JSON."""
+
+    asked: Callable[[], object]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return core_schema.is_instance_schema(
+            cls, serialization=core_schema.plain_serializer_function_ser_schema(_ask)
+        )
+
+
+def _ask(watcher: Watcher) -> None:
+    watcher.asked()
+
+
+class WatchedEvent(BaseEvent):
+    type: str = "watched"
+    watcher: Watcher
+
+
+@pytest.mark.parametrize("dump", ["model_dump", "model_dump_json"])
+@pytest.mark.parametrize("remedied", [False, True])
+def test_the_record_of_events_is_written_under_its_lock_with_the_remedy_only(
+    tmp_path: Path, dump: str, remedied: bool
+) -> None:
+    install(tmp_path / "a.db", default=False, checkpoint_locked=remedied)
+    state = RuntimeState(root=[])
+    readers = []
+    state.event_record.add(
+        WatchedEvent(watcher=Watcher(lambda: readers.append(state.event_record._lock._readers)))
+    )
+    getattr(state, dump)()
+    assert readers == [int(remedied)]
+    assert state.event_record._lock._readers == 0
+
+
+def test_what_changes_while_it_is_written_is_an_error_and_no_panic(tmp_path: Path) -> None:
+    install(tmp_path / "a.db", default=False, checkpoint_locked=True)
+    state = RuntimeState(root=[])
+    record = state.event_record
+    for _ in range(2):
+        record.add(WatchedEvent(watcher=Watcher(lambda: record.nodes.clear())))
+    with pytest.raises(RuntimeError, match="while it changed"):
+        state.model_dump(mode="json")
+
+
+def test_the_remedies_are_taken_back(tmp_path: Path) -> None:
+    patched = (CrewAIEventsBus.register_entity, EventRecord.model_dump, RuntimeState.model_dump)
+    install(tmp_path / "a.db", checkpoint_memory=True, checkpoint_locked=True)
+    assert EventRecord.model_dump is not patched[1]
+    install(tmp_path / "a.db")
+    assert patched == (
+        CrewAIEventsBus.register_entity,
+        EventRecord.model_dump,
+        RuntimeState.model_dump,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from .handles import canonical_uri, close_stores
 from .requiring import requiring_crewai
@@ -34,7 +34,9 @@ class _Replaced(NamedTuple):
 
 _lock = threading.Lock()
 _replaced: _Replaced | None = None
-_undo_remedy: Callable[[], None] | None = None
+_Undo: TypeAlias = Callable[[], None]
+_Remedy: TypeAlias = Callable[[], _Undo | None]
+_undo_remedies: dict[_Remedy, _Undo] = {}
 
 
 def install(
@@ -44,6 +46,7 @@ def install(
     scoring: Scoring = "lancedb",
     locks: bool = False,
     checkpoint_memory: bool = False,
+    checkpoint_locked: bool = False,
 ) -> None:
     """Make CrewAI keep memory, flow state and knowledge in a swarmstate store.
 
@@ -62,6 +65,9 @@ def install(
         checkpoint_memory: Let crews that have a memory be checkpointed, which a
             defect of CrewAI prevents; see the module `remedies`.
             CrewAI versions without the defect are left as they are.
+        checkpoint_locked: Let CrewAI take its own lock while it writes a checkpoint.
+            Without it checkpoints are now and then missing, and end flows; see the
+            module `remedies`. Versions that take it are left as they are.
 
     Raises:
         ModuleNotFoundError: CrewAI is not installed.
@@ -78,10 +84,10 @@ def install(
         from .flow import SwarmStateFlowPersistence
         from .knowledge import SwarmStateKnowledgeStorage
         from .locks import lock_backend
-        from .remedies import checkpoint_without_internal_flows
+        from .remedies import checkpoint_under_lock, checkpoint_without_internal_flows
         from .storage import SwarmStateStorage
 
-    global _replaced, _undo_remedy
+    global _replaced
     installed = canonical_uri(uri)
     persistence = SwarmStateFlowPersistence(installed)
     persistence.init_db()
@@ -116,10 +122,8 @@ def install(
             (lambda: persistence) if default else _replaced.flow
         )
         lock_store.set_lock_backend(lock_backend(installed) if locks else _replaced.lock)
-        if not checkpoint_memory:
-            _take_remedy_back()
-        elif _undo_remedy is None:
-            _undo_remedy = checkpoint_without_internal_flows()
+        _remedy(checkpoint_memory, checkpoint_without_internal_flows)
+        _remedy(checkpoint_locked, checkpoint_under_lock)
 
 
 def uninstall() -> None:
@@ -137,7 +141,8 @@ def uninstall() -> None:
         from crewai.memory.storage.factory import set_memory_storage_factory
         from crewai_core.lock_store import set_lock_backend
 
-        _take_remedy_back()
+        while _undo_remedies:
+            _undo_remedies.popitem()[1]()
         set_memory_storage_factory(_replaced.memory)
         set_knowledge_storage_factory(_replaced.knowledge)
         set_flow_persistence_factory(_replaced.flow)
@@ -146,8 +151,12 @@ def uninstall() -> None:
     close_stores()
 
 
-def _take_remedy_back() -> None:
-    global _undo_remedy
-    if _undo_remedy is not None:
-        _undo_remedy()
-        _undo_remedy = None
+def _remedy(is_asked_for: bool, apply: _Remedy) -> None:
+    if not is_asked_for:
+        undo = _undo_remedies.pop(apply, None)
+        if undo is not None:
+            undo()
+    elif apply not in _undo_remedies:
+        undo = apply()
+        if undo is not None:
+            _undo_remedies[apply] = undo

@@ -1,18 +1,24 @@
-"""A remedy for a defect of CrewAI that keeps crews with memory from being checkpointed.
+"""Remedies for defects of CrewAI that cost checkpoints, whatever provider writes them.
 
 Memory works through flows of its own, which CrewAI adds to the state that it
 checkpoints. Their `initial_state` is a class, which CrewAI cannot write as JSON,
 so every checkpoint after the first use of memory fails and only a warning is
 logged. These flows live for one call and nothing is ever restored from them:
-the remedy leaves them out.
+the first remedy leaves them out.
+
+CrewAI writes checkpoints beside the run, and reads its record of events without
+the lock of that record. If an event is added in that moment, pydantic panics: the
+checkpoint is missing, and a flow, which waits for its checkpoints, ends with a
+`PanicException` that no `except Exception` stops. The second remedy takes the lock.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["checkpoint_without_internal_flows"]
+__all__ = ["checkpoint_under_lock", "checkpoint_without_internal_flows"]
 
 
 def checkpoint_without_internal_flows() -> Callable[[], None] | None:
@@ -55,3 +61,71 @@ def _is_needed() -> bool:
     except PydanticSerializationError:
         return True
     return False
+
+
+def checkpoint_under_lock() -> Callable[[], None] | None:
+    """Let the record of events be checkpointed under its lock, if CrewAI does not.
+
+    What else changes while it is read, such as the state of a flow with listeners
+    that run at once, is a RuntimeError instead of a panic: CrewAI logs that this
+    checkpoint failed, and the run goes on.
+
+    Returns:
+        What takes the remedy back; None if this CrewAI does not have the defect.
+    """
+    from crewai.state.event_record import EventRecord
+    from crewai.state.runtime import RuntimeState
+
+    if _is_locked():
+        return None
+    dump_record = EventRecord.model_dump
+    originals = (RuntimeState.model_dump, RuntimeState.model_dump_json)
+
+    def locked(self: EventRecord, **options: Any) -> dict[str, Any]:
+        with self._lock.r_locked():
+            return dump_record(self, **options)
+
+    EventRecord.model_dump = locked  # type: ignore[assignment]  # the remedy
+    for original in originals:
+        setattr(RuntimeState, original.__name__, _raising_no_panic(original))
+
+    def undo() -> None:
+        EventRecord.model_dump = dump_record  # type: ignore[method-assign]  # as it was
+        for original in originals:
+            setattr(RuntimeState, original.__name__, original)
+
+    return undo
+
+
+def _raising_no_panic(dump: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(dump)
+    def wrapper(state: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return dump(state, *args, **options)
+        except BaseException as error:
+            # Each native module has a class of this name, and none exports it.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise RuntimeError(
+                f"CrewAI's state could not be written as JSON while it changed: {error}"
+            ) from error
+
+    return wrapper
+
+
+def _is_locked() -> bool:
+    from crewai.state.runtime import RuntimeState
+    from crewai.utilities.rw_lock import RWLock
+
+    taken = False
+
+    class Noting(RWLock):
+        def r_acquire(self) -> None:
+            nonlocal taken
+            taken = True
+            super().r_acquire()
+
+    state = RuntimeState(root=[])
+    state.event_record._lock = Noting()
+    state.model_dump(mode="json")
+    return taken
