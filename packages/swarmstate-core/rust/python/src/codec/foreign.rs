@@ -11,7 +11,8 @@ use pyo3::types::{PyBool, PyDict, PyInt, PyList, PyString, PyTuple, PyType};
 use super::error::{EncodeError, class_name};
 use super::numpy;
 use super::reduce::{
-    Class, Reduced, date_args, reduce_pattern, refusal, time_kwargs, timedelta_args, zone_key,
+    Class, Reduced, date_args, items, reduce_pattern, refusal, time_kwargs, timedelta_args,
+    zone_key,
 };
 use super::standard::Standard;
 use super::wire::ext;
@@ -80,20 +81,6 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     if obj.is_instance_of::<PyType>() {
         return Err(refusal("classes are not values; store their name"));
     }
-    let is = |class: &Py<PyAny>| obj.is_instance(class.bind(py));
-    let get = |name: &Bound<'py, PyString>| obj.getattr(name);
-    let class = |code, payload: Bound<'py, PyAny>, method| -> PyResult<Reduced<'py>> {
-        let class = obj.getattr(intern!(py, "__class__"))?;
-        Ok(Reduced::Class(Class {
-            code,
-            module: class.getattr(intern!(py, "__module__"))?,
-            name: class.getattr(intern!(py, "__name__"))?,
-            payload,
-            method,
-            foreign: Some(class.cast_into::<PyType>()?),
-        }))
-    };
-
     if obj.is_instance_of::<PyTuple>()
         && is_loaded_instance(
             obj,
@@ -103,83 +90,117 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     {
         return Ok(Reduced::Bare {
             code: ext::DELTA_SNAPSHOT,
-            payload: get(intern!(py, "value"))?,
+            payload: obj.getattr(intern!(py, "value"))?,
         });
     }
-    if let Some(dump) = hook(obj, intern!(py, "model_dump"))? {
-        return class(ext::PYDANTIC_V2, dump.call0()?, Some("model_validate_json"));
+    if let Some(reduced) = by_method(obj)? {
+        return Ok(reduced);
     }
-    if let Some(secret) = hook(obj, intern!(py, "get_secret_value"))? {
-        return class(ext::CONSTRUCT_ONE, secret.call0()?, None);
-    }
-    if let Some(dict) = hook(obj, intern!(py, "dict"))? {
-        return class(ext::PYDANTIC_V1, dict.call0()?, None);
-    }
-    if let Some(fields) = hook(obj, intern!(py, "_asdict"))? {
-        return class(ext::CONSTRUCT_KWARGS, fields.call0()?, None);
-    }
-    if is(&standard.path)? {
-        return class(ext::CONSTRUCT_ARGS, get(intern!(py, "parts"))?, None);
-    }
-    if is(&standard.pattern)? {
-        return reduce_pattern(obj);
-    }
-    if is(&standard.uuid)? {
-        return class(ext::CONSTRUCT_ONE, get(intern!(py, "hex"))?, None);
-    }
-    if is(&standard.decimal)? {
-        return class(ext::CONSTRUCT_ONE, obj.str()?.into_any(), None);
-    }
-    let is_deque = is(&standard.deque)?;
-    if is_deque || is(&standard.sets)? {
-        if is_deque && !get(intern!(py, "maxlen"))?.is_none() {
-            return Err(refusal(
-                "the maxlen of a subclass of deque would be lost; use deque",
-            ));
-        }
-        let items = obj.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        return class(ext::CONSTRUCT_ONE, PyList::new(py, items)?.into_any(), None);
-    }
-    if is(&standard.addresses)? {
-        return class(ext::CONSTRUCT_ONE, obj.str()?.into_any(), None);
-    }
-    if is(&standard.datetime)? {
-        let text = obj.call_method0(intern!(py, "isoformat"))?;
-        return class(ext::METHOD, text, Some("fromisoformat"));
-    }
-    if is(&standard.timedelta)? {
-        return class(ext::CONSTRUCT_ARGS, timedelta_args(obj)?, None);
-    }
-    if is(&standard.date)? {
-        return class(ext::CONSTRUCT_ARGS, date_args(obj)?, None);
-    }
-    if is(&standard.time)? {
-        return class(ext::CONSTRUCT_KWARGS, time_kwargs(obj)?, None);
-    }
-    if is(&standard.zone_info)? {
-        return class(ext::CONSTRUCT_ONE, zone_key(obj)?, None);
-    }
-    if is(&standard.enumeration)? {
-        return class(ext::CONSTRUCT_ONE, get(intern!(py, "value"))?, None);
+    if let Some(reduced) = by_base(obj, standard)? {
+        return Ok(reduced);
     }
     if let Some(args) = send_args(obj)? {
-        return class(ext::CONSTRUCT_ARGS, args, None);
+        return of_class(obj, ext::CONSTRUCT_ARGS, args, None);
     }
     if let Some(fields) = obj
         .get_type()
         .getattr_opt(intern!(py, "__dataclass_fields__"))?
     {
-        return class(ext::CONSTRUCT_KWARGS, dataclass_kwargs(obj, &fields)?, None);
+        let kwargs = dataclass_kwargs(obj, &fields)?;
+        return of_class(obj, ext::CONSTRUCT_KWARGS, kwargs, None);
     }
     if is_loaded_instance(obj, intern!(py, "numpy"), intern!(py, "ndarray"))? {
         return numpy::reduce(obj);
     }
-    if is(&standard.exception)? {
+    if obj.is_instance(standard.exception.bind(py))? {
         return Ok(Reduced::Value(obj.repr()?.into_any()));
     }
     Err(PyTypeError::new_err(
         "no rule for this type; use a dataclass, a pydantic model, a NamedTuple or plain data",
     ))
+}
+
+/// What an object of a user class is built from again.
+fn of_class<'py>(
+    obj: &Bound<'py, PyAny>,
+    code: i8,
+    payload: Bound<'py, PyAny>,
+    method: Option<&'static str>,
+) -> PyResult<Reduced<'py>> {
+    let py = obj.py();
+    let class = obj.getattr(intern!(py, "__class__"))?;
+    Ok(Reduced::Class(Class {
+        code,
+        module: class.getattr(intern!(py, "__module__"))?,
+        name: class.getattr(intern!(py, "__name__"))?,
+        payload,
+        method,
+        foreign: Some(class.cast_into::<PyType>()?),
+    }))
+}
+
+/// What stands for an object that has a method for it, as models, secrets and named tuples do.
+fn by_method<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Reduced<'py>>> {
+    let py = obj.py();
+    let rules = [
+        (
+            intern!(py, "model_dump"),
+            ext::PYDANTIC_V2,
+            Some("model_validate_json"),
+        ),
+        (intern!(py, "get_secret_value"), ext::CONSTRUCT_ONE, None),
+        (intern!(py, "dict"), ext::PYDANTIC_V1, None),
+        (intern!(py, "_asdict"), ext::CONSTRUCT_KWARGS, None),
+    ];
+    for (name, code, builder) in rules {
+        if let Some(method) = hook(obj, name)? {
+            return of_class(obj, code, method.call0()?, builder).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// What stands for an object whose class derives from one of the standard library.
+fn by_base<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyResult<Option<Reduced<'py>>> {
+    let py = obj.py();
+    let is = |class: &Py<PyAny>| obj.is_instance(class.bind(py));
+    let get = |name: &Bound<'py, PyString>| obj.getattr(name);
+    let (code, payload, method) = if is(&standard.path)? {
+        (ext::CONSTRUCT_ARGS, get(intern!(py, "parts"))?, None)
+    } else if is(&standard.pattern)? {
+        return reduce_pattern(obj).map(Some);
+    } else if is(&standard.uuid)? {
+        (ext::CONSTRUCT_ONE, get(intern!(py, "hex"))?, None)
+    } else if is(&standard.decimal)? {
+        (ext::CONSTRUCT_ONE, obj.str()?.into_any(), None)
+    } else if is(&standard.deque)? {
+        if !get(intern!(py, "maxlen"))?.is_none() {
+            return Err(refusal(
+                "the maxlen of a subclass of deque would be lost; use deque",
+            ));
+        }
+        (ext::CONSTRUCT_ONE, items(obj)?, None)
+    } else if is(&standard.sets)? {
+        (ext::CONSTRUCT_ONE, items(obj)?, None)
+    } else if is(&standard.addresses)? {
+        (ext::CONSTRUCT_ONE, obj.str()?.into_any(), None)
+    } else if is(&standard.datetime)? {
+        let text = obj.call_method0(intern!(py, "isoformat"))?;
+        (ext::METHOD, text, Some("fromisoformat"))
+    } else if is(&standard.timedelta)? {
+        (ext::CONSTRUCT_ARGS, timedelta_args(obj)?, None)
+    } else if is(&standard.date)? {
+        (ext::CONSTRUCT_ARGS, date_args(obj)?, None)
+    } else if is(&standard.time)? {
+        (ext::CONSTRUCT_KWARGS, time_kwargs(obj)?, None)
+    } else if is(&standard.zone_info)? {
+        (ext::CONSTRUCT_ONE, zone_key(obj)?, None)
+    } else if is(&standard.enumeration)? {
+        (ext::CONSTRUCT_ONE, get(intern!(py, "value"))?, None)
+    } else {
+        return Ok(None);
+    };
+    of_class(obj, code, payload, method).map(Some)
 }
 
 /// The arguments of an object that looks like LangGraph's `Send`.

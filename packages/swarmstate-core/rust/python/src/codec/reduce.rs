@@ -70,11 +70,7 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
     let bare = |code, payload: Bound<'py, PyAny>| Reduced::Bare { code, payload };
     let get = |name: &Bound<'py, PyString>| obj.getattr(name);
     Ok(match known.kind {
-        Kind::Set => class(
-            ext::CONSTRUCT_ONE,
-            PyList::new(py, obj.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.into_any(),
-            None,
-        ),
+        Kind::Set => class(ext::CONSTRUCT_ONE, items(obj)?, None),
         Kind::DateTime => match zoned_parts(obj)? {
             Some(parts) => bare(ext::DATETIME, parts),
             None => {
@@ -96,10 +92,10 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
         Kind::Path => class(ext::CONSTRUCT_ARGS, get(intern!(py, "parts"))?, None),
         Kind::Pattern => reduce_pattern(obj)?,
         Kind::Deque => {
-            let items = PyList::new(py, obj.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+            let items = items(obj)?;
             let maxlen = get(intern!(py, "maxlen"))?;
             if maxlen.is_none() {
-                class(ext::CONSTRUCT_ONE, items.into_any(), None)
+                class(ext::CONSTRUCT_ONE, items, None)
             } else {
                 bare(ext::DEQUE, (maxlen, items).into_pyobject(py)?.into_any())
             }
@@ -143,6 +139,12 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
             )
         }
     })
+}
+
+/// The items of a set or a deque as a list.
+pub fn items<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let items = obj.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    Ok(PyList::new(obj.py(), items)?.into_any())
 }
 
 /// The items of a dict subclass in its own order, which for an `OrderedDict` is not the one of the
