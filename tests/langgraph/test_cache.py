@@ -147,9 +147,13 @@ def test_the_labels_of_a_namespace_are_no_namespaces() -> None:
     for labels in (("a", "b"), "ab", [("a",), "b"]):
         with pytest.raises(TypeError, match=r"each namespace to be a tuple .* found '[ab]'"):
             cache.clear(labels)
-    text: Any = "ab"
-    with pytest.raises(TypeError, match="found 'ab'"):
-        cache.get([(text, "k")])
+    wrong: Any
+    for wrong in ("ab", ("a", 1)):
+        with pytest.raises(TypeError, match=f"a tuple of texts.* found {re.escape(repr(wrong))}"):
+            cache.get([(wrong, "k")])
+    key: Any = 5
+    with pytest.raises(TypeError, match="each key to be a text, found 5"):
+        cache.set({(("a",), key): (1, None)})
     assert set(cache.get(keys)) == set(keys)
 
 

@@ -109,10 +109,10 @@ def _path(namespace: Namespace) -> str:
     """Return what the names of a namespace's entries start with: each part ends in a slash.
 
     Raises:
-        TypeError: It is a single text, whose characters would be the parts.
+        TypeError: It is a single text, whose characters would be the parts, or has other parts.
     """
     found: object = namespace
-    if isinstance(found, str):
+    if isinstance(found, str) or not all(isinstance(part, str) for part in namespace):
         raise TypeError(
             "expected each namespace to be a tuple of texts, as in [('node', 'tenant')], found "
             f"{found!r:.80}"
@@ -121,4 +121,7 @@ def _path(namespace: Namespace) -> str:
 
 
 def _name(namespace: Namespace, key: str) -> str:
+    found: object = key
+    if not isinstance(found, str):
+        raise TypeError(f"expected each key to be a text, found {found!r:.80}")
     return f"{_path(namespace)}{escape(key)}"
