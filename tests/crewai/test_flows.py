@@ -12,7 +12,7 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from crewai.flow.async_feedback.types import HumanFeedbackPending, PendingFeedbackContext
@@ -20,7 +20,7 @@ from crewai.flow.flow import Flow, listen, start
 from crewai.flow.human_feedback import human_feedback
 from crewai.flow.persistence import persist
 from crewai_swarmstate import SwarmStateFlowPersistence, close_stores, shared_store
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, PlainSerializer, RootModel
 from swarmstate.codec import loads
 from swarmstate.errors import EncodeError
 
@@ -239,6 +239,48 @@ def test_a_state_may_change_while_it_is_saved() -> None:
         "by": "busy",
     }
     assert state["later"] == 1
+
+
+Note = Annotated[Any, PlainSerializer(str)]
+
+
+@dataclass
+class Leaf:
+    notes: dict[str, Note]
+
+
+class Diary(BaseModel):
+    pages: list[Leaf] = []
+    tags: set[Note] = set()
+
+
+class Shelf(BaseModel):
+    find: Annotated[Any, PlainSerializer(lambda find: find())]
+
+
+def test_a_model_may_change_while_it_is_saved() -> None:
+    # pydantic panics then, which would end the flow with what no `except Exception` stops.
+    persistence = SwarmStateFlowPersistence("memory://")
+    notes: dict[str, Any] = {}
+    notes["now"] = Busy(lambda: notes.setdefault("later", 1))
+    tags: set[Any] = set()
+    tags.add(Busy(lambda: tags.add(1)))
+    diary = Diary.model_construct(pages=[Leaf(notes)], tags=tags)
+    persistence.save_state("flow", "step", {"diary": diary})
+    assert persistence.load_state("flow") == {
+        "diary": {"pages": [{"notes": {"now": "busy", "later": "1"}}], "tags": ["busy"]}
+    }
+    assert 1 in tags
+
+
+def test_a_model_that_cannot_be_read_for_its_changes_is_refused() -> None:
+    persistence = SwarmStateFlowPersistence("memory://")
+    notes: dict[str, Any] = {}
+    notes["now"] = Busy(lambda: notes.update({str(len(notes)): 1}))
+    shelf = Shelf(find=lambda: Diary(pages=[Leaf(notes)]))
+    with pytest.raises(EncodeError, match=r"state\['shelf'\], a Shelf: it changed while it was"):
+        persistence.save_state("flow", "step", {"shelf": shelf})
+    assert persistence.load_state("flow") is None
 
 
 @pytest.mark.parametrize("pausing", [False, True])

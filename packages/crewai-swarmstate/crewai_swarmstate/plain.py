@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections import deque
@@ -13,6 +14,8 @@ from pydantic import BaseModel, RootModel
 from pydantic_core import PydanticSerializationError
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError, EncodeError
+
+from .panics import is_panic
 
 __all__ = ["plain"]
 
@@ -130,6 +133,23 @@ def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
     """Return the JSON form of `model`; fields that have none, such as of bytes, in plain types."""
     try:
         try:
+            return _fields(model, path, depth, strict)
+        except BaseException as error:
+            # What pydantic does when a dict or a set in the model changes while it is dumped.
+            if not is_panic(error):
+                raise
+        return _fields(_apart(model), path, depth, strict)
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise EncodeError(
+            f"cannot store {path}, a {type(model).__name__}: it changed while it was read: {error}"
+        ) from error
+
+
+def _fields(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
+    try:
+        try:
             return model.model_dump(mode="json")
         except (PydanticSerializationError, UnicodeDecodeError):
             fields = model.model_dump()
@@ -143,6 +163,28 @@ def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
                 # The value itself: models below it may have fields that do have a JSON form.
                 fields[name] = vars(model).get(name, dumped)
     return plain(fields, path, depth, strict=strict)
+
+
+def _apart(value: Any, depth: int = 0) -> Any:
+    """Return `value` with containers of its own, which nobody else changes."""
+    if depth > _DEEPEST:
+        return value  # It contains itself, which pydantic says.
+    below = depth + 1
+    if isinstance(value, BaseModel):
+        model = value.model_copy()
+        for fields in (vars(model), model.__pydantic_extra__ or {}):
+            fields.update({name: _apart(item, below) for name, item in fields.items()})
+        return model
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        copied = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(copied, field.name, _apart(getattr(value, field.name), below))
+        return copied
+    if isinstance(value, dict):
+        return {key: _apart(item, below) for key, item in list(value.items())}
+    if type(value) in _SETS_AND_QUEUES or type(value) in (list, tuple):
+        return _contained(value, [_apart(item, below) for item in list(value)])
+    return value
 
 
 def _contained(container: Any, items: list[Any]) -> Any:

@@ -18,6 +18,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from .panics import is_panic
+
 __all__ = ["checkpoint_under_lock", "checkpoint_without_internal_flows"]
 
 
@@ -103,8 +105,7 @@ def _raising_no_panic(dump: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return dump(state, *args, **options)
         except BaseException as error:
-            # Each native module has a class of this name, and none exports it.
-            if type(error).__name__ != "PanicException":
+            if not is_panic(error):
                 raise
             raise RuntimeError(
                 f"CrewAI's state could not be written as JSON while it changed: {error}"
