@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewai import Agent, Crew, Process, Task
+from crewai.tools import tool as of_function
 from crewai_swarmstate import SwarmStateCacheHandler, close_stores, shared_store
 from pydantic import ValidationError
 
@@ -126,3 +129,48 @@ def test_the_manager_of_a_crew_uses_it_too(cache: SwarmStateCacheHandler) -> Non
     crew.kickoff()
     assert crew.manager_agent is not None
     assert crew.manager_agent.cache_handler is cache
+
+
+# Another process: what one process locks in a file holds only against others.
+BLOCK = """
+import sqlite3, sys
+
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("BEGIN IMMEDIATE")
+print("blocked", flush=True)
+sys.stdin.read()
+"""
+
+
+class Sender(ScriptedLLM):
+    """Calls the tool `send` once."""
+
+    def call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
+        answer = super().call(messages)
+        if len(self.prompts) > 1:
+            return answer
+        return 'Thought: I send it.\nAction: send\nAction Input: {"to": "ann"}'
+
+
+def test_what_a_tool_did_is_told_though_it_cannot_be_cached(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @of_function("send")
+    def send(to: str) -> str:
+        """Send a letter."""
+        return f"sent to {to}"
+
+    cache = SwarmStateCacheHandler(uri=f"disk://{tmp_path}/tools.db?timeout=0.01")
+    assert cache.read("send", "q") is None
+    llm = Sender(model="scripted")
+    agent = Agent(role="r", goal="g", backstory="b", llm=llm, tools=[send], cache=True)
+    crew = Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", agent=agent)])
+    cache.use_for(crew)
+    command = [sys.executable, "-c", BLOCK, str(tmp_path / "tools.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as blocking:
+        assert blocking.stdout is not None
+        assert blocking.stdout.readline() == b"blocked\n"
+        crew.kickoff()
+        blocking.communicate()
+    assert "Observation: sent to ann" in llm.prompts[-1]
+    assert "'send' is not cached" in caplog.text

@@ -11,7 +11,7 @@ from crewai.agents.cache.cache_handler import CacheHandler
 from pydantic import Field, field_validator
 from swarmstate import entries
 from swarmstate.codec import Codec
-from swarmstate.errors import CodecError
+from swarmstate.errors import CodecError, StoreError
 from swarmstate.operations import drive
 from swarmstate.sharing import blob_hash
 
@@ -32,8 +32,9 @@ class SwarmStateCacheHandler(CacheHandler):
 
     Each result is a namespace of its own, which the store expires.
     Results are shared by all crews that use the same store. What a tool returned
-    and the codec does not take is not cached, and a warning is logged; declared
-    failures are never cached, as in CrewAI's own handler.
+    and the codec does not take is not cached, and a warning is logged, and so if the
+    store cannot be written to; declared failures are never cached, as in CrewAI's own
+    handler.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -73,7 +74,11 @@ class SwarmStateCacheHandler(CacheHandler):
             logger.warning("the result of tool %r is not cached: %s", tool, error)
             return
         written = entries.write({_namespace(tool, input): (encoded, self.ttl)})
-        drive(shared_store(self.uri), written)
+        try:
+            drive(shared_store(self.uri), written)
+        except StoreError as error:
+            # CrewAI would take it for an error of the tool, which has done its work.
+            logger.warning("the result of tool %r is not cached: %s", tool, error)
 
     def read(self, tool: str, input: str) -> Any | None:
         """Return what `tool` returned for `input`, None if that is not known."""
