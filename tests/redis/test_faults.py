@@ -27,7 +27,7 @@ from swarmstate.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from swarmstate_redis import RedisStore
+from swarmstate_redis import RedisStore, commands
 
 from tests.redis.test_contract import prefix_of
 from tests.redis.writers import Writers
@@ -502,6 +502,25 @@ def test_what_a_busy_namespace_has_forgotten_is_told_to_be_unknown(
         lose_a_reply(store, work)
         lost = messages_of(lambda: store.write([appended(1)]), StoreUnavailableError)
         assert "cannot be told" in lost
+
+
+def test_what_was_repeated_for_longer_than_is_remembered_is_told_to_be_unknown(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = prefix_of(tmp_path)
+
+    def expire() -> None:
+        assert redis_server.execute("DEL", f"{{{prefix}:n}}:recent") == 1
+
+    with RedisStore(redis_server.url(), prefix=prefix) as store:
+        store.write([appended(1)])
+        monkeypatch.setattr(commands, "_REMEMBERED_SECONDS", 0.0)
+        lose_a_reply(store, expire)
+        lost = messages_of(lambda: store.write([appended(2)]), StoreUnavailableError)
+        assert "cannot be told" in lost
+        # What was not repeated is surely refused.
+        with pytest.raises(ConflictError):
+            store.write([appended(2)])
 
 
 def test_cancelled_calls_leave_connections_usable(

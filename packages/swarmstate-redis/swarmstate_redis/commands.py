@@ -14,7 +14,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple, TypeVar
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from swarmstate_redis.failures import is_read_only, is_transient, waited_for
 
@@ -28,6 +28,9 @@ Outcome = Any
 
 # The first repetition comes at once: most connections that broke were broken long before.
 _FIRST_DELAY, _LAST_DELAY = 0.02, 0.5
+
+# For so long a namespace is sure to know a batch that was applied: a minute by the server's clock.
+_REMEMBERED_SECONDS = 59.0
 
 
 # Lengths as the protocol writes them, of nearly all words there are.
@@ -113,6 +116,7 @@ class Exchange:
     Args:
         commands: The commands.
         outcomes: What became of each.
+        started: When they were sent first, by the monotonic clock.
         retry_for: Seconds for which to go on after the first failure.
         only_reads: Whether the server is known to take no writes: then one is repeated only
             once, over another connection.
@@ -126,11 +130,13 @@ class Exchange:
         self,
         commands: Sequence[Command],
         outcomes: Sequence[Outcome],
+        started: float,
         retry_for: float,
         *,
         only_reads: bool = False,
     ) -> None:
         self._commands = commands
+        self._started = started
         self._retry_for = retry_for
         self._only_reads = only_reads
         self._deadline: float | None = None
@@ -155,6 +161,9 @@ class Exchange:
         unknown: list[int] = []
         failed: list[int] = []
         for index, outcome in zip(self._missing, outcomes, strict=True):
+            if isinstance(outcome, list) and self._may_be_forgotten(index):
+                # It is refused, perhaps for what it did itself; `write.lua` says so, too.
+                outcome = ResponseError(f"UNKNOWN {outcome[0]}")
             self.outcomes[index] = outcome
             if isinstance(outcome, Exception):
                 if isinstance(outcome, NoScriptError) and index not in self._whole:
@@ -166,6 +175,13 @@ class Exchange:
         if failed and not self._may_go_on(max(waited_for(self.outcomes[each]) for each in failed)):
             failed = []
         self._missing = sorted([*unknown, *failed])
+
+    def _may_be_forgotten(self, index: int) -> bool:
+        return (
+            index in self._again
+            and self._commands[index].mark is not None
+            and time.monotonic() - self._started > _REMEMBERED_SECONDS
+        )
 
     def _is_in_vain(self, index: int, error: Exception) -> bool:
         return self._only_reads and index in self._again and is_read_only(error)

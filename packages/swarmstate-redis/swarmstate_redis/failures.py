@@ -125,8 +125,8 @@ def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> Store
     if head == "UNKNOWN":
         return StoreUnavailableError(
             f"the connection to Redis at {server} broke during a write to namespace "
-            f"{namespaces[int(rest) - 1]!r}, and so many others wrote to it since then that it "
-            "cannot be told whether this one was applied; read it to find out"
+            f"{namespaces[int(rest) - 1]!r}, and so many others wrote to it since then, or so much "
+            "time went by, that it cannot be told whether this one was applied; read it to find out"
         )
     if isinstance(error, AnswerTimeoutError):
         return StoreUnavailableError(f"Redis at {server} did not answer {text}")

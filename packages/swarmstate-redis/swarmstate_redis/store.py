@@ -248,11 +248,16 @@ class RedisStore(BaseStore):
             except StopIteration as done:
                 result: T = done.value
                 return result
+            started = time.monotonic()
             outcomes = link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
             exchange = Exchange(
-                commands, outcomes, self._retry_for, only_reads=self._planner.only_reads
+                commands,
+                outcomes,
+                started,
+                self._retry_for,
+                only_reads=self._planner.only_reads,
             )
             while words := exchange.words():
                 if exchange.delay:
@@ -271,11 +276,16 @@ class RedisStore(BaseStore):
             except StopIteration as done:
                 result: T = done.value
                 return result
+            started = time.monotonic()
             outcomes = await link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
             exchange = Exchange(
-                commands, outcomes, self._retry_for, only_reads=self._planner.only_reads
+                commands,
+                outcomes,
+                started,
+                self._retry_for,
+                only_reads=self._planner.only_reads,
             )
             while words := exchange.words():
                 if exchange.delay:
