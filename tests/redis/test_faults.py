@@ -290,7 +290,7 @@ def test_only_the_first_of_many_writes_to_a_replica_waits_for_it_to_become_a_mas
 
     time_sleep = time.sleep
     monkeypatch.setattr(time, "sleep", sleep)
-    with RedisStore(url, retry_for=0.1) as store:
+    with RedisStore(url, retry_for=1) as store:
         memory = SwarmStateStore(store)
 
         def read() -> None:
