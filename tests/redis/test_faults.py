@@ -132,6 +132,30 @@ def test_an_answer_that_comes_too_late_is_an_error_and_no_second_write(own: Redi
         assert store.get("n", "k") == 4
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_value_that_is_not_taken_in_time_is_an_error_and_not_sent_again(
+    own: RedisServer, mode: str
+) -> None:
+    """More than fits into the buffers on its way."""
+    large = b"x" * 50_000_000
+
+    async def write() -> None:
+        async with RedisStore(own.url(), timeout=0.3, retry_for=60) as store:
+            await store.aget("n", "k")
+            with own.paused():
+                await store.aset("n", "k", large)
+
+    with RedisStore(own.url(), timeout=0.3, retry_for=60) as store:
+        store.get("n", "k")
+        if mode == "async":
+            late = messages_of(lambda: asyncio.run(write()), StoreUnavailableError)
+        else:
+            with own.paused():
+                late = messages_of(lambda: store.set("n", "k", large), StoreUnavailableError)
+        assert "did not answer" in late
+        assert store.get("n", "k") is None
+
+
 def test_an_answer_that_comes_too_late_is_not_taken_for_another_one(own: RedisServer) -> None:
     async def main() -> None:
         async with RedisStore(own.url(), timeout=0.3) as store:

@@ -133,12 +133,19 @@ async def _exchange(
 ) -> bool:
     """Collect the outcomes of what is sent; return whether the connection is still good."""
     alive = True
-    await connection.send_packed_command([packed(commands)])
-    for _ in commands:
-        try:
-            outcomes.append(await connection.read_response(disable_decoding=True))
-        except ResponseError as error:
-            outcomes.append(error)
-            # As in `links`.
-            alive = alive and not is_read_only(error)
+    writer = connection._writer
+    try:
+        await connection.send_packed_command([packed(commands)])
+        for _ in commands:
+            try:
+                outcomes.append(await connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                outcomes.append(error)
+                # As in `links`.
+                alive = alive and not is_read_only(error)
+    except BaseException:
+        # redis-py has closed it, and the loop goes on sending what was not sent yet.
+        if writer is not None:
+            writer.transport.abort()
+        raise
     return alive
