@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from swarmstate.base import Query
+from swarmstate.base import Batch, Query
 from swarmstate.errors import StoreClosedError, StoreFormatError, StoreUnavailableError
 from swarmstate_redis import RedisStore
+from swarmstate_redis.cluster import ClusterLink
+from swarmstate_redis.links import finished
 from swarmstate_redis.names import SLOTS, slot_of
 
 from tests.redis.test_contract import prefix_of
@@ -115,6 +117,26 @@ def test_a_node_that_answers_too_late_is_an_error_and_no_second_write(
         return str(raised.value)
 
     assert "did not answer" in (sync() if kind == "sync" else asyncio.run(main()))
+
+
+def test_a_node_whose_connections_stay_in_use_is_told(
+    redis_cluster: list[RedisServer], tmp_path: Path
+) -> None:
+    """Though others have done their share of the same request by then."""
+    url = f"{redis_cluster[0].url()}?cluster=true&max_connections=1&timeout=0.2&retry_for=0"
+    batches = [Batch(f"{number}", put={"k": b"v"}) for number in range(20)]
+    with RedisStore(url, prefix=prefix_of(tmp_path)) as store:
+        store.set("n", "k", 1)
+        link = store._open_link()
+        assert isinstance(link, ClusterLink)
+        for node in link._slots.masters:
+            in_use = link._link(node).sending([[b"PING"]])
+            next(in_use)
+            with pytest.raises(StoreUnavailableError, match="all 1 connections stayed in use"):
+                store.write(batches)
+            assert finished(in_use) == [b"PONG"]
+        store.write(batches)
+        assert len(store.namespaces()) == 21
 
 
 def test_slots_that_move_are_followed() -> None:

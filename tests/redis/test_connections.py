@@ -157,6 +157,49 @@ def test_threads_take_turns_where_the_server_takes_few_clients() -> None:
         assert len(store.keys("n")) == 240
 
 
+def test_connections_come_back_when_the_server_takes_more_clients_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links, "_FULL_SECONDS", 0.0)
+    ping = [[b"PING"]]
+    with (
+        running_redis({"maxclients": "4"}) as server,
+        RedisStore(server.url(), timeout=0.2, max_connections=8) as store,
+    ):
+        link = store._open_link()
+        assert isinstance(link, links.DirectLink)
+
+        def at_once(count: int) -> list[object]:
+            sendings = [link.sending(ping) for _ in range(count)]
+            for each in sendings:
+                next(each)
+            return [outcome for each in sendings for outcome in links.finished(each)]
+
+        assert [str(each) for each in at_once(5) if each != b"PONG"] == [
+            "all 8 connections stayed in use"
+        ]
+        assert link.send([[b"CONFIG", b"SET", b"maxclients", b"100"]]) == [b"OK"]
+        for _ in range(8):
+            assert link.send(ping) == [b"PONG"]
+        assert at_once(8) == [b"PONG"] * 8
+
+
+def test_a_server_with_room_for_others_alone_is_told_and_tried_again() -> None:
+    with (
+        running_redis({"maxclients": "2"}) as server,
+        RedisStore(server.url(), retry_for=0, max_connections=3) as store,
+    ):
+        with server.client() as one, server.client() as two:
+            assert one.ping()
+            assert two.ping()
+            for _ in range(5):
+                with pytest.raises(StoreUnavailableError, match="max number of clients"):
+                    store.set("n", "k", 1)
+            one.config_set("maxclients", 3)
+            store.set("n", "k", 1)
+        assert store.get("n", "k") == 1
+
+
 def test_who_gets_no_connection_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
     url, prefix = redis_server.url(), prefix_of(tmp_path)
     with (
