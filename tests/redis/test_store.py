@@ -15,7 +15,7 @@ import pytest
 from redis.cluster import RedisCluster
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.errors import StoreError, StoreIncompleteError, StoreUnavailableError
-from swarmstate_redis import RedisStore
+from swarmstate_redis import RedisStore, planning
 
 from tests.redis.test_contract import prefix_of
 from tests.servers.redis import PASSWORD, RedisServer
@@ -302,6 +302,17 @@ def test_more_records_than_a_request_may_have_are_told_and_not_sent(
             store.write([batch])
             assert len(store.keys("n")) == 530_000
             store.clear("n")
+
+
+def test_who_may_not_ask_for_the_version_is_not_held_up(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "_MOST_WORDS", 20)
+    redis_server.execute("ACL", "SETUSER", "asker", "on", ">pw", "~*", "+@all", "-info")
+    url = f"redis://asker:pw@127.0.0.1:{redis_server.port}/0"
+    with RedisStore(url, prefix=prefix_of(tmp_path)) as store:
+        store.write([Batch("n", put={f"{number}": b"" for number in range(20)})])
+        assert len(store.keys("n")) == 20
 
 
 def test_what_a_user_may_not_do_is_told(redis_server: RedisServer, tmp_path: Path) -> None:
