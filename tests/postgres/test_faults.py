@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import psycopg
 import pytest
 from swarmstate.base import Batch, Expect, Query, Range
 from swarmstate.errors import StoreReadOnlyError, StoreUnavailableError
 from swarmstate_postgres import PostgresStore
 
-from tests.servers.postgres import PASSWORD, PostgresServer, running_postgres
+from tests.servers.postgres import (
+    PASSWORD,
+    PostgresServer,
+    running_postgres,
+    wait_for_locks,
+)
 
 END_CONNECTIONS = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
@@ -264,3 +270,26 @@ def test_two_hundred_threads_share_few_connections(postgres_server: PostgresServ
             url=url,
         )
         assert connections <= 4
+
+
+def test_a_copy_expires_as_what_was_copied_though_its_source_changes_meanwhile(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    with (
+        PostgresStore(url) as store,
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(url) as locker,
+    ):
+        store.write([Batch("source", put={"k": b"old"}, ttl=3600)])
+        # Who has the key of a record holds up those that put it.
+        locker.execute("INSERT INTO swarmstate_record VALUES ('target', 'k', '')")
+        copying = pool.submit(store.copy, "source", "target")
+        wait_for_locks(postgres_server, url, 1)
+        store.write([Batch("source", clear=True, put={"k": b"new"})])
+        locker.rollback()
+        copying.result()
+        [found] = store.read([Query("target", keys=["k"], ask_ttl=True)])
+        assert found.values == [b"old"]
+        assert found.ttl is not None
+        assert 0 < found.ttl <= 3600

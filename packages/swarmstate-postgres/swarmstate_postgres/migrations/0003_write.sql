@@ -46,6 +46,7 @@ DECLARE
     sets bool;
     lives bool;
     ends_at timestamptz;
+    source_ends_at timestamptz;
     value_end int := 0;
     range_end int := 0;
     delete_end int := 0;
@@ -166,13 +167,17 @@ BEGIN
             DELETE FROM {records} AS r WHERE r.namespace = this_name;
         END IF;
         IF sources[i] IS NOT NULL THEN
-            INSERT INTO {records} (namespace, key, value)
-            SELECT this_name, r.key, r.value FROM {records} AS r
-            WHERE r.namespace = sources[i] AND EXISTS (
-                SELECT FROM {namespaces} AS n
+            -- One statement sees one moment, and nobody is kept from writing to the source.
+            WITH source AS (
+                SELECT n.expires_at FROM {namespaces} AS n
                 WHERE n.name = sources[i] AND n.emptied_at IS NULL
                     AND (n.expires_at IS NULL OR n.expires_at > moment)
-            );
+            ), copied AS (
+                INSERT INTO {records} (namespace, key, value)
+                SELECT this_name, r.key, r.value FROM {records} AS r
+                WHERE r.namespace = sources[i] AND EXISTS (SELECT FROM source)
+            )
+            SELECT s.expires_at INTO source_ends_at FROM source AS s;
         END IF;
         FOR j IN range_end - range_count + 1 .. range_end LOOP
             IF stops[j] IS NULL THEN
@@ -224,7 +229,7 @@ BEGIN
             END IF;
             ends_at := NULL;
             IF sources[i] IS NOT NULL THEN
-                SELECT n.expires_at INTO ends_at FROM {namespaces} AS n WHERE n.name = sources[i];
+                ends_at := source_ends_at;
             ELSIF ttls[i] < 'infinity' THEN
                 ends_at := moment + make_interval(secs => ttls[i]);
             END IF;
