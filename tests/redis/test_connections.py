@@ -52,6 +52,42 @@ assert store.read([Query("count", ["n"])])[0].values == [b"600"]
 store.close()
 """
 
+_WITHOUT_FILES = """
+import asyncio, os, resource, sys
+from contextlib import suppress
+from swarmstate.errors import StoreUnavailableError
+from swarmstate_redis import RedisStore
+
+async def main():
+    async with RedisStore(sys.argv[1], prefix=sys.argv[2], retry_for=0) as store:
+        store.set("n", "k", 1)
+        await store.aset("n", "k", 2)
+    # Another one has no connections yet.
+    with RedisStore(sys.argv[1], prefix=sys.argv[2], retry_for=0) as store:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        held = []
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        failures = []
+        for _ in range(2):
+            try:
+                store.get("n", "k")
+            except StoreUnavailableError as error:
+                failures.append(str(error))
+            try:
+                await store.aget("n", "k")
+            except StoreUnavailableError as error:
+                failures.append(str(error))
+        for each in held:
+            os.close(each)
+        assert len(failures) == 4, failures
+        assert all("open files" in failure for failure in failures), failures
+        assert (store.get("n", "k"), await store.aget("n", "k")) == (2, 2)
+
+asyncio.run(main())
+"""
+
 # Ctrl-C and time limits raise wherever the main thread happens to be.
 _INTERRUPTED = """
 import random, signal, sys
@@ -260,6 +296,14 @@ def test_interrupted_calls_give_their_connection_back(
     )
     # What an interruption does to finalizers of other libraries is printed, and no matter.
     assert done.returncode == 0, done.stderr
+
+
+def test_without_files_to_open_there_is_an_error_that_passes(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", _WITHOUT_FILES, redis_server.url(), prefix_of(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_client_gets_back_what_it_lends(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -60,7 +60,11 @@ class ConnectionsLink:
         if self._idle:
             connection = self._idle.pop()
         else:
-            connection = self._make()
+            try:
+                connection = self._make()
+            except FAILURES as error:
+                # As in `links`.
+                return filled([], commands, error)
             self._connections.add(connection)
         outcomes: list[Outcome] = []
         try:

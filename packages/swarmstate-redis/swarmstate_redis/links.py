@@ -136,7 +136,13 @@ class DirectLink:
             # and keeps it, so there is no moment at which it could get lost.
             while True:
                 permits.extend(map(free.get, (True,), (self._timeout,)))
-                connection = self._take()
+                try:
+                    connection = self._take()
+                except FAILURES as error:
+                    # redis-py reads a file for each that it makes, and none may be left to open.
+                    unmade = [error] * len(commands)
+                    yield
+                    return unmade
                 failure = _sent(connection, commands)
                 if failure is None or not is_full(failure) or not self._keep_back(permits):
                     break
