@@ -8,7 +8,6 @@ import sys
 
 import pytest
 import swarmstate
-import swarmstate_redis
 
 MODULES = [
     "swarmstate",
@@ -92,15 +91,32 @@ def test_help_has_something_to_say_of_all_that_is_public() -> None:
     assert silent == []
 
 
-def test_short_paths_lead_to_the_same_classes() -> None:
-    from langgraph.checkpoint import swarmstate as adapter
-    from swarmstate.backends import disk, redis
-    from swarmstate.integrations import langgraph
+def offered(*names: str) -> dict[str, object]:
+    """Return what modules export to people; entry points name `open_url`, people do not."""
+    modules = [importlib.import_module(name) for name in names]
+    exported = {name: getattr(each, name) for each in modules for name in each.__all__}
+    return {name: each for name, each in exported.items() if name != "open_url"}
+
+
+@pytest.mark.parametrize(
+    ("path", "modules"),
+    [
+        ("swarmstate.backends.postgres", ["swarmstate_postgres"]),
+        ("swarmstate.backends.redis", ["swarmstate_redis"]),
+        (
+            "swarmstate.integrations.langgraph",
+            [f"langgraph.{each}.swarmstate" for each in ("cache", "checkpoint", "store")],
+        ),
+    ],
+)
+def test_a_short_path_leads_to_all_that_is_behind_it(path: str, modules: list[str]) -> None:
+    assert offered(path) == offered(*modules)
+
+
+def test_the_short_path_of_files_leads_to_their_store() -> None:
+    from swarmstate.backends import disk
 
     assert disk.DiskStore is swarmstate.DiskStore
-    assert redis.RedisStore is swarmstate_redis.RedisStore
-    assert langgraph.SwarmStateSaver is adapter.SwarmStateSaver
-    assert langgraph.add_messages is adapter.add_messages
 
 
 @pytest.mark.parametrize(

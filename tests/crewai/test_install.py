@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import crewai_swarmstate
 import pytest
 from crewai import Agent
 from crewai.events.event_bus import CrewAIEventsBus
@@ -196,12 +197,11 @@ def test_a_misspelled_name_is_noticed_by_type_checkers_too() -> None:
         from crewai_swarmstate import SwarmStateStorag  # type: ignore[attr-defined]  # noqa: F401
 
 
-def test_the_core_leads_to_the_adapter() -> None:
+def test_the_core_leads_to_all_that_the_adapter_has() -> None:
     from swarmstate.integrations import crewai as alias
 
-    assert alias.install is install
-    assert alias.SwarmStateStorage is SwarmStateStorage
-    assert all(hasattr(alias, name) for name in alias.__all__)
+    adapter = {name: getattr(crewai_swarmstate, name) for name in crewai_swarmstate.__all__}
+    assert {name: getattr(alias, name) for name in alias.__all__} == adapter
 
 
 def test_agents_and_flows_remember_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

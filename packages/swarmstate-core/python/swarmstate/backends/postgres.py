@@ -1,7 +1,12 @@
 """The store in PostgreSQL, under a short path; needs swarmstate-postgres."""
 
 try:
-    from swarmstate_postgres import PostgresStore
+    from swarmstate_postgres import (
+        PostgresStore,
+        SetupRequiredError,
+        setup_sql,
+        vector_index_sql,
+    )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"expected the store in PostgreSQL to be installed, found no module {error.name!r}; "
@@ -9,4 +14,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-__all__ = ["PostgresStore"]
+__all__ = ["PostgresStore", "SetupRequiredError", "setup_sql", "vector_index_sql"]

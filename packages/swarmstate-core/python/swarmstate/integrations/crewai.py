@@ -1,14 +1,20 @@
-"""The CrewAI adapter, under a short path; needs crewai-swarmstate and CrewAI."""
+"""All of the CrewAI adapter, under a short path; needs crewai-swarmstate and CrewAI."""
 
 try:
     from crewai_swarmstate import (
+        CheckpointInfo,
+        FlowStep,
+        LockTimeoutError,
         SwarmStateCacheHandler,
         SwarmStateCheckpointProvider,
         SwarmStateFlowPersistence,
         SwarmStateKnowledgeStorage,
         SwarmStateStorage,
+        close_stores,
         handoff_router,
         install,
+        lock_backend,
+        shared_store,
         uninstall,
     )
 except ModuleNotFoundError as error:
@@ -19,12 +25,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "CheckpointInfo",
+    "FlowStep",
+    "LockTimeoutError",
     "SwarmStateCacheHandler",
     "SwarmStateCheckpointProvider",
     "SwarmStateFlowPersistence",
     "SwarmStateKnowledgeStorage",
     "SwarmStateStorage",
+    "close_stores",
     "handoff_router",
     "install",
+    "lock_backend",
+    "shared_store",
     "uninstall",
 ]

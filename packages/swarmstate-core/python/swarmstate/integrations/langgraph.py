@@ -1,8 +1,15 @@
-"""The LangGraph adapter, under a short path; needs langgraph-checkpoint-swarmstate."""
+"""All of the LangGraph adapter, under a short path; needs langgraph-checkpoint-swarmstate."""
 
 try:
+    from langgraph.cache.swarmstate import SwarmStateCache, SwarmStateLLMCache
     from langgraph.checkpoint.swarmstate import (
+        REMOVE_ALL_MESSAGES,
+        Acceleration,
+        ChannelStats,
         HandoffRouter,
+        HistoryEntry,
+        PruneReport,
+        Stats,
         SwarmStateSaver,
         SwarmStateSerializer,
         accelerate,
@@ -11,6 +18,7 @@ try:
         profiling,
         routing_node,
     )
+    from langgraph.store.swarmstate import SwarmStateStore
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"expected the LangGraph adapter to be installed, found no module {error.name!r}; "
@@ -19,9 +27,18 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "REMOVE_ALL_MESSAGES",
+    "Acceleration",
+    "ChannelStats",
     "HandoffRouter",
+    "HistoryEntry",
+    "PruneReport",
+    "Stats",
+    "SwarmStateCache",
+    "SwarmStateLLMCache",
     "SwarmStateSaver",
     "SwarmStateSerializer",
+    "SwarmStateStore",
     "accelerate",
     "add_messages",
     "deaccelerate",
