@@ -22,6 +22,7 @@ MODULES = [
     "swarmstate.backends.redis",
     "swarmstate.entries",
     "swarmstate.errors",
+    "swarmstate.finding",
     "swarmstate.forking",
     "swarmstate.graph",
     "swarmstate.integrations.langgraph",
@@ -59,6 +60,7 @@ def test_nothing_public_is_left_out_of_the_package() -> None:
     modules |= {
         "cli",
         "entries",
+        "finding",
         "forking",
         "graph",
         "integrations",

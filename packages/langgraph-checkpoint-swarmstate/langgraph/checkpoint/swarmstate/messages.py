@@ -15,7 +15,7 @@ from langchain_core.messages import (
     message_chunk_to_message,
 )
 
-from swarmstate._core import InstanceFinder
+from swarmstate.finding import InstanceFinder
 
 from .requiring import requiring_langgraph
 

@@ -10,7 +10,7 @@ from langchain_core.language_models.chat_models import BaseChatModel, _format_fo
 from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
-from swarmstate._core import InstanceFinder
+from swarmstate.finding import InstanceFinder
 
 from ..messages import is_plain_in_messages
 
