@@ -248,6 +248,22 @@ def test_adding_nothing_changes_nothing() -> None:
     assert some.add(replica="b") == loads(dumps(some.add(replica="b"))) == some
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda replica: GCounter().increment(replica),
+        lambda replica: PNCounter().decrement(replica),
+        lambda replica: LWWMap().set("k", 1, replica=replica),
+        lambda replica: ORSet().add("x", replica=replica),
+        lambda replica: ORSet().add(replica=replica),
+    ],
+    ids=["GCounter", "PNCounter", "LWWMap", "ORSet", "nothing added"],
+)
+def test_a_replica_that_could_not_be_loaded_again_is_refused(change: Any) -> None:
+    with pytest.raises(TypeError, match="str"):
+        change(3)
+
+
 @pytest.mark.parametrize("element", [math.nan, (1, math.nan), frozenset({(math.nan,)})], ids=repr)
 def test_what_is_not_equal_to_itself_is_no_element(element: Any) -> None:
     with pytest.raises(ValueError, match="expected an element equal to itself"):

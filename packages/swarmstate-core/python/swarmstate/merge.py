@@ -79,7 +79,11 @@ class GCounter:
         return GCounter({**self.counts, replica: self.counts.get(replica, 0) + by})
 
     def merge(self, other: GCounter) -> GCounter:
-        """Return both as one."""
+        """Return both as one.
+
+        Raises:
+            TypeError: `other` is of another kind.
+        """
         _check_kind(self, other)
         return GCounter(_greatest(self.counts, other.counts))
 
@@ -117,7 +121,11 @@ class PNCounter:
         return self.increment(replica, -by)
 
     def merge(self, other: PNCounter) -> PNCounter:
-        """Return both as one."""
+        """Return both as one.
+
+        Raises:
+            TypeError: `other` is of another kind.
+        """
         _check_kind(self, other)
         return PNCounter(_greatest(self.added, other.added), _greatest(self.taken, other.taken))
 
@@ -186,6 +194,7 @@ class LWWMap:
         """Return both as one.
 
         Raises:
+            TypeError: `other` is of another kind.
             EncodeError: Two values were set at the same time under the name of one replica,
                 and the codec does not take them.
         """
@@ -271,9 +280,13 @@ class ORSet:
         """Return the set with these elements.
 
         Raises:
+            TypeError: `replica` is no str: the set could be stored, but not loaded.
             ValueError: An element is not equal to itself, such as NaN: once stored and
                 loaded it would be another one.
         """
+        named: object = replica
+        if not isinstance(named, str):
+            raise TypeError(f"expected replica to be a str, found {named!r:.100}")
         for element in elements:
             if not _is_equal_to_itself(element):
                 raise ValueError(f"expected an element equal to itself, found {element!r:.100}")
@@ -295,6 +308,7 @@ class ORSet:
         """Return both as one.
 
         Raises:
+            TypeError: `other` is of another kind.
             ValueError: Two writers used the name of one replica.
         """
         _check_kind(self, other)
