@@ -277,8 +277,10 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(driver: Driver, part: str) ->
     assert saver.threads() == []
 
 
-@pytest.mark.parametrize("wrong", [at("ada"), None], ids=["config", "None"])
-def test_a_config_is_no_thread_id(driver: Driver, wrong: Any) -> None:
+@pytest.mark.parametrize(
+    "wrong", [at("ada"), None, ["ada"], {"ada"}], ids=["config", "None", "list", "set"]
+)
+def test_what_is_no_thread_id(driver: Driver, wrong: Any) -> None:
     Branch(driver, "ada").put(a=1)
     saver: Any = driver.saver
     calls: list[Callable[[], object]] = [
@@ -286,7 +288,7 @@ def test_a_config_is_no_thread_id(driver: Driver, wrong: Any) -> None:
         lambda: driver.copy_thread(wrong, "grace"),
         lambda: driver.copy_thread("ada", wrong),
         lambda: driver.prune([wrong]),
-        lambda: saver.stats(at("ada")),
+        lambda: saver.stats(at("ada") if wrong is None else wrong),
     ]
     for call in calls:
         with pytest.raises(TypeError, match="expected the id of a thread, found"):

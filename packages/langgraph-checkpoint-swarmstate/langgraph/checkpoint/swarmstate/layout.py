@@ -110,10 +110,15 @@ def thread_id_of(thread_id: object) -> str:
     Raises:
         TypeError: It is none; as text it would name a thread that nobody has.
     """
-    if thread_id is None or isinstance(thread_id, Mapping):
-        found = "None" if thread_id is None else "a config; pass its thread_id"
-        raise TypeError(f"expected the id of a thread, found {found}")
-    return str(thread_id)
+    if thread_id is None:
+        found = "None"
+    elif isinstance(thread_id, Mapping):
+        found = "a config; pass its thread_id"
+    elif isinstance(thread_id, list | tuple | set | frozenset):
+        found = f"several in a {type(thread_id).__name__}; pass one at a time"
+    else:
+        return str(thread_id)
+    raise TypeError(f"expected the id of a thread, found {found}")
 
 
 def address_of(config: RunnableConfig) -> Address:
