@@ -187,6 +187,12 @@ def test_an_interval_of_the_sweeper_that_makes_no_sense(minutes: float) -> None:
         assert store.stop_ttl_sweeper()
 
 
+@pytest.mark.parametrize("minutes", [0, -1, math.nan])
+def test_a_default_that_keeps_nothing_is_refused(minutes: float) -> None:
+    with pytest.raises(ValueError, match="expected default_ttl to be a positive number"):
+        SwarmStateStore(ttl={"default_ttl": minutes})
+
+
 @pytest.mark.parametrize("wrong", ["60", [60], timedelta(hours=1)], ids=["text", "list", "time"])
 def test_minutes_that_are_no_number_are_named(wrong: Any) -> None:
     found = f"to be a number of minutes, found {re.escape(repr(wrong))}"

@@ -128,7 +128,8 @@ def check_ttl_config(config: TTLConfig | None) -> None:
 
     Raises:
         TypeError: It is no dict, or a number of minutes is none.
-        ValueError: It has keys that LangGraph's `TTLConfig` has not.
+        ValueError: It has keys that LangGraph's `TTLConfig` has not, or all items would
+            expire when they are put.
     """
     if config is None:
         return
@@ -142,7 +143,12 @@ def check_ttl_config(config: TTLConfig | None) -> None:
         raise ValueError(f"expected keys of ttl among {known}, found {unknown}")
     for name in ("default_ttl", "sweep_interval_minutes"):
         if config.get(name) is not None:
-            minutes_of(name, config[name])
+            minutes = minutes_of(name, config[name])
+            if name == "default_ttl" and not minutes > 0:
+                raise ValueError(
+                    f"expected default_ttl to be a positive number of minutes, found {minutes:g}; "
+                    "without it items do not expire"
+                )
 
 
 class Sweeper:
