@@ -188,7 +188,7 @@ class SwarmStateStorage:
         return await self._collection.adelete([each for each in record_ids if each in selected])
 
     def update(self, record: MemoryRecord) -> None:
-        """Replace the memory with this id.
+        """Replace the memory with this id; if there is none, store it.
 
         Raises:
             ValidationError: (a ValueError) A field is not what a memory may hold; nothing

@@ -90,7 +90,7 @@ class PostgresStore(BaseStore):
 
     Raises:
         ValueError: The arguments make no sense; the message shows no password.
-        TypeError: The pool is none of asyncpg, or the url no string.
+        TypeError: The pool is none of asyncpg, the url no string, or a number none.
     """
 
     system = "postgresql"

@@ -85,7 +85,7 @@ class RedisStore(BaseStore):
     Raises:
         ValueError: The URL or an option makes no sense. No connection is made before
             the first call.
-        TypeError: The client is none of redis-py, or the url no string.
+        TypeError: The client is none of redis-py, the url no string, or a number none.
     """
 
     system = "redis"

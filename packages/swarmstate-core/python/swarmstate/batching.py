@@ -79,6 +79,9 @@ class Batcher(Generic[Q, A]):
         lanes: How many round trips may be under way at once.
         limit: A round trip takes requests until their weights add up to this;
             it always takes at least one.
+
+    Raises:
+        ValueError: `lanes` or `limit` is less than 1.
     """
 
     def __init__(

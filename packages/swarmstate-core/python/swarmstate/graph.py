@@ -120,6 +120,9 @@ class HandoffGraph(_core.HandoffGraph):
 
     Args:
         on_cycle: "error" refuses an edge that closes a cycle, "allow" takes it.
+
+    Raises:
+        ValueError: `on_cycle` is neither.
     """
 
     on_cycle: Literal["error", "allow"]
@@ -160,7 +163,7 @@ class HandoffGraph(_core.HandoffGraph):
         return [Edge(*edge) for edge in self.list_edges()]
 
     def explain(self, node: str, state: object) -> Explanation:
-        """Return what `route` returns, and what decided it."""
+        """Return what `route` returns, and what decided it; raise what it raises."""
         questions = [Question(*asked) for asked in self.examine(node, state)]
         taken = questions[-1].target if questions and questions[-1].holds else None
         return Explanation(node, taken, questions)
@@ -170,6 +173,9 @@ class HandoffGraph(_core.HandoffGraph):
 
         Args:
             entry: The node where runs begin; the first one by default.
+
+        Raises:
+            GraphError: (a ValueError) `entry` is not in the graph.
         """
         if not self.nodes:
             return []
@@ -254,6 +260,9 @@ class HandoffGraph(_core.HandoffGraph):
         Args:
             node: The node to route from.
             end: What is returned if no edge is taken; LangGraph's `END` by default.
+
+        Raises:
+            GraphError: (a ValueError) `node` is not in the graph.
         """
         if node not in self.nodes:
             raise GraphError(f"expected a node of the graph, found {node!r}")
@@ -269,11 +278,15 @@ class HandoffGraph(_core.HandoffGraph):
     def as_node(self, node: str, *, end: str = END) -> Node:
         """Return a node of a LangGraph graph that goes on where `node` hands off to.
 
-        It returns `Command(goto=...)`, so it needs no edges. Needs langgraph.
+        It returns `Command(goto=...)`, so it needs no edges.
 
         Args:
             node: The node to route from.
             end: Where to go if no edge is taken; LangGraph's `END` by default.
+
+        Raises:
+            GraphError: (a ValueError) `node` is not in the graph.
+            ModuleNotFoundError: LangGraph, or langgraph-checkpoint-swarmstate, is not installed.
         """
         from swarmstate.integrations.langgraph import routing_node
 

@@ -43,6 +43,7 @@ _TOLERANCE = 5.0
 
 # Namespaces that only say what is in others, by their keys: LangGraph's index over threads. Those
 # of two stores are merged, since what one of them says is of use beside the other's threads, too.
+# They are named here because stores are copied where no adapter is installed, too.
 _INDEXES = frozenset({"langgraph-index"})
 
 # Where a mark is left that tells whether two stores are one, and for how many seconds at most.
@@ -179,6 +180,11 @@ def copy_store(
 
     Returns:
         What was copied; `failures` is empty if the target holds all of it.
+
+    Raises:
+        TypeError: One of the two is no store.
+        StoreError: A store cannot be read or written; what was copied stays, and the copy
+            goes on when it is called again.
     """
     check_store(source)
     check_store(target)

@@ -60,6 +60,10 @@ def open(url: str, **options: Any) -> BaseStore:
     Raises:
         UnknownSchemeError: No installed store opens such URLs; the message
             says what to install.
+        TypeError: `url` is no str, or the store takes no such option.
+        ValueError: The URL or an option makes no sense to the store.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect
+            when they are first used.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be str, not {type(url).__name__}")

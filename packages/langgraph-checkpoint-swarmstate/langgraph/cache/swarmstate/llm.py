@@ -54,6 +54,14 @@ class SwarmStateLLMCache(StoreHolder, BaseCache):
 
     A store that was opened here is closed by `close()`; one that was handed in is
     not. The object is a context manager, sync and async.
+
+    Raises:
+        TypeError: `store` is nothing of that, or `ttl` no number.
+        ValueError: `ttl` is not positive and finite, or the URL makes no sense.
+        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
+            are first used.
+        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
     """
 
     def __init__(

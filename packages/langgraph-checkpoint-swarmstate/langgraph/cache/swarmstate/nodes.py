@@ -44,6 +44,14 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
 
     A store that was opened here is closed by `close()`; one that was handed in is
     not. The object is a context manager, sync and async.
+
+    Raises:
+        TypeError: `store` is nothing of that.
+        ValueError: The URL makes no sense.
+        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
+            are first used.
+        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
     """
 
     def __init__(

@@ -66,6 +66,15 @@ class SwarmStateSaver(SaverBase):
 
     A store that the saver opened itself is closed by `close()`; one that was
     handed in is not. The saver is a context manager, sync and async.
+
+    Raises:
+        TypeError: `store` is nothing of that, `serde` no serializer, `metrics` no sink, or a
+            number none.
+        ValueError: A number makes no sense, or the URL does not.
+        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
+            are first used.
+        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
     """
 
     def get_next_version(self, current: Any, channel: None = None) -> Any:
@@ -235,7 +244,12 @@ class SwarmStateSaver(SaverBase):
         await self._arun(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread; an unknown one is no error."""
+        """Delete everything of a thread; an unknown one is no error.
+
+        Raises:
+            TypeError: It is no thread's id, but a config, None or several in a list.
+            InvalidNameError: (a ValueError) The id is empty.
+        """
         self._run(delete_thread(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -248,6 +262,7 @@ class SwarmStateSaver(SaverBase):
         Checkpoints that a kept checkpoint's DeltaChannels are rebuilt from stay.
 
         Raises:
+            TypeError: `run_ids` is no list of ids; nothing was deleted.
             ConflictError: A thread was too busy; see `prune`.
         """
         self._run(delete_for_runs(self.serde, run_ids))
@@ -260,6 +275,10 @@ class SwarmStateSaver(SaverBase):
         """Make the target thread hold exactly what the source thread holds.
 
         What the target held before is replaced. An unknown source changes nothing.
+
+        Raises:
+            TypeError: One of them is no thread's id; see `delete_thread`.
+            InvalidNameError: (a ValueError) One of them is empty.
         """
         self._run(copy_thread(source_thread_id, target_thread_id))
 
@@ -296,6 +315,7 @@ class SwarmStateSaver(SaverBase):
                 doomed records, a few at a time, to add up their sizes.
 
         Raises:
+            TypeError: `thread_ids` is no list of ids; nothing was deleted.
             ValueError: The arguments make no sense; nothing was deleted.
             CheckpointError: A checkpoint is damaged; nothing of its thread, and
                 of those after it, was deleted.
@@ -339,6 +359,7 @@ class SwarmStateSaver(SaverBase):
             thread_id: The thread; an unknown one counts as empty. None is all.
 
         Raises:
+            TypeError: It is no thread's id; see `delete_thread`.
             CheckpointError: A checkpoint's record is damaged.
         """
         return self._run(collect_stats(thread_id))

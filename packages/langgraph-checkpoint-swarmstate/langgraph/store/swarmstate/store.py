@@ -65,6 +65,15 @@ class SwarmStateStore(StoreHolder, BaseStore):
 
     A store that was opened here is closed by `close()`; one that was handed in is
     not. The object is a context manager, sync and async.
+
+    Raises:
+        TypeError: `store` is nothing of that, or `index` or `ttl` is no dict of what
+            LangGraph has there.
+        ValueError: `index` or `ttl` makes no sense, or the URL does not.
+        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
+            are first used.
+        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
     """
 
     supports_ttl = True

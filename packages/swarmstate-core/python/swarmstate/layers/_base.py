@@ -47,6 +47,9 @@ class StoreLayer(BaseStore):
 
     Attributes:
         store: The store below, for what only it can do, such as `vacuum()`.
+
+    Raises:
+        TypeError: `store` is none.
     """
 
     def __init__(self, store: BaseStore) -> None:

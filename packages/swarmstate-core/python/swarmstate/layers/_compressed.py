@@ -43,7 +43,9 @@ class CompressedStore(ValueLayer):
             dictionary cannot be read without it.
 
     Raises:
-        ValueError: The level does not exist, or a dictionary is none.
+        TypeError: `store` is no store, or another argument not of its kind.
+        ValueError: The level does not exist, the sizes make no sense, or a dictionary is
+            none.
     """
 
     portable: ClassVar[bool] = True

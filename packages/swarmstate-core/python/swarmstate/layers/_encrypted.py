@@ -48,6 +48,9 @@ class EncryptedStore(ValueLayer):
     Args:
         store: The store below.
         keys: The keys, of which the active one encrypts.
+
+    Raises:
+        TypeError: `store` is no store, or `keys` no `KeyRing`.
     """
 
     def __init__(self, store: BaseStore, keys: KeyRing) -> None:

@@ -34,6 +34,9 @@ def metered(
         sink: As of `MeteredStore`; None measures nothing.
         label: As of `MeteredStore`.
         namespaces: As of `MeteredStore`.
+
+    Raises:
+        TypeError: `store` is no store, or `sink` no sink.
     """
     check_store(store)
     if sink is None:

@@ -90,6 +90,11 @@ class Collection:
             trusted: whatever is wrong with it, the index is made of the records.
         allow: Classes that may be constructed when values are read; see
             `swarmstate.codec.Codec`.
+
+    Raises:
+        TypeError: `store` is no store, or another argument not of its kind.
+        ValueError: There is no such metric, or `approximate_above` is negative.
+        InvalidNameError: (a ValueError) No namespace can have this name.
     """
 
     def __init__(
