@@ -1,4 +1,4 @@
-"""A disk without room: errors that pass, and nothing is lost."""
+"""A disk without room, a process without files: errors that pass, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -84,3 +84,39 @@ with DiskStore(sys.argv[1]) as store:
     with DiskStore(tmp_path / "state.db") as store:
         store.set("n", "k", 1)
     run(script, tmp_path / "state.db")
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_without_files_to_open_it_a_file_is_not_taken_for_one_that_can_only_be_read(
+    tmp_path: Path, left: int
+) -> None:
+    pytest.importorskip("resource", reason="limits of open files are a matter of POSIX")
+    script = """
+import os, resource, sys
+from contextlib import suppress
+from swarmstate import DiskStore
+from swarmstate.errors import StoreUnavailableError
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = []
+with suppress(OSError):
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+for _ in range(int(sys.argv[2])):
+    os.close(held.pop())
+try:
+    DiskStore(sys.argv[1])
+except StoreUnavailableError as error:
+    assert "files" in str(error), error
+else:
+    raise AssertionError("expected no store")
+for each in held:
+    os.close(each)
+with DiskStore(sys.argv[1]) as store:
+    store.set("n", "k", store.get("n", "k") + 1)
+"""
+    with DiskStore(tmp_path / "state.db") as store:
+        store.set("n", "k", 1)
+    run(script, tmp_path / "state.db", left)
+    with DiskStore(tmp_path / "state.db") as store:
+        assert store.get("n", "k") == 2

@@ -1,5 +1,6 @@
 //! What SQLite's errors mean to someone who uses a store.
 
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::ErrorCode;
@@ -39,6 +40,11 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
         Some(ErrorCode::SystemIoFailure) => Error::Unavailable(format!(
             "reading or writing {shown} failed: {}; check the disk, its free space and file size \
              limits",
+            described(&error)
+        )),
+        Some(ErrorCode::CannotOpen) if is_out_of_files(path) => Error::Unavailable(format!(
+            "cannot open {shown} or create files beside it: this process, or the machine, has as \
+             many files open as it may ({}); close some or raise the limit (ulimit -n), and retry",
             described(&error)
         )),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Error::Unavailable(format!(
@@ -110,6 +116,17 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
 /// Tells whether the file ends before a page that it should have.
 fn is_cut(error: &rusqlite::Error) -> bool {
     error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+}
+
+/// Tells whether no more files can be opened for the moment, of which SQLite says no more than that
+/// it could not open one.
+pub(super) fn is_out_of_files(path: &Path) -> bool {
+    /// `ENFILE` and `EMFILE`, wherever there is a limit of this kind.
+    const LIMITS: [i32; 2] = [23, 24];
+    // Not the file itself: closing it would give up the locks that the process has on it.
+    let probe = File::open(path.parent().unwrap_or(Path::new("/")));
+    let code = probe.err().and_then(|error| error.raw_os_error());
+    cfg!(unix) && code.is_some_and(|code| LIMITS.contains(&code))
 }
 
 /// Tells whether an error may come from one of several writes, such as one that is too much, or

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::ErrorCode;
 
-use super::failure::failure;
+use super::failure::{failure, is_out_of_files};
 use super::process::OpenFile;
 use super::writer::Writer;
 use super::{connection, schema};
@@ -121,7 +121,7 @@ pub(super) fn open_writer(
             if matches!(
                 error.sqlite_error_code(),
                 Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
-            ) =>
+            ) && !is_out_of_files(path) =>
         {
             return Ok(None);
         }

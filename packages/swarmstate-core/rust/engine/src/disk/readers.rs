@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::Connection;
 
 use super::connection::{open_immutable, open_reader};
-use super::failure::failure;
+use super::failure::{failure, is_out_of_files};
 use super::lock;
 use super::process::OpenFile;
 use super::transaction::Transaction;
@@ -103,7 +103,9 @@ impl Readers {
         }
         let mut connection = open_reader(&self.path, self.timeout).map_err(fail)?;
         in_transaction(&mut connection, read).map_err(|error| match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) => {
+            Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly)
+                if !is_out_of_files(&self.path) =>
+            {
                 Error::Unavailable(format!(
                     "{} was not closed cleanly: its newest records are in the -wal file beside \
                      it, which cannot be read without write permission on the directory \
