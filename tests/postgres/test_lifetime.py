@@ -372,6 +372,8 @@ def test_closing_in_the_pools_loop_does_not_wait_for_a_sweep(
     assert caplog.text == ""
 
 
+# A sweep may be asked of the loop just when that has ended its generators, of which asyncio warns.
+@pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
 @pytest.mark.parametrize("moment", ["sweeping", "waiting"])
 def test_a_sweeper_outlives_the_loop_of_its_pool(
     postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture, moment: str
