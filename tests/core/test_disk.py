@@ -88,6 +88,8 @@ def test_vacuum_shrinks_the_file(tmp_path: Path) -> None:
     with DiskStore(path) as store:
         store.write([Batch("n", put={"large": bytes(5_000_000)})])
         store.write([Batch("n", clear=True), Batch("kept", put={"k": b"v"})])
+        with pytest.raises(ValueError, match="max_pages"):
+            store.vacuum(max_pages=-1)
         assert store.vacuum(max_pages=10) == 10 * 8192
         assert store.vacuum() > 4_500_000
         assert path.stat().st_size < 200_000

@@ -208,7 +208,7 @@ def test_what_is_none_is_refused(kind: Any, fields: dict[str, Any]) -> None:
 
 
 def test_counters_refuse_to_shrink() -> None:
-    with pytest.raises(ValueError, match="at least 0, not -1"):
+    with pytest.raises(ValueError, match="at least 0, found -1"):
         GCounter().increment("a", -1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import subprocess
 import sys
 import threading
@@ -62,6 +63,21 @@ def test_a_lock_is_free_after_an_error(tmp_path: Path) -> None:
         pass
     assert shared_store(tmp_path / "locks.db").namespaces() == []
     assert not [each for each in threading.enumerate() if each.name == "crewai-swarmstate-lock"]
+
+
+def test_a_lock_is_free_when_it_could_not_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    lock = lock_backend(tmp_path / "locks.db")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="new thread"), lock("name"):
+            raise AssertionError("nobody renews the lock")
+    with lock("name", timeout=0):
+        pass
 
 
 def test_the_lock_of_a_dead_holder_becomes_free(tmp_path: Path) -> None:
@@ -147,5 +163,6 @@ def test_crewai_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         lock_store.lock("name", timeout=0),
     ):
         raise AssertionError("two hold the lock")
-    with pytest.raises(ValueError, match="lease"):
-        lock_backend("memory://", lease=0)
+    for lease in (0, math.inf):
+        with pytest.raises(ValueError, match="lease"):
+            lock_backend("memory://", lease=lease)

@@ -170,6 +170,8 @@ def test_one_text_is_not_taken_for_several(driver: Driver, call: str) -> None:
         Branch(driver, thread).put({"run_id": thread}, a=1)
     with pytest.raises(TypeError, match="did you mean \\['ada'\\]"):
         getattr(driver, call)("ada")
+    with pytest.raises(TypeError, match="did you mean \\['log'\\]"):
+        driver.delta_history(at("ada"), "log")
     for thread in ("a", "d", "ada"):
         assert driver.get_tuple(at(thread)) is not None
 

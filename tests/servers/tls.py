@@ -52,8 +52,12 @@ def terminating_tls(
         started.set()
         await stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in connections:
             task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        # What they aborted is closed in the next turn of the loop.
+        await asyncio.sleep(0)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
@@ -75,14 +79,14 @@ def _passing_on(
 
     async def passing_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         held.add(asyncio.current_task())
-        if context is not None:
-            reader, writer = await _agreed(reader, writer, context)
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
         # Cancelled at the end of the test, which asyncio would report of a connection's task.
         with suppress(asyncio.CancelledError):
-            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-        writer.close()
-        inner_writer.close()
+            try:
+                if context is not None:
+                    reader, writer = await _agreed(reader, writer, context)
+                await _pass_on(reader, writer, target)
+            finally:
+                writer.transport.abort()
 
     return passing_on
 
@@ -100,6 +104,14 @@ async def _agreed(
     assert transport is not None
     protocol.connection_made(transport)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
+    try:
+        await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+    finally:
+        inner_writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

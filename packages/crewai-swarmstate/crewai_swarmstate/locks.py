@@ -7,6 +7,7 @@ renews it; the lease of a process that died runs out.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -15,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from swarmstate.base import Batch
+from swarmstate.base import Batch, check_numbers
 from swarmstate.codec import Codec
 from swarmstate.errors import ConflictError, StoreError
 
@@ -51,9 +52,11 @@ def lock_backend(
             on trying while the store is unavailable.
 
     Raises:
-        ValueError: `lease` is not positive.
+        TypeError: `lease` is no number.
+        ValueError: It is not positive and finite.
     """
-    if not lease > 0:
+    check_numbers(lease=lease)
+    if not (lease > 0 and math.isfinite(lease)):
         raise ValueError(f"expected lease to be a positive number of seconds, found {lease!r}")
     canonical = canonical_uri(uri)
 
@@ -70,14 +73,15 @@ def lock_backend(
             name="crewai-swarmstate-lock",
             daemon=True,
         )
-        renewing.start()
         has_failed = True
         try:
+            renewing.start()
             yield
             has_failed = False
         finally:
             released.set()
-            renewing.join()
+            if renewing.is_alive():
+                renewing.join()
             try:
                 _release(canonical, namespace, token)
             except StoreError as error:

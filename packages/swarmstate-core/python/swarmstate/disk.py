@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 from swarmstate import _core
-from swarmstate.base import BaseStore, Batch, Query, Result
+from swarmstate.base import BaseStore, Batch, Query, Result, check_count
 from swarmstate.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -142,7 +142,13 @@ class DiskStore(_core.DiskStore, BaseStore):
 
         Returns:
             The bytes by which the file shrank.
+
+        Raises:
+            TypeError: `max_pages` is no whole number.
+            ValueError: It is negative.
         """
+        if max_pages is not None:
+            check_count("max_pages", max_pages)
         return super().vacuum(max_pages)
 
     async def avacuum(self, max_pages: int | None = None) -> int:

@@ -24,6 +24,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from swarmstate._checks import check_count
 from swarmstate.codec import dumps
 
 __all__ = ["GCounter", "LWWMap", "Mergeable", "ORSet", "PNCounter", "merge"]
@@ -72,10 +73,10 @@ class GCounter:
         """Return the counter with `by`, an int of at least 0, more.
 
         Raises:
+            TypeError: `by` is no whole number.
             ValueError: `by` is below 0.
         """
-        if by < 0:
-            raise ValueError(f"a GCounter only grows: by must be at least 0, not {by}")
+        check_count("by", by)
         return GCounter({**self.counts, replica: self.counts.get(replica, 0) + by})
 
     def merge(self, other: GCounter) -> GCounter:

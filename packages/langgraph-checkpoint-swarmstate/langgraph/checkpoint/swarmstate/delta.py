@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from swarmstate import Query, Range
+from swarmstate.base import several
 from swarmstate.errors import CheckpointError
 from swarmstate.operations import Operation, Read
 
@@ -43,9 +44,11 @@ def delta_history(
     writes are those of the seed and of the ancestors after it, oldest first.
 
     Raises:
+        TypeError: `channels` is a single name.
         CheckpointError: A record that is needed is damaged or missing.
     """
-    return (yield from retry(lambda: _delta_history(values, serde, address, channels)))
+    names = several(channels, "channels")
+    return (yield from retry(lambda: _delta_history(values, serde, address, names)))
 
 
 def _delta_history(

@@ -340,7 +340,12 @@ class SwarmStateSaver(SaverBase):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what DeltaChannels are rebuilt from, as LangGraph's base class defines it."""
+        """Return what DeltaChannels are rebuilt from, as LangGraph's base class defines it.
+
+        Raises:
+            TypeError: `channels` is a single name.
+            CheckpointError: A record that is needed is damaged or missing.
+        """
         return self._run(self._delta_history(config, channels))
 
     async def aget_delta_channel_history(
