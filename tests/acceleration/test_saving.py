@@ -21,7 +21,7 @@ from langgraph.types import Command, Send
 from swarmstate.errors import EncodeError, SwarmStateError
 from swarmstate.observability import Summary
 
-from tests.acceleration.runs import _say as say
+from tests.acceleration.runs import say
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 

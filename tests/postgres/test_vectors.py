@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from swarmstate.errors import DimensionError, EmbeddingError, InvalidFilterError
-from swarmstate.vectors import Collection, Match, Metric, Record
-from swarmstate_postgres import PostgresStore, setup_sql
+from swarmstate.vectors import Collection, Metric, Record
+from swarmstate_postgres import PostgresStore
 
+from tests.postgres.vectors import expect_equal, fill
 from tests.servers.postgres import PostgresServer
 
 scalars = (
@@ -25,6 +26,7 @@ scalars = (
     | st.sampled_from(["", "a", "b", "1", " 2 ", "1_0", "nul\0", "é", "\x01unknown", "x" * 300])
     | st.sampled_from([b"b", (1, 2), frozenset([1])])
 )
+
 trees = st.recursive(
     scalars,
     lambda inner: (
@@ -33,16 +35,21 @@ trees = st.recursive(
     ),
     max_leaves=4,
 )
+
 operators = st.dictionaries(
     st.sampled_from(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]), trees, min_size=1, max_size=2
 )
+
 conditions = st.recursive(
     trees | operators,
     lambda inner: st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
     max_leaves=3,
 )
+
 values = st.fixed_dictionaries({"f": trees}, optional={"g": scalars})
+
 segments = st.sampled_from(["s", "t", "s/t", "nul\0", "\\0", "", "x" * 61, "x" * 60 + "y"])
+
 wheres = st.fixed_dictionaries(
     {},
     optional={
@@ -51,10 +58,13 @@ wheres = st.fixed_dictionaries(
         "filter": st.dictionaries(st.sampled_from(["f", "g", "no"]), conditions, max_size=2),
     },
 )
+
 numbers = st.integers(-2, 2).map(float) | st.floats(-10, 10, width=32).filter(
     lambda number: number == 0 or abs(number) > 1e-6
 )
+
 vectors = st.lists(numbers, min_size=3, max_size=3)
+
 records = st.builds(
     Record,
     st.sampled_from([f"r{number}" for number in range(12)]),
@@ -68,14 +78,6 @@ records = st.builds(
 @pytest.fixture(scope="module")
 def url(postgres_server: PostgresServer) -> str:
     return postgres_server.new_database()
-
-
-def expect_equal(found: list[Match], expected: list[Match]) -> None:
-    """Check that the records and scores are equal; what is as near may come in another order."""
-    assert [match.score for match in found] == [match.score for match in expected]
-    names = [(match.score, match.record.id) for match in found]
-    assert names == [(match.score, match.record.id) for match in expected]
-    assert [match.record for match in found] == [match.record for match in expected]
 
 
 @settings(
@@ -189,6 +191,7 @@ _CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
 _ROWS_READ = (
     "SELECT COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0) FROM pg_stat_user_tables "
     "WHERE relname = 'swarmstate_vector'"
@@ -292,10 +295,6 @@ async def use_async_methods(url: str) -> None:
         assert await collection.acount() == 20
 
 
-def fill(collection: Collection, count: int = 50) -> None:
-    collection.upsert(Record(f"{n:03}", {"n": n}, [[1.0, float(n)]]) for n in range(count))
-
-
 def test_it_follows_what_becomes_of_the_namespace(url: str) -> None:
     with PostgresStore(url) as store, PostgresStore(url, pgvector=False) as plain:
         theirs, ours = Collection(store, "follows"), Collection(plain, "follows")
@@ -390,118 +389,6 @@ def test_many_threads_write_and_search(url: str) -> None:
         plain = PostgresStore(url, pgvector=False)
         with plain:
             assert Collection(plain, "busy").select() == Collection(store, "busy").select()
-
-
-def test_without_the_extension_or_the_right_to_make_it_an_index_searches(
-    postgres_server: PostgresServer,
-) -> None:
-    url = postgres_server.new_database()
-    database = url.rpartition("/")[2]
-    postgres_server.execute(
-        "CREATE ROLE no_vectors LOGIN PASSWORD 'secret';"
-        f"GRANT CONNECT, CREATE ON DATABASE {database} TO no_vectors"
-    )
-    postgres_server.execute("CREATE SCHEMA mine AUTHORIZATION no_vectors", url=url)
-    theirs = postgres_server.url(database, "no_vectors", "secret")
-    with PostgresStore(theirs, schema="mine") as store:
-        collection = Collection(store, "memories")
-        fill(collection)
-        [match] = collection.search([1.0, 30.0], limit=1)
-        assert match.record.id == "030"
-        stats = collection.stats()
-        assert stats.searched_by == "index"
-        assert stats.problem is not None
-        assert "may not create the extension pgvector" in stats.problem
-        assert "setup_sql(vectors=True)" in stats.problem
-    # Somebody who may does what the message says.
-    sql = setup_sql(schema="mine", since=10_000, role="no_vectors", vectors=True)
-    postgres_server.execute(sql, url=url)
-    with PostgresStore(theirs, schema="mine") as store:
-        collection = Collection(store, "memories")
-        assert collection.search([1.0, 30.0], limit=1) == [match]
-        assert collection.stats()[:4] == ("pgvector", 50, 50, 2)
-
-
-def test_where_others_alone_may_use_the_tables_an_index_searches(
-    postgres_server: PostgresServer,
-) -> None:
-    url = postgres_server.new_database()
-    postgres_server.execute(
-        "CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions", url=url
-    )
-    with PostgresStore(url) as store:
-        fill(Collection(store, "memories"))
-        assert Collection(store, "memories").stats().searched_by == "pgvector"
-    postgres_server.execute("CREATE ROLE plain LOGIN PASSWORD 'secret'")
-    theirs = postgres_server.url(url.rpartition("/")[2], "plain", "secret")
-
-    def searched() -> tuple[str, str]:
-        with PostgresStore(theirs) as store:
-            collection = Collection(store, "memories")
-            [match] = collection.search([1.0, 30.0], limit=1)
-            assert match.record.id == "030"
-            stats = collection.stats()
-            return stats.searched_by, stats.problem or ""
-
-    postgres_server.execute(setup_sql(role="plain"), url=url)
-    name, problem = searched()
-    assert name == "index"
-    assert "GRANT USAGE ON SCHEMA" in problem
-    postgres_server.execute("GRANT USAGE ON SCHEMA extensions TO plain", url=url)
-    name, problem = searched()
-    assert name == "index"
-    assert "setup_sql(role=..., vectors=True)" in problem
-    postgres_server.execute(setup_sql(role="plain", vectors=True), url=url)
-    assert searched() == ("pgvector", "")
-
-
-@pytest.mark.parametrize("sql", ["SELECT 1", "CREATE EXTENSION vector"])
-def test_where_nothing_can_be_written_an_index_searches(
-    postgres_server: PostgresServer, sql: str
-) -> None:
-    url = postgres_server.new_database()
-    with PostgresStore(url, pgvector=False) as store:
-        fill(Collection(store, "memories"))
-    postgres_server.execute(sql, url=url)
-    with PostgresStore(f"{url}?default_transaction_read_only=on") as store:
-        collection = Collection(store, "memories")
-        assert collection.search([1.0, 30.0], limit=1)[0].record.id == "030"
-        stats = collection.stats()
-        assert stats.searched_by == "index"
-        assert "primary" in (stats.problem or "")
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELECT 1",
-        "DELETE FROM swarmstate_vector_state",
-        "UPDATE swarmstate_vector_state SET cursors = array_prepend('building', cursors)",
-        "UPDATE swarmstate_vector_state SET cursors = array_fill('log/0/9'::text, ARRAY[8])",
-    ],
-)
-def test_where_nothing_can_be_written_an_index_finds_what_came_since(
-    postgres_server: PostgresServer, sql: str
-) -> None:
-    url = postgres_server.new_database()
-    with PostgresStore(url) as store:
-        memories = Collection(store, "memories")
-        fill(memories)
-        assert memories.stats().searched_by == "pgvector"
-        with PostgresStore(f"{url}?default_transaction_read_only=on") as readonly:
-            reader = Collection(readonly, "memories")
-            assert reader.stats().searched_by == "pgvector"
-            # Nobody who may write has searched since.
-            memories.upsert([Record("new", {}, [[-1.0, -30.0]])])
-            postgres_server.execute(sql, url=url)
-            for each in (reader, Collection(readonly, "memories")):
-                assert each.search([-1.0, -30.0], limit=1)[0].record.id == "new"
-                assert each.count() == 51
-                stats = asyncio.run(each.astats())
-                assert stats.searched_by == "index"
-                assert "behind the records" in (stats.problem or "")
-        assert memories.search([-1.0, -30.0], limit=1)[0].record.id == "new"
-        assert memories.stats().searched_by == "pgvector"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""What a store says when it cannot do what it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+
+def messages_of(call: Callable[[], object], error: type[Exception]) -> str:
+    with pytest.raises(error) as raised:
+        call()
+    return str(raised.value)
