@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 from crewai.state.checkpoint_config import CheckpointConfig
 from crewai.state.provider.json_provider import JsonProvider
-from pydantic import Field, field_validator
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
 from swarmstate.errors import CheckpointError
 
 # CrewAI restores the persistence of a flow only if its class has been imported.
 from . import flow as _registered  # noqa: F401
-from .handles import canonical_uri, shared_store
+from .fields import StoreUri
+from .handles import shared_store
 from .sequences import Records, aappend, append, newest
 
 if TYPE_CHECKING:
@@ -60,12 +60,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         uri: The store: what `swarmstate.open` takes, or the path of a file.
     """
 
-    uri: str = Field(repr=False)  # It may hold a password.
-
-    @field_validator("uri", mode="before")
-    @classmethod
-    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
-        return canonical_uri(uri)
+    uri: StoreUri
 
     def checkpoint(
         self, data: str, location: str, *, parent_id: str | None = None, branch: str = "main"
@@ -225,7 +220,8 @@ def _query(location: str) -> Query:
 
 
 def _record(results: list[Result], location: str) -> dict[str, Any]:
-    [[value]] = [result.values for result in results]
+    [result] = results
+    [value] = result.values
     if value is None:
         raise CheckpointError(
             f"expected a checkpoint at {location!r}, found none: "

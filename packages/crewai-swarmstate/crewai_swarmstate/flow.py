@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crewai.flow.persistence.base import FlowPersistence
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field
 from swarmstate.base import Batch, Query
 from swarmstate.codec import Codec
 
-from .handles import canonical_uri, shared_store
+from .fields import StoreUri
+from .handles import shared_store
 from .plain import plain
 from .sequences import append, newest
 
 if TYPE_CHECKING:
+    import os
+
     from crewai.flow.async_feedback.types import PendingFeedbackContext
     from swarmstate import BaseStore
 
@@ -60,17 +62,12 @@ class SwarmStateFlowPersistence(FlowPersistence):
 
     # CrewAI restores a persistence through a registry, by this name.
     persistence_type: str = Field(default="SwarmStateFlowPersistence")
-    uri: str = Field(repr=False)  # It may hold a password.
+    uri: StoreUri
 
     def __init__(self, uri: str | os.PathLike[str] | None = None, /, **kwargs: Any) -> None:
         if uri is not None:
             kwargs["uri"] = uri
         super().__init__(**kwargs)
-
-    @field_validator("uri", mode="before")
-    @classmethod
-    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
-        return canonical_uri(uri)
 
     def init_db(self) -> None:
         """Open the store, which sets itself up, and read from it.

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr
 from swarmstate.errors import EmbeddingError
 from swarmstate.vectors import Match, Record
 
-from .handles import canonical_uri, shared_collection
+from .fields import StoreUri
+from .handles import shared_collection
 from .memories import selection
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from crewai.rag.types import SearchResult
@@ -50,15 +50,10 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
             text-embedding-3-small.
     """
 
-    uri: str = Field(repr=False)  # It may hold a password.
+    uri: StoreUri
     collection_name: str | None = None
     embedder: Any = Field(default=None, exclude=True)
     _embed: Embed | None = PrivateAttr(default=None)
-
-    @field_validator("uri", mode="before")
-    @classmethod
-    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
-        return canonical_uri(uri)
 
     def save(self, documents: list[str]) -> None:
         """Store the documents that are not there yet, atomically.

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from crewai.agents.cache.cache_handler import CacheHandler
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from swarmstate import entries
+from swarmstate.base import check_ttl
 from swarmstate.codec import Codec
 from swarmstate.errors import CodecError, StoreError
 from swarmstate.operations import drive
 from swarmstate.sharing import blob_hash
 
-from .handles import canonical_uri, shared_store
+from .fields import StoreUri
+from .handles import shared_store
 
 if TYPE_CHECKING:
-    import os
-
     from crewai import Crew
 
 __all__ = ["SwarmStateCacheHandler"]
@@ -41,19 +40,13 @@ class SwarmStateCacheHandler(CacheHandler):
         ttl: Seconds until a result is forgotten; never if None.
     """
 
-    uri: str = Field(repr=False)  # It may hold a password.
+    uri: StoreUri
     ttl: float | None = None
-
-    @field_validator("uri", mode="before")
-    @classmethod
-    def _canonical(cls, uri: str | os.PathLike[str]) -> str:
-        return canonical_uri(uri)
 
     @field_validator("ttl")
     @classmethod
-    def _positive(cls, ttl: float | None) -> float | None:
-        if ttl is not None and not (ttl > 0 and math.isfinite(ttl)):
-            raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+    def _checked(cls, ttl: float | None) -> float | None:
+        check_ttl(ttl)
         return ttl
 
     def use_for(self, crew: Crew) -> None:
