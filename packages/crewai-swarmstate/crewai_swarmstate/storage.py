@@ -232,17 +232,19 @@ class SwarmStateStorage:
         from crewai.memory.types import ScopeInfo
 
         where = selection(scope)
-        ends = [
-            self._collection.select(order_by="created_at", descending=newest, limit=1, **where)
-            for newest in (False, True)
-        ]
-        oldest, newest = (to_memory(each[0]).created_at if each else None for each in ends)
+
+        def created_at(*, descending: bool) -> datetime | None:
+            found = self._collection.select(
+                order_by="created_at", descending=descending, limit=1, **where
+            )
+            return to_memory(found[0]).created_at if found else None
+
         return ScopeInfo(
             path=path_of(segments(scope)),
             record_count=self._collection.count(**where),
             categories=list(self.list_categories(scope)),
-            oldest_record=oldest,
-            newest_record=newest,
+            oldest_record=created_at(descending=False),
+            newest_record=created_at(descending=True),
             child_scopes=self.list_scopes(scope),
         )
 
