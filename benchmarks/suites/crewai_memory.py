@@ -32,8 +32,11 @@ _LABELS = {"lancedb": "LanceDB (CrewAI's default)", "ours": "swarmstate, one fil
 
 _BATCH = 100
 _QUERIES = 60
+_LISTINGS = 20
 _LIMIT = 10
 _SCOPES = 10
+_SCOPE_NUMBER = 3
+_SCOPE = f"/team/{_SCOPE_NUMBER}"
 _CATEGORIES = ("fact", "plan", "person", "place")
 _NOW = datetime(2026, 1, 1)
 
@@ -46,30 +49,52 @@ def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> d
     vectors, queries = _vectors(records + _QUERIES, dimensions, records)
     storage = _open(contender, folder)
     before = _forget_peak()
-    saved = 0.0
-    for batch in _batches(vectors):
-        # Making the records is CrewAI's work, whatever stores them.
-        started = perf_counter()
-        storage.save(batch)
-        saved += perf_counter() - started
+    saving = _save(storage, vectors)
     _close(contender)
 
     started = perf_counter()
     storage = _open(contender, folder)
     storage.search(queries[0].tolist(), limit=_LIMIT)
-    reopened = perf_counter() - started
+    reopening = perf_counter() - started
+    searches = _search(storage, vectors, queries)
+    listings = _list(storage, records)
+    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    deleting = _delete_scope(storage, records)
+    _close(contender)
+    return {
+        "save": saving / records,
+        "reopen": reopening,
+        **searches,
+        **listings,
+        "delete": deleting,
+        "disk": size,
+        "memory": _status("VmHWM") - before,
+    }
+
+
+def _save(storage: StorageBackend, vectors: Vectors) -> float:
+    """Save a record for each vector; return the seconds that took."""
+    saving = 0.0
+    for batch in _batches(vectors):
+        # Making the records is CrewAI's work, whatever stores them.
+        started = perf_counter()
+        storage.save(batch)
+        saving += perf_counter() - started
+    return saving
+
+
+def _search(storage: StorageBackend, vectors: Vectors, queries: Vectors) -> dict[str, Any]:
+    """Search everything, one scope and one category; return what each takes."""
     embeddings = [query.tolist() for query in queries]
-    everything, scope = range(records), range(3, records, _SCOPES)
+    everything = range(len(vectors))
     found, searching = _timed(
         lambda query: storage.search(query, limit=_LIMIT), embeddings, _scores
     )
     _check(found, vectors, queries, everything)
     found, scoping = _timed(
-        lambda query: storage.search(query, scope_prefix="/team/3", limit=_LIMIT),
-        embeddings,
-        _scores,
+        lambda query: storage.search(query, scope_prefix=_SCOPE, limit=_LIMIT), embeddings, _scores
     )
-    _check(found, vectors, queries, scope)
+    _check(found, vectors, queries, _in_scope(len(vectors)))
     planned, filtering = _timed(
         lambda query: storage.search(query, categories=["plan"], limit=_LIMIT),
         embeddings,
@@ -77,35 +102,36 @@ def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> d
     )
     if not all(planned):
         raise WrongResultError("expected every search to find records of the category only")
-    counts, counting = _timed(lambda _: storage.count("/team/3"), embeddings, int)
+    return {"search": searching, "scoped": scoping, "filtered": filtering}
+
+
+def _list(storage: StorageBackend, records: int) -> dict[str, Any]:
+    """Count a scope and list the newest records; return what each takes."""
+    counts, counting = _timed(lambda _: storage.count(_SCOPE), [None] * _QUERIES, int)
     lists, listing = _timed(
         lambda _: storage.list_records(limit=200),
-        embeddings[:20],
+        [None] * _LISTINGS,
         lambda listed: [record.id for record in listed],
     )
-    if counts[0] != len(scope) or lists[0] != [
-        f"memory-{number}" for number in reversed(everything[-200:])
-    ]:
+    newest = [f"memory-{number}" for number in reversed(range(records)[-200:])]
+    if counts[0] != len(_in_scope(records)) or lists[0] != newest:
         raise WrongResultError("expected the count of the scope and the newest records")
-    size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    return {"count": counting, "list": listing}
+
+
+def _delete_scope(storage: StorageBackend, records: int) -> float:
+    """Delete the records of one scope; return the seconds that took."""
     started = perf_counter()
-    storage.delete(scope_prefix="/team/3")
+    storage.delete(scope_prefix=_SCOPE)
     deleting = perf_counter() - started
-    if storage.count() != records - len(scope):
+    if storage.count() != records - len(_in_scope(records)):
         raise WrongResultError("expected the records of the scope to be deleted, and only those")
-    _close(contender)
-    return {
-        "save": saved / records,
-        "reopen": reopened,
-        "search": searching,
-        "scoped": scoping,
-        "filtered": filtering,
-        "count": counting,
-        "list": listing,
-        "delete": deleting,
-        "disk": size,
-        "memory": _status("VmHWM") - before,
-    }
+    return deleting
+
+
+def _in_scope(records: int) -> range:
+    """Return the numbers of the records in the scope that is searched, counted and deleted."""
+    return range(_SCOPE_NUMBER, records, _SCOPES)
 
 
 def _open(contender: str, folder: Path) -> StorageBackend:
