@@ -109,6 +109,7 @@ def check(claim: str, holds: bool) -> None:
 
 def main(folder: Path) -> None:
     """Let both learn from each other."""
+    folder.mkdir(parents=True, exist_ok=True)
     uri = folder / "shared.db"
     install(uri)
     memories = SwarmStateStorage(uri)

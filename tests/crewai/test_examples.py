@@ -30,7 +30,8 @@ def test_python_blocks_run_in_order(
 
 def test_an_agent_and_a_crew_share_what_they_know(tmp_path: Path) -> None:
     example = subprocess.run(
-        [sys.executable, EXAMPLES / "crew_and_graph.py", tmp_path],
+        # In a folder that is not there yet.
+        [sys.executable, EXAMPLES / "crew_and_graph.py", tmp_path / "new"],
         capture_output=True,
         text=True,
         check=False,
