@@ -51,10 +51,23 @@ class Work(Protocol):
         """Be done."""
 
 
-Begin = Callable[[Any, str, tuple[Any, ...], Mapping[str, Any]], tuple[Any, Work] | None]
+class Unmeasured:
+    """The work of a call that nobody measures."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, *raised: Any) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+Begin = Callable[[Any, str, tuple[Any, ...], Mapping[str, Any]], tuple[Any, Work]]
 """Takes a saver, a method's name without the "a" of async twins, and its arguments.
 
-Returns the saver to call, and what to call it in; None if it is not measured.
+Returns the saver to call, and the work to call it in.
 """
 
 
@@ -116,35 +129,40 @@ def measured(
     """
     is_async = name not in CALLS and name not in ITERATIONS
     plain = name[1:] if is_async else name
+    if plain in CALLS:
+        measure = _measured_coroutine if is_async else _measured_call
+    else:
+        measure = _measured_async_iteration if is_async else _measured_iteration
+    return wraps(like)(measure(plain, begin, call))
 
-    def once(saver: Any, *args: Any, **kwargs: Any) -> Any:
-        begun = begin(saver, plain, args, kwargs)
-        if begun is None:
-            return call(saver, *args, **kwargs)
-        target, work = begun
+
+def _measured_call(name: str, begin: Begin, call: Callable[..., Any]) -> Callable[..., Any]:
+    def method(saver: Any, *args: Any, **kwargs: Any) -> Any:
+        target, work = begin(saver, name, args, kwargs)
         try:
             with work:
                 return call(target, *args, **kwargs)
         finally:
             work.end()
 
-    async def aonce(saver: Any, *args: Any, **kwargs: Any) -> Any:
-        begun = begin(saver, plain, args, kwargs)
-        if begun is None:
-            return await call(saver, *args, **kwargs)
-        target, work = begun
+    return method
+
+
+def _measured_coroutine(name: str, begin: Begin, call: Callable[..., Any]) -> Callable[..., Any]:
+    async def method(saver: Any, *args: Any, **kwargs: Any) -> Any:
+        target, work = begin(saver, name, args, kwargs)
         try:
             with work:
                 return await call(target, *args, **kwargs)
         finally:
             work.end()
 
-    def each(saver: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        begun = begin(saver, plain, args, kwargs)
-        if begun is None:
-            yield from call(saver, *args, **kwargs)
-            return
-        target, work = begun
+    return method
+
+
+def _measured_iteration(name: str, begin: Begin, call: Callable[..., Any]) -> Callable[..., Any]:
+    def method(saver: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        target, work = begin(saver, name, args, kwargs)
         try:
             found = call(target, *args, **kwargs)
             while True:
@@ -156,13 +174,14 @@ def measured(
         finally:
             work.end()
 
-    async def aeach(saver: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        begun = begin(saver, plain, args, kwargs)
-        if begun is None:
-            async for item in call(saver, *args, **kwargs):
-                yield item
-            return
-        target, work = begun
+    return method
+
+
+def _measured_async_iteration(
+    name: str, begin: Begin, call: Callable[..., Any]
+) -> Callable[..., Any]:
+    async def method(saver: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        target, work = begin(saver, name, args, kwargs)
         try:
             found = call(target, *args, **kwargs)
             while True:
@@ -174,8 +193,7 @@ def measured(
         finally:
             work.end()
 
-    calls, iterations = (aonce, aeach) if is_async else (once, each)
-    return wraps(like)(calls if plain in CALLS else iterations)
+    return method
 
 
 _END = object()

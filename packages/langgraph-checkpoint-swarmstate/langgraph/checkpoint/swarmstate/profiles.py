@@ -25,13 +25,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from swarmstate.layers import StoreLayer
 from swarmstate.observability import Activity, Profile, Timeline, current_activity
 
-from .metering import CALLS, ITERATIONS, measured, measured_names
+from .metering import CALLS, ITERATIONS, Unmeasured, measured, measured_names
 from .requiring import requiring_langgraph
 from .saver import SwarmStateSaver
 
 if TYPE_CHECKING:
     from swarmstate import Batch, Query, Result
     from swarmstate.observability import Kind
+
+    from .metering import Work
 
 __all__ = ["profiling"]
 
@@ -177,15 +179,16 @@ _UNMARKED = nullcontext()
 
 def _begin_operation(
     saver: SwarmStateSaver, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[SwarmStateSaver, Activity] | None:
+) -> tuple[SwarmStateSaver, Work]:
     activity = _current()
-    if activity is None:
-        return None
-    run = activity.timeline
-    if not isinstance(run, _Run):
-        return None
+    run = None if activity is None else activity.timeline
+    if activity is None or not isinstance(run, _Run):
+        return saver, _UNMEASURED
     kind, operation = _OPERATIONS[name]
     return run.profiler.twin(saver), activity.part(kind, operation)
+
+
+_UNMEASURED = Unmeasured()
 
 
 def _begin_run() -> _Run | None:
