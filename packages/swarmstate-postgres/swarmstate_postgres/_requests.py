@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from secrets import randbits
 from typing import Any, NamedTuple, TypeVar
 
-from swarmstate.base import Batch, Query, Result, prefix_end
+from swarmstate.base import Batch, Expect, Query, Result, prefix_end
 from swarmstate.errors import ConflictError
 
 __all__ = [
@@ -118,92 +118,88 @@ def renewals(queries: Iterable[Query]) -> list[Any]:
 
 
 def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
-    """Return the arguments of the function that writes.
+    """Return the arguments of the function that writes: columns with an entry for each change.
 
     Args:
         since: A time of the server's before these writes were sent first; None if that is now.
         writes: At least one of them has a change.
     """
-    locks: set[tuple[str, int]] = set()
-    writers: list[int] = []
-    names: list[str] = []
-    clears: list[bool] = []
-    ttls: list[float | None] = []
-    sources: list[str | None] = []
-    prefixes: list[str | None] = []
-    prefix_ends: list[str | None] = []
-    last_keys: list[str | None] = []
-    range_counts: list[int] = []
-    starts: list[str] = []
-    stops: list[str | None] = []
-    delete_counts: list[int] = []
-    deletes: list[str] = []
-    values, absents, puts = _Records(), _Records(), _Records()
-    for writer, write in enumerate(writes, 1):
-        for change in write.changes:
-            name = change.namespace
-            locks.add((name, writer))
-            writers.append(writer)
-            names.append(name)
-            if isinstance(change, CopyOf):
-                source, change = change.source, Batch(name, clear=True)
-            else:
-                source = None
-            sources.append(source)
-            clears.append(change.clear)
-            ttls.append(_capped(change.ttl))
-            expect = change.expect
-            prefixes.append(None if expect is None else expect.prefix)
-            prefix_ends.append(None if expect is None else prefix_end(expect.prefix))
-            last_keys.append(None if expect is None else expect.last_key)
-            values.add(change.expect_values)
-            range_counts.append(len(change.delete_ranges))
-            for start, stop in change.delete_ranges:
-                starts.append(start)
-                stops.append(stop)
-            delete_counts.append(len(change.delete))
-            deletes += change.delete
-            absents.add(change.put_if_absent)
-            puts.add(change.put)
+    changes = [change for write in writes for change in write.changes]
+    writers = [writer for writer, write in enumerate(writes, 1) for _ in write.changes]
+    batches = [_batch_of(change) for change in changes]
+    names = [batch.namespace for batch in batches]
+    clears = [batch.clear for batch in batches]
     # The order of strings is that of their UTF-8 bytes.
-    ordered = sorted(locks)
+    locks = sorted(set(zip(names, writers, strict=True)))
     return [
         since,
-        [name for name, _ in ordered],
-        [writer for _, writer in ordered],
-        [writes[writer - 1].token for _, writer in ordered],
+        [name for name, _ in locks],
+        [writer for _, writer in locks],
+        [writes[writer - 1].token for _, writer in locks],
         writers,
         names,
         clears if True in clears else None,
-        _unless_empty(ttls),
-        _unless_empty(sources),
-        *([prefixes, prefix_ends, last_keys] if _unless_empty(prefixes) else _NOTHING),
-        *values.columns(),
-        *([range_counts, starts, stops] if starts else _NOTHING),
-        *([delete_counts, deletes] if deletes else _NOTHING[:2]),
-        *absents.columns(),
-        *puts.columns(),
+        _unless_empty([_capped(batch.ttl) for batch in batches]),
+        _unless_empty([each.source if isinstance(each, CopyOf) else None for each in changes]),
+        *_expected([batch.expect for batch in batches]),
+        *_records([batch.expect_values for batch in batches]),
+        *_ranges([batch.delete_ranges for batch in batches]),
+        *_keys([batch.delete for batch in batches]),
+        *_records([batch.put_if_absent for batch in batches]),
+        *_records([batch.put for batch in batches]),
     ]
+
+
+def _batch_of(change: Batch | CopyOf) -> Batch:
+    """Return what a change does to the namespace itself."""
+    return Batch(change.namespace, clear=True) if isinstance(change, CopyOf) else change
 
 
 _NOTHING = (None, None, None)
 
 
-class _Records:
-    """Records of batches, one after another, and how many each batch has."""
+def _expected(expects: Sequence[Expect | None]) -> Sequence[Sequence[str | None] | None]:
+    """Return the columns of expectations: prefixes, where these end, and last keys."""
+    if not any(expects):
+        return _NOTHING
+    return [
+        [None if each is None else each.prefix for each in expects],
+        [None if each is None else prefix_end(each.prefix) for each in expects],
+        [None if each is None else each.last_key for each in expects],
+    ]
 
-    def __init__(self) -> None:
-        self._counts: list[int] = []
-        self._keys: list[str] = []
-        self._values: list[bytes | None] = []
 
-    def add(self, records: Mapping[str, bytes | None]) -> None:
-        self._counts.append(len(records))
-        self._keys += records
-        self._values += records.values()
+# Of what a change has several of, the first column is how many each has; the others are longer.
 
-    def columns(self) -> Sequence[Sequence[Any] | None]:
-        return [self._counts, self._keys, self._values] if self._keys else _NOTHING
+
+def _records(
+    records: Sequence[Mapping[str, bytes | None]],
+) -> Sequence[Sequence[Any] | None]:
+    if not any(records):
+        return _NOTHING
+    return [
+        [len(each) for each in records],
+        [key for each in records for key in each],
+        [value for each in records for value in each.values()],
+    ]
+
+
+def _ranges(
+    ranges: Sequence[Sequence[tuple[str, str | None]]],
+) -> Sequence[Sequence[Any] | None]:
+    if not any(ranges):
+        return _NOTHING
+    return [
+        [len(each) for each in ranges],
+        [start for each in ranges for start, _ in each],
+        [stop for each in ranges for _, stop in each],
+    ]
+
+
+def _keys(keys: Sequence[Sequence[str]]) -> Sequence[Sequence[Any] | None]:
+    if not any(keys):
+        return _NOTHING[:2]
+    return [[len(each) for each in keys], [key for each in keys for key in each]]
 
 
 def _unless_empty(entries: list[T | None]) -> list[T | None] | None:
