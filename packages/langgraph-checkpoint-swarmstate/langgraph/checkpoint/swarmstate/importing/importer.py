@@ -20,8 +20,8 @@ from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
 from ..values import dump
 from .postgres import PostgresSource
-from .source import Id, Source, SourceCheckpoint, StoredWrite, exact
-from .sqlite import SqliteSource, damaged
+from .source import Id, Source, SourceCheckpoint, StoredWrite, damaged, exact
+from .sqlite import SqliteSource
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple

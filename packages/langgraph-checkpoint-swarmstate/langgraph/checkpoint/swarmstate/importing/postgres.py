@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 
-from .source import Id, SourceCheckpoint, StoredWrite
-from .sqlite import checked, damaged
+from .source import Id, SourceCheckpoint, StoredWrite, checked, damaged
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol

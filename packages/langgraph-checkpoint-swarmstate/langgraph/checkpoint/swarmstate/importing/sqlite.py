@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 
-from .source import Id, SourceCheckpoint, StoredWrite
+from .source import Id, SourceCheckpoint, StoredWrite, checked, damaged
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointMetadata
@@ -176,26 +176,3 @@ class SqliteSource:
             raise StoreFormatError(
                 f"{self._file} is no SQLite database, or is damaged: {error}"
             ) from error
-
-
-def checked(found: SourceCheckpoint) -> SourceCheckpoint:
-    """Return a checkpoint that was decoded.
-
-    Raises:
-        StoreFormatError: It is none.
-    """
-    parts: Any = found.checkpoint
-    for name in ("channel_values", "channel_versions", "versions_seen"):
-        if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
-            raise damaged(found.id, ValueError(f"expected a checkpoint, but it has no {name}"))
-    if not isinstance(found.metadata, dict):
-        raise damaged(found.id, ValueError("expected a dict of metadata"))
-    return found
-
-
-def damaged(checkpoint: Id, error: Exception) -> StoreFormatError:
-    """Return the error of a checkpoint that cannot be decoded."""
-    return StoreFormatError(
-        f"checkpoint {checkpoint.checkpoint_id!r} (checkpoint_ns {checkpoint.checkpoint_ns!r}) "
-        f"cannot be read: {error}"
-    )
