@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as LateError
 
 from swarmstate_redis.commands import Outcome, Words, filled, packed
 from swarmstate_redis.failures import FAILURES, AnswerTimeoutError, is_read_only
-from swarmstate_redis.tls import explained, late
+from swarmstate_redis.tls import explained, handshake_timeout
 
 
 class AsyncLink(Protocol):
@@ -95,7 +95,7 @@ class ConnectionsLink:
         except (asyncio.TimeoutError, LateError) as error:
             if isinstance(connection, redis.asyncio.SSLConnection):
                 limit = connection.socket_connect_timeout or self._timeout
-                raise late(min(limit, self._timeout)) from error
+                raise handshake_timeout(min(limit, self._timeout)) from error
             if isinstance(error, LateError):
                 raise
             # The server has nothing of what is to be sent, so this is no late answer.

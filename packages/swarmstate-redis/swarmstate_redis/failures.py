@@ -109,7 +109,7 @@ def waited_for(error: Exception) -> float:
     return error.seconds or 0.0 if isinstance(error, TLSError) else 0.0
 
 
-def told(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
+def store_error(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
     """Return the exception to raise for what a command came to.
 
     Args:
@@ -173,7 +173,7 @@ def _no_master(error: Exception, server: str) -> StoreError:
 
 
 def cause_of(error: Exception) -> Exception | None:
-    """Return what may be shown as the cause of what `told` returns."""
+    """Return what may be shown as the cause of what `store_error` returns."""
     # Some releases of redis-py put the sentinels' passwords into the text.
     return None if isinstance(error, _NO_MASTER) else error
 

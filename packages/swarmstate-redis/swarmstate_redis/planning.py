@@ -10,7 +10,7 @@ from swarmstate.base import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.errors import ConflictError, StoreError, StoreFormatError, StoreReadOnlyError
 
 from swarmstate_redis.commands import Command, Operation, Outcome, Script
-from swarmstate_redis.failures import cause_of, incomplete, lost_index, told
+from swarmstate_redis.failures import cause_of, incomplete, lost_index, store_error
 from swarmstate_redis.names import Names, slot_of
 from swarmstate_redis.tokens import Tokens
 
@@ -323,7 +323,7 @@ class Planner:
 
     def _checked(self, outcome: Outcome, namespaces: Sequence[str] = ()) -> Outcome:
         if isinstance(outcome, Exception):
-            error = told(outcome, self._server, namespaces)
+            error = store_error(outcome, self._server, namespaces)
             if isinstance(error, StoreReadOnlyError):
                 self.only_reads = not self._has_written
             raise error from cause_of(outcome)

@@ -33,7 +33,7 @@ from swarmstate_redis.links import Link
 from swarmstate_redis.names import Names
 from swarmstate_redis.planning import Planner
 from swarmstate_redis.targets import target_of_client, target_of_url
-from swarmstate_redis.urls import Said
+from swarmstate_redis.urls import StoreUrl
 
 if TYPE_CHECKING:
     from swarmstate.base import Allow
@@ -109,8 +109,8 @@ class RedisStore(BaseStore):
             found = "neither" if url is None else "both"
             raise ValueError(f"expected either a url or a client, found {found}")
         _check_url(url)
-        said = None if url is None else Said.by(url)
-        options: dict[str, Any] = {**_DEFAULTS, **(said.options if said is not None else {})}
+        parsed = None if url is None else StoreUrl.parse(url)
+        options: dict[str, Any] = {**_DEFAULTS, **(parsed.options if parsed is not None else {})}
         given = {
             "prefix": prefix,
             "ttl": ttl,
@@ -122,8 +122,8 @@ class RedisStore(BaseStore):
         options.update({name: value for name, value in given.items() if value is not None})
         _check(options)
         limits = {name: options[name] for name in ("timeout", "max_connections")}
-        if said is not None:
-            self._target = target_of_url(said.url, **limits)
+        if parsed is not None:
+            self._target = target_of_url(parsed.server, **limits)
         else:
             self._target = target_of_client(client, **limits)
         self._planner = Planner(

@@ -19,11 +19,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from swarmstate_redis.async_links import AsyncLink, ConnectionsLink
 from swarmstate_redis.cluster import Address, AsyncClusterLink, ClusterLink, Slots
-from swarmstate_redis.links import (
-    DirectLink,
-    Link,
-    PoolLink,
-)
+from swarmstate_redis.links import DirectLink, Link, PoolLink
 from swarmstate_redis.urls import each_host, flag, unreadable
 
 # What sync and async connections are configured with alike.
@@ -77,6 +73,8 @@ class Target:
 
     Attributes:
         name: Where it is, without any password.
+        link: Makes a link to it for threads.
+        async_link: Makes one for an event loop.
         cluster: Whether it is a cluster.
     """
 
@@ -145,7 +143,7 @@ def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Ta
             options.get("connection_class", redis.Connection), _TLS_CLASSES
         )
         settings = {k: v for k, v in options.items() if tls or not k.startswith("ssl_")}
-        nodes = client.get_nodes() or list(_startup_nodes(client))
+        nodes = client.get_nodes() or list(client.nodes_manager.startup_nodes.values())
         return _cluster(
             redis.SSLConnection if tls else redis.Connection,
             _common(settings),
@@ -194,7 +192,7 @@ def _single(
     pool: redis.ConnectionPool | None = None,
 ) -> Target:
     name = str(options.get("path") or f"{options.get('host', 'localhost')}:{_port(options)}")
-    settings = _quick({"protocol": 2, **options})
+    settings = _without_retries({"protocol": 2, **options})
 
     def link() -> Link:
         if pool is not None:
@@ -223,9 +221,11 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
         for found in (each.connection_pool.connection_kwargs for each in manager.sentinels)
     ]
     # A sentinel that accepts and does not answer must not be waited for without end, either.
-    watching = _quick({"socket_timeout": timeout, **_common(manager.sentinel_kwargs, "ssl")})
+    watching = _without_retries(
+        {"socket_timeout": timeout, **_common(manager.sentinel_kwargs, "ssl")}
+    )
     tls = "SSL" in pool.connection_class.__name__
-    settings = _quick({"protocol": 2, **_common(pool.connection_kwargs), "ssl": tls})
+    settings = _without_retries({"protocol": 2, **_common(pool.connection_kwargs), "ssl": tls})
 
     def link() -> Link:
         if isinstance(client, redis.Redis):
@@ -253,7 +253,9 @@ def _cluster(
 ) -> Target:
     usual = {"protocol": 2, "socket_connect_timeout": timeout, **options}
     # A cluster has one database, and each connection says which node it leads to.
-    settings = _quick({k: v for k, v in usual.items() if k not in ("db", "host", "path", "port")})
+    settings = _without_retries(
+        {k: v for k, v in usual.items() if k not in ("db", "host", "path", "port")}
+    )
     async_class = _ASYNC_CLASSES[kind]
 
     def to_node(node: Address) -> DirectLink:
@@ -286,7 +288,7 @@ def _cluster(
 _ASYNC: dict[str, Any] = {"socket_timeout": None, "socket_read_size": 65_536}
 
 
-def _quick(options: Mapping[str, Any]) -> dict[str, Any]:
+def _without_retries(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of connections that leave it to the store to try again."""
     return {**options, "retry": Retry(NoBackoff(), 0)}
 
@@ -302,8 +304,3 @@ def _common(options: Mapping[str, Any], *more: str) -> dict[str, Any]:
 
 def _port(options: Mapping[str, Any]) -> int:
     return int(options.get("port") or 6379)
-
-
-def _startup_nodes(client: Any) -> list[Any]:
-    nodes = client.nodes_manager.startup_nodes
-    return list(nodes.values())

@@ -34,11 +34,11 @@ def explained(error: Exception, seconds: float) -> Exception:
         return TLSError("it does not speak TLS at this port; redis:// is without TLS")
     # The module ssl has no class for it.
     if isinstance(caught, OSError) and "handshake operation timed out" in str(caught):
-        return late(seconds)
+        return handshake_timeout(seconds)
     return error
 
 
-def late(seconds: float) -> TLSError:
+def handshake_timeout(seconds: float) -> TLSError:
     """Return the error of a server with which there was no TLS for so long."""
     return TLSError(
         f"there was no connection with TLS within {seconds:g} s. Does it speak TLS at this port? "

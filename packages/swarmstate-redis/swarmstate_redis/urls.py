@@ -1,4 +1,4 @@
-"""What a URL says about the store rather than about its connections."""
+"""URLs of stores: options of the store, and the rest, which is for redis-py."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-__all__ = ["Said"]
+__all__ = ["StoreUrl", "each_host", "flag", "unreadable"]
 
 
-class Said(NamedTuple):
-    """A URL in its two parts.
+class StoreUrl(NamedTuple):
+    """The URL of a store in its two parts.
 
     Attributes:
-        url: The URL without what is for the store.
-        options: What it says about the store: arguments of `RedisStore`.
+        server: The URL without the options of the store.
+        options: These: arguments of `RedisStore`.
     """
 
-    url: str
+    server: str
     options: dict[str, Any]
 
     @classmethod
-    def by(cls, url: str) -> Said:
-        """Return what a URL says.
+    def parse(cls, url: str) -> StoreUrl:
+        """Take a URL apart.
 
         Raises:
             ValueError: It is no URL of Redis, or a value is not of its option's kind.
