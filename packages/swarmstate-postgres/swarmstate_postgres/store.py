@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from swarmstate.base import (
     prefix_end,
 )
 from swarmstate.errors import StoreClosedError
+from swarmstate.forking import leave_to_parent, renew_in_children
 from swarmstate.loops import PerLoop
 
 from ._client import Client
@@ -136,6 +136,7 @@ class PostgresStore(BaseStore):
         self._vectors = PgVectors(names, self._run, self._arun) if pgvector else None
         self._open()
         _open_stores.add(self)
+        renew_in_children(self, PostgresStore._start_anew_after_fork)
 
     def _open(self) -> None:
         """Start with no connection at all."""
@@ -343,8 +344,7 @@ class PostgresStore(BaseStore):
         return swept
 
     def _start_anew_after_fork(self) -> None:
-        # The parent's connections: to close them would end them for it, too.
-        _of_parents.append((self._clients, self._clients.loops(), self._lanes, self._sweeper))
+        leave_to_parent(self._clients, self._clients.loops(), self._lanes, self._sweeper)
         self._open()
         if self._pool is not None:
             self._closed = True
@@ -363,7 +363,6 @@ _LIST = (
 _COUNT = f"SELECT count(*) FROM {{namespaces}} JOIN {{records}} ON namespace = name WHERE {_LIVES}"
 
 _open_stores: weakref.WeakSet[PostgresStore] = weakref.WeakSet()
-_of_parents: list[object] = []
 
 
 def _close_all() -> None:
@@ -371,11 +370,4 @@ def _close_all() -> None:
         store.close()
 
 
-def _after_fork() -> None:
-    for store in list(_open_stores):
-        store._start_anew_after_fork()
-
-
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -24,7 +24,7 @@ from swarmstate.base import (
 )
 from swarmstate.batching import Batcher
 from swarmstate.errors import StoreClosedError
-from swarmstate.forking import renew_in_children
+from swarmstate.forking import leave_to_parent, renew_in_children
 from swarmstate.loops import PerLoop
 
 from swarmstate_redis.async_links import AsyncLink
@@ -142,8 +142,7 @@ class RedisStore(BaseStore):
 
     def _renew(self) -> None:
         """Leave the connections of event loops to the parent; those of threads know theirs."""
-        # Not to be closed here either, which would concern the parent's loops.
-        _of_parents.append((self._loops, self._loops.loops()))
+        leave_to_parent(self._loops, self._loops.loops())
         self._open()
 
     def _open(self) -> None:
@@ -334,9 +333,6 @@ class _LoopLink:
 
     def abandon(self) -> None:
         self._link.abandon()
-
-
-_of_parents: list[object] = []
 
 
 def open_url(url: str, **options: Any) -> RedisStore:

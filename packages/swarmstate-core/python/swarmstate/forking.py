@@ -1,4 +1,8 @@
-"""What begins anew in a forked child: a thread that it does not have may hold a lock."""
+"""What begins anew in a forked child.
+
+A thread that the child does not have may hold a lock, and a connection that it was forked with is
+still its parent's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-__all__ = ["renew_in_children"]
+__all__ = ["leave_to_parent", "renew_in_children"]
 
 T = TypeVar("T")
 
@@ -21,11 +25,20 @@ def renew_in_children(made: T, renew: Callable[[T], None]) -> None:
     _renewals[made] = renew
 
 
+def leave_to_parent(*resources: object) -> None:
+    """Keep what a forked child has of its parent, such as connections, and never use it again.
+
+    What nobody holds is collected, and that may close it, for the parent as well.
+    """
+    _of_parents.extend(resources)
+
+
 def _renew_all() -> None:
     for made, renew in list(_renewals.items()):
         renew(made)
 
 
+_of_parents: list[object] = []
 _renewals: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
