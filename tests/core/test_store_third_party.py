@@ -14,6 +14,7 @@ from swarmstate.base import (
     Range,
     Result,
     check_batches,
+    check_listing,
     check_name,
     check_queries,
     prefix_end,
@@ -50,7 +51,7 @@ class DictStore(BaseStore):
     def namespaces(
         self, prefix: str = "", *, after: str | None = None, limit: int | None = None
     ) -> list[str]:
-        check_queries([Query("_", ranges=[Range(prefix, after, limit=limit)])])
+        check_listing(prefix, after, limit)
         with self._lock:
             self._settle()
             found = sorted(name for name in self._namespaces if name.startswith(prefix))

@@ -14,9 +14,9 @@ from swarmstate.base import (
     BaseStore,
     Batch,
     Query,
-    Range,
     Result,
     check_batches,
+    check_listing,
     check_name,
     check_queries,
     prefix_end,
@@ -324,7 +324,7 @@ class PostgresStore(BaseStore):
 
     def _listing(self, prefix: str, after: str | None, limit: int | None) -> tuple[Any, ...]:
         """Return the statement that lists namespaces, and its arguments."""
-        check_queries([Query("_", ranges=[Range(prefix, after, limit=limit)])])
+        check_listing(prefix, after, limit)
         self._check_open()
         stop = prefix_end(prefix)
         sql = self._database.names.fill_in(_LIST.format("" if stop is None else "AND name < $4"))

@@ -13,10 +13,10 @@ from swarmstate.base import (
     BaseStore,
     Batch,
     Query,
-    Range,
     Result,
     check_batches,
     check_count,
+    check_listing,
     check_name,
     check_numbers,
     check_queries,
@@ -196,14 +196,14 @@ class RedisStore(BaseStore):
 
         They come from an index, and each is looked up before it is returned.
         """
-        check_queries([_listing(prefix, after, limit)])
+        check_listing(prefix, after, limit)
         return self._run(self._planner.namespaces(prefix, after, limit))
 
     async def anamespaces(
         self, prefix: str = "", *, after: str | None = None, limit: int | None = None
     ) -> list[str]:
         """Return namespaces as `namespaces` does."""
-        check_queries([_listing(prefix, after, limit)])
+        check_listing(prefix, after, limit)
         return await self._arun(self._planner.namespaces(prefix, after, limit))
 
     def copy(self, source: str, target: str) -> None:
@@ -370,8 +370,3 @@ def _check(options: Mapping[str, Any]) -> None:
         )
     if connections < 1:
         raise ValueError(f"expected max_connections of 1 or more, found {connections!r}")
-
-
-def _listing(prefix: str, after: str | None, limit: int | None) -> Query:
-    """Return a query whose names and limit must keep the rules that a listing's must."""
-    return Query("_", ranges=[Range(prefix, after, limit=limit)])

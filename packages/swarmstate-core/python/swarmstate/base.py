@@ -42,6 +42,7 @@ __all__ = [
     "Result",
     "check_batches",
     "check_count",
+    "check_listing",
     "check_name",
     "check_numbers",
     "check_queries",
@@ -50,6 +51,23 @@ __all__ = [
     "prefix_end",
     "several",
 ]
+
+
+def check_listing(prefix: str, after: str | None, limit: int | None) -> None:
+    """Check what `namespaces` is asked for.
+
+    Raises:
+        InvalidNameError: `prefix` or `after` can be part of no name.
+        TypeError: One of them is no str, or `limit` no int.
+        ValueError: `limit` is negative.
+    """
+    # Empty ones leave nothing out.
+    if prefix != "":
+        check_name(prefix, "prefix")
+    if after is not None and after != "":
+        check_name(after, "after")
+    # That of a range must keep the same rules.
+    check_queries([Query("_", ranges=[Range("", limit=limit)])])
 
 
 def check_store(store: object) -> None:
@@ -62,8 +80,8 @@ def check_store(store: object) -> None:
 class BaseStore(Closing):
     """A store of records. Back-ends implement the abstract methods only.
 
-    What a back-end is given it checks with `check_queries`, `check_batches` and
-    `check_name`, which raise what every store raises. It passes `allow` on to
+    What a back-end is given it checks with `check_queries`, `check_batches`,
+    `check_listing` and `check_name`, which raise what every store raises. It passes `allow` on to
     `super().__init__()`.
 
     Namespaces and keys are non-empty `str` without NUL and without lone

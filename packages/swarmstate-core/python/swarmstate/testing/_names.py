@@ -134,9 +134,9 @@ class NameContract(Harness):
         for expect in [Expect(bound, None), Expect("", bound)]:
             with pytest.raises(InvalidNameError):
                 plane.write([Batch("n", delete=["k"], expect=expect)])
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(InvalidNameError, match="prefix"):
             plane.namespaces(bound)
-        with pytest.raises(InvalidNameError):
+        with pytest.raises(InvalidNameError, match="after"):
             plane.namespaces(after=bound)
         assert plane.records("n") == {"k": b"v"}
 
