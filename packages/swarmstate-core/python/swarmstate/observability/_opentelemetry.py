@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swarmstate._core import __version__
 from swarmstate.observability._conventions import BUCKETS, check_buckets, error_type
@@ -15,11 +15,20 @@ if TYPE_CHECKING:
 
     from opentelemetry import trace
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Counter, Histogram, MeterProvider
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
 __all__ = ["OpenTelemetrySink"]
+
+
+class _Instruments(NamedTuple):
+    """The metrics of one kind of measurement: of round trips, or of operations."""
+
+    duration: Histogram
+    # Of round trips their records, of operations their round trips.
+    counted: Counter
+    size: Counter
 
 
 class OpenTelemetrySink(TracingSink):
@@ -86,37 +95,38 @@ class OpenTelemetrySink(TracingSink):
 
         meter = metrics.get_meter("swarmstate", __version__, meter_provider)
         bounds = check_buckets(buckets)
-        self._duration = meter.create_histogram(
-            "db.client.operation.duration",
-            unit="s",
-            description="Duration of database client operations.",
-            explicit_bucket_boundaries_advisory=bounds,
+
+        def histogram(name: str, description: str) -> Histogram:
+            return meter.create_histogram(
+                name, "s", description, explicit_bucket_boundaries_advisory=bounds
+            )
+
+        self._round_trips = _Instruments(
+            histogram("db.client.operation.duration", "Duration of database client operations."),
+            meter.create_counter(
+                "swarmstate.records",
+                "{record}",
+                "Records that were read, written or deleted by key.",
+            ),
+            meter.create_counter(
+                "swarmstate.io", "By", "Size of the values that were read or written."
+            ),
         )
-        self._records = meter.create_counter(
-            "swarmstate.records",
-            unit="{record}",
-            description="Records that were read, written or deleted by key.",
-        )
-        self._io = meter.create_counter(
-            "swarmstate.io",
-            unit="By",
-            description="Size of the values that were read or written.",
-        )
-        self._operation_duration = meter.create_histogram(
-            "swarmstate.operation.duration",
-            unit="s",
-            description="Duration of operations, such as those of a checkpointer.",
-            explicit_bucket_boundaries_advisory=bounds,
-        )
-        self._operation_round_trips = meter.create_counter(
-            "swarmstate.operation.round_trips",
-            unit="{round_trip}",
-            description="Round trips that operations made.",
-        )
-        self._operation_io = meter.create_counter(
-            "swarmstate.operation.io",
-            unit="By",
-            description="Size of the values that operations read or wrote.",
+        self._operations = _Instruments(
+            histogram(
+                "swarmstate.operation.duration",
+                "Duration of operations, such as those of a checkpointer.",
+            ),
+            meter.create_counter(
+                "swarmstate.operation.round_trips",
+                "{round_trip}",
+                "Round trips that operations made.",
+            ),
+            meter.create_counter(
+                "swarmstate.operation.io",
+                "By",
+                "Size of the values that operations read or wrote.",
+            ),
         )
         self._tracer = (
             trace.get_tracer("swarmstate", __version__, tracer_provider) if spans else None
@@ -162,19 +172,16 @@ class OpenTelemetrySink(TracingSink):
         }
         if measurement.error is not None:
             attributes["error.type"] = error_type(measurement.error)
-        size = measurement.read_bytes + measurement.written_bytes
         if is_operation:
-            counted, io = measurement.round_trips or 0, self._operation_io
-            self._operation_duration.record(measurement.seconds, attributes)
-            if counted:
-                self._operation_round_trips.add(counted, attributes)
+            instruments, counted = self._operations, measurement.round_trips or 0
         else:
-            counted, io = measurement.records, self._io
-            self._duration.record(measurement.seconds, attributes)
-            if counted:
-                self._records.add(counted, attributes)
+            instruments, counted = self._round_trips, measurement.records
+        size = measurement.read_bytes + measurement.written_bytes
+        instruments.duration.record(measurement.seconds, attributes)
+        if counted:
+            instruments.counted.add(counted, attributes)
         if size:
-            io.add(size, attributes)
+            instruments.size.add(size, attributes)
         return attributes
 
     def _finish(
