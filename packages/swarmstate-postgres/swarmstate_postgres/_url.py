@@ -127,14 +127,15 @@ class Target(NamedTuple):
         seconds = _number("connect_timeout", translated.get("connect_timeout") or "0", int)
         limit = seconds * len(hosts.split(",")) if seconds > 0 else None
         return cls(
-            dsn,
-            unquote(password) if has_password else None,
-            options,
-            f"{hosts}/{unquote(parts.path[1:])}",
-            tuple((name, value) for name, value in passed_on if name in _FILES),
-            application or None,
-            limit,
-            bool(user) or not {"user", "service"}.isdisjoint(name for name, _ in passed_on),
+            dsn=dsn,
+            password=unquote(password) if has_password else None,
+            options=options,
+            name=f"{hosts}/{unquote(parts.path[1:])}",
+            files=tuple((name, value) for name, value in passed_on if name in _FILES),
+            application_name=application or None,
+            connect_timeout=limit,
+            has_user=bool(user)
+            or not {"user", "service"}.isdisjoint(name for name, _ in passed_on),
         )
 
     def check_user(self) -> None:

@@ -180,13 +180,15 @@ class PostgresStore(BaseStore):
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` in one round trip, one `Result` each, in their order."""
-        if not self._worth_reading(queries):
+        self._begin_read(queries)
+        if not queries:
             return []
         return self._run(lambda client: client.read(queries))
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` as `read` does."""
-        if not self._worth_reading(queries):
+        self._begin_read(queries)
+        if not queries:
             return []
         return await self._arun(lambda client: client.read_shared(queries))
 
@@ -197,13 +199,15 @@ class PostgresStore(BaseStore):
             ConflictError: An expectation did not hold. That batch and those
                 after it were not applied; those before it were.
         """
-        if self._worth_writing(batches):
+        self._begin_write(batches)
+        if batches:
             write = Write.of(batches)
             self._run(lambda client: client.write(write))
 
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` as `write` does. A cancelled call may have been applied."""
-        if self._worth_writing(batches):
+        self._begin_write(batches)
+        if batches:
             write = Write.of(batches)
             await self._arun(lambda client: client.write_shared(write))
 
@@ -223,13 +227,15 @@ class PostgresStore(BaseStore):
 
     def copy(self, source: str, target: str) -> None:
         """Make `target` hold exactly the records of `source`, within the server."""
-        if self._worth_copying(source, target):
+        self._begin_copy(source, target)
+        if source != target:
             write = Write.of([CopyOf(target, source)])
             self._run(lambda client: client.write(write))
 
     async def acopy(self, source: str, target: str) -> None:
         """Copy a namespace as `copy` does."""
-        if self._worth_copying(source, target):
+        self._begin_copy(source, target)
+        if source != target:
             write = Write.of([CopyOf(target, source)])
             await self._arun(lambda client: client.write_shared(write))
 
@@ -302,25 +308,24 @@ class PostgresStore(BaseStore):
         if self._closed:
             raise StoreClosedError
 
-    def _worth_reading(self, queries: Sequence[Query]) -> bool:
+    def _begin_read(self, queries: Sequence[Query]) -> None:
+        """Check what is asked for; from the first time to live on somebody must sweep."""
         check_queries(queries)
         self._check_open()
         if any(query.ttl is not None for query in queries):
             self._sweeper.start()
-        return bool(queries)
 
-    def _worth_writing(self, batches: Sequence[Batch]) -> bool:
+    def _begin_write(self, batches: Sequence[Batch]) -> None:
+        """Check what is to be written; from the first time to live on somebody must sweep."""
         check_batches(batches)
         self._check_open()
         if any(batch.ttl is not None for batch in batches):
             self._sweeper.start()
-        return bool(batches)
 
-    def _worth_copying(self, source: str, target: str) -> bool:
+    def _begin_copy(self, source: str, target: str) -> None:
         check_name(source, "source")
         check_name(target, "target")
         self._check_open()
-        return source != target
 
     def _listing(self, prefix: str, after: str | None, limit: int | None) -> tuple[Any, ...]:
         """Return the statement that lists namespaces, and its arguments."""
