@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
 
     from crewai.memory.types import MemoryRecord, ScopeInfo
-    from swarmstate.vectors import Collection, Match, Metric, Record
+    from swarmstate.vectors import Collection, Match, Metric, Record, Where
 
 __all__ = ["Scoring", "SwarmStateStorage"]
 
@@ -298,8 +298,8 @@ def _possible(record_ids: list[str]) -> list[str]:
     return possible
 
 
-def _selects_some(where: Any) -> bool:
-    return bool(where["scope"] or where["categories"] or where["filter"])
+def _selects_some(where: Where) -> bool:
+    return any(where.values())
 
 
 @contextmanager
