@@ -28,7 +28,7 @@ from swarmstate.forking import leave_to_parent, renew_in_children
 from swarmstate.loops import PerLoop
 
 from swarmstate_redis.async_links import AsyncLink
-from swarmstate_redis.commands import Exchange, Operation, Outcome, Words, all_done
+from swarmstate_redis.commands import Command, Exchange, Operation, Outcome, Words, all_done
 from swarmstate_redis.links import Link
 from swarmstate_redis.names import Names
 from swarmstate_redis.planning import Planner
@@ -251,13 +251,7 @@ class RedisStore(BaseStore):
             outcomes = link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
-            exchange = Exchange(
-                commands,
-                outcomes,
-                started,
-                self._retry_for,
-                only_reads=self._planner.only_reads,
-            )
+            exchange = self._exchange(commands, outcomes, started)
             while words := exchange.words():
                 if exchange.delay:
                     time.sleep(exchange.delay)
@@ -279,18 +273,19 @@ class RedisStore(BaseStore):
             outcomes = await link.send([command.words for command in commands])
             if all_done(outcomes):
                 continue
-            exchange = Exchange(
-                commands,
-                outcomes,
-                started,
-                self._retry_for,
-                only_reads=self._planner.only_reads,
-            )
+            exchange = self._exchange(commands, outcomes, started)
             while words := exchange.words():
                 if exchange.delay:
                     await asyncio.sleep(exchange.delay)
                 exchange.settle(await link.send(words))
             outcomes = exchange.outcomes
+
+    def _exchange(
+        self, commands: Sequence[Command], outcomes: Sequence[Outcome], started: float
+    ) -> Exchange:
+        """Return what goes on after a first attempt at which a command failed."""
+        only_reads = self._planner.only_reads
+        return Exchange(commands, outcomes, started, self._retry_for, only_reads=only_reads)
 
     def _open_link(self) -> Link:
         if self._closed:
