@@ -1,4 +1,4 @@
-"""Making swarmstate what CrewAI uses wherever nothing else is named."""
+"""Making swarmstate CrewAI's default storage, and taking that back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from .handles import canonical_uri, close_stores
 from .requiring import requiring_crewai
 
 if TYPE_CHECKING:
+    from crewai.flow.persistence.factory import FlowPersistenceFactory
     from crewai.knowledge.storage.base_knowledge_storage import BaseKnowledgeStorage
+    from crewai.knowledge.storage.factory import KnowledgeStorageFactory
     from crewai.memory.storage.backend import StorageBackend
+    from crewai.memory.storage.factory import MemoryStorageFactory
+    from crewai_core.lock_store import LockBackend
 
     from .storage import Scoring
 
@@ -26,10 +30,12 @@ _DEFAULT_SPEC = "lancedb"
 
 
 class _Replaced(NamedTuple):
-    memory: Any
-    knowledge: Any
-    flow: Any
-    lock: Any
+    """What CrewAI used before; None is its own default."""
+
+    memory: MemoryStorageFactory | None
+    knowledge: KnowledgeStorageFactory | None
+    flow: FlowPersistenceFactory | None
+    lock: LockBackend | None
 
 
 _lock = threading.Lock()
