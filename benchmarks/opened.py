@@ -1,4 +1,4 @@
-"""What opening a contender gives."""
+"""An open saver, and how to ask for what it stores."""
 
 from __future__ import annotations
 

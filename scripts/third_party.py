@@ -1,4 +1,4 @@
-"""Tell what others wrote of the native module: their licences, and a bill of materials.
+"""Write down what others wrote of the native module: licences, and a bill of materials.
 
     third_party.py [--check]
 

@@ -1,4 +1,4 @@
-"""How a memory of CrewAI lies in a collection.
+"""Converting CrewAI's memories to records of a collection, and back.
 
     id          that of the memory
     scope       the segments of its scope

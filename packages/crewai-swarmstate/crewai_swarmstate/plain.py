@@ -1,4 +1,4 @@
-"""Values in types that can be read back without the classes of the program that wrote them."""
+"""Converting values to plain types, which are read back without the program's own classes."""
 
 from __future__ import annotations
 

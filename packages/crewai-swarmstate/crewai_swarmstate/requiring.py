@@ -1,4 +1,4 @@
-"""CrewAI is imported when it is needed, and may not be there then."""
+"""Imports of CrewAI that say what to install where it is missing."""
 
 from __future__ import annotations
 

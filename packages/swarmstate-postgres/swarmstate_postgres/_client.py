@@ -1,4 +1,4 @@
-"""What is asked over the connections of one event loop, and asked again if they break."""
+"""Requests over the connections of one event loop, repeated if a connection breaks."""
 
 from __future__ import annotations
 

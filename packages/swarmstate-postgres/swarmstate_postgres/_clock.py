@@ -1,4 +1,4 @@
-"""What time it is at the server, at least."""
+"""A lower bound of the server's time, without asking for it each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An event loop that need not turn to send one request and take its answer.
+"""An event loop that sends one request and takes its answer without turning.
 
 A turn of an event loop asks the system for events, and a request takes four turns, which
 is more work than all else that a sync call does. The loop of a sync call has one connection

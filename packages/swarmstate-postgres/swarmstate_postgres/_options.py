@@ -1,4 +1,4 @@
-"""What a store on PostgreSQL is opened with, checked."""
+"""The options of a store on PostgreSQL, and their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making the tables, once, whoever comes first."""
+"""Making and migrating the tables; many processes may try at once."""
 
 from __future__ import annotations
 

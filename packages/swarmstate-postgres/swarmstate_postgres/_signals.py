@@ -1,9 +1,10 @@
 """Handlers of signals, put off while asyncio and the driver are at work.
 
-What a handler raises, as that of Ctrl-C does and those of time limits do, comes at any point of
-the main thread. Within a callback asyncio swallows it, so that the call waits for ever; while
-the driver sends, the answer is later read as that of a statement which is not there, which
-ends the process. So handlers run while a call waits, where it can be given up, and after it.
+A handler may raise an exception, as that of Ctrl-C does and those of time limits do, and it is
+raised wherever the main thread is at that moment. Within a callback asyncio swallows it, and the
+call waits for ever. While the driver sends, it leaves an answer that is later read as that of a
+statement which is not there, and the process ends. So handlers run only while a call waits, where
+it can be given up, and after it.
 """
 
 from __future__ import annotations

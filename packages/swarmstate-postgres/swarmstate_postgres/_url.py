@@ -1,4 +1,4 @@
-"""Where a server is, and how to say so without its password."""
+"""Taking apart the URL of a server, and naming the server without its password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What selects records, as SQL over `facts`; it selects at least what is meant.
+"""Filters of collections as SQL over `facts`, which select at least what is meant.
 
 A filter means what `swarmstate.vectors.Where` says of it. Here numbers, texts, bools
 and None are compared exactly; what is not decided here passes.

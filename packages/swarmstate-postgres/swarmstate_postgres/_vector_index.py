@@ -1,4 +1,4 @@
-"""An index of pgvector over the embeddings of one collection, where a person has made one."""
+"""The HNSW index of pgvector that somebody may make over the embeddings of a collection."""
 
 from __future__ import annotations
 

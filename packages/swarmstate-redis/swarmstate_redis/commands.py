@@ -1,4 +1,4 @@
-"""Commands to Redis, and one way through all that may become of them; free of I/O.
+"""Commands to Redis, and when they are sent again; free of I/O.
 
 An operation is a generator: it yields the commands of one round trip, is sent their
 outcomes, and returns its result. An `Exchange` says what has to be sent, and sent

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to Redis and there, and how it is told."""
+"""What errors of redis-py and of the server mean, and which error a store raises for them."""
 
 from __future__ import annotations
 

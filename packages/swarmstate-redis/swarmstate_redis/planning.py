@@ -1,4 +1,4 @@
-"""What the operations of a store ask of Redis, and how its replies are read."""
+"""The operations of a store as commands to Redis, and the results in its replies."""
 
 from __future__ import annotations
 

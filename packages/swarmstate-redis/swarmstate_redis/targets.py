@@ -1,4 +1,4 @@
-"""Where a store's server is: from a URL or a client of redis-py, sync or async, to links."""
+"""The links to a server, a cluster or a sentinels' service that a URL or a client names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a connection with TLS that could not be made."""
+"""Errors of connections that could not be made because of TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that are easily mistaken for others; public in `swarmstate.base`."""
+"""Checks of arguments that are easily mistaken for others; public in `swarmstate.base`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What adapters make records of: values as parts that their versions share, and checks.
+"""Making records, for adapters: values as parts that their versions share, and checks.
 
 `Sharing` splits values into entries and blobs, and joins them; `blob_hash`, `blob_home` and
 `blob_names` say what blobs are called. `seal` puts a check around a record, which `unseal`

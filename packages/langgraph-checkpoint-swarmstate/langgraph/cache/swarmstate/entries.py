@@ -1,4 +1,4 @@
-"""Cache entries whose values a serializer of LangGraph's makes; see `swarmstate.entries`.
+"""Cache entries whose values are encoded by a LangGraph serializer; see `swarmstate.entries`.
 
 The content of each is `[type, bytes]`.
 """

@@ -1,4 +1,7 @@
-"""LangGraph itself is not needed to keep checkpoints, and may not be there when it is."""
+"""Imports of LangGraph that say what to install where it is missing.
+
+To keep checkpoints takes langgraph-checkpoint alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an item is embedded, and where its embeddings are.
+"""The embeddings of items: which texts are embedded, and how the vectors are stored.
 
 Embeddings are records of a collection (`swarmstate.vectors`) in the namespace
 `langgraph-vectors`. The record of an item names the one that holds its embeddings

@@ -1,4 +1,4 @@
-"""Which items a search's filter lets through.
+"""Comparing items with the filter of a search.
 
 The rules are those of LangGraph's `InMemoryStore`, with one exception: where that
 raises because two values cannot be compared as numbers, strings are compared as

@@ -1,4 +1,4 @@
-"""Which namespaces there are."""
+"""Listing namespaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of items without decoding them, so that a filter applies before that.
+"""Filtering items before they are decoded.
 
 Where the codec alone made the bytes of a value, they show whether a field equals what a filter
 names, if both are plain.

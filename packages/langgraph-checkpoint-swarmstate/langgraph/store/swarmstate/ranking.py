@@ -1,4 +1,4 @@
-"""Finding items by what they mean."""
+"""Searching items by meaning: the nearest embeddings first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gets and searches find."""
+"""Answering the gets and searches of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which embeddings are those of items that are about to go."""
+"""Finding the embeddings of items that are about to be replaced or deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where results are kept in a store, by what stands for a call.
+"""Cached results in a store, by the key of a call.
 
 Each result is an entry of its own, `cache:{name}/{hash}`; see `swarmstate.entries`. In names `%`
 and `/` are escaped, so that clearing one function's results never meets another's.

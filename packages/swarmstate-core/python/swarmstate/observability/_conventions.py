@@ -1,4 +1,4 @@
-"""What sinks that name metrics have in common.
+"""Buckets and error names that the sinks for OpenTelemetry and Prometheus share.
 
 Names are those of OpenTelemetry's semantic conventions for database clients,
 https://opentelemetry.io/docs/specs/semconv/db/database-metrics/, where these have

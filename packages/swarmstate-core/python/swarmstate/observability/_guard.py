@@ -1,4 +1,4 @@
-"""Calling sinks, which may do no harm."""
+"""Calling sinks such that their failures do no harm."""
 
 from __future__ import annotations
 

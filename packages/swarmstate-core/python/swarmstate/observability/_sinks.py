@@ -1,4 +1,4 @@
-"""Telling several sinks."""
+"""A sink that passes measurements on to several others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a collection takes and gives."""
+"""The types that a collection takes and returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an async run gives our saver goes to the store together; the twin of `saving`.
+"""Batching the writes of an async run to our saver; the twin of `saving`.
 
 LangGraph makes a task for each checkpoint, which waits for the one before, and for each task's
 writes. Here they are encoded at once and line up. The line is written in one round trip when the

@@ -1,4 +1,4 @@
-"""Callback managers of runs without handlers are made at once, not bit by bit."""
+"""Makes the callback managers of runs without handlers in one go."""
 
 from __future__ import annotations
 

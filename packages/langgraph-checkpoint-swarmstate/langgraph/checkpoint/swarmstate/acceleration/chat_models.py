@@ -1,4 +1,4 @@
-"""Calling a chat model walks through plain messages as fast as Python can."""
+"""Hands plain messages to a chat model without looking at each of them in Python."""
 
 from __future__ import annotations
 

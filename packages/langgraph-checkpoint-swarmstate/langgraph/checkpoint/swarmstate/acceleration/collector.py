@@ -1,7 +1,7 @@
-"""Python's collector of cyclic garbage looks at new objects less often.
+"""Lets Python's cyclic garbage collector run less often.
 
-It looks at the youngest after 700 new objects, 2,000 since Python 3.13, and at all there are after
-hundreds of such times. One run soon lets go of what it makes. Of a hundred at once each keeps
+By default it looks at the youngest objects after every 700 new ones (2,000 since Python 3.13), and
+now and then at all objects. One run soon lets go of what it makes. Of a hundred at once each keeps
 it until its model has answered, so the collector is called again and again and finds nothing.
 """
 

@@ -1,4 +1,4 @@
-"""Merging messages looks at what is new, not at the whole history."""
+"""Merges messages by looking at the new ones, not at the whole history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's runtime is changed by making the new one, without asking dataclasses for its fields."""
+"""Copies the runtime of a task without asking dataclasses for its fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run gives our saver goes to the store together, and mostly without another thread.
+"""Batching the writes of a sync run to our saver, mostly without another thread.
 
 LangGraph hands each checkpoint and each task's writes to a pool of threads that it makes for
 the run. Here they are encoded at once, as they are at that moment, and then line up. Whoever

@@ -1,4 +1,4 @@
-"""What parameters a method takes is found out once, not with each run and each call."""
+"""Remembers which parameters a method takes, instead of asking at each run and each call."""
 
 from __future__ import annotations
 

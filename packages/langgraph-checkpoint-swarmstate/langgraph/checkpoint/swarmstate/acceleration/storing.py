@@ -1,4 +1,4 @@
-"""Calls by which a run stores something, encoded before they are made, to be written together."""
+"""LangGraph's calls of our saver, encoded when they come, so that several are written together."""
 
 from __future__ import annotations
 

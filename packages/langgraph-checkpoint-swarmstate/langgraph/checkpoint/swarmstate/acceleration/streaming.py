@@ -1,4 +1,4 @@
-"""A run's queue of events takes no lock until somebody wants to wait for events."""
+"""A queue for a run's events that takes no lock until somebody waits for events."""
 
 from __future__ import annotations
 

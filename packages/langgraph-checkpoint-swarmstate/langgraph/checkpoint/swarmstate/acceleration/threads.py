@@ -1,4 +1,4 @@
-"""A run takes the threads that an earlier run left, instead of starting threads of its own.
+"""Thread pools that a run takes over from an earlier one, instead of starting its own.
 
 No two runs have the same threads at a time, so that a run inside of a run, or one that waits for
 another, cannot wait for a thread that never becomes free.

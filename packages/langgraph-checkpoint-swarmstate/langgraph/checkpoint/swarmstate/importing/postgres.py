@@ -1,4 +1,4 @@
-"""The database of LangGraph's PostgresSaver and AsyncPostgresSaver."""
+"""Reading the database of LangGraph's PostgresSaver and AsyncPostgresSaver."""
 
 from __future__ import annotations
 

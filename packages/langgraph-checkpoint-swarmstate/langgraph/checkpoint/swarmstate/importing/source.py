@@ -1,4 +1,4 @@
-"""What an import reads, whichever database it is in."""
+"""The interface of the databases that an import reads, and what they have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database of LangGraph's SqliteSaver and AsyncSqliteSaver."""
+"""Reading the database of LangGraph's SqliteSaver and AsyncSqliteSaver."""
 
 from __future__ import annotations
 
