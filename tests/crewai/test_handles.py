@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewai_swarmstate import (
@@ -15,9 +16,11 @@ from crewai_swarmstate import (
     SwarmStateKnowledgeStorage,
     SwarmStateStorage,
     close_stores,
+    install,
     shared_store,
 )
 from crewai_swarmstate.handles import canonical_uri, shared_collection
+from swarmstate import Store
 
 
 def test_a_path_names_the_same_store_from_anywhere(
@@ -35,6 +38,18 @@ def test_a_path_names_the_same_store_from_anywhere(
     shared_store(name).set("n", "k", 1)
     assert (tmp_path / name).exists()
     assert canonical_uri("redis://host/0") == "redis://host/0"
+
+
+@pytest.mark.parametrize("named", [None, b"agents.db", Store()])
+def test_what_names_no_store_is_refused(named: Any) -> None:
+    for take in (
+        install,
+        shared_store,
+        SwarmStateStorage,
+        lambda uri: SwarmStateCacheHandler(uri=uri),
+    ):
+        with pytest.raises(TypeError, match="expected a store's URI, or the path of a file, found"):
+            take(named)
 
 
 def test_a_uri_is_opened_once_until_it_is_closed(tmp_path: Path) -> None:

@@ -33,7 +33,15 @@ def canonical_uri(uri: str | os.PathLike[str]) -> str:
 
     Args:
         uri: What `swarmstate.open` takes, or the path of a file.
+
+    Raises:
+        TypeError: It is neither a text nor a path.
     """
+    if not isinstance(uri, str | os.PathLike):
+        raise TypeError(
+            f"expected a store's URI, or the path of a file, found {type(uri).__name__}: CrewAI "
+            "names storages in JSON, so an open store cannot be given"
+        )
     text = os.fspath(uri)
     if "://" not in text:
         return f"disk://{_quoted(os.path.abspath(text))}"

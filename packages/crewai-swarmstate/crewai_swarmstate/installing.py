@@ -77,6 +77,7 @@ def install(
 
     Raises:
         ModuleNotFoundError: CrewAI is not installed.
+        TypeError: `uri` is neither a text nor a path.
         UnknownSchemeError: No installed store opens such URIs.
         StoreUnavailableError: The store cannot be opened, or its server not be reached.
         ValueError: `scoring` is none of those that there are.
