@@ -174,6 +174,14 @@ class TestKeyRing:
             EncryptedStore(below, ring).set("n", "k", 1)
             assert EncryptedStore(below, KeyRing({"new": KEY})).get("n", "k") == 1
 
+    def test_a_line_that_is_commented_out_is_skipped_whole(self) -> None:
+        retired = ",".join(KeyRing.line(key_id, bytes(32)) for key_id in ("older", "oldest"))
+        for comment in (f"#{retired}", f"  # {retired}", "# made in May, to be kept secret"):
+            ring = KeyRing.parse(f"{comment}\n{KeyRing.line('new', KEY)}\n")
+            assert repr(ring) == "KeyRing('new'; active: 'new')"
+        with pytest.raises(ValueError, match="entry 2 of the keys"):
+            KeyRing.parse(f"#{retired}\nold")
+
     def test_a_missing_variable_is_named(self) -> None:
         with pytest.raises(ValueError, match="NO_SUCH_VARIABLE"):
             KeyRing.from_env("NO_SUCH_VARIABLE")

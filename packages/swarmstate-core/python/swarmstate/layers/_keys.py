@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ class KeyRing:
 
     The text form, of variables and files, has one key a line (or separated by
     commas), `id:key`, the key in base64; the first one is active, empty lines
-    and those that begin with `#` are skipped. Neither `repr` nor any message
-    shows a key.
+    and those that begin with `#` are skipped, whole. Neither `repr` nor any
+    message shows a key.
 
     Args:
         keys: Keys of 32 random bytes by their ids. Ids are stored with the
@@ -65,8 +65,7 @@ class KeyRing:
             ValueError: The text does not have the form above.
         """
         keys: dict[str, bytes] = {}
-        lines = text.replace(",", "\n").splitlines()
-        for number, line in enumerate(map(str.strip, lines), start=1):
+        for number, line in enumerate(_entries(text), start=1):
             if not line or line.startswith("#"):
                 continue
             key_id, _, encoded = line.partition(":")
@@ -135,6 +134,12 @@ class KeyRing:
     def __repr__(self) -> str:
         """Return the ids."""
         return f"KeyRing({', '.join(map(repr, self._ids))}; active: {self.active!r})"
+
+
+def _entries(text: str) -> Iterator[str]:
+    """Yield what stands on lines and between commas; a line that is skipped is one entry."""
+    for line in map(str.strip, text.splitlines()):
+        yield from [line] if line.startswith("#") else map(str.strip, line.split(","))
 
 
 def _check_types(keys: object) -> None:
