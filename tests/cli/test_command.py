@@ -105,6 +105,18 @@ def test_a_target_with_other_records_is_left_alone(source: Path, tmp_path: Path)
         assert not store.contains("n1", "mine")
 
 
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Colons and brackets around a word mean something to what writes to the terminal."""
+    name, key = "user:key:1", "[red]:book:"
+    for path in (source := tmp_path / "a:key:.db", target := tmp_path / "target.db"):
+        with DiskStore(path) as store:
+            store.set(name, key, path.name)
+    printed = run("copy", source, target, code=1)
+    assert f"{name!r} of the target holds another value under key {key!r}" in printed
+    source.unlink()
+    assert str(source) in run("info", source, code=1)
+
+
 def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
     source, target = tmp_path / "source.db", tmp_path / "target.db"
     with DiskStore(source, durability="normal") as store:

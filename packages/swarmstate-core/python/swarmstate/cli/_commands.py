@@ -44,8 +44,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Without emoji: the `:key:` in a name is not one.
+_out = Console(highlight=False, soft_wrap=True, emoji=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 StoreURL = Annotated[
     str, typer.Argument(help="A store's URL, or the path of a file.", show_default=False)
