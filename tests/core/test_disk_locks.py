@@ -48,6 +48,17 @@ def test_a_second_store_of_a_path_keeps_the_locks_of_the_first(tmp_path: Path, n
         run(IS_LOCKED, path)
 
 
+def test_a_closed_store_that_goes_later_keeps_the_locks_of_the_next(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
+    path = tmp_path / "state.db"
+    store = DiskStore(path)
+    store.close()
+    # The name lets go of the first one when the second is open.
+    store = DiskStore(path)
+    with store, DiskStore(path):
+        run(IS_LOCKED, path)
+
+
 def test_a_file_is_not_opened_under_a_second_name_meanwhile(tmp_path: Path) -> None:
     """Under each name it has another log, which the other store would not see."""
     pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
