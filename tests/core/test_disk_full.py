@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from swarmstate.base import Batch
 from swarmstate.disk import DiskStore
 
 from tests.core.scripts import run
@@ -62,6 +63,30 @@ with DiskStore(path) as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert store.vacuum() > 500_000
 """
+    run(script, tmp_path / "state.db")
+
+
+def test_without_room_to_reclaim_what_is_deleted_a_vacuum_ends(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="file size limits are a matter of POSIX")
+    script = """
+import resource, sys
+from swarmstate import DiskStore
+from swarmstate.errors import StoreUnavailableError
+
+with DiskStore(sys.argv[1]) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    try:
+        store.vacuum()
+    except StoreUnavailableError as error:
+        assert sys.argv[1] in str(error), error
+    else:
+        raise AssertionError("expected no room")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert store.vacuum() > 500_000
+"""
+    with DiskStore(tmp_path / "state.db") as store:
+        store.write([Batch("n", put={f"{index:03}": bytes(1000) for index in range(900)})])
+        store.clear("n")
     run(script, tmp_path / "state.db")
 
 
