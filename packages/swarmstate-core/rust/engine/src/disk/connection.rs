@@ -125,3 +125,31 @@ pub(super) fn configure_writer(
         ))
         .map_err(fail)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::schema;
+    use super::*;
+
+    /// What a power cut takes shows nowhere else.
+    #[test]
+    fn commits_are_synced_as_the_durability_says_and_copies_of_the_log_always() {
+        for (durability, expected) in [(Durability::Full, 2), (Durability::Normal, 1)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("state.db");
+            let timeout = Duration::from_secs(1);
+            let mut writer = open_writer(&path, timeout).unwrap();
+            schema::prepare(&path, &mut writer).unwrap();
+            configure_writer(&path, &writer, durability, timeout).unwrap();
+            let checkpointer = open_checkpointer(&path, timeout).unwrap();
+            for (connection, expected) in [(writer, expected), (checkpointer, 2)] {
+                let found: i64 = connection
+                    .pragma_query_value(None, "synchronous", |row| row.get(0))
+                    .unwrap();
+                assert_eq!(found, expected, "{durability:?}");
+            }
+        }
+    }
+}
