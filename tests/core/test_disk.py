@@ -107,6 +107,17 @@ def test_a_deleted_namespace_leaves_no_records_behind(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_large_values_that_are_deleted_or_replaced_leave_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with DiskStore(path) as store:
+        store.write([Batch("n", put={key: bytes(1000) for key in ("a", "b", "c")})])
+        store.write([Batch("n", delete=["a"], delete_ranges=[("b", "c")], put={"c": b"small"})])
+        assert store.keys("n") == ["c"]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM large_value").fetchone() == (0,)
+    connection.close()
+
+
 def test_paths_of_any_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("plain.db", "file:uri.db?mode=memory", "ünï cödé.db", "100%25.db", "a#b.db"):
