@@ -74,6 +74,12 @@ def test_a_read_only_file_can_be_read(public: Path) -> None:
     assert os.listdir(public) == ["state.db"]
 
 
+def test_a_read_only_file_can_have_any_name(public: Path) -> None:
+    path = (public / "state.db").rename(public / "50%41?mode=rw#é.db")
+    path.chmod(0o444)
+    run(DROP + READ_ONLY, path)
+
+
 def test_a_file_in_a_read_only_directory_can_be_read(public: Path) -> None:
     path = public / "state.db"
     path.chmod(0o666)
