@@ -84,6 +84,14 @@ def test_bombs_are_refused() -> None:
     assert len(raw(below)) > 1_001
 
 
+def test_the_largest_value_is_compressed_and_read() -> None:
+    below = Store()
+    store = CompressedStore(below, max_size=1_000)
+    store.write([Batch("n", put={"k": bytes(1_000)})])
+    assert len(raw(below)) < 1_000
+    assert raw(store) == bytes(1_000)
+
+
 def test_values_stay_msgpack_and_say_what_they_are() -> None:
     below = Store()
     CompressedStore(below).set("n", "k", "v")
