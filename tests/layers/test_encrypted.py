@@ -114,6 +114,16 @@ def test_plaintext_is_refused() -> None:
     assert below.namespaces() == ["n"]
 
 
+def test_a_newer_format_says_what_to_do() -> None:
+    below = Store()
+    store = EncryptedStore(below, RING)
+    store.set("n", "k", "v")
+    extension, length, code, _, *rest = raw(below, "n", "k")
+    below.write([Batch("n", put={"k": bytes([extension, length, code, 2, *rest])})])
+    with pytest.raises(EncryptionError, match="newer format than this release reads; upgrade"):
+        store.get("n", "k")
+
+
 def test_a_row_that_was_moved_is_refused() -> None:
     below = Store()
     store = EncryptedStore(below, RING)
@@ -240,6 +250,11 @@ class TestKeyRing:
     def test_ids_that_cannot_be(self, key_id: str) -> None:
         with pytest.raises(ValueError, match="key id"):
             KeyRing({key_id: KEY})
+
+    def test_the_longest_id(self) -> None:
+        store = EncryptedStore(Store(), KeyRing({"x" * 64: KEY}))
+        store.set("n", "k", "v")
+        assert store.get("n", "k") == "v"
 
     def test_the_active_key_must_be_there(self) -> None:
         with pytest.raises(ValueError, match="active"):
