@@ -7,7 +7,6 @@ renews it; the lease of a process that died runs out.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
 import threading
@@ -16,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from swarmstate.base import Batch, check_numbers
+from swarmstate.base import Batch, check_seconds
 from swarmstate.codec import Codec
 from swarmstate.errors import ConflictError, StoreError
 
@@ -55,9 +54,7 @@ def lock_backend(
         TypeError: `lease` is no number.
         ValueError: It is not positive and finite.
     """
-    check_numbers(lease=lease)
-    if not (lease > 0 and math.isfinite(lease)):
-        raise ValueError(f"expected lease to be a positive number of seconds, found {lease!r}")
+    check_seconds("lease", lease)
     canonical = canonical_uri(uri)
 
     @contextmanager

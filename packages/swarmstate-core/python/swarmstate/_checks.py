@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from operator import index
 from typing import SupportsIndex
 
-__all__ = ["check_count", "check_numbers", "check_ttl", "several"]
+__all__ = ["check_count", "check_numbers", "check_seconds", "check_ttl", "several"]
 
 
 def check_ttl(ttl: float | None) -> None:
@@ -17,12 +17,23 @@ def check_ttl(ttl: float | None) -> None:
         TypeError: It is no number.
         ValueError: It is none that makes sense.
     """
-    if ttl is None:
-        return
-    if not isinstance(ttl, int | float):
-        raise TypeError(f"expected ttl to be a number of seconds, found a {type(ttl).__name__}")
-    if not (ttl > 0 and math.isfinite(ttl)):
-        raise ValueError(f"expected ttl to be a positive number of seconds, found {ttl!r}")
+    if ttl is not None:
+        check_seconds("ttl", ttl)
+
+
+def check_seconds(name: str, found: float) -> None:
+    """Raise unless an argument is a positive and finite number of seconds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is none that makes sense.
+    """
+    if not isinstance(found, int | float):
+        raise TypeError(
+            f"expected {name} to be a number of seconds, found a {type(found).__name__}"
+        )
+    if not (found > 0 and math.isfinite(found)):
+        raise ValueError(f"expected {name} to be a positive number of seconds, found {found!r}")
 
 
 def check_numbers(**options: object) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate import _values
-from swarmstate._checks import check_count, check_numbers, check_ttl, several
+from swarmstate._checks import check_count, check_numbers, check_seconds, check_ttl, several
 from swarmstate._core import check_batches, check_name, check_queries
 from swarmstate._plane import Batch, Expect, Query, Range, Result, prefix_end
 from swarmstate.closing import Closing
@@ -46,6 +46,7 @@ __all__ = [
     "check_name",
     "check_numbers",
     "check_queries",
+    "check_seconds",
     "check_store",
     "check_ttl",
     "prefix_end",
