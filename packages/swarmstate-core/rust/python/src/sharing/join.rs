@@ -97,7 +97,7 @@ impl<'py> Joiner<'_, 'py> {
         let data = match pieces {
             [piece] => piece.as_bytes(),
             _ => {
-                whole = (pieces.iter().flat_map(Piece::as_bytes).copied()).collect::<Vec<_>>();
+                whole = (pieces.iter().map(Piece::as_bytes).collect::<Vec<_>>()).concat();
                 &whole
             }
         };
