@@ -207,7 +207,7 @@ class Reader:
         Args:
             opened: The checkpoint, with its writes.
             blobs: Its blobs, and perhaps more.
-            joining: Joins its values.
+            joining: Joins its values, and those of its writes.
             key: What its values are remembered under, if others are likely to follow.
             recalled: What was recalled of it; the other blobs are in `blobs`.
         """
@@ -217,7 +217,7 @@ class Reader:
         )
         if opened.parent is not None:
             sends = [
-                write.decode(self._values, serde, opened.parent, blobs)[2] for write in opened.sends
+                write.decode(joining, serde, opened.parent, blobs)[2] for write in opened.sends
             ]
             if sends:
                 values[TASKS] = sends
@@ -227,10 +227,7 @@ class Reader:
             checkpoint,  # type: ignore[arg-type]  # has the TypedDict's keys
             opened.metadata,
             parent_config(stored),
-            [
-                write.decode(self._values, serde, stored.address, blobs)
-                for write in opened.writes or ()
-            ],
+            [write.decode(joining, serde, stored.address, blobs) for write in opened.writes or ()],
         )
 
     def _add_version(self, address: Address, versions: dict[str, Any]) -> None:
