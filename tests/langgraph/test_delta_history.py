@@ -56,6 +56,28 @@ def test_hundreds_of_ancestors_are_read_in_a_few_round_trips(
     assert found == {"seed": ["seed"], "writes": [("task", "d", n) for n in written]}
 
 
+def test_the_writes_of_a_line_are_one_range_and_those_of_a_fork_are_not_read(
+    driver: Driver, store: CountingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(d=["seed"])
+    branch.drop("d")
+    for n in range(3):
+        driver.put_writes(branch.put(other=n), [("d", n)], "task")
+    side = branch.fork()
+    driver.delta_history(branch.put(other=None), ["d"])
+    assert len(store.queries[-1].ranges) == 1
+
+    driver.put_writes(side.put(other=-1), [("d", "much" * 1_000)], "task")
+    driver.put_writes(branch.put(other=3), [("d", 3)], "task")
+    store.reset()
+    [found] = driver.delta_history(branch.put(other=None), ["d"]).values()
+    assert [value for _, _, value in found["writes"]] == [0, 1, 2, 3]
+    answers = store.inner.read(store.queries)
+    read = [key for answer in answers for records in answer.ranges for key, _ in records]
+    assert not [key for key in read if key.startswith(f"write//{side.id}")]
+
+
 def test_a_parent_may_be_named_as_if_it_were_younger(driver: Driver) -> None:
     config = put(driver, at(), "1", {"d": "seed"})
     for checkpoint_id in ("9", "3", "8", "4"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from swarmstate import Query, Range
-from swarmstate.base import several
+from swarmstate.base import prefix_end, several
 from swarmstate.errors import CheckpointError
 from swarmstate.operations import Operation, Read
 
@@ -18,7 +18,8 @@ from .layout import (
     blobs_at,
     checkpoints_prefix,
     thread_namespace,
-    writes_of,
+    writes_prefix,
+    writes_prefix_of,
 )
 from .reading import decode_values, fill, retry
 from .records import StoredCheckpoint, decode_body, decode_checkpoint, decode_writes, describe
@@ -55,41 +56,54 @@ def _delta_history(
     values: Values, serde: SerializerProtocol, address: Address, channels: Sequence[str]
 ) -> Operation[Mapping[str, DeltaChannelHistory]]:
     history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
+    wanted = frozenset(history)
     seeds: dict[str, StoredCheckpoint] = {}
+    # From the newest to the oldest, with the channels whose writes belong to the history.
     path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
     chain = _Chain(serde, address)
     ancestor = yield from chain.target()
-    while ancestor is not None and len(seeds) < len(history):
-        ancestor = yield from chain.parent(ancestor)
-        if ancestor is not None:
-            path.append((ancestor, frozenset(history.keys() - seeds.keys())))
-            seeds.update(
-                (channel, ancestor)
-                for channel in history.keys() & ancestor.channels.keys()
-                if channel not in seeds
-            )
+    while ancestor is not None and ancestor.parent is not None and wanted:
+        if ancestor.parent not in chain.records and not (yield from chain.read_parent(ancestor)):
+            break
+        ancestor = chain.decode(ancestor.parent)
+        path.append((ancestor, wanted))
+        if not wanted.isdisjoint(ancestor.channels):
+            seeds.update(dict.fromkeys(wanted & ancestor.channels.keys(), ancestor))
+            wanted -= seeds.keys()
     if not path:
         return history
 
     names = [name for channel, stored in seeds.items() for name in stored.blobs([channel])]
     homes = [blobs_at(str(stored.address.checkpoint_id)) for stored, _ in path if stored.blobs()]
+    places = [
+        writes_prefix(address.checkpoint_ns, str(stored.address.checkpoint_id))
+        for stored, _ in path
+    ]
+    if chain.is_line([stored for stored, _ in path]):
+        ranges = [Range(min(places), prefix_end(max(places)))]
+    else:
+        # Those of a fork may be many.
+        ranges = [Range.of_prefix(place) for place in places]
     query = Query(
-        thread_namespace(address.thread_id),
-        [BLOBS + name for name in names],
-        [*(writes_of(stored.address) for stored, _ in path), *homes],
+        thread_namespace(address.thread_id), [BLOBS + name for name in names], [*ranges, *homes]
     )
     [answer] = yield Read([query])
     blobs: dict[str, bytes | None] = dict(zip(names, answer.values, strict=True))
-    for records in answer.ranges[len(path) :]:
+    for records in answer.ranges[len(ranges) :]:
         blobs.update((key[len(BLOBS) :], data) for key, data in records)
+    written: dict[str, list[tuple[str, bytes]]] = {}
+    for records in answer.ranges[: len(ranges)]:
+        for key, record in records:
+            written.setdefault(writes_prefix_of(key), []).append((key, record))
     writes = [
         (stored.address, write)
-        for (stored, wanted), records in zip(path, answer.ranges, strict=False)
-        for write in reversed(decode_writes(stored.address, records))
+        for (stored, wanted), place in zip(reversed(path), reversed(places), strict=True)
+        if place in written
+        for write in decode_writes(stored.address, written[place])
         if write.channel in wanted
     ]
     yield from fill(query.namespace, [write for _, write in writes], blobs)
-    for place, write in reversed(writes):
+    for place, write in writes:
         history[write.channel]["writes"].append(write.decode(values, serde, place, blobs))
     for channel, stored in seeds.items():
         entries = {channel: stored.channels[channel]}
@@ -98,14 +112,17 @@ def _delta_history(
 
 
 class _Chain:
-    """Walks from a checkpoint to its ancestors, reading pages of records."""
+    """Reads the records on the way from a checkpoint to its ancestors, page by page.
+
+    Attributes:
+        records: Those that were read, by id; some may be of other branches.
+    """
 
     def __init__(self, serde: SerializerProtocol, address: Address) -> None:
         self._serde = serde
         self._address = address
         self._prefix = checkpoints_prefix(address.checkpoint_ns)
-        # Records by id, of which some may be of other branches.
-        self._read: dict[str, bytes] = {}
+        self.records: dict[str, bytes] = {}
         # Every checkpoint from this id up to the target has been read.
         self._read_from: str | None = None
 
@@ -114,33 +131,36 @@ class _Chain:
         yield from self._read_page()
         checkpoint_id = self._address.checkpoint_id
         if checkpoint_id is None:
-            checkpoint_id = max(self._read, default="")
-        return self._decode(checkpoint_id) if checkpoint_id in self._read else None
+            checkpoint_id = max(self.records, default="")
+        return self.decode(checkpoint_id) if checkpoint_id in self.records else None
 
-    def parent(self, of: StoredCheckpoint) -> Operation[StoredCheckpoint | None]:
-        """Return the parent of a checkpoint, or None if it has none.
+    def read_parent(self, of: StoredCheckpoint) -> Operation[bool]:
+        """Read the parent of a checkpoint that names one, and return whether there is one.
 
         A run whose config names a checkpoint that does not exist, a deleted one for
         example, begins with nothing: what it stores first refers to no ancestor.
 
         Raises:
-            CheckpointError: The parent is damaged or does not exist.
+            CheckpointError: It should be there and is not.
         """
-        if of.parent is None:
-            return None
-        while of.parent not in self._read:
-            if self._read_from is None or of.parent >= self._read_from:
-                # Its id is greater than its child's, or it does not exist any more.
-                if not (yield from self._read_one(of.parent)):
-                    if self._begins(of):
-                        return None
-                    raise CheckpointError(
-                        f"{describe(of.address)} cannot be rebuilt: its parent {of.parent!r} "
-                        "is missing"
-                    )
-                break
-            yield from self._read_page()
-        return self._decode(of.parent)
+        parent = str(of.parent)
+        while parent not in self.records:
+            if self._read_from is not None and parent < self._read_from:
+                yield from self._read_page()
+            # Its id is greater than its child's, or it does not exist any more.
+            elif not (yield from self._read_one(parent)):
+                if self._begins(of):
+                    return False
+                raise CheckpointError(
+                    f"{describe(of.address)} cannot be rebuilt: its parent {parent!r} is missing"
+                )
+        return True
+
+    def is_line(self, path: Sequence[StoredCheckpoint]) -> bool:
+        """Whether no other checkpoint was read that is between those of a path."""
+        ids = [str(stored.address.checkpoint_id) for stored in path]
+        first, last = min(ids), max(ids)
+        return sum(first <= each <= last for each in self.records) == len(ids)
 
     def _read_page(self) -> Operation[None]:
         last = Range.of_prefix(self._prefix, reverse=True, limit=_PAGE)
@@ -152,7 +172,7 @@ class _Chain:
         [answer] = yield Read([Query(thread_namespace(self._address.thread_id), (), (last,))])
         records = answer.ranges[0]
         # All of one checkpoint namespace.
-        self._read.update((key[len(self._prefix) :], record) for key, record in records)
+        self.records.update((key[len(self._prefix) :], record) for key, record in records)
         ended = len(records) < _PAGE
         self._read_from = None if ended else records[-1][0][len(self._prefix) :]
 
@@ -163,7 +183,7 @@ class _Chain:
         record = answer.values[0]
         if record is None:
             return False
-        self._read[checkpoint_id] = record
+        self.records[checkpoint_id] = record
         return True
 
     def _begins(self, stored: StoredCheckpoint) -> bool:
@@ -171,6 +191,8 @@ class _Chain:
         _, metadata = decode_body(self._serde, stored)
         return metadata.get("source") == "input" and metadata.get("step") == _FIRST_STEP
 
-    def _decode(self, checkpoint_id: str) -> StoredCheckpoint:
-        address = self._address._replace(checkpoint_id=checkpoint_id)
-        return decode_checkpoint(address, self._read[checkpoint_id])
+    def decode(self, checkpoint_id: str) -> StoredCheckpoint:
+        """Return a checkpoint whose record was read."""
+        thread_id, checkpoint_ns, _ = self._address
+        address = Address(thread_id, checkpoint_ns, checkpoint_id)
+        return decode_checkpoint(address, self.records[checkpoint_id])

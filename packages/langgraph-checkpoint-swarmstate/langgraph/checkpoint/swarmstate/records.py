@@ -265,10 +265,9 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"
             ) from error
-        write = StoredWrite(task_id, channel, entry)
-        ordered.append((writes_sort_key(task_path, task_id, idx), write))
+        ordered.append(((task_path, task_id, idx), StoredWrite(task_id, channel, entry)))
     if len(ordered) > 1:
-        ordered.sort(key=lambda item: item[0])
+        ordered.sort(key=lambda item: writes_sort_key(*item[0]))
     return [write for _, write in ordered]
 
 
