@@ -19,6 +19,7 @@ from swarmstate.errors import StoreReadOnlyError
 from swarmstate.layers import StoreLayer
 from swarmstate.moving import copy_store
 
+from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.racing import RacingStore
 
 if TYPE_CHECKING:
@@ -172,6 +173,22 @@ def test_many_threads_of_one_moment_are_listed_newest_first(driver: Driver) -> N
     put = [branch.put(n=0) for branch in reversed(branches)]
     put += [branch.put(n=1) for branch in branches]
     assert _listed(driver) == [thread_of(config)[2] for config in reversed(put)]
+
+
+def test_of_a_thread_without_subgraphs_the_newest_key_alone_is_read_for_its_name() -> None:
+    with CountingStore(Store()) as store, SwarmStateSaver(store) as saver:
+        driver = Driver(saver, "sync")
+        for name in ("a", "b"):
+            branch = Branch(driver, name)
+            last = [branch.put(n=n) for n in range(20)][-1]
+        store.reset()
+        assert saver.threads() == ["b", "a"]
+        threads = [query for query in store.queries if query.namespace != INDEX]
+        answers = store.inner.read(threads)
+        keys = [key for answer in answers for records in answer.ranges for key, _ in records]
+        assert len(keys) == 2
+        assert keys[-1].endswith(thread_of(last)[2])
+        driver.close()
 
 
 class _Watched(Store):

@@ -169,8 +169,10 @@ def test_threads_are_newest_first(driver: Driver) -> None:
     names = [f"t{n}" for n in range(6)] + ["a/b", "%2F", "x" * 300]
     for name in names:
         Branch(driver, name).put(a=1)
-    Branch(driver, "t1", "child").put(a=1)  # newer than all others
-    newest = ["t1", *(name for name in reversed(names) if name != "t1")]
+    # Newer than all others, in namespaces whose keys come after those of the root, and before them.
+    Branch(driver, "t1", "child").put(a=1)
+    Branch(driver, "t2", "-child").put(a=1)
+    newest = ["t2", "t1", *(name for name in reversed(names) if name not in {"t1", "t2"})]
     assert threads() == newest
     assert threads(limit=2) == newest[:2]
     assert threads(limit=0) == []

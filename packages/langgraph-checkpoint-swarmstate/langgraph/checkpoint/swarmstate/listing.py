@@ -10,10 +10,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from swarmstate import Query, Range
-from swarmstate.base import check_count
+from swarmstate.base import check_count, prefix_end
 from swarmstate.errors import CheckpointError, InvalidConfigError, StoreIncompleteError
 from swarmstate.operations import Namespaces, Operation, read_apart
 
@@ -49,6 +50,13 @@ _THREADS_AT_ONCE = 64
 _INDEX_PAGE = 1_000
 
 _TIMES = Range.of_prefix(TIMES, reverse=True, keys_only=True)
+
+# The checkpoints of all namespaces but the root's.
+_ROOT = checkpoints_prefix("")
+_NESTED = (
+    Range(CHECKPOINTS, _ROOT, keys_only=True),
+    Range(str(prefix_end(_ROOT)), prefix_end(CHECKPOINTS), keys_only=True),
+)
 
 
 class Selection(NamedTuple):
@@ -286,11 +294,11 @@ class _Newest:
     def _open_threads(self, threads: list[str]) -> Operation[None]:
         if not threads:
             return
-        keys = self._range()
+        ranges = self._ranges()
         # A server takes only so much at once, and the index may lack all of the threads.
         for start in range(0, len(threads), _THREADS_AT_ONCE):
             opened = threads[start : start + _THREADS_AT_ONCE]
-            queries = [Query(thread_namespace(thread), (), (keys,)) for thread in opened]
+            queries = [Query(thread_namespace(thread), (), ranges) for thread in opened]
             answers = yield from read_apart(queries)
             for thread, answer in zip(opened, answers, strict=True):
                 if isinstance(answer, StoreIncompleteError) and self._skip_lost:
@@ -298,21 +306,24 @@ class _Newest:
                     continue
                 if isinstance(answer, Exception):
                     raise answer
-                for key, _ in answer.ranges[0]:
+                for key, _ in chain.from_iterable(answer.ranges):
                     checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
                     if self._selection.accepts(checkpoint_id, checkpoint_ns):
                         self._open.append((checkpoint_id, thread, checkpoint_ns))
         self._open.sort()
 
-    def _range(self) -> Range:
+    def _ranges(self) -> tuple[Range, ...]:
         selection = self._selection
-        if selection.checkpoint_ns is None:
-            return Range.of_prefix(CHECKPOINTS, keys_only=True)
-        prefix = checkpoints_prefix(selection.checkpoint_ns)
         # A filter or an id may skip any number of keys, and no limit holds then.
         limit = None if selection.filter or selection.checkpoint_id else selection.limit
-        found = Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=True)
-        return found if selection.before is None else found._replace(stop=prefix + selection.before)
+        if selection.checkpoint_ns is None and limit is None:
+            return (Range.of_prefix(CHECKPOINTS, keys_only=True),)
+        prefix = checkpoints_prefix(selection.checkpoint_ns or "")
+        newest = Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=True)
+        if selection.before is not None:
+            newest = newest._replace(stop=prefix + selection.before)
+        # Nobody knows the names of a thread's other namespaces.
+        return (newest, *_NESTED) if selection.checkpoint_ns is None else (newest,)
 
 
 def all_threads() -> Operation[list[str]]:
@@ -333,7 +344,8 @@ def newest_threads(limit: int | None) -> Operation[list[str]]:
     """
     if limit is not None:
         check_count("limit", limit)
-    addresses = _Newest(Selection(), skip_lost=True)
+    # Of each thread one is enough.
+    addresses = _Newest(Selection(limit=1), skip_lost=True)
     yield from addresses.start()
     seen: dict[str, None] = {}
     while limit is None or len(seen) < limit:
