@@ -1,4 +1,4 @@
-"""What a saver is made of: its store, its serializer, and how both are used."""
+"""The foundation of a saver: its store, its serializer and its memory of values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MEMORY_BUDGET = 64 * 1024 * 1024
 
 
 class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
-    """A saver without its methods: opened, closed and able to run operations.
+    """Opens, configures and closes a saver; `SwarmStateSaver` adds the methods.
 
     Args:
         store: See `SwarmStateSaver`.
@@ -67,7 +67,7 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
             raise TypeError(f"expected memory_budget to be a number of bytes, found a {found}")
         if memory_budget < 0:
             raise ValueError(f"expected memory_budget to be 0 or more bytes, found {memory_budget}")
-        # What is no sink is refused before a file is opened.
+        # Reject an invalid sink before opening a file.
         sink = None if metrics is None else GuardedSink(metrics)
         self._hold(store)
         if sink is not None:
@@ -77,22 +77,22 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
         self._memory_budget = memory_budget
         self._sharing = Sharing(budget=memory_budget)
         self._empty_fields = EmptyFields() if memory_budget else EmptyFields(threads=0)
-        # `serde` may be assigned at any time; these are the values of the one that was used last.
+        # `serde` may be reassigned at any time; this belongs to the one used last.
         self._values_of_serde = self.serde, self._values_with(self.serde)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
-        """Return a saver on a path, a URL or ":memory:".
+        """Return a saver for a path, a URL or ":memory:".
 
-        The result is a saver, and also a context manager, sync and async, that
-        closes it: the form that the savers of LangGraph are opened in.
+        The result is a saver and, as with LangGraph's own savers, a sync and async
+        context manager that closes it.
         """
         return cls(conn_string, **options)
 
     def setup(self) -> Awaitable[None]:
         """Do nothing: stores set themselves up.
 
-        Kept for code written for other savers, sync or async: what is returned need not be awaited.
+        For code written for other savers, sync or async: the result may be awaited or ignored.
         """
         return Done()
 

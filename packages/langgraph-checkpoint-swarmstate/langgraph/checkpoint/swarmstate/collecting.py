@@ -1,12 +1,12 @@
-"""How checkpoints are deleted from a thread, and what only they used.
+"""Deleting checkpoints from a thread, with everything that only they used.
 
-Blobs are shared, so pruning deletes those that no kept checkpoint refers to. A
-put may begin to rely on such a blob at any moment. Therefore a collection first
-writes a mark, then looks, and deletes only if the mark is still there; every
-put removes the mark in the batch that adds its checkpoint. Who deletes removes
-the marks of all others, whose plans are out of date by then; nobody else does,
-so of several collections of one thread one always comes through. A mark left
-behind by a killed process is harmless.
+Blobs are shared, so pruning deletes the blobs that no kept checkpoint refers to.
+A put may start to rely on such a blob at any moment. A collection therefore
+writes a mark first, then reads the thread, and deletes only if the mark is still
+there; every put removes the marks in the batch that adds its checkpoint. A
+collection that deletes also removes the marks of all others, because their plans
+are out of date; nothing else does, so of several collections of one thread, one
+always succeeds. A mark left behind by a killed process is harmless.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def delete_for_runs(serde: SerializerProtocol, run_ids: Sequence[str]) -> Operat
 
 
 class Doomed(NamedTuple):
-    """Keys of what is to be deleted from a thread."""
+    """The keys to delete from a thread."""
 
     checkpoints: list[str]
     writes: list[str]
@@ -71,13 +71,13 @@ class Doomed(NamedTuple):
 
 
 class Plan:
-    """What is kept and what is deleted of a thread, as it was when it was read.
+    """What to keep and what to delete of a thread, given a snapshot of it.
 
     Args:
         thread_id: The thread.
         checkpoints: All of its checkpoints, in key order.
-        kept: Those to keep.
-        answer: The thread's records, as `_EVERYTHING` asked for them.
+        kept: The checkpoints to keep.
+        answer: The answer to the ranges in `_EVERYTHING`.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class Plan:
         )
 
     def spare_written(self) -> Operation[None]:
-        """Keep the blobs that pending writes refer to which are kept.
+        """Keep the blobs that the remaining pending writes refer to.
 
         Raises:
-            CheckpointError: Such a write is damaged.
+            CheckpointError: One of these writes is damaged.
         """
         if not self.doomed.blobs:
             return
@@ -134,24 +134,24 @@ class Plan:
         return bool(self._checkpoints)
 
     def has_all_of(self, earlier: Plan) -> bool:
-        """Whether nobody has deleted a checkpoint since an earlier plan."""
+        """Whether no checkpoint was deleted since an earlier plan."""
         return {item.place for item in earlier._checkpoints} <= {
             item.place for item in self._checkpoints
         }
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is deleted."""
+        """Whether there is nothing to delete."""
         return not any(self.doomed) and not self._ended_runs
 
     @property
     def _ended_runs(self) -> list[str]:
-        """The marks of runs of which nothing is kept."""
+        """The marks of runs that no kept checkpoint belongs to."""
         return [key for key, _ in self._runs if key not in self._live_runs]
 
     def batch(self, mark: str) -> Batch:
-        """Return what to write so that only what is kept stays, if `mark` is still there."""
-        if self.is_empty:  # somebody else was quicker; what others plan stays true
+        """Return the batch that deletes the rest if `mark` is still there."""
+        if self.is_empty:  # another collection was quicker; the plans of others stay valid
             return Batch(thread_namespace(self._thread_id), delete=[mark])
         dropped = set(_places(self._dropped))
         orphans = {
@@ -159,7 +159,7 @@ class Plan:
             for item, (key, record) in zip(self._checkpoints, self._records, strict=True)
             if item.place not in dropped and item.parent in dropped
         }
-        # By range: a write may have come since this was read.
+        # By range: a write may have been added since the thread was read.
         writes = ((prefix, prefix_end(prefix)) for prefix in self._prefixes)
         return Batch(
             thread_namespace(self._thread_id),
@@ -170,7 +170,7 @@ class Plan:
         )
 
     def index_batch(self) -> Batch | None:
-        """Return what to write to the index after that, if anything."""
+        """Return the batch that updates the index afterwards, if any."""
         stale = {time_key(str(id_), self._thread_id) for _, id_ in _places(self._dropped)}
         stale |= {run_key(key[len(RUNS) :], self._thread_id) for key in self._ended_runs}
         if not stale:
@@ -189,16 +189,16 @@ _EVERYTHING = (
 
 
 def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[Plan]:
-    """Return what to delete of a thread if `choose` says what to keep of its checkpoints.
+    """Return what to delete of a thread when `choose` picks the checkpoints to keep.
 
-    Kept besides: ancestors that a kept checkpoint's DeltaChannels are rebuilt
-    from, the parent that holds its pending sends if it has an old format, and
-    pending writes of everything that is kept. A kept checkpoint whose parent
-    goes is left without one.
+    These are kept as well: the ancestors that a kept checkpoint's DeltaChannels
+    are rebuilt from, the parent that holds its pending sends if it has an old
+    format, and the pending writes of every kept checkpoint. A kept checkpoint
+    whose parent is deleted is left without one.
 
     Raises:
-        CheckpointError: A checkpoint is damaged, so that nobody knows which
-            blobs it needs.
+        CheckpointError: A checkpoint is damaged, so the blobs that it needs are
+            unknown.
     """
     [answer] = yield Read([Query(thread_namespace(thread_id), (), _EVERYTHING)])
     checkpoints = [parse(serde, thread_id, *record) for record in answer.ranges[0]]
@@ -210,14 +210,14 @@ def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation
 
 
 def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation[Plan]:
-    """Delete of a thread what `plan` says, and return the plan.
+    """Delete what `plan` says from a thread, and return the plan.
 
     Raises:
         CheckpointError: A checkpoint is damaged; nothing was deleted.
-        ConflictError: The thread is written to so often that no attempt came
-            through; nothing was deleted.
+        ConflictError: The thread is written to so often that no attempt
+            succeeded; nothing was deleted.
     """
-    # Most threads of a regular clean-up have nothing to delete, and cost no write.
+    # In a regular clean-up most threads have nothing to delete, and cost no write.
     planned = yield from plan(serde, thread_id, choose)
     if planned.is_empty:
         return planned
@@ -226,13 +226,13 @@ def collect(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operat
         mark = COLLECTIONS + token_hex(8)
         yield Write([Batch(thread_namespace(thread_id), put={mark: b""})])
         earlier, planned = planned, (yield from plan(serde, thread_id, choose))
-        # Others who delete come to an end, however many they are.
+        # Losing to another collection does not count: these come to an end.
         attempts += planned.has_all_of(earlier)
         try:
             yield Write([planned.batch(mark)])
         except ConflictError:
             continue
-        # By itself: the mark is gone, so what is above could not be written again.
+        # Separately: the mark is gone now, so the batch above could not be repeated.
         if (index := planned.index_batch()) is not None:
             yield from write_indexed([], index)
         return planned

@@ -28,25 +28,25 @@ from .values import Values
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-# The step of the checkpoint with the input of a run that began with nothing.
+# The step of the input checkpoint of a run that started from nothing.
 _FIRST_STEP = -1
 
-# Ancestors read at once. A DeltaChannel stores its value every 100 updates by
-# default, so that one page is nearly always enough.
+# Ancestors to read at once. By default a DeltaChannel stores its value every 100
+# updates, so one page is nearly always enough.
 _PAGE = 256
 
 
 def delta_history(
     values: Values, serde: SerializerProtocol, address: Address, channels: Sequence[str]
 ) -> Operation[Mapping[str, DeltaChannelHistory]]:
-    """Return for each channel its nearest stored value and the writes since.
+    """Return for each channel its nearest stored value and the writes since then.
 
-    The nearest ancestor that stores the value of a channel is its seed; the
-    writes are those of the seed and of the ancestors after it, oldest first.
+    A channel's seed is the nearest ancestor that stores its value; the writes are
+    those of the seed and of the ancestors after it, oldest first.
 
     Raises:
         TypeError: `channels` is a single name.
-        CheckpointError: A record that is needed is damaged or missing.
+        CheckpointError: A required record is damaged or missing.
     """
     names = several(channels, "channels")
     return (yield from retry(lambda: _delta_history(values, serde, address, names)))
@@ -58,7 +58,7 @@ def _delta_history(
     history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
     wanted = frozenset(history)
     seeds: dict[str, StoredCheckpoint] = {}
-    # From the newest to the oldest, with the channels whose writes belong to the history.
+    # Newest to oldest, each with the channels whose history its writes belong to.
     path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
     chain = _Chain(serde, address)
     ancestor = yield from chain.target()
@@ -82,7 +82,7 @@ def _delta_history(
     if chain.is_line([stored for stored, _ in path]):
         ranges = [Range(min(places), prefix_end(max(places)))]
     else:
-        # Those of a fork may be many.
+        # A fork in between may have many writes.
         ranges = [Range.of_prefix(place) for place in places]
     query = Query(
         thread_namespace(address.thread_id), [BLOBS + name for name in names], [*ranges, *homes]
@@ -112,10 +112,10 @@ def _delta_history(
 
 
 class _Chain:
-    """Reads the records on the way from a checkpoint to its ancestors, page by page.
+    """Reads the records from a checkpoint back to its ancestors, page by page.
 
     Attributes:
-        records: Those that were read, by id; some may be of other branches.
+        records: The records read so far, by id; some may belong to other branches.
     """
 
     def __init__(self, serde: SerializerProtocol, address: Address) -> None:
@@ -123,11 +123,11 @@ class _Chain:
         self._address = address
         self._prefix = checkpoints_prefix(address.checkpoint_ns)
         self.records: dict[str, bytes] = {}
-        # Every checkpoint from this id up to the target has been read.
+        # Every checkpoint from this id up to the target has been read; None: from the first.
         self._read_from: str | None = None
 
     def target(self) -> Operation[StoredCheckpoint | None]:
-        """Return the checkpoint that the walk begins at."""
+        """Return the checkpoint at which the walk starts."""
         yield from self._read_page()
         checkpoint_id = self._address.checkpoint_id
         if checkpoint_id is None:
@@ -135,19 +135,19 @@ class _Chain:
         return self.decode(checkpoint_id) if checkpoint_id in self.records else None
 
     def read_parent(self, of: StoredCheckpoint) -> Operation[bool]:
-        """Read the parent of a checkpoint that names one, and return whether there is one.
+        """Read the parent that a checkpoint names, and return whether it exists.
 
-        A run whose config names a checkpoint that does not exist, a deleted one for
-        example, begins with nothing: what it stores first refers to no ancestor.
+        A run whose config names a checkpoint that does not exist, for example a deleted
+        one, starts from nothing: its first checkpoint names a parent that is not there.
 
         Raises:
-            CheckpointError: It should be there and is not.
+            CheckpointError: The parent should exist and does not.
         """
         parent = str(of.parent)
         while parent not in self.records:
             if self._read_from is not None and parent < self._read_from:
                 yield from self._read_page()
-            # Its id is greater than its child's, or it does not exist any more.
+            # Its id is greater than its child's, or it no longer exists.
             elif not (yield from self._read_one(parent)):
                 if self._begins(of):
                     return False
@@ -157,7 +157,7 @@ class _Chain:
         return True
 
     def is_line(self, path: Sequence[StoredCheckpoint]) -> bool:
-        """Whether no other checkpoint was read that is between those of a path."""
+        """Whether no other checkpoint that was read lies between those of a path."""
         ids = [str(stored.address.checkpoint_id) for stored in path]
         first, last = min(ids), max(ids)
         return sum(first <= each <= last for each in self.records) == len(ids)
@@ -187,7 +187,7 @@ class _Chain:
         return True
 
     def _begins(self, stored: StoredCheckpoint) -> bool:
-        """Whether a checkpoint is the first one of a run that began with nothing."""
+        """Whether a checkpoint is the first of a run that started from nothing."""
         _, metadata = decode_body(self._serde, stored)
         return metadata.get("source") == "input" and metadata.get("step") == _FIRST_STEP
 

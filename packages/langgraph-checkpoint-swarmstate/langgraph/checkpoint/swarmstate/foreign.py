@@ -1,8 +1,8 @@
-"""Fields of a thread's state that the graph at work does not have.
+"""Fields of a thread's state that the running graph does not have.
 
-LangGraph hands over the values of the graph that runs, but the versions of all channels
-that the thread ever had. So a field that another graph has, or another release of this one,
-has a version that did not change, and no value: it is to stay what it was.
+LangGraph passes the values of the running graph, but the versions of all channels that the
+thread has ever had. A field of another graph, or of another release of this graph, therefore
+has an unchanged version and no value: it must keep its old value.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["EmptyFields", "empty_fields", "taken_over"]
 
-# What the names of LangGraph's own channels start with: they say which nodes are to run.
+# Name prefixes of LangGraph's own control channels, which say which nodes run next.
 _CONTROL = ("__", "branch:", "join:")
 
-# Of so many threads it is remembered, a few hundred bytes each.
+# Number of threads to remember, at a few hundred bytes each.
 _THREADS = 4096
 
 
 def empty_fields(checkpoint: Checkpoint, metadata: CheckpointMetadata) -> Sequence[str]:
-    """Return the fields that have a version, but no value: mostly there are none."""
+    """Return the fields that have a version but no value; usually there are none."""
     values = checkpoint["channel_values"]
     empty = [
         channel
@@ -50,14 +50,14 @@ def empty_fields(checkpoint: Checkpoint, metadata: CheckpointMetadata) -> Sequen
 
 
 class EmptyFields:
-    """Which fields the newest checkpoints of threads have no value for.
+    """Remembers which fields have no value in the newest checkpoint of each thread. Thread-safe.
 
-    Some graphs have fields that are empty most of the time, which look like those of another
-    graph: of what is known to be empty in the parent there is nothing to take over, and the
-    parent need not be read. May be used from any thread.
+    Some graphs have fields that are usually empty, and these look like the fields of another
+    graph. If a field is known to be empty in the parent, there is nothing to take over, and the
+    parent need not be read.
 
     Args:
-        threads: Of how many threads it is remembered.
+        threads: Number of threads to remember.
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
@@ -67,12 +67,12 @@ class EmptyFields:
 
     def _renew(self) -> None:
         """Forget everything."""
-        # By thread: the checkpoint, and the versions of its fields without a value.
+        # By thread: the checkpoint's id, and the versions of its fields without a value.
         self._known: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
         self._lock = Lock()
 
     def note(self, key: str, checkpoint: Checkpoint, fields: Sequence[str]) -> None:
-        """Take note that a checkpoint, once it is stored, has no value for these fields."""
+        """Record that a checkpoint, once stored, has no value for these fields."""
         versions = checkpoint["channel_versions"]
         with self._lock:
             self._known[key] = checkpoint["id"], {field: versions[field] for field in fields}
@@ -83,7 +83,7 @@ class EmptyFields:
     def unknown(
         self, key: str, parent: str, checkpoint: Checkpoint, fields: Sequence[str]
     ) -> list[str]:
-        """Return those fields that the parent may have a value for, at the version they have."""
+        """Return the fields for which the parent may hold a value of the same version."""
         with self._lock:
             of, known = self._known.get(key, (None, {}))
         if of != parent:
@@ -95,7 +95,7 @@ class EmptyFields:
 def taken_over(
     serde: SerializerProtocol, parent: Address, checkpoint: Checkpoint, fields: Sequence[str]
 ) -> Operation[dict[str, Entry]]:
-    """Return the entries of fields that the parent holds at the version they still have."""
+    """Return the parent's entries for the fields whose version has not changed."""
     query = Query(thread_namespace(parent.thread_id), (checkpoint_key(parent),))
     [answer] = yield Read([query])
     record = answer.values[0]
@@ -105,7 +105,7 @@ def taken_over(
         stored = decode_checkpoint(parent, record)
         body, _ = decode_body(serde, stored)
     except CheckpointError:
-        # Whoever reads the parent is told; what follows it does not depend on it.
+        # Reading the parent reports the damage; its successors do not depend on it.
         return {}
     before, now = body["channel_versions"], checkpoint["channel_versions"]
     return {

@@ -22,10 +22,10 @@ class HistoryEntry:
     """A checkpoint without its channel values and pending writes.
 
     Attributes:
-        config: Where it is; what `get_tuple`, `get_state` and `invoke` take.
-        parent_config: Where its parent is, or None.
-        metadata: Its metadata.
-        ts: When it was made, in ISO 8601.
+        config: The config to pass to `get_tuple`, `get_state` or `invoke`.
+        parent_config: The config of its parent, or None.
+        metadata: The checkpoint's metadata.
+        ts: When the checkpoint was created, in ISO 8601.
     """
 
     config: RunnableConfig
@@ -35,25 +35,25 @@ class HistoryEntry:
 
     @property
     def checkpoint_id(self) -> str:
-        """Its id."""
+        """The checkpoint's id."""
         checkpoint_id: str = self.config["configurable"]["checkpoint_id"]
         return checkpoint_id
 
     @property
     def step(self) -> int | None:
-        """The superstep it was made by: -1 for the first input; None if not stated."""
+        """The superstep that created it; -1 for the first input, None if not stated."""
         return self.metadata.get("step")
 
     @property
     def source(self) -> str | None:
-        """What it was made by: "input", "loop", "update" or "fork"; None if not stated."""
+        """What created it: "input", "loop", "update" or "fork"; None if not stated."""
         return self.metadata.get("source")
 
 
 def entries_of(
     serde: SerializerProtocol, stored: Iterable[StoredCheckpoint]
 ) -> Operation[list[HistoryEntry]]:
-    """Return the entries of records: an operation without a round trip."""
+    """Return the history entries of records: an operation without a round trip."""
     yield from ()
     entries = []
     for record in stored:

@@ -1,4 +1,4 @@
-"""Opening a store, running operations on it and closing it: what all adapters do."""
+"""Opening a store, running operations on it, and closing it, for all adapters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from swarmstate.operations import Operation, adrive, drive
 
 T = TypeVar("T")
 
-# What LangGraph's own savers take for PostgreSQL besides URLs; it must not become a file's name.
+# Besides URLs, LangGraph's own savers accept libpq connection strings for PostgreSQL. They must
+# not be mistaken for file names.
 _PAIR = r"\s*=\s*(?:'[^']*'|[^\s']\S*)"
 _CONNECTION_STRING = re.compile(
     rf"\s*(?:dbname{_PAIR}|(?:host|hostaddr|password|port|service|sslmode|user){_PAIR}\s+\w+{_PAIR})"
@@ -24,17 +25,17 @@ _CONNECTION_STRING = re.compile(
 
 
 class StoreHolder(Closing):
-    """Works on a store, and closes it if it opened it; printed, it says which store.
+    """Base of everything that works on a store, and closes the store if it opened it.
 
     Attributes:
-        store: The store that is worked on.
+        store: The store.
     """
 
     store: BaseStore
     _owns_store: bool
 
     def _hold(self, store: BaseStore | str | os.PathLike[str] | None) -> None:
-        """Take a store, or open the one that a path, a URL, ":memory:" or None names."""
+        """Take a store, or open the one named by a path, a URL, ":memory:" or None."""
         self._owns_store = not isinstance(store, BaseStore)
         self.store = store if isinstance(store, BaseStore) else _open(store)
 
@@ -60,7 +61,7 @@ class StoreHolder(Closing):
 
 
 class Done(Awaitable[None]):
-    """What is done already: may be awaited, and need not be."""
+    """An awaitable that is already done, and may also be ignored."""
 
     def __await__(self) -> Generator[Any, Any, None]:
         return
@@ -77,7 +78,7 @@ def _open(store: str | os.PathLike[str] | None) -> BaseStore:
     if "://" in store:
         return open_store(store)
     if _CONNECTION_STRING.fullmatch(store):
-        # No message shows it: it may hold a password.
+        # Do not show it in the message: it may contain a password.
         raise UnknownSchemeError(
             "expected a path or a URL, but this looks like a connection string of libpq: write "
             "postgresql://user:password@host:5432/dbname, or 'disk://…' if it is a file"
@@ -86,7 +87,7 @@ def _open(store: str | os.PathLike[str] | None) -> BaseStore:
 
 
 def _named(thing: object) -> str:
-    """Return what an error calls something that is no store, and what to give instead."""
+    """Return what an error calls something that is not a store, and what to pass instead."""
     if isinstance(thing, StoreHolder):
         return f"a {type(thing).__name__}; pass its attribute `store` to share its store"
     if isinstance(thing, type):

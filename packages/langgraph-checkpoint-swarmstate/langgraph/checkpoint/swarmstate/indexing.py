@@ -1,11 +1,11 @@
-"""How the index over threads is read and written, also where a store has lost a part of it.
+"""Reading and writing the index over threads, even after a store has lost part of it.
 
-The index is derived. Where a server has evicted a part, or a disk has damaged it, it is
-cleared and a mark says so: threads that it does not name are found without it. No put
-may fail for it.
+The index is derived data. If a server has evicted part of it, or a disk has damaged it, it is
+cleared and marked as lost: threads that it does not name are then found without it. A put never
+fails because of the index.
 
-A thread that expires leaves its entries, since nobody is there who would remove them, and one that
-is deleted while it is written to may leave some. Who lists all threads removes them.
+A thread that expires leaves its entries behind, and a thread that is deleted during a write may
+leave some. Listing all threads removes them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PAGE = 1_000
 
 
 def read_index(ranges: Sequence[Range]) -> Operation[list[list[str]] | None]:
-    """Return the keys of the index in each range; None if there is nothing that can be read."""
+    """Return the index keys in each range; None if the index cannot be read."""
     try:
         [answer] = yield Read([Query(INDEX, (), ranges)])
     except (StoreIncompleteError, StoreFormatError):
@@ -51,23 +51,23 @@ def read_index(ranges: Sequence[Range]) -> Operation[list[list[str]] | None]:
 
 
 def write_indexed(batches: Sequence[Batch], index: Batch) -> Operation[None]:
-    """Write batches and then one to the index.
+    """Write batches, and then one to the index.
 
-    Where a part of the index is missing or damaged it is begun anew, and everything is written
-    again. So the batches must not mind being applied twice.
+    If part of the index is missing or damaged, the index is started over and everything is
+    written again. The batches must therefore be idempotent.
     """
     try:
         yield Write([*batches, index])
     except (StoreIncompleteError, StoreFormatError):
         if (yield from read_index((Range(keys_only=True),))) is not None:
-            # Something else is incomplete.
+            # The index is fine, so something else is incomplete.
             raise
         yield Write([Batch(INDEX, clear=True, put={LOST: b""})])
         yield Write([*batches, index])
 
 
 def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
-    """Return the threads that runs may have written to, each with its entries in the index."""
+    """Return the threads that the runs may have written to, each with its index entries."""
     prefixes = [run_prefix(run_id) for run_id in run_ids]
     ranges = [Range.of_prefix(prefix, keys_only=True) for prefix in prefixes]
     found = yield from read_index([*ranges, Range.of_prefix(LOST, keys_only=True)])
@@ -75,11 +75,11 @@ def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
     if found is not None:
         for prefix, keys in zip(prefixes, found, strict=False):
             for key in keys:
-                # An entry that names no thread is damaged, and the index is only derived.
+                # Skip a damaged entry that names no thread: the index is only derived.
                 if thread := key[len(prefix) :]:
                     entries.setdefault(thread, []).append(key)
     if found is None or LOST in found[-1]:
-        # The index may lack some. The threads themselves know.
+        # The index may lack some threads, so ask the threads themselves.
         marks = [f"{RUNS}{run_id}" for run_id in run_ids]
         namespaces = yield Namespaces(THREADS)
         for start in range(0, len(namespaces), _THREADS_AT_ONCE):
@@ -92,25 +92,25 @@ def threads_of_runs(run_ids: Sequence[str]) -> Operation[dict[str, list[str]]]:
 
 
 def forget_gone(alive: Collection[str]) -> Operation[None]:
-    """Remove what the index says of threads that are gone; `alive` are those that are not.
+    """Remove the index entries of threads that are not in `alive`.
 
-    A thread may come back meanwhile. It is there before its entries are, so a look at those
-    whose entries were removed finds it, and they are put back.
+    A thread may come back in the meantime. It exists before its entries do, so checking the
+    threads whose entries were removed finds it, and its entries are put back.
 
-    Entries of runs, of which there may be many more, are looked at only if a thread is gone.
+    There may be many more entries of runs, so they are scanned only if a thread is gone.
     """
     try:
         if (yield from _forget_in(TIMES, parse_time_key, alive)):
             yield from _forget_in(RUNS, parse_run_key, alive)
     except (StoreReadOnlyError, StoreUnavailableError):
-        # Which threads there are is known, and can be read where nothing can be written.
+        # The caller has its list of threads; a store that is read-only must not spoil that.
         logger.debug("entries of threads that are gone stay in the index: nothing can be written")
 
 
 def _forget_in(
     area: str, parse: Callable[[str], tuple[str, str]], alive: Collection[str]
 ) -> Operation[bool]:
-    """Remove the entries of threads that are gone from an area; return whether there were any."""
+    """Remove the entries of missing threads from an area; return whether there were any."""
     forgotten = False
     page = Range.of_prefix(area, limit=_PAGE, keys_only=True)
     while (found := (yield from read_index((page,)))) is not None and found[0]:
@@ -128,7 +128,7 @@ def _forget_in(
 
 
 def _existing(threads: Collection[str]) -> Operation[set[str]]:
-    """Return those threads that have a checkpoint, or of which the store has lost a part."""
+    """Return the threads that have a checkpoint, or that the store has lost part of."""
     first = (Range.of_prefix(CHECKPOINTS, limit=1, keys_only=True),)
     names = sorted(thread for thread in threads if thread)
     existing: set[str] = set()

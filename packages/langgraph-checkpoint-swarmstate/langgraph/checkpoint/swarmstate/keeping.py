@@ -1,4 +1,4 @@
-"""What deciding about a checkpoint takes, and which others one that is kept needs."""
+"""What retention needs to know of a checkpoint, and which others a kept one depends on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(NamedTuple):
-    """What deciding about a checkpoint takes."""
+    """What is needed to decide whether to keep a checkpoint."""
 
     stored: StoredCheckpoint
     ts: object
@@ -49,11 +49,11 @@ Kept = dict[tuple[str, str | None], Checkpoint]
 """Checkpoints to keep, by place."""
 
 Choice = Callable[[Sequence[Checkpoint]], Iterable[Checkpoint]]
-"""Given the checkpoints of a thread in key order, returns those to keep."""
+"""Picks the checkpoints to keep, given those of a thread in key order."""
 
 
 def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) -> Checkpoint:
-    """Read what deciding about a checkpoint takes from its record.
+    """Parse a checkpoint's record.
 
     Raises:
         CheckpointError: The record is damaged.
@@ -78,9 +78,9 @@ def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) ->
 
 
 def with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Checkpoint]) -> Kept:
-    """Return what to keep by place: `kept`, and what its DeltaChannels are rebuilt from.
+    """Return `kept`, by place, and the ancestors that its DeltaChannels are rebuilt from.
 
-    A DeltaChannel is rebuilt from the nearest ancestor that stores its value
+    A DeltaChannel is rebuilt from the nearest ancestor that stores its value,
     and from the writes of that ancestor and of those in between.
     """
     by_place = {item.place: item for item in checkpoints}
@@ -97,7 +97,7 @@ def with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Check
 
 
 def keep_senders(checkpoints: Iterable[Checkpoint], kept: Kept) -> Operation[None]:
-    """Add to `kept` the parents that hold pending sends of checkpoints of an old format."""
+    """Add the parents that hold the pending sends of kept checkpoints in an old format."""
     by_place = {item.place: item for item in checkpoints}
     wanted = {item.parent for item in kept.values() if item.sends_in_parent}
     parents = [by_place[place] for place in wanted if place in by_place and place not in kept]

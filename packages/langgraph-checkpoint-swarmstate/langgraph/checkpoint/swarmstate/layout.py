@@ -1,26 +1,26 @@
-"""Where the records of a thread are: namespaces, keys and addresses.
+"""The layout of a thread in a store: namespaces, keys and addresses.
 
-A thread is one namespace, `langgraph:{thread_id}`, and holds
+A thread is one namespace, `langgraph:{thread_id}`, that holds
 
     checkpoint/{ns}/{checkpoint_id}                  a checkpoint
     write/{ns}/{checkpoint_id}/{task_id}/{idx}       a pending write
     blob/{home}{hash}                                bytes that checkpoints and writes share
     run/{run_id}                                     marks a run that wrote here
-    gc/{token}                                       a collection that is under way
+    gc/{token}                                       marks a garbage collection in progress
 
-Parts before the last one are escaped, so that they can hold anything; the last
-part of a checkpoint's key is raw, so that key order is the order of ids.
+Parts before the last one are escaped, so they can hold anything; the last part
+of a checkpoint's key is raw, so keys sort by checkpoint id.
 
 The namespace `langgraph-index` is derived from the threads:
 
     time/{bucket}\\x01{thread_id}                     threads by newest checkpoint
     run/{run_id}/{thread_id}                         threads by run
-    lost                                             entries may be missing that were there
+    lost                                             marks an index that lost entries
 
-A bucket is the beginning of a checkpoint id. Ids of LangGraph begin with their
-time, so a bucket lasts about half a minute, and a busy thread's entry is
-rewritten once in that time, not at every superstep. The index is never trusted
-for existence: an entry may be stale, or missing after a race.
+A bucket is a prefix of a checkpoint id. LangGraph's ids begin with a timestamp,
+so a bucket spans about half a minute, and a busy thread rewrites its entry once
+per bucket, not at every superstep. The index never proves that a thread exists:
+an entry may be stale, or missing after a race.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Address(NamedTuple):
     checkpoint_id: str | None
 
     def config(self) -> RunnableConfig:
-        """Return the address in the form that LangGraph passes around."""
+        """Return the address as the config that LangGraph passes around."""
         return {
             "configurable": {
                 "thread_id": self.thread_id,
@@ -72,7 +72,7 @@ class Address(NamedTuple):
         }
 
     def values_key(self) -> str:
-        """Return what the values of this checkpoint's chain are remembered under."""
+        """Return the key under which the values of this checkpoint's chain are remembered."""
         return f"{self.thread_id}\x00{self.checkpoint_ns}"
 
 
@@ -98,17 +98,18 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
 
 
 def no_config(found: object) -> TypeError:
-    """Return the error that something is no config, such as the id of a thread."""
+    """Return the error for something that is not a config, such as a bare thread id."""
     return TypeError(
         f"expected a config such as {{'configurable': {{'thread_id': '1'}}}}, found {found!r:.80}"
     )
 
 
 def thread_id_of(thread_id: object) -> str:
-    """Return the id of a thread, which may be a number.
+    """Return a thread id as text; numbers are accepted.
 
     Raises:
-        TypeError: It is none; as text it would name a thread that nobody has.
+        TypeError: It is not a thread id. Converted to text, it would name a thread that
+            does not exist.
     """
     if thread_id is None:
         found = "None"
@@ -167,7 +168,7 @@ def thread_namespace(thread_id: str) -> str:
 
 @lru_cache(maxsize=256)
 def checkpoints_prefix(checkpoint_ns: str) -> str:
-    """Return what the keys of a checkpoint namespace's checkpoints start with."""
+    """Return the key prefix of the checkpoints in a checkpoint namespace."""
     return f"{CHECKPOINTS}{escape(checkpoint_ns)}/"
 
 
@@ -189,12 +190,12 @@ def parse_checkpoint_key(thread_id: str, key: str) -> tuple[str, str]:
 
 
 def writes_prefix(checkpoint_ns: str, checkpoint_id: str) -> str:
-    """Return what the keys of a checkpoint's pending writes start with."""
+    """Return the key prefix of a checkpoint's pending writes."""
     return f"{WRITES}{escape(checkpoint_ns)}/{escape(checkpoint_id)}/"
 
 
 def writes_prefix_of(key: str) -> str:
-    """Return what the keys of all pending writes of a write's checkpoint start with."""
+    """Return the key prefix of all pending writes of the checkpoint that this write belongs to."""
     return key.rsplit("/", 2)[0] + "/"
 
 
@@ -207,7 +208,7 @@ def writes_of(address: Address) -> Range:
 def last_of(checkpoint_ns: str, writes: int) -> tuple[Range, Range]:
     """Return the ranges of a checkpoint namespace's latest checkpoint and of its last writes.
 
-    The last write comes first, and of these there are as many as are asked for.
+    The writes come last first; `writes` is how many to read.
     """
     latest = Range.of_prefix(checkpoints_prefix(checkpoint_ns), reverse=True, limit=1)
     pending = f"{WRITES}{escape(checkpoint_ns)}/"
@@ -215,9 +216,9 @@ def last_of(checkpoint_ns: str, writes: int) -> tuple[Range, Range]:
 
 
 def blobs_at(checkpoint_id: str) -> Range:
-    """Return the range of the blobs that a checkpoint's pending writes may refer to.
+    """Return the range of the blobs whose home is a checkpoint.
 
-    The next checkpoints may refer to them as well.
+    Its pending writes and the checkpoints after it may refer to them.
     """
     return Range.of_prefix(BLOBS + blob_home(checkpoint_id))
 
@@ -257,7 +258,7 @@ def bucket_of(checkpoint_id: str) -> str:
 
 
 def time_key(checkpoint_id: str, thread_id: str) -> str:
-    """Return the index key that says: this thread has a checkpoint of this time."""
+    """Return the index key stating that the thread has a checkpoint of this time."""
     return f"{TIMES}{bucket_of(checkpoint_id)}{_BUCKET_END}{thread_id}"
 
 
@@ -268,12 +269,12 @@ def parse_time_key(key: str) -> tuple[str, str]:
 
 
 def run_key(run_id: str, thread_id: str) -> str:
-    """Return the index key that says: this run wrote to this thread."""
+    """Return the index key stating that the run wrote to the thread."""
     return f"{run_prefix(run_id)}{thread_id}"
 
 
 def run_prefix(run_id: str) -> str:
-    """Return what the index keys of a run start with."""
+    """Return the prefix of a run's index keys."""
     return f"{RUNS}{escape(run_id)}/"
 
 

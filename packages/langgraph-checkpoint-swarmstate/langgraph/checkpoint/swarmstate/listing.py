@@ -1,8 +1,8 @@
-"""How checkpoints are listed: newest first over a thread or over all threads.
+"""Listing checkpoints, newest first, of one thread or of all threads.
 
-The keys to list are read when the listing starts and the checkpoints page by
-page, so that a listing that pauses holds nothing open, and checkpoints that are
-added meanwhile neither block nor disturb it.
+The keys are read when the listing starts, the checkpoints page by page. A listing
+that pauses holds nothing open, and checkpoints added in the meantime neither block
+nor disturb it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _INDEX_PAGE = 1_000
 
 _TIMES = Range.of_prefix(TIMES, reverse=True, keys_only=True)
 
-# The checkpoints of all namespaces but the root's.
+# The checkpoints of all namespaces except the root.
 _ROOT = checkpoints_prefix("")
 _NESTED = (
     Range(CHECKPOINTS, _ROOT, keys_only=True),
@@ -67,7 +67,7 @@ class Selection(NamedTuple):
         checkpoint_ns: Only this checkpoint namespace; None is all of them.
         checkpoint_id: Only this id.
         before: Only ids less than this one.
-        filter: Metadata keys and the values they must have.
+        filter: Metadata keys and their required values.
         limit: At most this many, the newest.
     """
 
@@ -86,11 +86,11 @@ class Selection(NamedTuple):
         before: RunnableConfig | None,
         limit: int | None,
     ) -> Selection:
-        """Return what the arguments of a saver's `list` select.
+        """Return the selection for the arguments of a saver's `list`.
 
         Raises:
-            InvalidConfigError: `config` names no thread, or `before` is no config.
-            TypeError: An argument is of another type.
+            InvalidConfigError: `config` names no thread, or `before` no checkpoint.
+            TypeError: An argument has the wrong type.
             ValueError: The limit is negative.
         """
         if filter and not isinstance(filter, Mapping):
@@ -111,7 +111,7 @@ class Selection(NamedTuple):
             if not isinstance(before, Mapping):
                 raise no_config(before)
             if "configurable" not in before:
-                # Ignored, it would give the same page to who asks for the next one.
+                # Ignoring it would return the same page again to a caller that pages.
                 raise InvalidConfigError(
                     "expected before['configurable']['checkpoint_id'] to name a checkpoint, found "
                     f"only {sorted(map(str, before))}; pass the config of a checkpoint"
@@ -125,7 +125,7 @@ class Selection(NamedTuple):
         return selection
 
     def accepts(self, checkpoint_id: str, checkpoint_ns: str) -> bool:
-        """Whether a checkpoint's key is selected, its metadata aside."""
+        """Whether a checkpoint's key is selected, regardless of its metadata."""
         return (
             (self.checkpoint_ns is None or checkpoint_ns == self.checkpoint_ns)
             and (self.checkpoint_id is None or checkpoint_id == self.checkpoint_id)
@@ -140,13 +140,13 @@ class Selection(NamedTuple):
 
 
 class Listing(Generic[T]):
-    """A listing under way; `page()` is an operation without I/O.
+    """A listing in progress; `page()` is an operation without I/O.
 
     Args:
         reader: Reads the checkpoints.
         serde: The saver's serializer.
         selection: What to list.
-        load: Makes what is listed of the records of checkpoints.
+        load: Converts checkpoint records to the items of the listing.
     """
 
     def __init__(
@@ -162,15 +162,15 @@ class Listing(Generic[T]):
         self._load = load
         self._left = selection.limit
         self._addresses: _Newest | None = None
-        # Of a page that could not be read whole: what is now read one by one.
+        # The rest of a page that could not be read as a whole, to be read one by one.
         self._singly: list[Address] = []
 
     def page(self) -> Operation[list[T]]:
-        """Return the next checkpoints; an empty list is the end.
+        """Return the next items; an empty list means the end.
 
         Raises:
-            CheckpointError: The next checkpoint is damaged. Those before it
-                were returned.
+            CheckpointError: The next checkpoint is damaged. Those before it have
+                been returned.
         """
         if self._addresses is None:
             self._addresses = _Newest(self._selection)
@@ -214,35 +214,35 @@ class Listing(Generic[T]):
 class _Newest:
     """The addresses of a selection, newest first.
 
-    Of all threads only those are opened whose newest checkpoint may be next: the index
-    bounds it from above, and is read from its end, page by page, each time with what has come
-    to that end. A thread that the index does not name, which can happen after a race, is found
-    when all of the index was read; where a part of it was lost, that is at once.
+    A thread is opened only when its newest checkpoint may be next. The index gives an upper
+    bound for it and is read page by page from its end, each time together with new entries at
+    that end. A thread missing from the index, as can happen after a race, is found once the
+    whole index has been read; if part of the index was lost, it is read whole at once.
     """
 
     def __init__(self, selection: Selection, *, skip_lost: bool = False) -> None:
         self._selection = selection
         self._skip_lost = skip_lost
-        # Threads of which a part is missing, so that their checkpoints are not known.
+        # Threads that the store has lost part of, so their checkpoints are unknown.
         self.lost: list[str] = []
-        # Ascending, so that the newest is taken from the end.
+        # Ascending: the newest is popped from the end.
         self._open: list[tuple[str, str, str]] = []
-        # Threads of the index not opened yet as (bound, thread), ascending.
+        # Indexed threads that are not open yet, as (bound, thread), ascending.
         self._closed: list[tuple[str, str]] = []
         self._named: set[str] = set()
-        # Before this key lies what was not read of the index; None if all of it was.
+        # The part of the index before this key is still unread; None if all of it was read.
         self._index_end = _TIMES.stop
-        # A thread that is written to meanwhile gets an entry after this key.
+        # A thread that is written to in the meantime gets an entry after this key.
         self._index_top = _TIMES.stop or ""
 
     def start(self) -> Operation[None]:
-        """Read the keys of the thread, if only one is listed."""
+        """Read the keys of the thread, if the listing is of only one."""
         if self._selection.thread_id is not None:
             self._index_end = None
             yield from self._open_threads([self._selection.thread_id])
 
     def take(self, count: int) -> Operation[list[Address]]:
-        """Return the next addresses, at most `count`; an empty list is the end."""
+        """Return up to `count` more addresses; an empty list means the end."""
         taken: list[Address] = []
         while len(taken) < count:
             yield from self._open_next()
@@ -253,7 +253,7 @@ class _Newest:
         return taken
 
     def _open_next(self) -> Operation[None]:
-        """Open every thread that may have the next checkpoint."""
+        """Open every thread that may hold the next checkpoint."""
         while self._closed or self._index_end is not None:
             if not self._closed:
                 yield from self._read_index()
@@ -261,7 +261,7 @@ class _Newest:
             bound = self._closed[-1][0]
             if self._open and bucket_of(self._open[-1][0]) > bound:
                 return
-            # All of a bucket: any of them may be next, and what is open is sorted each time.
+            # Open a whole bucket: any of its threads may be next, and each opening sorts.
             start = bisect_left(self._closed, (bound, ""))
             start = max(0, min(start, len(self._closed) - _THREADS_AT_ONCE))
             opened = self._closed[start:]
@@ -282,7 +282,7 @@ class _Newest:
             keys += found[0] if found is not None else []
             self._index_end = None
         for bound, thread in map(parse_time_key, added + keys):
-            # An entry that names no thread is damaged, and the index is only derived.
+            # Skip a damaged entry that names no thread: the index is only derived.
             if thread and thread not in self._named:
                 self._named.add(thread)
                 self._closed.append((bound, thread))
@@ -295,7 +295,7 @@ class _Newest:
         if not threads:
             return
         ranges = self._ranges()
-        # A server takes only so much at once, and the index may lack all of the threads.
+        # In chunks: the index may lack every thread, and a server limits a request's size.
         for start in range(0, len(threads), _THREADS_AT_ONCE):
             opened = threads[start : start + _THREADS_AT_ONCE]
             queries = [Query(thread_namespace(thread), (), ranges) for thread in opened]
@@ -314,7 +314,7 @@ class _Newest:
 
     def _ranges(self) -> tuple[Range, ...]:
         selection = self._selection
-        # A filter or an id may skip any number of keys, and no limit holds then.
+        # A filter or an id may skip any number of keys, so the limit cannot apply to keys.
         limit = None if selection.filter or selection.checkpoint_id else selection.limit
         if selection.checkpoint_ns is None and limit is None:
             return (Range.of_prefix(CHECKPOINTS, keys_only=True),)
@@ -322,7 +322,7 @@ class _Newest:
         newest = Range.of_prefix(prefix, reverse=True, limit=limit, keys_only=True)
         if selection.before is not None:
             newest = newest._replace(stop=prefix + selection.before)
-        # Nobody knows the names of a thread's other namespaces.
+        # The names of a thread's other namespaces are unknown, so read all of them.
         return (newest, *_NESTED) if selection.checkpoint_ns is None else (newest,)
 
 
@@ -333,18 +333,18 @@ def all_threads() -> Operation[list[str]]:
 
 
 def newest_threads(limit: int | None) -> Operation[list[str]]:
-    """Return the threads, that with the newest checkpoint first.
+    """Return the threads, the one with the newest checkpoint first.
 
-    Those that the store has lost in part come last: they are there, and can be deleted.
-    Without a limit, what the index says of threads that are gone is removed from it.
+    Threads that the store has lost part of come last: they exist, and can be deleted.
+    Without a limit, index entries of threads that are gone are removed.
 
     Raises:
-        TypeError: The limit is no number.
+        TypeError: The limit is not a number.
         ValueError: The limit is negative.
     """
     if limit is not None:
         check_count("limit", limit)
-    # Of each thread one is enough.
+    # One checkpoint per thread is enough.
     addresses = _Newest(Selection(limit=1), skip_lost=True)
     yield from addresses.start()
     seen: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""A reducer for lists of messages that works for what is new, not for what is there."""
+"""A reducer for message lists whose cost depends on the new messages, not on the history."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def add_messages(
 ) -> Any:
     """Merge two lists of messages by their ids, as `langgraph.graph.add_messages` does.
 
-    The result, the errors and what happens to the arguments are LangGraph's: new messages are
-    appended, one with a known id replaces that message, a `RemoveMessage` removes it, ids that
-    are missing are assigned in place. Whatever happened to the messages since the last call is
-    seen; an id that is assigned is new. What takes long in a long history, three walks over
-    all messages and an index of them, is one quick look at each id here. Where anything is
-    out of the ordinary, such as messages with properties of their own, LangGraph's function
-    does the work; so it does for a `format`.
+    The result, the errors and the effects on the arguments are LangGraph's: new messages are
+    appended, a message with a known id replaces the old one, a `RemoveMessage` removes it, and
+    missing ids are assigned in place. Changes made to the messages since the last call are seen,
+    and assigned ids are new. LangGraph walks over all messages three times and builds an index
+    of them; this looks at each id once, quickly. For anything unusual, such as messages that
+    define properties, and for a `format`, LangGraph's own function does the work.
 
     Args:
-        left: The messages so far. Without both, a reducer with this `format` is returned.
-        right: A message or a list of them, in any form that LangGraph takes.
+        left: The messages so far. Without `left` and `right`, a reducer with this `format` is
+            returned.
+        right: A message or a list of messages, in any form that LangGraph accepts.
         format: None, or "langchain-openai".
 
     Raises:
-        ValueError: A message to remove is not there, only one of `left` and `right` is given,
+        ValueError: A message to remove does not exist, only one of `left` and `right` is given,
             or the format is unknown.
     """
     if left is not None and right is not None:
@@ -68,13 +68,13 @@ def _merge(left: Any, right: Any, *, format: Literal["langchain-openai"] | None 
     with requiring_langgraph():
         from langgraph.graph.message import add_messages as original
 
-    # Without arguments it returns the reducer behind it, which takes None for a message, too.
+    # Called without arguments it returns the underlying reducer, which accepts None as well.
     reducer = cast(Callable[[], Callable[..., Any]], original)()
     return reducer(left, right, format=format)
 
 
 def _merge_plain(left: list[Any], right: Any) -> list[Any] | None:
-    """Return the merged messages; None where something is out of the ordinary or an error."""
+    """Return the merged messages; None if something is unusual or an error."""
     updates = _coerced(right)
     if updates is None:
         return None
@@ -108,7 +108,7 @@ def _merge_plain(left: list[Any], right: Any) -> list[Any] | None:
             removed.add(id)
         else:
             removed.discard(id)
-            # Of messages that share an id, the last one is replaced.
+            # If several messages share an id, the last one is replaced.
             merged[known[-1]] = message
     if removed:
         return _without(merged, sorted(at for id in removed for at in positions[id]))
@@ -116,7 +116,7 @@ def _merge_plain(left: list[Any], right: Any) -> list[Any] | None:
 
 
 def _coerced(right: Any) -> list[Any] | None:
-    """Return `right` as a list of messages; None if it is none, for which LangGraph has words."""
+    """Return `right` as a list of messages; None if it is not one, so that LangGraph says why."""
     updates = right if isinstance(right, list) else [right]
     if type(updates) is not list:
         return None
@@ -132,12 +132,12 @@ def _coerced(right: Any) -> list[Any] | None:
 
 @lru_cache(maxsize=256)
 def _has_plain_id(cls: type) -> bool:
-    """Tell whether instances are messages whose `id` is what their dict holds, and no chunks."""
+    """Whether instances are messages, not chunks, whose `id` is stored plainly in their dict."""
     return not issubclass(cls, BaseMessageChunk) and is_plain_in_messages("id", cls)
 
 
 def is_plain_in_messages(name: str, cls: type) -> bool:
-    """Tell whether instances are messages that have an attribute as their dict holds it."""
+    """Whether instances are messages that store this attribute plainly in their dict."""
     return (
         issubclass(cls, BaseMessage)
         and cls.__getattribute__ is object.__getattribute__
@@ -146,7 +146,7 @@ def is_plain_in_messages(name: str, cls: type) -> bool:
 
 
 def _without(messages: list[Any], dropped: list[int]) -> list[Any]:
-    """Return a list without the items at these positions, which are in order."""
+    """Return a list without the items at these positions, which are ascending."""
     kept: list[Any] = []
     start = 0
     for position in dropped:
@@ -155,5 +155,5 @@ def _without(messages: list[Any], dropped: list[int]) -> list[Any]:
     return kept + messages[start:]
 
 
-# It remembers ids of the last few lists, never messages.
+# Remembers the ids of the last few lists, never the messages.
 _FINDER = InstanceFinder("id", _has_plain_id)

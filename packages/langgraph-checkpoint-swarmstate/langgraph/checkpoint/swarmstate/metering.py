@@ -1,7 +1,7 @@
-"""A saver's operations, measured from outside: an unmetered saver knows nothing of it.
+"""Measuring a saver's operations from outside, so that an unmetered saver pays nothing.
 
-The methods of `metered_class` are those of the class below it with a `MeteredOperation`
-around them. A saver with `metrics=` is of such a class; without, it is of its own.
+`metered_class` returns a subclass whose methods wrap those of its base in a
+`MeteredOperation`. A saver with `metrics=` becomes an instance of that subclass.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What methods are called in measurements, and which argument says what they are about. All have
-# an async twin, named with a leading "a".
+# The operation that each method is reported as, and the argument that identifies its subject.
+# Every method has an async twin with a leading "a".
 CALLS = {
     "get_tuple": ("checkpoint.get", "config"),
     "put": ("checkpoint.put", "config"),
@@ -39,20 +39,20 @@ ITERATIONS = {
 
 
 class Work(Protocol):
-    """A call that is measured: entered while it works, which a listing does several times."""
+    """A call that is being measured; entered while it runs, for a listing several times."""
 
     def __enter__(self) -> object:
-        """Work from now on."""
+        """Start or resume."""
 
     def __exit__(self, *raised: Any) -> None:
-        """Pause, or be done."""
+        """Pause."""
 
     def end(self) -> None:
-        """Be done."""
+        """Finish."""
 
 
 class Unmeasured:
-    """The work of a call that nobody measures."""
+    """The work of a call that is not measured."""
 
     def __enter__(self) -> None:
         """Do nothing."""
@@ -67,12 +67,12 @@ class Unmeasured:
 Begin = Callable[[Any, str, tuple[Any, ...], Mapping[str, Any]], tuple[Any, Work]]
 """Takes a saver, a method's name without the "a" of async twins, and its arguments.
 
-Returns the saver to call, and the work to call it in.
+Returns the saver to call, and the `Work` to call it in.
 """
 
 
 def meter(saver: SaverBase, sink: GuardedSink) -> None:
-    """Measure what `saver` does from now on, and the round trips of its store."""
+    """Measure the operations of `saver` from now on, and its store's round trips."""
     if not isinstance(saver.store, MeteredStore):
         saver.store = MeteredStore(saver.store, sink.sink)
     saver._metrics = sink
@@ -80,7 +80,7 @@ def meter(saver: SaverBase, sink: GuardedSink) -> None:
 
 
 def metered_class(below: type[T]) -> type[T]:
-    """Return the subclass whose methods are measured; there is one."""
+    """Return the one subclass of `below` whose methods are measured."""
     made: type[T] | None = _metered_classes.get(below)
     if made is None:
         made = _metered_classes.setdefault(below, _make_metered_class(below))
@@ -92,10 +92,10 @@ _metered_classes: dict[type, type[Any]] = {}
 
 def _make_metered_class(below: type[T]) -> type[T]:
     def inherited(name: str) -> Callable[..., Any]:
-        # Looked up at each call: a method may be replaced for a time, by a profile.
+        # Looked up on each call, because a profile may replace the method for a while.
         return lambda saver, *args, **kwargs: getattr(super(made, saver), name)(*args, **kwargs)
 
-    # Errors and logs name the class that it is made of, not where it is made.
+    # Errors and logs should name the original class's module.
     about = {"__doc__": below.__doc__, "__module__": below.__module__}
     made: type[T] = type(f"Metered{below.__name__}", (below,), about)
     for name in measured_names():
@@ -112,20 +112,20 @@ def _begin(
 
 
 def measured_names() -> list[str]:
-    """Return the names of all methods that are measured."""
+    """Return the names of all measured methods."""
     return [f"{prefix}{name}" for name in (*CALLS, *ITERATIONS) for prefix in ("", "a")]
 
 
 def measured(
     name: str, like: Callable[..., Any], begin: Begin, call: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Return a method that measures another one.
+    """Return a method that calls another one and measures it.
 
     Args:
-        name: What it is called.
-        like: Whose signature and documentation it has.
-        begin: Called when it is.
-        call: The other one, as a function of the saver and the arguments.
+        name: The method's name.
+        like: The function whose signature and docstring to take.
+        begin: Called at the start of each call.
+        call: The method to measure, as a function of the saver and the arguments.
     """
     is_async = name not in CALLS and name not in ITERATIONS
     plain = name[1:] if is_async else name
@@ -200,7 +200,7 @@ _END = object()
 
 
 def _about(subject: Any) -> dict[str, str]:
-    """Return the attributes of a thread's id, or of a config; a config that is none has none."""
+    """Return the attributes for a thread id or a config; none for an invalid config."""
     if isinstance(subject, Mapping):
         subject = subject.get("configurable")
     if not isinstance(subject, Mapping):
@@ -208,12 +208,12 @@ def _about(subject: Any) -> dict[str, str]:
     about = {}
     if subject.get("thread_id") is not None:
         about["gen_ai.conversation.id"] = _text(subject["thread_id"])
-    # Of a listing, no namespace means all of them; elsewhere it means the root.
+    # In a listing, a missing namespace means all of them; elsewhere it means the root.
     if subject.get("checkpoint_ns") is not None:
         about["swarmstate.checkpoint.namespace"] = _text(subject["checkpoint_ns"])
     return about
 
 
 def _text(name: object) -> str:
-    """Return a name as exporters take it, which send UTF-8; no store takes another one."""
+    """Return a name that exporters can send as UTF-8; other names are refused by stores anyway."""
     return str(name).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Blobs that were stored just now, so that the next read need not ask the store for them."""
+"""A cache of blobs that were just stored, so that the next read need not fetch them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["RecentBlobs"]
 
 
 class RecentBlobs:
-    """The bytes of the blobs that were stored last, by name; may be used from any thread.
+    """The bytes of the most recently stored blobs, by name. Thread-safe.
 
-    A name is made of the hash of the bytes, so what is found under it is right.
+    A name contains the hash of the bytes, so an entry can never be stale.
 
     Args:
-        budget: How many bytes are kept at most.
+        budget: Maximum number of bytes to keep.
     """
 
     def __init__(self, budget: int) -> None:
@@ -26,13 +26,13 @@ class RecentBlobs:
         renew_in_children(self, RecentBlobs._renew)
 
     def _renew(self) -> None:
-        """Keep nothing."""
+        """Empty the cache."""
         self._size = 0
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
         self._lock = Lock()
 
     def add(self, blobs: Mapping[str, bytes]) -> None:
-        """Keep blobs, and let go of the oldest ones. One that alone is too large leaves them."""
+        """Add blobs and evict the oldest; a blob larger than the budget is skipped."""
         if not blobs:
             return
         with self._lock:
@@ -45,7 +45,7 @@ class RecentBlobs:
                 self._size -= len(self._blobs.popitem(last=False)[1])
 
     def take(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Return those blobs that are kept, and let go of them: whoever reads remembers values."""
+        """Return and remove the blobs that are here; the reader then remembers their values."""
         taken = {}
         with self._lock:
             for name in names:

@@ -1,6 +1,6 @@
-"""What the records of a thread hold: checkpoints and pending writes as bytes.
+"""The records of a thread: checkpoints and pending writes as bytes.
 
-A record is the msgpack array `[content, check]` (`swarmstate.sharing.seal`) in every format;
+In every format a record is the msgpack array `[content, check]` (`swarmstate.sharing.seal`);
 the check is the CRC-32 of its content and its key. The content of a checkpoint is a map
 
     v         format of the record, 1
@@ -8,17 +8,17 @@ the check is the CRC-32 of its content and its key. The content of a checkpoint 
     body      [type, bytes] of [checkpoint without id and channel_values, metadata]
     channels  {channel: [type, piece, ...]}
 
-and that of a pending write an array `[channel, task_path, type, piece, ...]`.
-`type` and the joined pieces are what the saver's serializer made of the value.
-A piece is bytes, or a list of one item: the hashes of blobs of the thread, one
-after another. A blob is stored under the hash of its bytes (`swarmstate.sharing.blob_hash`),
-so equal bytes are stored once however many checkpoints hold them, and damage is
-noticed. What pending writes and the checkpoint after them hold has the home of the
-checkpoint before them (`swarmstate.sharing.blob_home`) in front of its hash, so that it can
-be read without knowing the writes.
+and that of a pending write is an array `[channel, task_path, type, piece, ...]`.
+`type` and the joined pieces are the output of the saver's serializer.
+A piece is bytes, or a list of one item: the concatenated hashes of blobs of the thread.
+A blob is stored under the hash of its bytes (`swarmstate.sharing.blob_hash`), so equal
+bytes are stored once however many checkpoints hold them, and damage is detected.
+Blobs that pending writes share with the checkpoint after them carry, before the hash, the
+home of the checkpoint that the writes belong to (`swarmstate.sharing.blob_home`), so they
+can be read without knowing the writes.
 
-Versions in the form of LangGraph's savers, `{count:032}.{random}`, make most of
-a body. They are stored as bytes without their leading zeros, which no version is.
+Most of a body consists of versions in the form of LangGraph's savers, `{count:032}.{random}`.
+They are stored as bytes without leading zeros; no other version is bytes.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-# What reading a record raises that has another form than it should have.
+# What parsing a malformed record may raise.
 MISSHAPEN = (CodecError, AttributeError, KeyError, TypeError, ValueError)
 
-# Before this version of its format LangGraph kept pending sends apart from the channels.
+# Before this version of its format, LangGraph kept pending sends outside the channels.
 SENDS_ARE_CHANNEL = 4
 
-# Digits of the count with which the versions of LangGraph's savers begin.
+# Number of digits of the count that begins a version of LangGraph's savers.
 _COUNT_DIGITS = 32
 
 
@@ -65,7 +65,7 @@ class StoredCheckpoint(NamedTuple):
     channels: dict[str, Entry]
 
     def blobs(self, channels: Iterable[str] | None = None) -> list[str]:
-        """Return the names of the blobs that the channels (default: all) refer to."""
+        """Return the names of the blobs that the channels refer to; by default all channels."""
         names = self.channels if channels is None else channels
         return [blob for name in names for blob in blob_names(self.channels[name])]
 
@@ -88,13 +88,13 @@ class StoredWrite(NamedTuple):
         address: Address,
         blobs: dict[str, bytes | None],
     ) -> PendingWrite:
-        """Return the write as LangGraph knows it.
+        """Return the write in LangGraph's form.
 
         Args:
             values: Joins channel values.
             serde: The saver's serializer.
-            address: The checkpoint that it belongs to.
-            blobs: The blobs that it refers to, and perhaps more.
+            address: The checkpoint that the write belongs to.
+            blobs: The blobs that it refers to, and possibly others.
 
         Raises:
             CheckpointError: A blob is missing or damaged.
@@ -120,7 +120,7 @@ class StoredWrite(NamedTuple):
 def encode_body(
     serde: SerializerProtocol, checkpoint: Checkpoint, metadata: CheckpointMetadata
 ) -> tuple[str, bytes]:
-    """Return the body of a checkpoint's record: all but its values.
+    """Return the body of a checkpoint's record: everything except its values.
 
     Raises:
         EncodeError: The metadata cannot be serialized.
@@ -142,7 +142,7 @@ def encode_checkpoint(
 
 
 def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
-    """Return what a checkpoint's record holds.
+    """Parse a checkpoint's record.
 
     Raises:
         CheckpointError: The record is damaged or of a newer format.
@@ -168,7 +168,7 @@ def decode_checkpoint(address: Address, record: bytes) -> StoredCheckpoint:
 
 
 def without_parent(key: str, record: bytes) -> bytes:
-    """Return the record of the checkpoint under `key` with its parent taken out."""
+    """Return the record of the checkpoint under `key`, without its parent."""
     return seal({**unseal(record, key), "parent": None}, key)
 
 
@@ -178,7 +178,7 @@ def decode_body(
     """Return `(checkpoint without channel_values, metadata)`.
 
     Raises:
-        CheckpointError: It is damaged, or another kind of serializer wrote it.
+        CheckpointError: It is damaged, or was written by another kind of serializer.
     """
     try:
         content = load(serde, *stored.body, "it")
@@ -202,10 +202,12 @@ def decode_body(
 
 
 def sends_are_apart(address: Address, body: Mapping[str, Any]) -> bool:
-    """Whether the pending sends of a checkpoint are writes of its parent, as they once were.
+    """Whether the checkpoint's pending sends are stored as writes of its parent.
+
+    Old formats of LangGraph do that.
 
     Raises:
-        CheckpointError: The format that it says it has is none.
+        CheckpointError: The checkpoint's format version is invalid.
     """
     version = body.get("v", SENDS_ARE_CHANNEL)
     try:
@@ -215,7 +217,7 @@ def sends_are_apart(address: Address, body: Mapping[str, Any]) -> bool:
 
 
 def _packed(versions: ChannelVersions) -> dict[str, Any]:
-    """Return versions with those of the usual form packed."""
+    """Return the versions, packed where they have the usual form."""
     return {
         channel: _packed_version(version) if type(version) is str else version
         for channel, version in versions.items()
@@ -229,7 +231,7 @@ def _unpack(versions: dict[str, Any]) -> None:
             versions[channel] = _unpacked_version(version)
 
 
-# Most versions of a checkpoint are those of the one before it.
+# Most versions of a checkpoint are the same as in the previous one.
 @lru_cache(maxsize=1024)
 def _packed_version(version: str) -> str | bytes:
     is_usual = version.find(".") == _COUNT_DIGITS and version.isascii()
@@ -243,12 +245,12 @@ def _unpacked_version(version: bytes) -> str:
 
 
 def encode_write(key: str, channel: str, task_path: str, entry: Entry) -> bytes:
-    """Return the record of a pending write that is stored under `key`."""
+    """Return the record of a pending write to be stored under `key`."""
     return seal((channel, task_path, *entry), key)
 
 
 def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> list[StoredWrite]:
-    """Return the pending writes of a checkpoint in the order LangGraph applies them.
+    """Return the pending writes of a checkpoint, in the order in which LangGraph applies them.
 
     Raises:
         CheckpointError: A record is damaged.
@@ -272,13 +274,13 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
 
 
 def damaged(address: Address, error: Exception | str) -> CheckpointError:
-    """Return what is said of a checkpoint that has not the form that it should have."""
+    """Return the error for a malformed checkpoint."""
     reason = f"it has no {error}" if isinstance(error, KeyError) else error
     return CheckpointError(f"{describe(address)} is damaged: {reason}")
 
 
 def describe(address: Address) -> str:
-    """Return a checkpoint's name for messages."""
+    """Return a description of a checkpoint for messages."""
     return (
         f"checkpoint {address.checkpoint_id!r} of thread {address.thread_id!r} "
         f"(checkpoint_ns {address.checkpoint_ns!r})"

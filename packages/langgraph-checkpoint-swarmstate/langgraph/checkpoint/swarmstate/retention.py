@@ -1,4 +1,4 @@
-"""Which checkpoints pruning keeps, and what it reports."""
+"""Pruning: which checkpoints to keep, and the report of what was deleted."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .threads import delete_thread
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-# Records read at once to add up their sizes; a blob may be as large as one item of a list.
+# Records read at once to add up their sizes; a blob may be as large as a list item.
 _CHUNK = 32
 
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What `prune` deleted, or in a dry run would delete.
+    """What `prune` deleted, or would delete in a dry run.
 
     Attributes:
-        threads: Threads that lost something.
-        checkpoints: Checkpoints.
-        writes: Pending writes of these checkpoints.
-        blobs: Pieces of values that only these checkpoints used.
-        freed_bytes: Bytes of all these records, in a dry run. None otherwise:
-            knowing them takes reading all that is deleted.
+        threads: Number of threads that something was deleted from.
+        checkpoints: Number of checkpoints.
+        writes: Number of pending writes of these checkpoints.
+        blobs: Number of pieces of values that only these checkpoints used.
+        freed_bytes: Bytes of all these records, in a dry run only: finding out
+            requires reading everything that is to be deleted.
     """
 
     threads: int = 0
@@ -45,12 +45,13 @@ class PruneReport:
 
 
 class Retention(NamedTuple):
-    """A checkpoint is kept if any of these says so.
+    """The rules for keeping checkpoints; one that matches either rule is kept.
 
     Attributes:
-        keep_last: It is among this many newest of its checkpoint namespace.
-        older_than: It is not older than this many seconds; None says nothing.
-        now: The present time.
+        keep_last: Keep this many of the newest checkpoints of each checkpoint namespace.
+        older_than: Keep checkpoints that are not older than this many seconds; None
+            disables the rule.
+        now: The current time.
     """
 
     keep_last: int
@@ -58,7 +59,7 @@ class Retention(NamedTuple):
     now: datetime
 
     def choose(self, checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
-        """Return those to keep of a thread's checkpoints in key order."""
+        """Return the checkpoints to keep, given those of a thread in key order."""
         by_namespace: dict[str, list[Checkpoint]] = {}
         for item in checkpoints:
             by_namespace.setdefault(item.stored.address.checkpoint_ns, []).append(item)
@@ -73,12 +74,12 @@ class Retention(NamedTuple):
 def retention_of(
     strategy: str, keep_last: int | None, older_than: timedelta | float | None
 ) -> Retention | None:
-    """Return what the arguments of `prune` keep; None is nothing.
+    """Return the retention for the arguments of `prune`; None keeps nothing.
 
     Raises:
-        ValueError: They make no sense, alone or together.
+        ValueError: The arguments are invalid, alone or in combination.
     """
-    # LangGraph's server has a name of its own for what LangGraph calls "delete".
+    # LangGraph's server uses another name for what LangGraph calls "delete".
     deletes = strategy in ("delete", "delete_all")
     if not deletes and strategy != "keep_latest":
         raise ValueError(f"expected strategy to be 'keep_latest' or 'delete', found {strategy!r}")
@@ -111,7 +112,7 @@ def prune(
     *,
     dry_run: bool,
 ) -> Operation[PruneReport]:
-    """Delete what a retention does not keep of threads; see `SwarmStateSaver.prune`."""
+    """Delete what the retention does not keep; see `SwarmStateSaver.prune`."""
     threads = checkpoints = writes = blobs = size = 0
     for thread_id in dict.fromkeys(map(thread_id_of, several(thread_ids, "thread_ids"))):
         doomed = yield from _prune(serde, thread_id, retention, dry_run=dry_run)
@@ -133,7 +134,7 @@ def _prune(
         except (StoreIncompleteError, StoreFormatError):
             if dry_run:
                 raise
-            # What is left cannot be counted, and is deleted all the same.
+            # The remains of a damaged thread cannot be counted, but are deleted anyway.
             doomed = Doomed([], [], [])
         if not dry_run:
             yield from delete_thread(thread_id)
@@ -151,7 +152,7 @@ def _whole_thread(thread_id: str) -> Operation[Doomed]:
 
 
 def _size(thread_id: str, keys: Sequence[str]) -> Operation[int]:
-    """Return the bytes that records of a thread hold, reading a few at a time."""
+    """Return the total size of records of a thread, reading a few at a time."""
     size = 0
     for start in range(0, len(keys), _CHUNK):
         [answer] = yield Read([Query(thread_namespace(thread_id), keys[start : start + _CHUNK])])
@@ -160,9 +161,9 @@ def _size(thread_id: str, keys: Sequence[str]) -> Operation[int]:
 
 
 def _age(ts: object, now: datetime) -> float:
-    """Return how many seconds ago a checkpoint was made; 0 if its `ts` is no time."""
+    """Return a checkpoint's age in seconds; 0 if its `ts` is not a valid time."""
     try:
-        # Python 3.10 does not read the "Z" that JavaScript writes.
+        # Python 3.10 does not parse the "Z" that JavaScript writes.
         made = datetime.fromisoformat(str(ts).replace("Z", "+00:00"))
     except ValueError:
         return 0.0

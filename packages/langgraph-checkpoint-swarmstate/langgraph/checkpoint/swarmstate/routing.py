@@ -21,7 +21,7 @@ __all__ = ["HandoffRouter", "routing_node"]
 
 
 def routing_node(graph: HandoffGraph, node: str, *, end: str = "__end__") -> Node:
-    """Return a node that goes on where `node` hands off to; see `HandoffGraph.as_node`."""
+    """Return a node that continues where `node` hands off to; see `HandoffGraph.as_node`."""
     with requiring_langgraph():
         from langgraph.types import Command
 
@@ -34,28 +34,28 @@ def routing_node(graph: HandoffGraph, node: str, *, end: str = "__end__") -> Nod
 
 
 class HandoffRouter:
-    """A node before the agents of a swarm that asks the rules first and the model only then.
+    """A node in front of a swarm's agents that routes by rules first, and only then by a model.
 
-    With the state of langgraph-swarm, whose `active_agent` says who is talking: if an edge of the
-    graph from that agent is taken, its target becomes active and is gone to, without asking a model
-    to call a handoff tool. Otherwise `fallback` decides.
+    It works with the state of langgraph-swarm, where `active_agent` names the agent that is
+    talking. If an edge of the graph from that agent matches, its target becomes active and runs
+    next, without asking a model to call a handoff tool. Otherwise `fallback` decides.
 
     Args:
-        graph: Its nodes are the names of the agents.
-        fallback: The node to go to, or anything that is a node in LangGraph, such as a function,
-            sync or async, or a compiled graph: what is done if no edge is taken, or if the active
-            agent is not in the graph. None goes to the active agent, whose model may then hand
-            off by its tools; it must be in the graph then.
-        default: Who is active at first.
+        graph: A graph whose nodes are the names of the agents.
+        fallback: What to do if no edge matches, or if the active agent is not in the graph: the
+            name of the node to go to, or anything that LangGraph accepts as a node, such as a
+            sync or async function or a compiled graph. None goes to the active agent, whose
+            model may then hand off by its tools; that agent must be in the graph.
+        default: The agent that is active at first.
         key: The key of the state that names the active agent.
 
     Attributes:
-        by_rule: How often a rule decided, so that no model was asked who takes over.
-        by_fallback: How often none did.
+        by_rule: Number of decisions made by a rule, without asking a model.
+        by_fallback: Number of decisions left to the fallback.
 
     Raises:
-        GraphError: (a ValueError) `default` is not in the graph. A run raises it, too, if its
-            active agent is not and there is no fallback.
+        GraphError: (a ValueError) `default` is not in the graph. A run raises it too, if its
+            active agent is not in the graph and there is no fallback.
         TypeError: `fallback` is neither a name nor a node.
     """
 
@@ -82,7 +82,7 @@ class HandoffRouter:
         """Route a state, as a node of a graph.
 
         Returns:
-            A command, or the fallback, for LangGraph to run it with all that a node is given.
+            A command, or the fallback, which LangGraph then runs like any node.
         """
         from langgraph.constants import END
         from langgraph.types import Command
@@ -94,7 +94,7 @@ class HandoffRouter:
         except GraphError:
             if self.fallback is None:
                 raise
-            # Nobody made rules for that agent.
+            # There are no rules for this agent.
             target = None
         with self._lock:
             if target is None:
@@ -102,7 +102,7 @@ class HandoffRouter:
             else:
                 self.by_rule += 1
         if target == END:
-            # This run ends; the next one begins with the agent that was active.
+            # This run ends; the next one starts with the agent that was active.
             return Command(goto=END)
         if target is not None:
             return Command(goto=target, update={self.key: target})
@@ -110,20 +110,20 @@ class HandoffRouter:
 
     @property
     def node(self) -> Node:
-        """What `add_node` takes: the router itself."""
+        """The router itself, typed for `add_node`."""
         return self
 
 
 def _runnable(node: Any) -> Runnable[Any, Any]:
-    """Return what LangGraph makes of a node: it knows what parameters that may take.
+    """Return the runnable that LangGraph makes of a node, with the parameters that it takes.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a node.
     """
     with requiring_langgraph():
         from langgraph.graph import MessagesState, StateGraph
 
-    # Its state does not matter.
+    # The state schema does not matter here.
     builder: Any = StateGraph(MessagesState).add_node("fallback", node)
     runnable: Runnable[Any, Any] = builder.nodes["fallback"].runnable
     return runnable

@@ -1,4 +1,4 @@
-"""What a thread, or all of them, take up in the store."""
+"""Statistics about the space that one thread or all threads take up in the store."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .listing import all_threads
 from .records import StoredCheckpoint, decode_checkpoint, decode_writes
 from .values import Entry
 
-# Records read at once. Blobs may be large, the others are about 1 kB.
+# Records read at once. Blobs may be large; other records are about 1 kB.
 _PAGE = 256
 _BLOBS_PAGE = 32
 
 
 @dataclass(frozen=True)
 class ChannelStats:
-    """Bytes of a channel's values, as they are serialized.
+    """Serialized size of a channel's values, in bytes.
 
     Attributes:
-        newest_bytes: The value in the newest checkpoint of each checkpoint namespace.
-        stored_bytes: What the values of all checkpoints take up; what they share
-            counts once. Equal bytes in two channels count for both.
-        unshared_bytes: What they would take up if each were stored whole.
+        newest_bytes: Size of the value in the newest checkpoint of each checkpoint namespace.
+        stored_bytes: Size of the values of all checkpoints; shared bytes count once.
+            Equal bytes in two channels count for both.
+        unshared_bytes: Size of the values if each were stored whole.
     """
 
     newest_bytes: int = 0
@@ -55,22 +55,22 @@ class ChannelStats:
 
 @dataclass(frozen=True)
 class Stats:
-    """What threads hold; `str()` makes a table of it.
+    """Statistics about threads; `str()` formats them as a table.
 
-    Sizes are those of the records' values: keys and what the store itself
-    needs, such as a file's pages, come on top.
+    Sizes are those of the records' values: keys and the store's own overhead,
+    such as a file's pages, are not included.
 
     Attributes:
-        threads: Threads that hold a checkpoint.
-        checkpoints: Checkpoints, those of subgraphs included.
-        writes: Pending writes.
-        blobs: Blobs, the pieces of values that checkpoints and pending writes share.
+        threads: Number of threads that hold a checkpoint.
+        checkpoints: Number of checkpoints, including those of subgraphs.
+        writes: Number of pending writes.
+        blobs: Number of blobs, the pieces of values that checkpoints and pending writes share.
         checkpoint_bytes: Bytes of the checkpoints' own records.
         write_bytes: Bytes of the pending writes.
         blob_bytes: Bytes of the blobs.
         unshared_bytes: What `stored_bytes` would be if each checkpoint and each
             pending write held all of its values itself.
-        channels: The channels by name, that with the most stored bytes first.
+        channels: The channels by name, most stored bytes first.
     """
 
     threads: int = 0
@@ -90,7 +90,7 @@ class Stats:
 
     @property
     def saved_bytes(self) -> int:
-        """What sharing saved."""
+        """Bytes saved by sharing."""
         return self.unshared_bytes - self.stored_bytes
 
     def plus(self, other: Stats) -> Stats:
@@ -112,7 +112,7 @@ class Stats:
         )
 
     def __str__(self) -> str:
-        """Return the figures for people."""
+        """Return the statistics as a readable table."""
         lines = [
             f"threads {self.threads:,}, checkpoints {self.checkpoints:,}, "
             f"pending writes {self.writes:,}, blobs {self.blobs:,}",
@@ -137,7 +137,7 @@ class Stats:
 
 
 def collect_stats(thread_id: str | None) -> Operation[Stats]:
-    """Return the figures of a thread, or of all threads; see `SwarmStateSaver.stats`."""
+    """Return the statistics of a thread, or of all threads; see `SwarmStateSaver.stats`."""
     thread_ids = (yield from all_threads()) if thread_id is None else [thread_id_of(thread_id)]
     total = Stats()
     for each in thread_ids:
@@ -147,7 +147,7 @@ def collect_stats(thread_id: str | None) -> Operation[Stats]:
 
 
 def _thread_stats(thread_id: str) -> Operation[Stats]:
-    """Read a thread, a page of records at a time, and return its figures."""
+    """Read a thread, one page of records at a time, and return its statistics."""
     checkpoints = checkpoint_bytes = 0
     channels: defaultdict[str, _Usage] = defaultdict(_Usage)
     newest: dict[str, StoredCheckpoint] = {}
@@ -158,7 +158,7 @@ def _thread_stats(thread_id: str) -> Operation[Stats]:
             stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
             for name, entry in stored.channels.items():
                 channels[name].add(entry)
-            # Keys of a checkpoint namespace are in the order of ids.
+            # Within a checkpoint namespace, keys are in the order of ids.
             newest[checkpoint_ns] = stored
             checkpoint_bytes += len(record)
         checkpoints += len(records)
@@ -192,7 +192,7 @@ def _thread_stats(thread_id: str) -> Operation[Stats]:
 
 
 class _Entries:
-    """What entries of channels consist of: bytes of their own, and blobs they refer to."""
+    """Adds up channel entries: their own bytes, and the blobs that they refer to."""
 
     def __init__(self) -> None:
         self.own_bytes = 0
@@ -203,16 +203,16 @@ class _Entries:
         self.references.update(BLOBS + name for name in blob_names(entry))
 
     def stored(self, blobs: Mapping[str, int]) -> int:
-        """Return how many bytes they take up if each blob is stored once."""
+        """Return the size of the entries if each blob is stored once."""
         return self.own_bytes + sum(blobs.get(key, 0) for key in self.references)
 
     def referred(self, blobs: Mapping[str, int]) -> int:
-        """Return the bytes of all blobs, each as often as it is referred to."""
+        """Return the size of all blobs, counting each as often as it is referred to."""
         return sum(blobs.get(key, 0) * count for key, count in self.references.items())
 
 
 class _Usage(_Entries):
-    """What all checkpoints of a thread use of one channel."""
+    """Adds up the entries of one channel in all checkpoints of a thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ def _page(thread_id: str, kind: str, after: str | None) -> Operation[list[tuple[
     limit = _BLOBS_PAGE if kind == BLOBS else _PAGE
     found = Range.of_prefix(kind, limit=limit)
     if after is not None:
-        # The least key above it.
+        # The smallest key after it.
         found = found._replace(start=f"{after}\x01")
     [answer] = yield Read([Query(thread_namespace(thread_id), (), (found,))])
     records: list[tuple[str, bytes]] = answer.ranges[0]
@@ -246,7 +246,7 @@ def _blob_sizes(thread_id: str) -> Operation[dict[str, int]]:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Format a number of bytes for people."""
     if count < 1000:
         return f"{count} B"
     value = count / 1000

@@ -1,4 +1,4 @@
-"""How threads are deleted and copied as wholes."""
+"""Deleting and copying whole threads."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def delete_thread(thread_id: str) -> Operation[None]:
     thread_id = thread_id_of(thread_id)
     namespace = thread_namespace(thread_id)
     stale: Sequence[str] = ()
-    # Of what a server has lost in part, or a disk has damaged, keys cannot be read. The thread's
-    # entries in the index are left, as those of one that expired are.
+    # The keys of a thread that a server has lost part of, or that a disk has damaged, cannot be
+    # read. Its index entries stay behind, as they do for an expired thread.
     with suppress(StoreIncompleteError, StoreFormatError):
         [answer] = yield Read([Query(namespace, (), _KEYS)])
         stale = _index_keys(answer, thread_id)
@@ -66,7 +66,7 @@ def _index_keys(answer: Result, thread_id: str) -> list[str]:
     checkpoints, runs = answer.ranges
     ids = set()
     for key, _ in checkpoints:
-        # A thread with a damaged key can be deleted, too.
+        # A thread with a damaged key can still be deleted.
         with suppress(CheckpointError):
             ids.add(bucket_of(parse_checkpoint_key(thread_id, key)[0]))
     return sorted(

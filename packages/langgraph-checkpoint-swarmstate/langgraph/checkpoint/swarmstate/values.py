@@ -1,9 +1,9 @@
-"""How channel values become entries of a record and blobs, and back.
+"""Converting channel values to record entries and blobs, and back.
 
-`SharedValues` stores what changed: lists and dicts in segments, found unchanged
-by looking at the objects (see docs/design.md). It takes a serializer whose bytes
-can be cut, which is ours. `WholeValues` works with any serializer, such as one
-that encrypts, and shares values that did not change at all.
+`SharedValues` stores only what changed: it cuts lists and dicts into segments and
+recognizes unchanged parts by comparing objects (see docs/design.md). It needs our
+own serializer, whose output can be cut. `WholeValues` works with any serializer,
+for example one that encrypts, and shares only values that did not change at all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .serde import SwarmStateSerializer
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-# Bytes up to which a value is kept in its checkpoint's own record. A blob costs
-# a row and a look-up; a small value copied into each record costs less.
+# Values up to this many bytes are stored in the checkpoint's own record. A blob costs
+# a row and a lookup; copying a small value into each record costs less.
 _INLINE_LIMIT = 2048
 
-# Bytes of blobs that are kept from when they are stored until they are read, which the next turn
-# of a conversation does: a thousand threads in use have about so many.
+# Bytes of blobs to keep between storing and reading them, which the next turn of a conversation
+# does. A thousand active threads have about this many.
 _RECENT_BYTES = 4 * 1024 * 1024
 
 # The channel of a run's input, which its first task writes to the others.
@@ -36,12 +36,12 @@ START = "__start__"
 Entry = Sequence[Any]
 """`(type, piece, ...)`: a serialized value.
 
-A piece is bytes, or a list whose only item is the names of blobs in bytes, one after another.
+A piece is either bytes, or a list with one item: the concatenated hashes of blobs, as bytes.
 """
 
 
 class Split(Protocol):
-    """Values that were split."""
+    """The result of splitting values."""
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -49,42 +49,42 @@ class Split(Protocol):
 
     @property
     def blobs(self) -> dict[str, bytes]:
-        """Blobs that must be stored with them, by name."""
+        """The blobs that must be stored along with them, by name."""
 
     @property
     def relies_on(self) -> Sequence[str]:
-        """The ids of checkpoints that must exist, the youngest first.
+        """The ids of the checkpoints that must exist, youngest first.
 
-        The first is the base, if the entries also refer to its blobs. If it is not
-        known to be stored, what it relies on follows.
+        The first is the base, if the entries refer to its blobs. If the base is not
+        known to be stored yet, the checkpoints that it relies on follow.
         """
 
     def confirm(self) -> None:
-        """Take note that the values are stored."""
+        """Record that the values were stored."""
 
     def doubt(self) -> None:
-        """Take note that nobody knows whether they are: nothing relies on them from now on."""
+        """Record that they may not have been stored: from now on nothing relies on them."""
 
 
 class Recalled(Protocol):
-    """What is remembered of the values of a checkpoint that is about to be read."""
+    """What is remembered about the values of a checkpoint that is about to be read."""
 
     @property
     def blobs(self) -> list[str]:
-        """The names of the blobs that have to be read for it."""
+        """The names of the blobs that still have to be read."""
 
     @property
     def refers(self) -> bool:
-        """Whether its entries refer to any blobs."""
+        """Whether the checkpoint's entries refer to any blobs."""
 
 
 class SplitWrites(NamedTuple):
-    """Pending writes as they are to be stored.
+    """The result of splitting pending writes.
 
     Attributes:
-        entries: The entry of each.
-        blobs: Blobs that they refer to, by name.
-        relies_on: As for `Split`.
+        entries: One entry per write.
+        blobs: The blobs to store along with them, by name.
+        relies_on: As in `Split`.
     """
 
     entries: Sequence[Entry]
@@ -96,7 +96,7 @@ class Values(Protocol):
     """Splits and joins the channel values of checkpoints."""
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
-        """Return the `Split` of values that follow the checkpoint `base`, for that of id `target`.
+        """Return the `Split` of the values of checkpoint `target`, which follows `base`.
 
         Raises:
             EncodeError: A value cannot be serialized; the message names its channel.
@@ -105,34 +105,34 @@ class Values(Protocol):
     def split_writes(
         self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
     ) -> SplitWrites:
-        """Return what to store for writes to channels after the checkpoint `base`.
+        """Split pending writes that follow the checkpoint `base`.
 
-        The names of the blobs begin with `blob_home(base)`. There are none if
-        no value of the checkpoint lies in blobs, unless that has just changed.
-        With `relying` the entries may also refer to blobs of the checkpoint.
+        The names of new blobs begin with `blob_home(base)`. There are no blobs if
+        no value of the checkpoint is stored in blobs, unless that has just changed.
+        With `relying`, entries may also refer to blobs of the checkpoint.
 
         Raises:
             EncodeError: A value cannot be serialized; the message names its channel.
         """
 
     def keep(self, key: str, base: str, split: Any) -> None:
-        """Take note that split values are being stored as the checkpoint `base`.
+        """Record that split values are being stored as the checkpoint `base`.
 
-        What is split afterwards may rely on it, and on what it relies on until it is confirmed.
+        Later splits may rely on it and, until it is confirmed, on whatever it relies on.
         """
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
-        """Return the `Recalled` of a checkpoint's entries; `key` is that of `split`.
+        """Return the `Recalled` for a checkpoint's entries; `key` is the one passed to `split`.
 
         Raises:
             CheckpointError: An entry is damaged.
         """
 
     def apart(self) -> Values:
-        """Return what joins checkpoints that share values, with a memory of its own."""
+        """Return an instance with its own memory, for joining checkpoints that share values."""
 
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
-        """Return those blobs that need not be read, since they were stored just now."""
+        """Return and forget the blobs that need not be read because they were just stored."""
 
     def join(
         self,
@@ -145,25 +145,25 @@ class Values(Protocol):
         """Return the values of the checkpoint `base`.
 
         Args:
-            key: What `split` will be told if values follow; None if none will.
+            key: The key that a later `split` will use; None if none will follow.
             base: The checkpoint's id.
             entries: Its entries.
-            blobs: The blobs that they refer to; None where the store has none.
-            recalled: What `recall` returned for the entries; None if nothing was asked.
+            blobs: The blobs that they refer to; None for those missing from the store.
+            recalled: What `recall` returned for the entries; None if it was not called.
 
         Raises:
             CheckpointError: A blob is missing or damaged; the message names the channel.
-                Or what was recalled is no longer right: reading everything again helps.
+                Or what was recalled is out of date: read everything again.
         """
 
 
 class SharedValues:
-    """Values that are split by swarmstate's codec.
+    """Splits values with swarmstate's codec, sharing the parts that did not change.
 
     Args:
-        codec: The codec of the serializer.
-        sharing: What is remembered of values stored before.
-        memory_budget: How many bytes of blobs that were stored just now may be kept at most.
+        codec: The serializer's codec.
+        sharing: The memory of values stored before.
+        memory_budget: Upper limit on the bytes of just-stored blobs to keep.
     """
 
     def __init__(self, codec: Codec, sharing: Sharing, memory_budget: int) -> None:
@@ -173,7 +173,7 @@ class SharedValues:
         self._recent = RecentBlobs(min(_RECENT_BYTES, memory_budget))
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> Any:
-        """Return the split of values, encoding only what changed since `base`."""
+        """Split values, encoding only what changed since `base`."""
         try:
             return self._sharing.split(self._codec, key, base, values, (START, target))
         except UnicodeEncodeError as error:
@@ -182,9 +182,9 @@ class SharedValues:
     def split_writes(
         self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
     ) -> SplitWrites:
-        """Return the split of writes, which share what the checkpoint and the next one hold."""
+        """Split writes, sharing blobs with their checkpoint and with the next one."""
         try:
-            # LangGraph hands on what a node's cache returns, which may be lists instead of tuples.
+            # LangGraph passes on what a node cache returns, which may be lists instead of tuples.
             pairs = [(channel, value) for channel, value in writes]
             split = self._sharing.split_writes(self._codec, key, base, pairs, relying=relying)
         except EncodeError as error:
@@ -192,21 +192,21 @@ class SharedValues:
         return SplitWrites(*split)
 
     def keep(self, key: str, base: str, split: Any) -> None:
-        """Remember the values, to recognize them next time."""
+        """Remember the values, so that the next split recognizes them."""
         self._sharing.keep(key, base, split)
         self._recent.add(split.blobs)
 
     def recall(self, key: str, entries: dict[str, Entry]) -> Any:
-        """Return which blobs must be read: of the others all values are at hand."""
+        """Return which blobs must be read; the values in all others are at hand."""
         return self._sharing.recall(self._codec, key, entries)
 
     def apart(self) -> SharedValues:
-        """Return values that copy what they have joined before."""
+        """Return an instance that copies what it has joined before."""
         sharing = Sharing(budget=self._memory_budget, copies=True)
         return SharedValues(self._codec, sharing, 0)
 
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
-        """Return those blobs that are kept, once."""
+        """Return the recently stored blobs, each of them once."""
         return self._recent.take(names)
 
     def join(
@@ -217,7 +217,7 @@ class SharedValues:
         blobs: dict[str, bytes | None],
         recalled: Any = None,
     ) -> dict[str, Any]:
-        """Return values, and remember them if more are to follow."""
+        """Join values, and remember them if others will follow."""
         return self._sharing.join(self._codec, key, base, entries, blobs, recalled)
 
 
@@ -242,7 +242,7 @@ class _AllBlobs(NamedTuple):
 
 
 class WholeValues:
-    """Values that are each what a serializer makes of them.
+    """Serializes each value as a whole.
 
     Args:
         serde: The serializer.
@@ -252,7 +252,7 @@ class WholeValues:
         self._serde = serde
 
     def split(self, key: str, base: str | None, values: dict[str, Any], target: str) -> _WholeSplit:
-        """Return the serialized values, the large ones as blobs."""
+        """Serialize the values; large ones become blobs."""
         entries: dict[str, Entry] = {}
         blobs: dict[str, bytes] = {}
         for channel, value in values.items():
@@ -267,21 +267,21 @@ class WholeValues:
     def split_writes(
         self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool
     ) -> SplitWrites:
-        """Return the serialized writes."""
+        """Serialize the writes."""
         entries = [
             dump(self._serde, value, f"a write to channel {channel!r}") for channel, value in writes
         ]
         return SplitWrites(entries, {}, ())
 
     def keep(self, key: str, base: str, split: Any) -> None:
-        """Do nothing: serialized values are compared by their bytes."""
+        """Do nothing: equal bytes have the same blob name."""
 
     def recall(self, key: str, entries: dict[str, Entry]) -> _AllBlobs:
         """Return all blobs."""
         return _AllBlobs([name for entry in entries.values() for name in blob_names(entry)])
 
     def apart(self) -> WholeValues:
-        """Return this, which remembers nothing."""
+        """Return self, since nothing is remembered."""
         return self
 
     def take_recent(self, names: Sequence[str]) -> dict[str, bytes]:
@@ -306,16 +306,16 @@ class WholeValues:
 
 
 def values_of(serde: SerializerProtocol, sharing: Sharing, memory_budget: int) -> Values:
-    """Return how values are split and joined under a serializer."""
+    """Return the `Values` implementation for a serializer."""
     codec = serde.plain_codec if type(serde) is SwarmStateSerializer else None
     return WholeValues(serde) if codec is None else SharedValues(codec, sharing, memory_budget)
 
 
 def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
-    """Return the type and bytes that a serializer makes of a value.
+    """Serialize a value to a type and bytes.
 
     Raises:
-        EncodeError: It makes none; the message says what it was about.
+        EncodeError: The serializer failed; the message begins with `what`.
     """
     try:
         type_, data = serde.dumps_typed(value)
@@ -325,12 +325,12 @@ def dump(serde: SerializerProtocol, value: Any, what: str) -> tuple[str, bytes]:
 
 
 def load(serde: SerializerProtocol, type_: str, data: bytes, what: str) -> Any:
-    """Return the value that a serializer makes of a type and bytes.
+    """Deserialize a value from its type and bytes.
 
     Raises:
-        DecodeError: It reads nothing of this type, or not these bytes; the message says what
-            it was about.
-        TypeNotAllowedError: They name a class that it does not allow.
+        DecodeError: The serializer does not know the type or cannot read the bytes; the
+            message begins with `what`.
+        TypeNotAllowedError: The bytes name a class that the serializer does not allow.
     """
     try:
         return serde.loads_typed((type_, data))
@@ -346,14 +346,14 @@ def load(serde: SerializerProtocol, type_: str, data: bytes, what: str) -> Any:
 
 
 def _hash_in(name: str) -> str:
-    """Return the name of a blob without its home."""
+    """Return a blob's name without its home."""
     return name[HOME_LENGTH:]
 
 
 def _join(channel: str, entry: Entry, blobs: Mapping[str, bytes | None]) -> bytes:
-    """Return the bytes of a serialized value, every blob checked against its hash.
+    """Join the pieces of a serialized value, checking each blob against its hash.
 
-    There may be many: `SharedValues` may have stored the value.
+    There may be many blobs, because `SharedValues` may have stored the value.
     """
     parts = []
     for piece in entry[1:]:
