@@ -3,16 +3,16 @@
     python examples/demo.py [FOLDER]
 
 The agent ships 40 lamps from Bergen to Oslo: it checks the stock, asks three
-carriers for a quote at once, and books the cheapest. It works offline: a small
-scripted model stands where a real one would.
+carriers for quotes in parallel, and books the cheapest. It works offline: a small
+scripted model replaces a real one.
 
 1. A process runs the agent and is killed with SIGKILL while it waits for the
-   third quote. The first two are in the file although their step never ended.
-2. A new process resumes from the file: only the third quote is asked again.
-3. The thread is forked from an earlier checkpoint, with another quote: the
-   fork books another carrier, and the first branch stays as it was.
+   third quote. The first two are in the file, although their step never ended.
+2. A new process resumes from the file and requests only the third quote again.
+3. The thread is forked from an earlier checkpoint, with a different quote: the
+   fork books another carrier, and the first branch does not change.
 
-Every claim it prints is checked; the exit status is 1 if one does not hold.
+Every claim it prints is checked; the exit status is 1 if one is false.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from langgraph.types import Send, StateSnapshot
 THREAD: RunnableConfig = {"configurable": {"thread_id": "lamps"}}
 QUOTES = {"road": 540, "rail": 420, "sea": 480}
 
-# ---- The agent: nothing here knows that it will be killed, but for the held tool.
+# ---- The agent: nothing here knows that it will be killed, except the held tool.
 
-calls_log = Path()  # each tool notes its call here, outside of the agent's state
+calls_log = Path()  # each tool logs its call here, outside the agent's state
 held: str | None = None  # the carrier that never answers, in the process to be killed
 
 
 def note(call: str) -> None:
-    """Count a call of a tool."""
+    """Log a tool call."""
     with calls_log.open("a", encoding="utf-8") as log:
         log.write(call + "\n")
 
@@ -86,7 +86,7 @@ TOOLS = [check_stock, quote, book]
 
 
 class Clerk(BaseChatModel):
-    """A scripted model: what it says follows from the conversation alone."""
+    """A scripted model: its answers depend only on the conversation."""
 
     @property
     def _llm_type(self) -> str:
@@ -104,7 +104,7 @@ class Clerk(BaseChatModel):
 
     @staticmethod
     def answer(results: list[str]) -> AIMessage:
-        """Return what to say when the tools have answered `results` so far."""
+        """Return the next message, given the `results` of the tools so far."""
         if not results:
             return request(("check_stock", {"city": "Bergen"}))
         if len(results) == 1:
@@ -128,7 +128,7 @@ def request(*wanted: tuple[str, dict[str, str]]) -> AIMessage:
 
 
 def build(saver: SwarmStateSaver) -> CompiledStateGraph[MessagesState]:
-    """Return the agent: a model that asks for tools, and each tool as a task of its own."""
+    """Return the agent: a model that calls tools, each in its own task."""
     model = Clerk()
 
     def agent(state: MessagesState) -> dict[str, list[AIMessage]]:
@@ -152,12 +152,12 @@ def build(saver: SwarmStateSaver) -> CompiledStateGraph[MessagesState]:
 
 
 def tell(event: str, detail: str) -> None:
-    """Report to the parent process, a line for each event: tools run at the same time."""
+    """Report to the parent process, one line per event: tools run at the same time."""
     os.write(sys.stdout.fileno(), (json.dumps([event, detail]) + "\n").encode())
 
 
 class WatchedSaver(SwarmStateSaver):
-    """Tells the parent process what is durable, once it is."""
+    """Tells the parent process what is durable, as soon as it is."""
 
     def put_writes(
         self,
@@ -187,7 +187,7 @@ def work(folder: Path, task: str) -> None:
 
 @contextmanager
 def process(folder: Path, task: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[list[str]]]]:
-    """Run `work` in a process of its own and yield it with what it tells."""
+    """Run `work` in its own process and yield the process with the events it reports."""
     with subprocess.Popen(
         [sys.executable, __file__, str(folder), task],
         stdin=subprocess.PIPE,
@@ -202,14 +202,14 @@ def process(folder: Path, task: str) -> Iterator[tuple[subprocess.Popen[str], It
 
 
 def check(claim: str, holds: bool) -> None:
-    """Print a claim that holds, else end the demo."""
+    """Print a claim, and end the demo if it is false."""
     print(f"   {'ok' if holds else 'WRONG'}: {claim}")
     if not holds:
         sys.exit(1)
 
 
 def texts(messages: Sequence[AnyMessage]) -> list[str]:
-    """Return the results of tools in a conversation."""
+    """Return the tool results in a conversation."""
     return [str(message.content) for message in messages if isinstance(message, ToolMessage)]
 
 
@@ -222,10 +222,10 @@ def show(messages: Sequence[AnyMessage]) -> None:
 
 
 def run_and_kill(folder: Path) -> None:
-    """Kill the agent once two quotes are durable and the third is being asked."""
-    print("\n1. An agent runs in a process of its own ...")
+    """Kill the agent once two quotes are durable and the third is being requested."""
+    print("\n1. An agent runs in its own process ...")
     with process(folder, "start") as (child, events):
-        # Three results of tools are durable and the third carrier is being asked.
+        # Three tool results are durable and the third carrier is being asked.
         for name, detail in islice(events, 4):
             print(f"   {name:>7}: {detail}")
         child.kill()
@@ -238,12 +238,12 @@ def run_and_kill(folder: Path) -> None:
         state = build(saver).get_state(THREAD)
     show(state.values["messages"])
     check(
-        "the finished step is there, and both quotes of the step that was cut off",
+        "the finished step is there, and both quotes of the interrupted step",
         texts(state.values["messages"])
         == ["Bergen has 64 lamps", "road: 540 EUR", "rail: 420 EUR"],
     )
     unfinished = [task for task in state.tasks if task.result is None]
-    check("only the third quote is still to come", len(unfinished) == 1)
+    check("only the third quote is still missing", len(unfinished) == 1)
 
 
 def resume(folder: Path) -> None:
@@ -253,7 +253,7 @@ def resume(folder: Path) -> None:
         told = list(events)
         for name, detail in told:
             print(f"   {name:>7}: {detail}")
-    check("it ran to the end", child.returncode == 0 and "booked rail" in told[-1][1])
+    check("it ran to completion", child.returncode == 0 and "booked rail" in told[-1][1])
     calls = Counter(calls_log.read_text(encoding="utf-8").splitlines())
     for call, times in calls.items():
         print(f"   {times} x {call}")
@@ -282,7 +282,7 @@ def fork(folder: Path) -> None:
         print("   second branch")
         show(second.values["messages"][-4:])
         check("the fork booked the ship", texts(second.values["messages"])[-1] == "booked sea")
-        check("the first branch is as it was", graph.get_state(first.config) == first)
+        check("the first branch is unchanged", graph.get_state(first.config) == first)
         after = [snapshot.config for snapshot in graph.get_state_history(THREAD)]
         check(
             f"the thread holds both: {len(before)} checkpoints, then {len(after)}",
@@ -291,7 +291,7 @@ def fork(folder: Path) -> None:
 
 
 def cheaper_ship(quoted: StateSnapshot) -> ToolMessage:
-    """Return the ship's quote with another price; its id makes it replace the old one."""
+    """Return the ship's quote with another price; the same id makes it replace the old one."""
     message = next(m for m in quoted.values["messages"] if str(m.content).startswith("sea"))
     return ToolMessage("sea: 310 EUR", tool_call_id=message.tool_call_id, id=message.id)
 
@@ -307,7 +307,7 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?")
-    # What the demo gives its own processes.
+    # What the demo passes to its own processes.
     parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -317,6 +317,6 @@ if __name__ == "__main__":
         if options.command:
             work(target, options.command)
         elif calls_log.exists():
-            raise SystemExit(f"{target} has the files of an earlier demo: name another folder")
+            raise SystemExit(f"{target} contains the files of an earlier demo: name another folder")
         else:
             main(target)

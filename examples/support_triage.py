@@ -1,6 +1,6 @@
-"""Support triage: rules decide who takes a ticket, a person approves, a thread is tried again.
+"""Support triage: rules assign a ticket, a person approves, and a thread is replayed with a change.
 
-No model and no network: the agents are functions, and what they would say is scripted.
+No model and no network: the agents are functions with scripted answers.
 
     python examples/support_triage.py [DIRECTORY]
 """
@@ -30,7 +30,7 @@ class Ticket(TypedDict, total=False):
 
 
 def rules() -> HandoffGraph:
-    """Return who takes over when; it says what it would do before anything runs."""
+    """Return the rules for handoffs; they can be checked before anything runs."""
     graph = HandoffGraph()
     for name in ("triage", "refunds", "technician", "front desk", "approval", "pay"):
         graph.add_node(name)
@@ -45,12 +45,12 @@ def rules() -> HandoffGraph:
 
 
 def say(who: str, what: str) -> dict[str, Any]:
-    """Return the update of an agent that says something and is done."""
+    """Return the update of an agent that says something and finishes."""
     return {"messages": [("ai", f"{who}: {what}")], "outcome": who}
 
 
 def approval(state: Ticket) -> Command[str]:
-    """Wait for a person, however long; the run is on disk meanwhile."""
+    """Wait for a person, however long it takes; meanwhile the run is on disk."""
     if interrupt(f"Refund {state.get('amount', 'an unknown amount')}?"):
         return Command(goto="pay")
     return Command(goto=END, update=say("approval", "refused"))
@@ -71,14 +71,14 @@ def build(handoffs: HandoffGraph) -> StateGraph[Any]:
 
 
 def check(claim: str, holds: bool) -> None:
-    """Print a claim that holds; end the program with one that does not."""
+    """Print a claim, and end the program if it is false."""
     if not holds:
         raise SystemExit(f"   FAILED: {claim}")
     print(f"   ok: {claim}")
 
 
 def main(folder: Path) -> None:
-    """Route tickets, approve one in another process's place, and go back in time."""
+    """Route tickets, approve one as another process would, and go back in time."""
     handoffs = rules()
     check("the rules are sound", handoffs.is_dag() and handoffs.validate() == [])
     path = folder / "tickets.db"
@@ -87,14 +87,14 @@ def main(folder: Path) -> None:
     print("A refund of 80 needs a person")
     folder.mkdir(parents=True, exist_ok=True)
     with SwarmStateSaver(path) as saver:
-        saver.delete_thread("ticket-7")  # that of an earlier run of this program
+        saver.delete_thread("ticket-7")  # left by an earlier run of this program
         graph = build(handoffs).compile(checkpointer=saver)
         ticket = {"messages": [("user", "My lamp is broken, I want my MONEY BACK")], "amount": 80}
         paused = graph.invoke(ticket, thread)
         check("the run waits for approval", "__interrupt__" in paused)
         explained = handoffs.explain("refunds", graph.get_state(thread).values)
         print("   " + str(explained).replace("\n", "\n   "))
-        check("the amount decided", explained.questions[0].values == {"amount": 80})
+        check("the amount was decisive", explained.questions[0].values == {"amount": 80})
 
     print("Later, in another process, it is approved")
     with SwarmStateSaver(path) as saver:
@@ -102,18 +102,18 @@ def main(folder: Path) -> None:
         done = graph.invoke(Command(resume=True), thread)
         check("it is paid", done["outcome"] == "pay")
 
-    print("What if it had been a VIP? Back to the beginning, with one change")
+    print("What if the customer had been a VIP? Back to the beginning, with one change")
     with SwarmStateSaver(path) as saver:
         graph = build(handoffs).compile(checkpointer=saver)
         first = next(each for each in graph.get_state_history(thread) if each.next == ("triage",))
         fork = graph.update_state(first.config, {"vip": True}, as_node="__start__")
         check("the front desk takes it", graph.invoke(None, fork)["outcome"] == "front desk")
         check(
-            "what was before is still there",
+            "the earlier run is still there",
             any(each.values.get("outcome") == "pay" for each in graph.get_state_history(thread)),
         )
 
-    print("A thousand tickets without any run")
+    print("A thousand tickets routed without running the graph")
     routed = handoffs.route_many("refunds", [{"amount": number} for number in range(1_000)])
     check("949 need approval", routed.count("approval") == 949)
 

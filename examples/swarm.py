@@ -1,8 +1,8 @@
 """A swarm of 200 agents on one store, with live metrics: who works, and what it costs.
 
-Each agent has a thread and a turn of its own, all at once in one event loop and one file. They post
-what they find to a memory that all of them read. Rules say who works next, without a model; the
-models are scripted, so there is no network.
+Each agent has its own thread and turns; all run at once in one event loop, on one file. They post
+their findings to a memory that all of them read. Rules decide who works next, without a model; the
+models are scripted, so it needs no network.
 
     python examples/swarm.py [DIRECTORY] [--agents 200] [--rounds 3]
 """
@@ -47,7 +47,7 @@ class Work(TypedDict, total=False):
 
 
 def rules() -> HandoffGraph:
-    """Return who works on what; nobody asks a model for that."""
+    """Return the rules for who works on what; they need no model."""
     graph = HandoffGraph()
     for name in ("dispatch", "researcher", "clerk", "nobody"):
         graph.add_node(name)
@@ -58,7 +58,7 @@ def rules() -> HandoffGraph:
 
 
 def build(store: BaseStore) -> StateGraph[Any]:
-    """Return the graph that every agent runs; `store` is also what they share."""
+    """Return the graph that every agent runs; the agents also share `store`."""
 
     async def work(state: Work, role: str) -> Command[str]:
         agent, topic = state["agent"], state["topic"]
@@ -83,11 +83,11 @@ def build(store: BaseStore) -> StateGraph[Any]:
 
 
 class Display:
-    """What a terminal shows while the swarm works: one table, drawn over itself.
+    """What a terminal shows while the swarm works: one table, redrawn in place.
 
     Args:
-        summary: What was measured.
-        turns: How many turns there will be.
+        summary: The measurements.
+        turns: The number of turns to come.
     """
 
     def __init__(self, summary: Summary, turns: int) -> None:
@@ -98,13 +98,13 @@ class Display:
         self._lines = 0
 
     async def live(self) -> None:
-        """Draw it again and again until cancelled; only once at the end if this is no terminal."""
+        """Redraw the table until cancelled; does nothing if this is not a terminal."""
         while sys.stdout.isatty():
             self.draw()
             await asyncio.sleep(0.1)
 
     def draw(self) -> None:
-        """Draw it."""
+        """Draw the table."""
         seconds = perf_counter() - self._started
         rate = self.turns_done / seconds
         columns = f"{'count':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'KB':>9}{'errors':>8}"
@@ -126,14 +126,14 @@ class Display:
 
 
 def check(claim: str, holds: bool) -> None:
-    """Print a claim that holds; end the program with one that does not."""
+    """Print a claim, and end the program if it is false."""
     if not holds:
         raise SystemExit(f"   FAILED: {claim}")
     print(f"   ok: {claim}")
 
 
 async def main(folder: Path, agents: int, rounds: int) -> None:
-    """Let all agents work at once, then check what they left behind."""
+    """Let all agents work at once, then check the results."""
     summary = Summary()
     display = Display(summary, agents * rounds)
     store = MeteredStore(DiskStore(folder / "swarm.db"), summary, label="swarm")
@@ -160,10 +160,10 @@ async def main(folder: Path, agents: int, rounds: int) -> None:
         threads = await saver.athreads()
         findings = await store.akeys("findings")
         topics = [TOPICS[(one + turn) % 4] for one in range(agents) for turn in range(rounds)]
-        check("every agent has its own thread, whole", said == [2 * rounds] * agents)
+        check("every agent has its own complete thread", said == [2 * rounds] * agents)
         check(f"all {agents} threads are in one store", len(threads) == agents)
         check(
-            "every finding is on record, and no agent lost another one's",
+            "every finding is stored, and no agent overwrote another's",
             len(findings) == len(topics) - topics.count("weather"),
         )
         check("no operation failed", not any(found.errors for found in stats.values()))

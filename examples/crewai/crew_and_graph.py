@@ -1,7 +1,7 @@
 """A LangGraph agent and a CrewAI crew that share what they know.
 
-Both keep it in one file: what the agent learns the crew recalls, and the other
-way round. Models and embeddings are stand-ins, so that it runs offline.
+Both keep it in one file: the crew recalls what the agent learns, and vice
+versa. Models and embeddings are stand-ins, so it runs offline.
 
     pip install "crewai-swarmstate[crewai]" langgraph langgraph-checkpoint-swarmstate
     python examples/crewai/crew_and_graph.py [FOLDER]
@@ -47,7 +47,7 @@ def _embed(text: str) -> list[float]:
 
 
 class StandIn(BaseLLM):
-    """Answers with what it was told, and keeps what it was asked."""
+    """Gives a fixed answer and records what it was asked."""
 
     answer: str
     asked: list[str] = Field(default_factory=list)
@@ -59,7 +59,7 @@ class StandIn(BaseLLM):
 
 
 class State(TypedDict, total=False):
-    """What the LangGraph agent works on."""
+    """The state of the LangGraph agent."""
 
     heard: str
     question: str
@@ -67,7 +67,7 @@ class State(TypedDict, total=False):
 
 
 def agent(memories: SwarmStateStorage, saver: SwarmStateSaver) -> Any:
-    """Return a graph that remembers what it hears and recalls what it is asked."""
+    """Return a graph that remembers what it hears and recalls what it is asked about."""
 
     def remember(state: State) -> State:
         if heard := state.get("heard"):
@@ -90,7 +90,7 @@ def agent(memories: SwarmStateStorage, saver: SwarmStateSaver) -> Any:
 
 
 def crew(question: str, answer: str) -> tuple[str, str]:
-    """Let a crew with memory answer; return its answer and what its model was asked."""
+    """Let a crew with memory answer; return its answer and its model's prompt."""
     llm = StandIn(model="stand-in", answer=answer)
     clerk = Agent(role="harbour clerk", goal="help ships", backstory="patient", llm=llm)
     task = Task(description=question, expected_output="a line", agent=clerk)
@@ -101,14 +101,14 @@ def crew(question: str, answer: str) -> tuple[str, str]:
 
 
 def check(claim: str, holds: bool) -> None:
-    """Print a claim that holds; stop at one that does not."""
+    """Print a claim, and stop if it is false."""
     print(f"   {'ok' if holds else 'WRONG'}: {claim}", flush=True)
     if not holds:
         raise SystemExit(1)
 
 
 def main(folder: Path) -> None:
-    """Let both learn from each other."""
+    """Let the agent and the crew learn from each other."""
     folder.mkdir(parents=True, exist_ok=True)
     uri = folder / "shared.db"
     install(uri)

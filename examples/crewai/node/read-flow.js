@@ -1,8 +1,8 @@
-// Print the newest state of a CrewAI flow as JSON, straight from the file of a swarmstate store.
+// Print the newest state of a CrewAI flow as JSON, straight from a swarmstate store's file.
 //
 //     node read-flow.js FILE FLOW_ID
 //
-// The file must not be open elsewhere: sql.js reads it whole, without the log beside it.
+// The file must not be open elsewhere: sql.js reads the whole file, but not the log next to it.
 
 import { readFileSync } from "node:fs";
 import { decode } from "@msgpack/msgpack";
