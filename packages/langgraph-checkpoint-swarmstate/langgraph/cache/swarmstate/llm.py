@@ -41,27 +41,27 @@ _CLASSES: dict[str, type[Generation]] = {
 
 
 class SwarmStateLLMCache(StoreHolder, BaseCache):
-    """Keeps what language models answered, for `set_llm_cache`, in a swarmstate store.
+    """Keeps the answers of language models in a swarmstate store, for `set_llm_cache`.
 
     Sync and async, shared by all threads, event loops and processes that use the
-    store. An answer that cannot be read counts as missing, and is logged.
+    store. An answer that cannot be read is logged and treated as missing.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
             (or ":memory:") for a new store in memory.
-        ttl: Seconds after which an answer is asked for anew; None is never.
-        serde: How answers become bytes; `SwarmStateSerializer()` by default.
+        ttl: Seconds until an answer expires; None means never.
+        serde: Converts answers to bytes; `SwarmStateSerializer()` by default.
 
-    A store that was opened here is closed by `close()`; one that was handed in is
-    not. The object is a context manager, sync and async.
+    `close()` closes a store that was opened here, but not one that you passed in.
+    The object is a context manager, sync and async.
 
     Raises:
-        TypeError: `store` is nothing of that, or `ttl` no number.
-        ValueError: `ttl` is not positive and finite, or the URL makes no sense.
-        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
-        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
-            are first used.
-        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
+        TypeError: `store` has the wrong type, or `ttl` is not a number.
+        ValueError: `ttl` is not positive and finite, or the URL is invalid.
+        UnknownSchemeError: (a ValueError) No installed store handles such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect on first
+            use.
+        StoreFormatError: A file is not a swarmstate database, or is from a newer release.
     """
 
     def __init__(

@@ -30,28 +30,28 @@ ValueT = TypeVar("ValueT", default=Any)
 
 
 class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
-    """Keeps what nodes returned, for `compile(cache=...)`, in a swarmstate store.
+    """Keeps the results of nodes in a swarmstate store, for `compile(cache=...)`.
 
     Sync and async, shared by all threads, event loops and processes that use the
-    store. An entry that cannot be read counts as missing, and is logged. An object of a
-    class that is gone, or may not be built, comes back as LangGraph's serializers have
-    it: as what it was built from.
+    store. An entry that cannot be read is logged and treated as missing. An object whose
+    class no longer exists or is not allowed comes back as the data it was built from, as
+    with LangGraph's serializers.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
             (or ":memory:") for a new store in memory.
-        serde: How values become bytes; `SwarmStateSerializer()` by default.
+        serde: Converts values to bytes; `SwarmStateSerializer()` by default.
 
-    A store that was opened here is closed by `close()`; one that was handed in is
-    not. The object is a context manager, sync and async.
+    `close()` closes a store that was opened here, but not one that you passed in.
+    The object is a context manager, sync and async.
 
     Raises:
-        TypeError: `store` is nothing of that.
-        ValueError: The URL makes no sense.
-        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
-        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
-            are first used.
-        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
+        TypeError: `store` has the wrong type.
+        ValueError: The URL is invalid.
+        UnknownSchemeError: (a ValueError) No installed store handles such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect on first
+            use.
+        StoreFormatError: A file is not a swarmstate database, or is from a newer release.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
         self._hold(store)
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
-        """Return the cached values of those keys that have one."""
+        """Return the cached values of the keys that have one."""
         return self._run(self._get(keys))
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
@@ -72,11 +72,11 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
         return await self._arun(self._get(keys))
 
     def set(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
-        """Cache values, each with its time to live in seconds (None: for ever).
+        """Cache values, each with its time to live in seconds (None: forever).
 
         Raises:
             EncodeError: A value cannot be serialized; nothing was cached.
-            TypeError: A time to live is no number; nothing was cached.
+            TypeError: A time to live is not a number; nothing was cached.
         """
         self._run(self._set(pairs))
 
@@ -85,15 +85,15 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
         await self._arun(self._set(pairs))
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-        """Forget the values of exactly these namespaces; without them, all values.
+        """Remove the values of exactly these namespaces, or all values if none are given.
 
         Raises:
-            TypeError: They are texts, such as the labels of one; nothing was forgotten.
+            TypeError: They are strings, such as the labels of one; nothing was removed.
         """
         self._run(_clear(namespaces))
 
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
-        """Forget values as `clear` does."""
+        """Remove values as `clear` does."""
         await self._arun(_clear(namespaces))
 
     def _get(self, keys: Sequence[FullKey]) -> Operation[dict[FullKey, ValueT]]:

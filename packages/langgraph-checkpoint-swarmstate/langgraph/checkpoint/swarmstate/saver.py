@@ -43,47 +43,46 @@ class SwarmStateSaver(SaverBase):
 
         SwarmStateSaver()                         in memory
         SwarmStateSaver("agents.db")              in one file
-        SwarmStateSaver("redis://localhost")      wherever a URL leads
+        SwarmStateSaver("redis://localhost")      in the store that a URL names
         SwarmStateSaver(store)                    in a store that you opened
 
-    Every method exists sync and async, and one saver may be used from any
+    Every method exists sync and async, and you can use one saver from any
     number of threads and event loops. Savers and processes that share a store
-    see each other's newest checkpoints at once.
+    see each other's newest checkpoints immediately.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
             (or ":memory:") for a new store in memory.
-        serde: How values become bytes; `SwarmStateSerializer()` by default.
-        ttl: Seconds after which a thread that is no longer written to expires
-            as a whole; None (default) keeps threads for ever.
-        refresh_on_read: Whether reading a checkpoint also renews `ttl`.
-        metrics: Where each operation is measured, such as "checkpoint.put", and each
-            round trip that it makes. The store is then under a `MeteredStore`, unless it
-            is one. Without a sink nothing is measured and nothing looked at.
-        memory_budget: About how many bytes this may hold of the state of threads that were
-            stored or loaded, 64 MiB by default, so that what did not change need not be
-            encoded, stored or read again. 0 remembers nothing.
+        serde: Converts values to bytes; `SwarmStateSerializer()` by default.
+        ttl: Seconds after its last write until a whole thread expires; None (default)
+            keeps threads forever.
+        refresh_on_read: Whether reading a checkpoint also restarts `ttl`.
+        metrics: The sink that receives each operation, such as "checkpoint.put", and each
+            round trip that it makes. The saver then wraps the store in a `MeteredStore`,
+            unless it is one. Without a sink nothing is measured.
+        memory_budget: About how many bytes of the state of stored or loaded threads to keep
+            in memory, 64 MiB by default, so that unchanged data need not be encoded,
+            stored or read again. 0 keeps nothing.
 
-    A store that the saver opened itself is closed by `close()`; one that was
-    handed in is not. The saver is a context manager, sync and async.
+    `close()` closes a store that the saver opened itself, but not one that you
+    passed in. The saver is a context manager, sync and async.
 
     Raises:
-        TypeError: `store` is nothing of that, `serde` no serializer, `metrics` no sink, or a
-            number none.
-        ValueError: A number makes no sense, or the URL does not.
-        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
-        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
-            are first used.
-        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
+        TypeError: `store`, `serde`, `metrics` or a number has the wrong type.
+        ValueError: A number or the URL is invalid.
+        UnknownSchemeError: (a ValueError) No installed store handles such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect on first
+            use.
+        StoreFormatError: A file is not a swarmstate database, or is from a newer release.
     """
 
     def get_next_version(self, current: Any, channel: None = None) -> Any:
         """Return a channel version greater than `current`, unique across forks.
 
-        A new thread gets strings in the form of LangGraph's own savers: a
+        A new thread gets strings in the format of LangGraph's own savers: a
         counter and a random part. A thread whose versions are ints or floats
-        goes on with its type, because LangGraph compares the versions of a
-        checkpoint with each other; ints have no room for a random part, and
+        keeps that type, because LangGraph compares the versions of a
+        checkpoint with each other. Ints have no room for a random part, and
         need none, since nothing is stored under a version.
         """
         if isinstance(current, float):
@@ -94,7 +93,7 @@ class SwarmStateSaver(SaverBase):
         return f"{count + 1:032}.{random.randrange(10**_RANDOM_DIGITS):0{_RANDOM_DIGITS}}"
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that `config` names, the latest without an id, or None.
+        """Return the checkpoint that `config` names (without an id, the latest), or None.
 
         Raises:
             InvalidConfigError: The config names no thread.
@@ -114,19 +113,19 @@ class SwarmStateSaver(SaverBase):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints, newest first over everything that is spanned.
+        """Yield checkpoints, newest first across all selected threads and namespaces.
 
         Args:
-            config: The thread; with `checkpoint_ns` that namespace alone, without
-                it all of them. None spans all threads.
+            config: The thread. With `checkpoint_ns`, only that namespace; without it,
+                all of them. None selects all threads.
             filter: Metadata keys and the values they must have.
             before: Only checkpoints whose id is less than this config's.
-            limit: At most this many.
+            limit: The maximum number of checkpoints.
 
         Raises:
-            InvalidConfigError: `config` names no thread, or `before` is no config.
+            InvalidConfigError: `config` names no thread, or `before` is not a config.
             CheckpointError: The next checkpoint is damaged; those before it
-                were yielded. `before` its config, the listing can go on.
+                were yielded. To continue, pass its config as `before`.
         """
         listing = self._listing(config, filter, before, limit)
         while page := self._run(listing.page()):
@@ -154,11 +153,11 @@ class SwarmStateSaver(SaverBase):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[HistoryEntry]:
-        """Yield what `list` yields without channel values and pending writes.
+        """Yield what `list` yields, without channel values and pending writes.
 
-        Only the checkpoints' own records are read, and of these no channel
-        value is decoded: the cost does not depend on how large the state is.
-        A checkpoint whose values are damaged is passed like any other.
+        Reads only the checkpoints' own records and decodes no channel values,
+        so the cost does not depend on the size of the state.
+        A checkpoint whose values are damaged is yielded like any other.
 
         Args:
             config: As for `list`.
@@ -194,15 +193,15 @@ class SwarmStateSaver(SaverBase):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint, whole or not at all, and return its config.
+        """Store a checkpoint atomically and return its config.
 
-        What is in `channel_values` is stored as it is now, and what is equal to
-        something stored before is shared. A field that has a version but no value,
-        and is not in `new_versions`, is none of the graph's: it stays what it was.
+        `channel_values` are stored as they are now; parts equal to data stored
+        before are shared. A field that has a version but no value, and is not in
+        `new_versions`, does not belong to the graph: it keeps its value.
 
         Raises:
             InvalidConfigError: The config names no thread.
-            EncodeError: A value cannot be serialized; the thread is as it was.
+            EncodeError: A value cannot be serialized; the thread is unchanged.
         """
         return self._run(self._put(config, checkpoint, metadata, new_versions)).config()
 
@@ -224,11 +223,11 @@ class SwarmStateSaver(SaverBase):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store what a task wrote, for the case that its superstep does not complete.
+        """Store what a task wrote, in case its superstep does not complete.
 
         Raises:
             InvalidConfigError: The config names no thread or no checkpoint.
-            TypeError: The task's id or path is no text.
+            TypeError: The task's id or path is not a string.
             EncodeError: A value cannot be serialized; nothing was stored.
         """
         self._run(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))
@@ -244,10 +243,10 @@ class SwarmStateSaver(SaverBase):
         await self._arun(put_writes(self._values(), config, writes, task_id, task_path, self.ttl))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete everything of a thread; an unknown one is no error.
+        """Delete everything that belongs to a thread; an unknown thread is not an error.
 
         Raises:
-            TypeError: It is no thread's id, but a config, None or several in a list.
+            TypeError: It is not a thread id, but a config, None or a list of ids.
             InvalidNameError: (a ValueError) The id is empty.
         """
         self._run(delete_thread(thread_id))
@@ -259,10 +258,10 @@ class SwarmStateSaver(SaverBase):
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of runs, in all threads, with their writes.
 
-        Checkpoints that a kept checkpoint's DeltaChannels are rebuilt from stay.
+        Checkpoints that kept checkpoints need to rebuild their DeltaChannels stay.
 
         Raises:
-            TypeError: `run_ids` is no list of ids; nothing was deleted.
+            TypeError: `run_ids` is not a list of ids; nothing was deleted.
             ConflictError: A thread was too busy; see `prune`.
         """
         self._run(delete_for_runs(self.serde, run_ids))
@@ -274,10 +273,10 @@ class SwarmStateSaver(SaverBase):
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Make the target thread hold exactly what the source thread holds.
 
-        What the target held before is replaced. An unknown source changes nothing.
+        The target's previous contents are replaced. An unknown source changes nothing.
 
         Raises:
-            TypeError: One of them is no thread's id; see `delete_thread`.
+            TypeError: One of them is not a thread id; see `delete_thread`.
             InvalidNameError: (a ValueError) One of them is empty.
         """
         self._run(copy_thread(source_thread_id, target_thread_id))
@@ -297,29 +296,29 @@ class SwarmStateSaver(SaverBase):
     ) -> PruneReport:
         """Delete checkpoints of threads and the space that only they used.
 
-        In each checkpoint namespace the newest checkpoint stays, or the newest
-        `keep_last`. Of the others those that are older than `older_than` go;
-        all of them if no age is given. What stays stays complete: its values,
-        its pending writes, and the ancestors that its DeltaChannels are rebuilt
-        from.
+        Each checkpoint namespace keeps its newest checkpoint, or the newest
+        `keep_last`. Of the others, those older than `older_than` are deleted, or
+        all of them if no age is given. Kept checkpoints stay complete, with their
+        values, their pending writes, and the ancestors needed to rebuild their
+        DeltaChannels.
 
         Args:
-            thread_ids: The threads, such as `threads()`; unknown ones are no error.
-            strategy: "keep_latest" does what is said above, "delete" deletes
-                the threads as wholes, and so does the "delete_all" of LangGraph's server.
-            keep_last: How many checkpoints stay in each checkpoint namespace
-                whatever their age; at least 1, the default.
-            older_than: A timedelta or seconds. Checkpoints whose `ts` is not
-                longer ago stay, and so do those whose `ts` is no ISO 8601 time.
+            thread_ids: The threads, such as `threads()`; unknown ones are not an error.
+            strategy: "keep_latest" prunes as described above. "delete" deletes whole
+                threads, as does "delete_all", the name that LangGraph's server uses.
+            keep_last: How many checkpoints to keep in each checkpoint namespace
+                regardless of age; at least 1, the default.
+            older_than: A timedelta or seconds. Checkpoints whose `ts` is no older
+                than this stay, and so do those whose `ts` is not an ISO 8601 time.
             dry_run: Delete nothing, and return what would be deleted. Reads the
-                doomed records, a few at a time, to add up their sizes.
+                records to be deleted, a few at a time, to add up their sizes.
 
         Raises:
-            TypeError: `thread_ids` is no list of ids; nothing was deleted.
-            ValueError: The arguments make no sense; nothing was deleted.
-            CheckpointError: A checkpoint is damaged; nothing of its thread, and
-                of those after it, was deleted.
-            ConflictError: A thread was written to all the time; as above.
+            TypeError: `thread_ids` is not a list of ids; nothing was deleted.
+            ValueError: The arguments are invalid; nothing was deleted.
+            CheckpointError: A checkpoint is damaged; nothing was deleted from its
+                thread or from the threads after it.
+            ConflictError: A thread was written to constantly; as above.
         """
         retention = retention_of(strategy, keep_last, older_than)
         return self._run(prune(self.serde, thread_ids, retention, dry_run=dry_run))
@@ -344,7 +343,7 @@ class SwarmStateSaver(SaverBase):
 
         Raises:
             TypeError: `channels` is a single name.
-            CheckpointError: A record that is needed is damaged or missing.
+            CheckpointError: A required record is damaged or missing.
         """
         return self._run(self._delta_history(config, channels))
 
@@ -355,16 +354,16 @@ class SwarmStateSaver(SaverBase):
         return await self._arun(self._delta_history(config, channels))
 
     def stats(self, thread_id: str | None = None) -> Stats:
-        """Return what a thread, or all of them, take up in the store.
+        """Return how much space a thread, or all threads, take up in the store.
 
-        Reads all records, a few at a time, and decodes no value. While threads
-        are written to or pruned, the figures are of no single moment.
+        Reads all records, a few at a time, and decodes no values. If threads
+        are written or pruned meanwhile, the figures do not reflect a single moment.
 
         Args:
-            thread_id: The thread; an unknown one counts as empty. None is all.
+            thread_id: The thread; an unknown one counts as empty. None means all.
 
         Raises:
-            TypeError: It is no thread's id; see `delete_thread`.
+            TypeError: It is not a thread id; see `delete_thread`.
             CheckpointError: A checkpoint's record is damaged.
         """
         return self._run(collect_stats(thread_id))
@@ -374,16 +373,16 @@ class SwarmStateSaver(SaverBase):
         return await self._arun(collect_stats(thread_id))
 
     def threads(self, *, limit: int | None = None) -> Sequence[str]:
-        """Return the ids of the threads, that with the newest checkpoint first.
+        """Return the ids of the threads, most recent checkpoint first.
 
-        Without a limit this also removes what the index over threads says of those that are
-        gone, such as the expired ones; where nothing can be written it stays.
+        Without a limit, this also removes the index entries of threads that no longer exist,
+        such as expired ones, unless the store cannot be written to.
 
         Args:
-            limit: At most this many; all if None.
+            limit: The maximum number of ids; all if None.
 
         Raises:
-            TypeError: The limit is no whole number.
+            TypeError: The limit is not an integer.
             ValueError: It is negative.
         """
         return self._run(newest_threads(limit))

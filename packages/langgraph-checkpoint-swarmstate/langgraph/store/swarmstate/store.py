@@ -31,49 +31,49 @@ class SwarmStateStore(StoreHolder, BaseStore):
 
         SwarmStateStore()                         in memory
         SwarmStateStore("memories.db")            in one file
-        SwarmStateStore("redis://localhost")      wherever a URL leads
+        SwarmStateStore("redis://localhost")      in the store that a URL names
         SwarmStateStore(store)                    in a store that you opened
 
-    All of LangGraph's `BaseStore`, sync and async; one object may be used from any
-    number of threads and event loops. Objects and processes that share a store see
-    each other's items at once.
+    Implements all of LangGraph's `BaseStore`, sync and async. You can use one object
+    from any number of threads and event loops. Objects and processes that share a
+    store see each other's items immediately.
 
-    Behaves as LangGraph's `InMemoryStore` and `PostgresStore` do. Of what these do
-    differently, most notably: without a query, a search yields the item first that was
-    put last; a namespace whose items are all gone is not listed, and reading creates
+    It behaves like LangGraph's `InMemoryStore` and `PostgresStore`. Where these two
+    differ, most notably: without a query, a search yields the most recently put item
+    first; a namespace whose items are all gone is not listed, and reading creates
     none; putting an item again keeps its `created_at`; filters compare numbers as
-    numbers. The guide has the whole list.
+    numbers. The guide has the full list.
 
-    With `index`, a search may have a query, and then yields what means the most
-    similar first, with its cosine as score; an item counts with the best of its
+    With `index`, a search can take a query. It then yields the items closest in
+    meaning first, with their cosine as score; an item counts with the best of its
     fields. Items without embeddings come after all others. The embeddings are kept
     in the store. Without `index`, queries are ignored.
 
     Items expire `ttl` minutes after they were last put or read, and are invisible
-    from that moment; `start_ttl_sweeper` or `sweep_ttl` gives their space back.
+    from that moment; `start_ttl_sweeper` or `sweep_ttl` frees their space.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
             (or ":memory:") for a new store in memory.
-        index: What is embedded and how, as LangGraph's `IndexConfig` has it. Objects
+        index: What to embed and how, as LangGraph's `IndexConfig`. Objects
             that use the same store must have the same one.
-        ttl: Defaults for expiry, as LangGraph's `TTLConfig` has them. `omit_expired`
+        ttl: Defaults for expiry, as LangGraph's `TTLConfig`. `omit_expired`
             is not needed: expired items are always left out.
-        serde: How values become bytes; `SwarmStateSerializer()` by default.
-        clock: What tells the time, in seconds since the Unix epoch. Tests of
-            expiry set it.
+        serde: Converts values to bytes; `SwarmStateSerializer()` by default.
+        clock: Returns the time, in seconds since the Unix epoch. Set it to test
+            expiry.
 
-    A store that was opened here is closed by `close()`; one that was handed in is
-    not. The object is a context manager, sync and async.
+    `close()` closes a store that was opened here, but not one that you passed in.
+    The object is a context manager, sync and async.
 
     Raises:
-        TypeError: `store` is nothing of that, or `index` or `ttl` is no dict of what
-            LangGraph has there.
-        ValueError: `index` or `ttl` makes no sense, or the URL does not.
-        UnknownSchemeError: (a ValueError) No installed store opens such URLs.
-        StoreUnavailableError: A file cannot be opened. Stores on servers connect when they
-            are first used.
-        StoreFormatError: A file is no database of swarmstate's, or of a newer release.
+        TypeError: `store` has the wrong type, or `index` or `ttl` is not a dict as LangGraph
+            defines it.
+        ValueError: `index`, `ttl` or the URL is invalid.
+        UnknownSchemeError: (a ValueError) No installed store handles such URLs.
+        StoreUnavailableError: A file cannot be opened. Stores on servers connect on first
+            use.
+        StoreFormatError: A file is not a swarmstate database, or is from a newer release.
     """
 
     supports_ttl = True
@@ -104,27 +104,27 @@ class SwarmStateStore(StoreHolder, BaseStore):
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
         """Return a store on a path, a URL or ":memory:".
 
-        The result is a store, and also a context manager, sync and async, that
-        closes it: the form that the stores of LangGraph are opened in.
+        The result is a store that is also a context manager, sync and async, which
+        closes it, as with LangGraph's own stores.
         """
         return cls(conn_string, **options)
 
     def setup(self) -> Awaitable[None]:
         """Do nothing: stores set themselves up.
 
-        Kept for code written for other stores, sync or async: what is returned need not be awaited.
+        Exists for code written for other stores, sync or async: you need not await the result.
         """
         return Done()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Run operations and return their results, in their order.
+        """Run operations and return their results in the same order.
 
-        All reads come before all writes, and of several puts of one item the last
-        one counts. The writes to one namespace are applied whole or not at all.
+        All reads come before all writes. If one item is put several times, the last
+        put wins. The writes to one namespace are applied all or nothing.
 
         Raises:
-            InvalidNamespaceError: A namespace is not what LangGraph allows.
-            ValueError: An operation makes no sense; nothing was done.
+            InvalidNamespaceError: LangGraph does not allow such a namespace.
+            ValueError: An operation is invalid; nothing was done.
             EncodeError: A value cannot be serialized; nothing was done.
             ItemError: An item that was read is damaged; nothing was written.
         """
@@ -149,14 +149,14 @@ class SwarmStateStore(StoreHolder, BaseStore):
         """Start a thread that removes expired items at intervals, unless it runs already.
 
         Args:
-            sweep_interval_minutes: The interval; without it that of `ttl`, or 5.
+            sweep_interval_minutes: The interval; by default that of `ttl`, or 5.
 
         Returns:
-            A future that is done when the thread has ended; cancelling it ends the
-            thread, and so do `stop_ttl_sweeper` and `close`.
+            A future that is done when the thread has ended. Canceling it ends the
+            thread, as do `stop_ttl_sweeper` and `close`.
 
         Raises:
-            TypeError: The interval is no number.
+            TypeError: The interval is not a number.
             ValueError: It is not positive and finite.
         """
         minutes = sweep_interval_minutes

@@ -22,13 +22,13 @@ _DISTRIBUTIONS = ("langgraph", "langchain-core")
 
 
 class PatchReport(NamedTuple):
-    """What became of a patch.
+    """The outcome of applying a patch.
 
     Attributes:
         name: Its name.
         summary: What it does.
-        applied: Whether it is in force.
-        reason: Why it is not; empty if it is.
+        applied: Whether it was applied.
+        reason: Why it was not; empty if it was.
     """
 
     name: str
@@ -40,10 +40,10 @@ class PatchReport(NamedTuple):
 class Acceleration:
     """Patches in force, until `undo()`; a context manager that undoes them.
 
-    Printed, it says which patches were applied, and why others were not.
+    Print it to see which patches were applied, and why others were not.
 
     Attributes:
-        patches: What became of each patch that was asked for.
+        patches: The outcome for each requested patch.
     """
 
     def __init__(self, patches: tuple[PatchReport, ...], held: list[_Applied]) -> None:
@@ -56,10 +56,10 @@ class Acceleration:
         return tuple(report.name for report in self.patches if report.applied)
 
     def undo(self) -> None:
-        """Put back what was replaced, unless another acceleration needs it; repeating is harmless.
+        """Restore the originals, unless another acceleration needs the patches; can be repeated.
 
-        Runs that are under way go on with what they began with. Where something else was put in
-        a patch's place meanwhile, that stays, and a `RuntimeWarning` names it.
+        Running graphs continue with what they started with. If something else has replaced
+        a patch meanwhile, that stays, and a `RuntimeWarning` names it.
         """
         left: list[str] = []
         with _LOCK:
@@ -91,20 +91,20 @@ class Acceleration:
 
 
 def accelerate(*names: str) -> Acceleration:
-    """Make LangGraph faster in this process, and return what undoes that.
+    """Make LangGraph faster in this process, and return a handle that undoes it.
 
-    Results, events and what is stored stay what they are. A patch replaces functions and classes
-    of LangGraph or LangChain by ones that do the same in less time, and one sets Python's garbage
-    collector; graphs that are compiled already are faster, too. Each patch is applied only if
-    the installed versions, and the source of everything it replaces, are those it was made for.
-    None is applied twice: several accelerations share them, and the last one that is undone puts
-    the originals back.
+    Results, events and stored data stay the same. Patches replace functions and classes
+    of LangGraph or LangChain with ones that do the same in less time; one adjusts Python's
+    garbage collector. Graphs that are already compiled get faster too. Each patch is applied
+    only if it was made for the installed versions and for the source of everything it
+    replaces. No patch is applied twice: several accelerations share them, and undoing the last
+    one restores the originals.
 
     Args:
         names: The patches to apply; all of them by default.
 
     Raises:
-        ValueError: There is no patch of a name.
+        ValueError: A name is not that of a patch.
     """
     unknown = [name for name in names if name not in [*PATCHES]]
     if unknown:

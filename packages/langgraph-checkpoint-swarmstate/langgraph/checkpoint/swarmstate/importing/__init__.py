@@ -1,13 +1,13 @@
 """Threads of LangGraph's own savers, moved into a swarmstate store.
 
-With their whole history: every checkpoint of every namespace with its parent,
-metadata and versions, and every pending write in its order. Values are stored as
-`SwarmStateSaver` stores them, so what did not change is stored once.
+Their whole history moves: every checkpoint of every namespace with its parent,
+metadata and versions, and every pending write in order. Values are stored as
+`SwarmStateSaver` stores them, so unchanged data is stored once.
 
     swarmstate import langgraph-sqlite checkpoints.sqlite disk:///agents.db
 
-`import_sqlite` and `import_postgres` are the same from Python. The source is only
-read, from one consistent view of it.
+`import_sqlite` and `import_postgres` do the same from Python. The source is only
+read, from one consistent view.
 """
 
 from .importer import ImportReport, import_postgres, import_sqlite

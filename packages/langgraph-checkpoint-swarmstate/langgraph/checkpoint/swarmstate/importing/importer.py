@@ -32,12 +32,12 @@ class ImportReport(NamedTuple):
     """What was imported.
 
     Attributes:
-        threads: How many threads the source has, or were named.
+        threads: How many threads the source has, or how many you named.
         checkpoints: How many checkpoints they have.
         writes: How many pending writes they have.
         added: How many of the checkpoints were imported.
-        present: How many of them were there already.
-        failures: Why threads were not imported, or are not the same afterwards.
+        present: How many of them already existed.
+        failures: Why threads were not imported, or differ afterwards.
     """
 
     threads: int
@@ -48,7 +48,7 @@ class ImportReport(NamedTuple):
     failures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return a line that tells it."""
+        """Return a one-line summary."""
         failed = f"; {len(self.failures):,} threads failed" if self.failures else ""
         return (
             f"{self.threads:,} threads, {self.checkpoints:,} checkpoints, {self.writes:,} pending "
@@ -68,18 +68,18 @@ def import_sqlite(
 
     Args:
         source: The file's path.
-        store: Where they are stored, as `SwarmStateSaver(store)` finds them.
+        store: Where to store them, for `SwarmStateSaver(store)` to find.
         only: The ids of the threads; all if empty.
         progress: Called after each thread.
-        serde: What decodes the values, such as LangGraph's `EncryptedSerializer`. Where one of
-            LangGraph's gives plain data for an object, the thread fails instead.
+        serde: Decodes the values, such as LangGraph's `EncryptedSerializer`. If one of
+            LangGraph's returns plain data for an object, the thread fails instead.
 
     Returns:
-        What was imported. Threads fail one by one: `failures` says which and why.
+        What was imported. Threads fail individually: `failures` says which and why.
 
     Raises:
         StoreUnavailableError: The file cannot be read.
-        StoreFormatError: The file is no database of these savers.
+        StoreFormatError: The file is not a database of these savers.
     """
     decoder = exact(serde)
     return _import(SqliteSource(source, decoder), store, only, progress, decoder)
