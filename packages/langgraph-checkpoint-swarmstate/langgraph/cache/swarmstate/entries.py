@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def read(
     serde: SerializerProtocol, names: Sequence[str], restore: Callable[[Any], Any] | None = None
 ) -> Operation[dict[str, Any]]:
-    """Return the values of those entries that exist and can be read, by name.
+    """Return the values of the entries that exist and can be read, by name.
 
     Args:
         serde: The serializer.
         names: The names of the entries.
-        restore: Makes the value of what the serializer gives, or raises if that is none.
+        restore: Converts what the serializer returns to the value, or raises if it is invalid.
     """
 
     def decode(content: Any) -> Any:
@@ -39,7 +39,7 @@ def read(
 def write(
     serde: SerializerProtocol, values: Mapping[str, tuple[Any, float | None]]
 ) -> Operation[None]:
-    """Store values, each with its time to live in seconds (None: for ever).
+    """Store values, each with its time to live in seconds (None: forever).
 
     Raises:
         EncodeError: A value cannot be serialized; nothing was stored.

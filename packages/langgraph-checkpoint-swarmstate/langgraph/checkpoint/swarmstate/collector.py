@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, where it has nothing to find."""
+"""Pausing Python's cyclic garbage collector where it has nothing to find."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """Keep the collector from running while much is made, all of which is reachable.
+    """Pause the collector while many objects are created, all of them reachable.
 
-    It would run again and again, and soon look at every object there is.
+    Otherwise it would run again and again, and soon traverse every object in the process.
     """
     was_enabled = gc.isenabled()
     gc.disable()

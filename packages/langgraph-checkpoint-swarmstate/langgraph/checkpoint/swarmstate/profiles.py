@@ -1,7 +1,7 @@
-"""Profiling LangGraph runs: what runs, nodes and savers do is marked while somebody profiles.
+"""Profiling LangGraph runs: while a profile is active, runs, nodes and savers are instrumented.
 
-Callbacks of LangChain's would tell of runs and nodes, too. With a handler among them an agent's
-turn takes a tenth longer, whatever that handler does.
+LangChain's callbacks would also report runs and nodes, but any handler makes an agent's turn
+take a tenth longer, whatever the handler does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _START = "__start__"
 
 @contextmanager
 def profiling(*, everywhere: bool = False) -> Iterator[Profile]:
-    """Profile runs; see `swarmstate.profile`, which is its public name."""
+    """Profile runs; public as `swarmstate.profile`."""
     profiler = _Profiler()
     with _hooks.held():
         token = _here.set(profiler)
@@ -60,13 +60,13 @@ def profiling(*, everywhere: bool = False) -> Iterator[Profile]:
             if everywhere:
                 _everywhere.remove(profiler)
             profiler.has_ended = True
-            # Who left in another context, as fixtures do, has nothing to put back there.
+            # Leaving in another context, as fixtures do, has nothing to reset there.
             with suppress(ValueError):
                 _here.reset(token)
 
 
 class _Profiler:
-    """Who profiles, and what is called in place of the savers that runs use."""
+    """An active profile, and the instrumented twins of the savers that its runs use."""
 
     def __init__(self) -> None:
         self.profile = Profile()
@@ -74,7 +74,7 @@ class _Profiler:
         self._twins: dict[int, tuple[SwarmStateSaver, SwarmStateSaver]] = {}
 
     def twin(self, saver: SwarmStateSaver) -> SwarmStateSaver:
-        """Return a copy of `saver` that works on the same store, marked."""
+        """Return an instrumented copy of `saver` that works on the same store."""
         _, twin = self._twins.get(id(saver), (saver, saver))
         store = twin.store
         if (
@@ -84,7 +84,7 @@ class _Profiler:
         ):
             twin = copy.copy(saver)
             twin.store = _MarkedStore(saver.store)
-            # The saver is kept, so that no other one can have its id.
+            # Keep the saver alive, so that no other object can get its id.
             self._twins[id(saver)] = saver, twin
         return twin
 
@@ -94,11 +94,11 @@ _everywhere: list[_Profiler] = []
 
 
 class _Run(Timeline):
-    """A run, and who profiles it.
+    """A run that is being profiled.
 
     Attributes:
-        profiler: Who does.
-        has_ended: Whether it is over, also for tasks that it began and that go on.
+        profiler: The profile that it belongs to.
+        has_ended: Whether it is over, even if tasks that it started are still running.
     """
 
     def __init__(self, profiler: _Profiler) -> None:
@@ -112,7 +112,7 @@ class _Run(Timeline):
 
 
 def _current() -> Activity | None:
-    """Return what goes on here, as part of a run that goes on."""
+    """Return the current activity, if it belongs to a run that has not ended."""
     activity = current_activity.get()
     if activity is None:
         return None
@@ -121,7 +121,7 @@ def _current() -> Activity | None:
 
 
 class _MarkedStore(StoreLayer):
-    """Marks each round trip to the store below."""
+    """Records each round trip to the store below."""
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
         """Read from the store below."""
@@ -169,7 +169,7 @@ class _MarkedStore(StoreLayer):
 
 
 def _round_trip() -> AbstractContextManager[None]:
-    """Return a round trip, which is a part of what goes on here."""
+    """Return a round trip as part of the current activity."""
     activity = _current()
     return _UNMARKED if activity is None else activity.part("store I/O", "store I/O")
 
@@ -192,7 +192,7 @@ _UNMEASURED = Unmeasured()
 
 
 def _begin_run() -> _Run | None:
-    """Return a run that begins here if somebody profiles; None within another one."""
+    """Return a run that begins here if a profile is active; None inside another run."""
     profiler = _here.get()
     if profiler is None or profiler.has_ended:
         profiler = _everywhere[-1] if _everywhere else None
@@ -239,7 +239,7 @@ def _stream(original: Callable[..., Generator[Any]]) -> Callable[..., Iterator[A
         whole = run.whole()
         try:
             while True:
-                # Web servers fetch each chunk by whatever thread is free.
+                # Web servers fetch each chunk on whichever thread is free.
                 run.drive_here()
                 with whole:
                     chunk = next(chunks, _END)
@@ -247,7 +247,7 @@ def _stream(original: Callable[..., Generator[Any]]) -> Callable[..., Iterator[A
                     return
                 yield chunk
         finally:
-            # Whoever leaves a stream early has its run ended before going on.
+            # A caller that leaves a stream early has its run ended before it goes on.
             chunks.close()
             run.end()
 
@@ -311,7 +311,7 @@ _END = object()
 
 
 class _Hook(NamedTuple):
-    """A function that is replaced while somebody profiles."""
+    """A function that is replaced while a profile is active."""
 
     owner: Any
     name: str
@@ -320,11 +320,11 @@ class _Hook(NamedTuple):
 
 
 def _hooks_of_langgraph() -> Iterator[_Hook]:
-    """Return what tells when runs and nodes begin and end.
+    """Return the hooks that report when runs and nodes begin and end.
 
     Raises:
         ModuleNotFoundError: LangGraph is not installed.
-        RuntimeError: It is, and has no such functions.
+        RuntimeError: The installed LangGraph does not have these functions.
     """
     with requiring_langgraph():
         from langgraph.pregel import Pregel, _runner
@@ -346,7 +346,7 @@ def _hooks_of_langgraph() -> Iterator[_Hook]:
 
 
 def _hooks_of_savers() -> Iterator[_Hook]:
-    """Return what tells when savers work."""
+    """Return the hooks that report when savers work."""
     for name in measured_names():
         original = vars(SwarmStateSaver)[name]
         replacement = measured(name, original, _begin_operation, original)
@@ -354,7 +354,7 @@ def _hooks_of_savers() -> Iterator[_Hook]:
 
 
 class _Hooks:
-    """Functions that are replaced as long as anybody profiles."""
+    """Functions that stay replaced while any profile is active."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -377,7 +377,7 @@ class _Hooks:
                 self._users -= 1
                 if not self._users:
                     for hook in self._set:
-                        # What somebody else put there meanwhile is theirs to take away.
+                        # Leave a replacement that somebody else has made in the meantime.
                         if getattr(hook.owner, hook.name) is hook.replacement:
                             setattr(hook.owner, hook.name, hook.original)
 

@@ -1,4 +1,4 @@
-"""How checkpoints are read: one of them, or many at once."""
+"""Reading checkpoints, one at a time or many at once."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ T = TypeVar("T")
 
 _ATTEMPTS = 3
 
-# So many pending writes are read beside a checkpoint whose id is not known beforehand. At rest
-# it has none, and waiting for a person few; those of the one before it show that these are all.
+# Pending writes to read along with a latest checkpoint whose id is unknown. A thread at rest has
+# none, and one that waits for a person has few. If a write of an earlier checkpoint is among
+# them, all writes of the latest one were read.
 _LAST_WRITES = 4
 
 
 def retry(operation: Callable[[], Operation[T]]) -> Operation[T]:
-    """Read again if something is missing or damaged: it may have been pruned meanwhile.
+    """Retry if something is missing or damaged, because it may just have been pruned.
 
     Raises:
-        CheckpointError: It was so each time.
+        CheckpointError: Every attempt failed.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -69,7 +70,7 @@ class Reader:
         serde: The saver's serializer.
         next_version: The saver's `get_next_version`, for old checkpoints whose
             pending sends become a channel.
-        refresh: Seconds to live that reading a checkpoint gives its thread, or None.
+        refresh: The time to live, in seconds, to give a thread when it is read, or None.
     """
 
     def __init__(
@@ -85,12 +86,13 @@ class Reader:
         self._refresh = refresh
 
     def get(self, address: Address) -> Operation[CheckpointTuple | None]:
-        """Read a checkpoint, or the latest one, in two round trips; `fill` may take a third.
+        """Read a checkpoint, or the latest one, in at most two round trips.
 
-        One is enough if the record holds the values or they are remembered.
+        One is enough if the record holds the values or they are remembered; rarely,
+        `fill` needs a third.
 
-        A checkpoint may be pruned between the two; then reading starts again,
-        and only a blob that is missing while its checkpoint exists is an error.
+        If the checkpoint is pruned in between, reading starts over. A missing blob
+        is an error only while its checkpoint exists.
 
         Raises:
             CheckpointError: The checkpoint is damaged.
@@ -121,7 +123,7 @@ class Reader:
     def _find(
         self, namespace: str, address: Address
     ) -> Operation[tuple[StoredCheckpoint | None, list[StoredWrite] | None]]:
-        """Read a record, with its pending writes unless there may be more than were read."""
+        """Read a record and its pending writes; None for the writes if there may be more."""
         thread_id, checkpoint_ns, checkpoint_id = address
         prefix = checkpoints_prefix(checkpoint_ns)
         if checkpoint_id is None:
@@ -140,7 +142,7 @@ class Reader:
         return decode_checkpoint(address, record), decode_writes(address, answer.ranges[0])
 
     def fetch(self, addresses: Sequence[Address]) -> Operation[list[StoredCheckpoint]]:
-        """Read the records of checkpoints; those that no longer exist are left out."""
+        """Read the records of checkpoints, skipping those that no longer exist."""
         keys: dict[str, list[str]] = {}
         for thread_id, checkpoint_ns, checkpoint_id in addresses:
             key = f"{checkpoints_prefix(checkpoint_ns)}{checkpoint_id}"
@@ -157,9 +159,9 @@ class Reader:
         return found
 
     def load(self, records: Iterable[StoredCheckpoint]) -> Operation[list[CheckpointTuple]]:
-        """Read what belongs to records, in one round trip, and decode them.
+        """Decode records, reading everything else they need in one round trip.
 
-        A blob that several checkpoints of a thread share is read once.
+        A blob shared by several checkpoints of a thread is read once.
         """
         items = [_Opened(self._serde, stored, None, None) for stored in records]
         blobs: dict[str, dict[str, bytes | None]] = {}
@@ -183,7 +185,7 @@ class Reader:
                 each for opened in belonging for each in (*(opened.writes or ()), *opened.sends)
             ]
             yield from fill(namespace, writes, names)
-        # What they share is decoded for the first of them and copied for the others.
+        # Shared parts are decoded for the first checkpoint and copied for the others.
         values = self._values.apart()
         loaded = []
         with collector_at_rest():
@@ -202,14 +204,14 @@ class Reader:
         key: str | None,
         recalled: Recalled | None,
     ) -> CheckpointTuple:
-        """Return a checkpoint, given what was read for it.
+        """Return a checkpoint, given everything that was read for it.
 
         Args:
             opened: The checkpoint, with its writes.
-            blobs: Its blobs, and perhaps more.
+            blobs: Its blobs, and possibly others.
             joining: Joins its values, and those of its writes.
-            key: What its values are remembered under, if others are likely to follow.
-            recalled: What was recalled of it; the other blobs are in `blobs`.
+            key: The key to remember its values under, if others are likely to follow.
+            recalled: What was recalled of it; all other blobs are in `blobs`.
         """
         serde, stored, checkpoint = self._serde, opened.stored, opened.body
         checkpoint["channel_values"] = values = decode_values(
@@ -231,7 +233,7 @@ class Reader:
         )
 
     def _add_version(self, address: Address, versions: dict[str, Any]) -> None:
-        """Give the sends of a checkpoint of an old format the version that they should have."""
+        """Add the version of the channel of sends, which checkpoints of an old format lack."""
         try:
             newest = max(versions.values()) if versions else self._next_version(None, None)
         except TypeError as error:
@@ -244,7 +246,7 @@ def _writes_among(
 ) -> list[StoredWrite] | None:
     """Return a checkpoint's pending writes, given the last ones; None if there may be more.
 
-    Those of checkpoints that are not stored yet come after them.
+    Writes of later checkpoints, which are not stored yet, may come after them.
     """
     if not records:
         return []
@@ -255,21 +257,22 @@ def _writes_among(
 
 
 class _Opened:
-    """A checkpoint whose record is read, and what else must be read for it.
+    """A checkpoint whose record was read, and what still has to be read for it.
 
     Attributes:
         stored: The record.
         namespace: The namespace of its thread.
-        writes: Its pending writes, None if they are to be read.
+        writes: Its pending writes; None if they still have to be read.
         body: The checkpoint without its values.
         metadata: Its metadata.
-        parent: The parent, if that holds sends of the checkpoint as writes.
-        sends: These writes.
-        blobs: Names of the blobs to read: those it refers to, unless they were recalled,
-            and those of `writes`, which may be any of the former if they are not known yet.
-        refers: Whether it refers to any blobs.
-        ranges: Ranges to read: of `writes` and the blobs that these may refer to if
-            that is None, and of the parent's writes.
+        parent: The parent, if it holds the checkpoint's sends as writes.
+        sends: Those writes.
+        blobs: Names of the blobs to read: those that the checkpoint refers to, except
+            recalled ones, and those of `writes`. While the writes are unknown, recalled
+            blobs are included, since the writes may refer to them.
+        refers: Whether the checkpoint refers to any blobs.
+        ranges: Ranges to read: the writes and the blobs at home at this checkpoint, if
+            `writes` is None, and the parent's writes.
     """
 
     __slots__ = (
@@ -302,7 +305,7 @@ class _Opened:
         self.refers = bool(self.blobs) if recalled is None else recalled.refers
         self.ranges: list[Range] = []
         if writes is None:
-            # They may refer to any blob of the checkpoint, recalled or not.
+            # The writes may refer to any blob of the checkpoint, recalled or not.
             self.blobs = stored.blobs()
             self.ranges.append(writes_of(stored.address))
             if self.refers:
@@ -318,7 +321,7 @@ class _Opened:
     def take(
         self, answers: Iterator[list[tuple[str, bytes]]], blobs: dict[str, bytes | None]
     ) -> None:
-        """Take the answers to `ranges`, which come next, and put the blobs in them into `blobs`."""
+        """Consume the answers to `ranges`, and add the blobs among them to `blobs`."""
         if self.writes is None:
             self.writes = decode_writes(self.stored.address, next(answers))
             if self.refers:
@@ -331,10 +334,10 @@ class _Opened:
 def fill(
     namespace: str, writes: Iterable[StoredWrite], blobs: dict[str, bytes | None]
 ) -> Operation[None]:
-    """Read blobs of writes that are not in `blobs`.
+    """Read the blobs of writes that are not in `blobs` yet.
 
-    That takes a round trip, which is seldom needed: for sends of an old format, and for writes
-    that came before a checkpoint in which the last large value became small.
+    The extra round trip is rarely needed: for sends of an old format, and for writes that
+    were stored before a checkpoint in which the last large value became small.
     """
     missing = [name for write in writes for name in write.blobs() if name not in blobs]
     if missing:
@@ -343,7 +346,7 @@ def fill(
 
 
 def recall(values: Values, key: str, stored: StoredCheckpoint) -> Recalled:
-    """Return what is remembered of a checkpoint; see `Values.recall`.
+    """Return what is remembered about a checkpoint; see `Values.recall`.
 
     Raises:
         CheckpointError: Its record is damaged; the message names the checkpoint.
@@ -363,7 +366,7 @@ def decode_values(
     blobs: dict[str, bytes | None],
     recalled: Recalled | None = None,
 ) -> dict[str, Any]:
-    """Return values of a checkpoint; see `Values.join`.
+    """Join the values of a checkpoint; see `Values.join`.
 
     Raises:
         CheckpointError: A blob is missing or damaged; the message names the checkpoint.

@@ -1,6 +1,6 @@
-"""Imports of LangGraph that say what to install where it is missing.
+"""Imports of LangGraph that say what to install if it is missing.
 
-To keep checkpoints takes langgraph-checkpoint alone.
+Storing checkpoints needs only langgraph-checkpoint.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["requiring_langgraph"]
 
 @contextmanager
 def requiring_langgraph() -> Iterator[None]:
-    """Say what to install if an import inside finds no LangGraph.
+    """Say what to install if an import in the block does not find LangGraph.
 
     Raises:
         ModuleNotFoundError: LangGraph is not installed.

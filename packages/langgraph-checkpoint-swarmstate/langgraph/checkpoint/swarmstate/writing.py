@@ -1,4 +1,4 @@
-"""What is written for a checkpoint and for pending writes: one round trip each."""
+"""Storing checkpoints and pending writes, with one round trip each."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _PARTS = frozenset({"id", "channel_values", "channel_versions", "versions_seen"})
 
-# A collection of unreachable blobs that is under way gives up when it finds its
-# mark gone: all that refers to blobs removes it, so that none of these is collected.
+# Every batch that refers to blobs removes the marks of garbage collections in progress.
+# A collection that finds its mark gone gives up, so it never deletes those blobs.
 _STOP_COLLECTION = ((COLLECTIONS, prefix_end(COLLECTIONS)),)
 
 
@@ -55,15 +55,15 @@ def put(
     new_versions: ChannelVersions,
     ttl: float | None,
 ) -> Operation[Address]:
-    """Store a checkpoint and return where it is.
+    """Store a checkpoint and return its address.
 
-    Blobs that the parent refers to are not sent again. That the parent still
-    exists, and they with it, is what is expected; if it does not, everything is sent.
+    Blobs that the parent refers to are not sent again. The batch expects the parent,
+    and with it the blobs, to exist; if it does not, everything is sent.
     Fields of the state that the graph does not have are taken over from the parent.
 
     Raises:
         InvalidConfigError: The config names no thread.
-        TypeError: The checkpoint is none.
+        TypeError: The checkpoint is not a valid one.
         EncodeError: A value cannot be serialized.
     """
     thread_id, checkpoint_ns, parent = address_of(config)
@@ -79,11 +79,11 @@ def put(
         foreign = known.unknown(key, parent, checkpoint, unchanged)
     run_id = metadata.get("run_id")
     index = _index_batch(thread_id, checkpoint["id"], parent, run_id)
-    # The last time nothing is relied on, so nothing can conflict.
+    # The last attempt relies on nothing, so it cannot conflict.
     for base, fields in ((parent, foreign), (None, foreign), (None, ())):
-        # Before anything is read: what is stored is the state as it is now.
+        # Before any round trip: the state to store is the state as it is now.
         split = values.split(key, base, checkpoint["channel_values"], checkpoint["id"])
-        # Before it is stored: what relies on it expects it to be there.
+        # Before it is stored: whatever relies on it expects it to exist.
         values.keep(key, checkpoint["id"], split)
         kept: dict[str, Entry] = {}
         try:
@@ -98,8 +98,8 @@ def put(
             else:
                 yield from write_indexed(batches, index)
         except BaseException as error:
-            # Another try may be cut in another way, or have been: that there is a checkpoint of
-            # this id does not say that the blobs of this one are there.
+            # Another attempt may cut the values differently, so the existence of a checkpoint of
+            # this id does not prove that the blobs of this attempt exist.
             split.doubt()
             if not (isinstance(error, ConflictError) and (split.relies_on or kept)):
                 raise
@@ -110,13 +110,13 @@ def put(
 
 
 def _check(checkpoint: Checkpoint) -> None:
-    """Check that a checkpoint has an id, without which nobody would find it, and what is stored.
+    """Check that a checkpoint has all required parts, and a usable id.
 
     Raises:
-        TypeError: It has none.
+        TypeError: It does not.
     """
     found: object = checkpoint
-    # A dict is told apart faster than another mapping.
+    # Testing for a dict first is faster than testing for a Mapping.
     if not isinstance(found, (dict, Mapping)) or not found.keys() >= _PARTS:
         there = sorted(map(str, found)) if isinstance(found, Mapping) else repr(found)[:80]
         raise TypeError(
@@ -137,7 +137,7 @@ def _batches(
     ttl: float | None,
     run_id: object,
 ) -> list[Batch]:
-    """Return what to write for a checkpoint, its entries in the index aside."""
+    """Return the batches that store a checkpoint, without its index entries."""
     prefix = checkpoints_prefix(address.checkpoint_ns)
     record_key = f"{prefix}{address.checkpoint_id}"
     added = {BLOBS + name: data for name, data in split.blobs.items()}
@@ -161,11 +161,12 @@ def _batches(
 
 
 def _expectations(address: Address, relies_on: Sequence[str]) -> tuple[list[Batch], Expect | None]:
-    """Return how to expect checkpoints, of which each but the last may rely on those after it.
+    """Return batches and an expectation that together require these checkpoints to exist.
 
-    Batches before the one with the changes expect the younger ones, and that one the oldest.
-    They are applied in this order: so the oldest was still there when the younger ones were
-    found, and these are as they were known, for what does not find the oldest is stored anew.
+    Each checkpoint but the last may rely on those after it, which are older. The batches expect
+    the younger ones; the batch with the changes, which is applied after them, expects the oldest.
+    So the oldest still existed when the younger ones were found. These are then the ones that are
+    remembered, because a put that does not find what it relies on is cut anew.
     """
     prefix = checkpoints_prefix(address.checkpoint_ns)
     expected = [Expect(f"{prefix}{each}", f"{prefix}{each}") for each in relies_on]
@@ -177,7 +178,7 @@ def _expectations(address: Address, relies_on: Sequence[str]) -> tuple[list[Batc
 def _index_batch(
     thread_id: str, checkpoint_id: str, parent: str | None, run_id: object
 ) -> Batch | None:
-    """Return what to write to the index for a checkpoint; often nothing."""
+    """Return the batch that updates the index for a checkpoint; often None."""
     added: dict[str, bytes] = {}
     superseded: tuple[str, ...] = ()
     if run_id is not None:
@@ -199,15 +200,15 @@ def put_writes(
 ) -> Operation[None]:
     """Store the pending writes of a task.
 
-    Regular writes are write-once; errors, interrupts and the like have indices
-    of their own (`WRITES_IDX_MAP`) and replace what is there. Of large ones the
-    items are blobs, which the next checkpoint then shares; those that the checkpoint, or the
-    one before, holds already are its blobs. That it is stored is then expected; if it is not
-    yet, all of them are sent.
+    Regular writes are write-once; errors, interrupts and the like have fixed indices
+    (`WRITES_IDX_MAP`) and replace what is there. The items of large writes become blobs,
+    which the next checkpoint shares. Items that the checkpoint or the one before it already
+    holds refer to its blobs; the batch then expects that checkpoint to be stored. If it is
+    not stored yet, all items are sent.
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
-        TypeError: The task's id or path is no text; the checkpoint could not be read any more.
+        TypeError: The task's id or path is not text, which would make the checkpoint unreadable.
         EncodeError: A value cannot be serialized.
     """
     names: tuple[tuple[str, object], ...] = ("task_id", task_id), ("task_path", task_path)
@@ -220,7 +221,7 @@ def put_writes(
             "expected config['configurable']['checkpoint_id'] to name the checkpoint that the "
             "writes belong to, found none; pass the config that put() returned"
         )
-    # What is relied on may be on its way, and is mostly there when it is looked for again.
+    # The checkpoint relied on may be on its way, and usually exists at the second attempt.
     for relying in (True, True, False):
         split = values.split_writes(
             address.values_key(), address.checkpoint_id, writes, relying=relying
@@ -241,7 +242,7 @@ def _writes_batches(
     task_path: str,
     ttl: float | None,
 ) -> list[Batch]:
-    """Return what to write for pending writes."""
+    """Return the batches that store pending writes."""
     prefix = f"{writes_prefix(address.checkpoint_ns, str(address.checkpoint_id))}{escape(task_id)}/"
     regular: dict[str, bytes] = {}
     special: dict[str, bytes] = {}

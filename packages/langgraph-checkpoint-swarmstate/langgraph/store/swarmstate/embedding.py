@@ -2,16 +2,17 @@
 
 Embeddings are records of a collection (`swarmstate.vectors`) in the namespace
 `langgraph-vectors`. The record of an item names the one that holds its embeddings
-by a token, which each put draws anew:
+by a token, which is new for each put:
 
     id        the labels, joined by periods, "\\x01", the key, "\\x01", the token
     scope     the labels
-    value     {"key": key, "token": token, "value": what the index knows of the item's value}
+    value     {"key": key, "token": token, "value": the part of the item's value to filter by}
 
-So the embeddings of an item that was put again, or deleted, are never taken for its
-own, although they are written before it, and those of its older value are removed after
-it. A record whose token no item names belongs to a put that is under way, or is left over
-from a race or a crash; searches remove those that they meet and no put can still be about.
+Embeddings are written before their item, and those of its older value are removed after
+it. Thanks to the token, stale embeddings of an item that was put again or deleted are never
+mistaken for current ones. A record whose token no item names belongs to a put in progress,
+or is left over from a race or a crash. Searches remove such records once no put can still
+be in progress.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ VECTORS = "langgraph-vectors"
 
 _SEPARATOR = "\x01"
 
-# Seconds after which a put that has not ended never will. Clocks may differ by so much, too.
+# Seconds after which a put cannot be in progress any more, including differences between clocks.
 _LONGEST_PUT = 600.0
 
 _EXPECTED = "expected `embed` to return a list of embeddings, one list of numbers for each text"
 
 
 class Embed(NamedTuple):
-    """Answered with the embeddings of texts that are stored."""
+    """A step that is answered with the embeddings of texts to store."""
 
     embeddings: Embeddings
     texts: list[str]
@@ -61,7 +62,7 @@ class Embed(NamedTuple):
 
 
 class EmbedQueries(NamedTuple):
-    """Answered with the embeddings of texts that are searched for."""
+    """A step that is answered with the embeddings of queries."""
 
     embeddings: Embeddings
     texts: list[str]
@@ -79,7 +80,7 @@ class EmbedQueries(NamedTuple):
 
 
 class Rank(NamedTuple):
-    """Answered with matches: records below a scope that pass, the nearest to a vector first."""
+    """A step that is answered with the records in a scope that pass, nearest to a vector first."""
 
     collection: Collection
     vector: list[float]
@@ -107,7 +108,7 @@ class Rank(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """Stores embeddings; answered with None."""
+    """A step that stores embeddings and is answered with None."""
 
     collection: Collection
     records: list[Record]
@@ -124,7 +125,7 @@ class Keep(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Removes embeddings; answered with how many there were."""
+    """A step that removes embeddings and is answered with their number."""
 
     collection: Collection
     ids: list[str]
@@ -139,15 +140,15 @@ class Forget(NamedTuple):
 
 
 class Index:
-    """Embeddings of items, as an `IndexConfig` of LangGraph asks for them.
+    """The embeddings of items, as configured by LangGraph's `IndexConfig`.
 
     Args:
         config: The configuration.
         store: The store of the items.
 
     Raises:
-        TypeError: The configuration is no dict, or `dims` or `embed` no such thing.
-        ValueError: The configuration names no embeddings, or asks for what is not done here.
+        TypeError: The configuration is not a dict, or `dims` or `embed` has the wrong type.
+        ValueError: The configuration names no embeddings, or asks for something unsupported.
     """
 
     def __init__(self, config: IndexConfig, store: BaseStore) -> None:
@@ -155,16 +156,16 @@ class Index:
         self.config = config
         self.embeddings = ensure_embeddings(config.get("embed"))
         self.collection = Collection(store, VECTORS)
-        # LangGraph's stores on databases take a single field, too.
+        # LangGraph's database stores also accept a single field.
         fields: Any = config.get("fields") or ["$"]
         self._paths = _tokenized([fields] if isinstance(fields, str) else fields)
 
     def texts_of(self, value: Mapping[str, Any], fields: Any) -> list[str]:
-        """Return what of a value is embedded, each text once.
+        """Return the texts of a value to embed, each once.
 
         Args:
             value: The value.
-            fields: The `index` of its put: paths, None for those of the
+            fields: The `index` argument of its put: paths, None for the paths of the
                 configuration, or False for nothing.
         """
         if fields is False:
@@ -176,8 +177,8 @@ class Index:
         """Return the embeddings of texts after checking them.
 
         Raises:
-            TypeError: They are no list of embeddings.
-            ValueError: Their number, or that of their dimensions, is not as configured.
+            TypeError: They are not a list of embeddings.
+            ValueError: Their number, or their number of dimensions, is wrong.
         """
         if not isinstance(vectors, Sized):
             raise TypeError(f"{_EXPECTED}, found {type(vectors).__name__}")
@@ -199,10 +200,10 @@ class Index:
 
 
 def check_embedding(vector: object) -> None:
-    """Check that what was made of one text is no number.
+    """Check that the embedding of one text is a vector, not a single number.
 
     Raises:
-        TypeError: It is none of several numbers.
+        TypeError: It is not a vector.
     """
     if not isinstance(vector, Sized):
         raise TypeError(
@@ -212,12 +213,12 @@ def check_embedding(vector: object) -> None:
 
 
 def new_token(now: float) -> str:
-    """Return what tells the embeddings of one put from those of all others, and its time."""
+    """Return a token that identifies the embeddings of one put and tells its time."""
     return f"{max(int(now), 0):x}-{secrets.token_hex(6)}"
 
 
 def is_left_over(token: str, now: float) -> bool:
-    """Tell whether no put can still be about to name a token in an item."""
+    """Whether a token is so old that no put in progress can still name it in an item."""
     drawn, found, _ = token.partition("-")
     try:
         return not found or int(drawn, 16) < now - _LONGEST_PUT
@@ -231,16 +232,16 @@ def record_id(labels: Labels, key: str, token: str) -> str:
 
 
 def record_of(labels: Labels, key: str, token: str, known: Any, vectors: Sequence[Any]) -> Record:
-    """Return the record that holds the embeddings of an item; `known` of its value is said."""
+    """Return the record with the embeddings of an item, and the `known` part of its value."""
     value = {"key": key, "token": token, "value": known}
     return Record(record_id(labels, key, token), value, vectors, labels)
 
 
 def named_by(record: Record) -> tuple[Labels, str, str]:
-    """Return the labels and the key of the item that a record holds embeddings of, and the token.
+    """Return the labels and key of the item whose embeddings a record holds, and the token.
 
     Raises:
-        ItemError: It names none.
+        ItemError: The record does not name an item.
     """
     key, token = record.value.get("key"), record.value.get("token")
     if not (isinstance(key, str) and isinstance(token, str)):
@@ -265,7 +266,7 @@ def _check_config(config: object) -> None:
             "expected `embed` of index to be LangChain's Embeddings, a function or the name of a "
             f"model, found {type(embed).__name__}"
         )
-    # What the configurations of LangGraph's other stores say, and would not be done here.
+    # Options of LangGraph's other stores that would have no effect here.
     if config.get("text_fields") and not config.get("fields"):
         raise ValueError(
             "expected index to name what is embedded as `fields`, found `text_fields`, which only "
@@ -285,7 +286,7 @@ def _embeds(embed: object) -> bool:
 
 @contextmanager
 def _advising() -> Iterator[None]:
-    """Say of embeddings that are damaged, or of another dimension, what can be done here."""
+    """Add advice to errors about embeddings that are damaged or have another dimension."""
     try:
         yield
     except DecodeError as error:

@@ -1,8 +1,8 @@
-"""Renewing items that were read, and removing those that have expired.
+"""Renewing items that were read, and removing expired ones.
 
-Both change an item only if its expiry is still the one that was seen: who puts
-or deletes it meanwhile wins. A batch has one expectation, so each item takes a
-batch of its own; those of many items still go in one round trip.
+Both change an item only if its expiry is still the one that was seen: a concurrent
+put or delete wins. A batch has only one expectation, so each item needs its own
+batch; the batches of many items still take one round trip.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-# Namespaces, or items, that are looked at in one round trip of a sweep.
+# Number of namespaces, or items, that a sweep handles per round trip.
 _PAGE = 100
 
 
 def renew(items: Iterable[StoredItem], now: float) -> Operation[None]:
-    """Let items that expire live on from `now`, as they were put."""
+    """Restart the time to live of items that expire, from `now`."""
     batches = {}
     for item in items:
         old = item.expiry
@@ -64,12 +64,12 @@ def renew(items: Iterable[StoredItem], now: float) -> Operation[None]:
         try:
             yield from _each([*batches.values()])
         except StoreReadOnlyError:
-            # What can only be read expires when it was to expire.
+            # In a read-only store, items expire at their original time.
             logger.debug("items were read from a read-only store, and not renewed")
 
 
 def sweep(index: Index | None, now: float) -> Operation[int]:
-    """Remove the items that have expired at `now`; return how many were found."""
+    """Remove the items that are expired at `now`; return how many were found."""
     names: list[str] = yield Namespaces(STORES)
     count = 0
     for page in _pages(names):
@@ -97,23 +97,23 @@ def _removal(namespace: str, found: str) -> Batch:
 
 
 def _each_indexed(index: Index, removals: list[Batch]) -> Operation[None]:
-    """Remove those items whose expectation holds, and their embeddings with them."""
+    """Remove the items whose expectation holds, and their embeddings."""
     items = [(labels_of(batch.namespace), batch.delete[1][len(ITEMS) :]) for batch in removals]
     before = yield from embedded(items)
     yield from _each(removals)
     if before:
-        # What somebody with a slower clock renewed is still there.
+        # An item that was renewed by a slower clock still exists.
         gone = set(before).difference((yield from embedded(items)))
         if gone:
             yield Forget(index.collection, sorted(gone))
 
 
 def _each(batches: list[Batch]) -> Operation[None]:
-    """Apply those batches whose expectation holds."""
+    """Apply the batches whose expectation holds."""
     try:
         yield Write(batches)
     except ConflictError:
-        # Those before the one that failed were applied, so their expectation fails now.
+        # Batches before the failed one were applied, so their expectations fail now.
         for batch in batches:
             with contextlib.suppress(ConflictError):
                 yield Write([batch])
@@ -124,12 +124,12 @@ def _pages(items: list[T]) -> Iterator[list[T]]:
 
 
 def check_ttl_config(config: TTLConfig | None) -> None:
-    """Check that a configuration of expiry is one.
+    """Check a configuration of expiry.
 
     Raises:
-        TypeError: It is no dict, or a number of minutes is none.
-        ValueError: It has keys that LangGraph's `TTLConfig` has not, or all items would
-            expire when they are put.
+        TypeError: It is not a dict, or a number of minutes is not a number.
+        ValueError: It has keys that LangGraph's `TTLConfig` does not have, or all items
+            would expire as soon as they are put.
     """
     if config is None:
         return
@@ -155,7 +155,7 @@ class Sweeper:
     """A thread that sweeps at intervals until it is stopped.
 
     Args:
-        sweep: Removes what has expired and returns how much that was.
+        sweep: Removes what has expired, and returns how many items that was.
     """
 
     def __init__(self, sweep: Callable[[], int]) -> None:
@@ -165,12 +165,12 @@ class Sweeper:
         self._ended: Future[None] | None = None
 
     def start(self, minutes: float) -> Future[None]:
-        """Start the thread, unless it runs already.
+        """Start the thread, unless it is already running.
 
-        The result is done when the thread has ended; cancelling it ends the thread.
+        The returned future is done when the thread has ended; cancelling it ends the thread.
 
         Raises:
-            TypeError: The interval is no number.
+            TypeError: The interval is not a number.
             ValueError: It is not positive and finite.
         """
         seconds = minutes_of("sweep_interval_minutes", minutes) * 60
@@ -184,7 +184,7 @@ class Sweeper:
             ended.add_done_callback(lambda _: wakeup.set())
             self._thread = threading.Thread(
                 target=self._loop,
-                # No lock can be waited for longer, which is centuries.
+                # The longest wait that a lock supports, which is centuries.
                 args=(min(seconds, threading.TIMEOUT_MAX), wakeup, ended),
                 daemon=True,
                 name="swarmstate-sweeper",
@@ -214,5 +214,5 @@ class Sweeper:
                     ended.set_result(None)
                 return
             except Exception:
-                # The next sweep removes what this one could not.
+                # The next sweep will remove what this one could not.
                 logger.exception("removing expired items failed; trying again in %g s", seconds)

@@ -1,8 +1,8 @@
-"""Comparing items with the filter of a search.
+"""Matching items against the filter of a search.
 
-The rules are those of LangGraph's `InMemoryStore`, with one exception: where that
-raises because two values cannot be compared as numbers, strings are compared as
-strings, and anything else does not match, as in its `PostgresStore`.
+The rules are those of LangGraph's `InMemoryStore`, with one exception: where it raises
+an error because two values cannot be compared as numbers, strings are compared as
+strings and anything else does not match, as in its `PostgresStore`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ORDER: Mapping[str, Callable[[Any, Any], Any]] = {
     "$lte": operator.le,
 }
 
-# A union of types would be made anew for each item.
+# A constant, because a union of types would be created anew for each item.
 _LISTS = (list, tuple)
 _NUMBERS = (int, float)
 
@@ -39,7 +39,7 @@ def check_filter(wanted: object) -> None:
             if name not in _EQUALITY and name not in _ORDER:
                 known = ", ".join((*_EQUALITY, *_ORDER))
                 raise ValueError(f"Unsupported operator: {name}; expected one of {known}")
-        # What an operator compares with is a value, whatever it looks like.
+        # The operand of an operator is a plain value, whatever it looks like.
         for part in () if names else wanted.values():
             check_filter(part)
     elif isinstance(wanted, list | tuple):
@@ -48,7 +48,7 @@ def check_filter(wanted: object) -> None:
 
 
 def matches(value: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
-    """Tell whether an item's value passes a filter that `check_filter` accepted."""
+    """Whether an item's value passes a filter that `check_filter` has accepted."""
     return all(_matches(value.get(name), part) for name, part in (wanted or {}).items())
 
 
@@ -81,7 +81,7 @@ def _compare(name: str, found: Any, wanted: Any) -> bool:
 
 
 def _number(value: Any) -> float | int | None:
-    """Return a value as a number, which strings may stand for; None if it is none."""
+    """Return a value as a number, parsing strings; None if it is not one."""
     if isinstance(value, _NUMBERS):
         return value
     try:

@@ -1,18 +1,17 @@
-"""Where items are: namespaces and keys.
+"""The layout of items in a store: namespaces and keys.
 
 A namespace of LangGraph, a tuple of labels, is one namespace of the store:
-`langgraph-store:` and the labels, joined by periods, which LangGraph keeps out
-of labels. It holds, for each item,
+`langgraph-store:` and the labels joined by periods, which LangGraph does not allow
+in labels. For each item it holds
 
     created/{key}          when it was first put
-    expiry/{key}/{time}    that it expires at this time, if it does
-    item/{key}             what was put last, and when
+    expiry/{key}/{time}    when it expires, if it does
+    item/{key}             its latest value, and when that was put
 
-so that a put needs no look at what is there: `created/` is put if it is absent.
-In `expiry/` the key is escaped; the time is milliseconds since the Unix epoch, in
-`_TIME_DIGITS` digits. There is at most one such record for an item, and being part
-of a key its time can be what a batch expects: whoever renews or removes an item
-does so only if nobody else did.
+so a put need not read anything first: `created/` is put if it is absent.
+In `expiry/` the key is escaped; the time is in milliseconds since the Unix epoch, with
+`_TIME_DIGITS` digits. An item has at most one such record. Because the time is part of the
+key, a batch can expect it: an item is renewed or removed only if nobody else did so first.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ CREATED = "created/"
 EXPIRY = "expiry/"
 ITEMS = "item/"
 
-# The three areas lie side by side, and nothing else between them.
+# The three areas are adjacent, with nothing else between them.
 EVERYTHING = Range(CREATED, Range.of_prefix(ITEMS).stop)
 
 _TIME_DIGITS = 15
-# The first time, in milliseconds, that a key has no room for.
+# The first time, in milliseconds, that does not fit into a key.
 LAST_TIME = 10**_TIME_DIGITS
 
 Labels = tuple[str, ...]
@@ -61,40 +60,40 @@ def labels_of(namespace: str) -> Labels:
 
 
 def in_order(first: Labels, namespaces: Iterable[str]) -> list[Labels]:
-    """Return `first` and the labels of namespaces, each once, in their order.
+    """Return `first` and the labels of namespaces, sorted and without duplicates.
 
-    Names come almost in that order already, which a set would lose and sorting has use for.
+    Names arrive almost in that order. Sorting benefits from this, and a set would lose it.
     """
     return sorted(dict.fromkeys((first, *map(labels_of, namespaces))))
 
 
 def below(labels: Labels) -> str:
-    """Return what the namespaces start with that have `labels` and more."""
+    """Return the name prefix of the namespaces below `labels`."""
     return f"{namespace_of(labels)}." if labels else STORES
 
 
 def created_key(key: str) -> str:
-    """Return where it stands when an item was first put."""
+    """Return the key of the time when an item was first put."""
     return f"{CREATED}{key}"
 
 
 def item_key(key: str) -> str:
-    """Return where an item stands."""
+    """Return the key of an item."""
     return f"{ITEMS}{key}"
 
 
 def expiry_prefix(key: str) -> str:
-    """Return what the key of an item's expiry starts with."""
+    """Return the prefix of the key of an item's expiry."""
     return f"{EXPIRY}{escape(key)}/"
 
 
 def expiry_key(key: str, expires: int) -> str:
-    """Return the key that says when an item expires: milliseconds, below `LAST_TIME`."""
+    """Return the key of an item's expiry; the time is in milliseconds, below `LAST_TIME`."""
     return f"{expiry_prefix(key)}{expires:0{_TIME_DIGITS}}"
 
 
 def parse_expiry(namespace: str, name: str) -> tuple[str, int]:
-    """Return `(key, expires)` of an expiry's key.
+    """Return the `(key, expires)` that an expiry's key holds.
 
     Raises:
         ItemError: The key is damaged.

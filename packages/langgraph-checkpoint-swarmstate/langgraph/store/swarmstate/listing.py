@@ -22,18 +22,18 @@ from .layout import (
     parse_expiry,
 )
 
-# Namespaces that are looked into in one round trip, unless more were asked for.
+# Namespaces to look into per round trip, unless more are requested.
 _PAGE = 100
 
 _ANY = "*"
 
 
 def check_listing(op: ListNamespacesOp) -> None:
-    """Check what LangGraph does not.
+    """Check the arguments that LangGraph does not check.
 
     Raises:
         ValueError: A number is negative, or a kind of condition is unknown.
-        TypeError: The path of a condition is a single text, or a number none.
+        TypeError: The path of a condition is a single text, or a number is not one.
     """
     check_count("limit", op.limit)
     check_count("offset", op.offset)
@@ -46,7 +46,7 @@ def check_listing(op: ListNamespacesOp) -> None:
 
 
 def list_namespaces(op: ListNamespacesOp, now: float) -> Operation[list[Labels]]:
-    """Return the namespaces that hold an item that has not expired, in order."""
+    """Return the namespaces that hold an unexpired item, in order."""
     conditions = op.match_conditions or ()
     start = _fixed_start(conditions)
     names: list[str] = yield Namespaces(below(start))
@@ -60,13 +60,13 @@ def list_namespaces(op: ListNamespacesOp, now: float) -> Operation[list[Labels]]
     while left and len(listed) < wanted:
         page, left = left[:page_size], left[page_size:]
         alive = yield from _alive(page, now)
-        # Cutting sorted tuples leaves them sorted.
+        # Truncating sorted tuples keeps them sorted.
         listed.update((labels[: op.max_depth], None) for labels in alive)
     return [*listed][op.offset : wanted]
 
 
 def _fixed_start(conditions: Sequence[MatchCondition]) -> Labels:
-    """Return labels that every namespace begins with that meets the conditions."""
+    """Return labels that every namespace matching the conditions begins with."""
     for match_type, path in conditions:
         if match_type == "prefix":
             path = tuple(path)
@@ -85,7 +85,7 @@ def _matches(condition: MatchCondition, labels: Labels) -> bool:
 
 
 def _alive(page: Sequence[Labels], now: float) -> Operation[list[Labels]]:
-    """Return those namespaces that hold an item that has not expired."""
+    """Return the namespaces that hold an unexpired item."""
     first = [
         Range.of_prefix(ITEMS, limit=1, keys_only=True),
         Range.of_prefix(EXPIRY, limit=1, keys_only=True),

@@ -1,11 +1,10 @@
 """A batch of operations, free of I/O.
 
-All reads come before all writes, as in LangGraph's own stores: what a batch reads
-is what was there before it. Of several puts of one item the last one counts.
+As in LangGraph's own stores, all reads come before all writes: a batch reads the state
+before it. If an item is put several times, the last put counts.
 
-Round trips: one for all gets, searches included (these ask first which namespaces
-there are, once per prefix), one for all puts. Items that are renewed by being read
-cost one more.
+Round trips: one for all gets and searches (searches first list the namespaces, once per
+prefix), and one for all puts. Renewing items that were read costs one more.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Batched:
-    """The operations of a batch by their kind, with their places in it."""
+    """The operations of a batch by kind, with their places in the batch."""
 
     gets: list[tuple[int, GetOp]] = field(default_factory=list)
     searches: list[tuple[int, SearchOp]] = field(default_factory=list)
@@ -51,12 +50,12 @@ class Batched:
 
 
 def sorted_out(ops: Iterable[Op]) -> Batched:
-    """Check operations and return them by their kind.
+    """Check operations and return them by kind.
 
     Raises:
-        InvalidNamespaceError: A label is not what LangGraph allows.
-        ValueError: An operation or an argument is none that there is.
-        TypeError: A value is no dict, or a namespace a single text.
+        InvalidNamespaceError: LangGraph does not allow a label.
+        ValueError: An operation or an argument is unknown.
+        TypeError: A value is not a dict, or a namespace is a single text.
     """
     batched = Batched()
     for place, op in enumerate(ops):
@@ -80,10 +79,10 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
 
 
 def check_put(op: PutOp) -> None:
-    """Check what LangGraph does not.
+    """Check the arguments that LangGraph does not check.
 
     Raises:
-        TypeError: The value is no dict, or the namespace a single text.
+        TypeError: The value is not a dict, or the namespace is a single text.
     """
     value: object = op.value
     if not (value is None or isinstance(value, Mapping)):
@@ -94,11 +93,11 @@ def check_put(op: PutOp) -> None:
 def run_batch(
     serde: SerializerProtocol, index: Index | None, batched: Batched, now: float
 ) -> Operation[list[Result]]:
-    """Do what a batch asks for and return its results, in its order.
+    """Run the operations of a batch and return their results, in order.
 
     Raises:
         EncodeError: A value cannot be serialized; nothing was stored.
-        ItemError: An item that was asked for is damaged; nothing was stored.
+        ItemError: A requested item is damaged; nothing was stored.
     """
     puts = [Put.of(serde, index, op, now) for op in batched.puts.values()]
     results: list[Result] = [None] * batched.count
@@ -133,7 +132,7 @@ def _write_indexed(index: Index, puts: list[Put], now: float) -> Operation[None]
         # Before the items are written: embeddings that cannot be stored must change none, and
         # no item is to be without its own.
         yield Keep(index.collection, records)
-    # As late as can be: what others put until the items are written stays behind.
+    # As late as possible: what others put before the items are written is left over.
     replaced = yield from embedded([(put.labels, put.key) for put in puts])
     yield Write(batches_of(puts, now))
     if replaced:

@@ -1,12 +1,12 @@
 """Filtering items before they are decoded.
 
-Where the codec alone made the bytes of a value, they show whether a field equals what a filter
-names, if both are plain.
+If a value's bytes were written by the codec alone, they show whether a field equals the value
+in a filter, provided that both are plain.
 
-The record that holds the embeddings of an item holds the known part of its value, too:
-`UNKNOWN` stands for whatever is large, or might be compared in another way by the index
-than by `filters`. An index lets through what is unknown; so it lets through at least
-what the filter does, and the items that are found are looked at again.
+The record with an item's embeddings also holds the known part of the item's value: `UNKNOWN`
+stands for anything large, or anything that the index might compare differently from `filters`.
+An index lets unknown values pass, so it never drops an item that the filter accepts; the items
+found are then filtered again.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from swarmstate.vectors import UNKNOWN, known_part
 
 
 def known_of(serde: object, value: Any) -> Any:
-    """Return what the index may know of a value that a serializer writes.
+    """Return the part of a value that the index may know, given its serializer.
 
-    What serializers hide, encrypted for example, must not lie in the index beside it.
-    So only of those whose values anybody can read is anything known.
+    Whatever a serializer hides, for example by encryption, must not appear in the index.
+    So something is known only if the serializer's values can be read by anybody.
     """
     is_public = type(serde) in (SwarmStateSerializer, JsonPlusSerializer)
     return known_part(value) if is_public else UNKNOWN
 
 
 def visible_filter(serde: object, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the filter if it may be held against the bytes that a serializer writes."""
+    """Return the filter if it can be matched against the bytes that a serializer writes."""
     is_plain = type(serde) is SwarmStateSerializer and serde.plain_codec is not None
     return wanted if is_plain and type(wanted) is dict else None

@@ -1,4 +1,4 @@
-"""The changes that put and delete items."""
+"""The batches that put and delete items."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 class Put(NamedTuple):
-    """An item as it is to be stored; to be deleted if it has no record.
+    """An item to store, or to delete if it has no record.
 
     Attributes:
         labels: Its namespace.
         key: Its key.
         record: Its record.
         expiry: When it expires, if it does.
-        texts: What of it is to be embedded.
-        token: What names its embeddings; None if there is nothing to embed.
-        known: What the index may know of its value.
+        texts: Its texts to embed.
+        token: The token that names its embeddings; None if there is nothing to embed.
+        known: The part of its value that the index may know.
     """
 
     labels: Labels
@@ -44,11 +44,11 @@ class Put(NamedTuple):
 
     @classmethod
     def of(cls, serde: SerializerProtocol, index: Index | None, op: PutOp, now: float) -> Put:
-        """Return what an operation puts.
+        """Return the put for an operation.
 
         Raises:
             EncodeError: The value cannot be serialized.
-            TypeError: The time to live is no number.
+            TypeError: The time to live is not a number.
             ValueError: It is NaN.
         """
         labels = tuple(op.namespace)
@@ -63,7 +63,7 @@ class Put(NamedTuple):
 
 @dataclass
 class Changes:
-    """What becomes of the items of one namespace."""
+    """The changes to the items of one namespace."""
 
     put: dict[str, bytes] = field(default_factory=dict)
     put_if_absent: dict[str, bytes] = field(default_factory=dict)
@@ -71,8 +71,8 @@ class Changes:
     delete_ranges: list[tuple[str, str | None]] = field(default_factory=list)
 
     def add(self, put: Put, created: bytes) -> None:
-        """Put or delete an item; `created` says when, if it is new."""
-        # Whatever becomes of the item, its old expiry does not stay.
+        """Put or delete an item; `created` is the record of when, if it is new."""
+        # In any case the old expiry goes.
         expiries = Range.of_prefix(expiry_prefix(put.key))
         self.delete_ranges.append((expiries.start, expiries.stop))
         if put.record is None:
@@ -85,14 +85,14 @@ class Changes:
             self.put[name] = record
 
     def batch(self, labels: Labels) -> Batch:
-        """Return the changes as what a store applies at once."""
+        """Return the changes as one batch."""
         return Batch(
             namespace_of(labels), self.put, self.put_if_absent, self.delete, self.delete_ranges
         )
 
 
 def batches_of(puts: Sequence[Put], now: float) -> list[Batch]:
-    """Return the changes that put and delete items, one batch for each namespace."""
+    """Return the batches that put and delete items, one for each namespace."""
     created = seal(microseconds(now))
     changes: dict[Labels, Changes] = {}
     for put in puts:

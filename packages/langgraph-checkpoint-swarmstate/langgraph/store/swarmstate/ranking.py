@@ -1,4 +1,4 @@
-"""Searching items by meaning: the nearest embeddings first."""
+"""Semantic search: items ranked by their embeddings, nearest first."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from .layout import Labels
 
-# Matches that are looked at first, beyond those that were asked for.
+# Extra matches to look at first, beyond those requested.
 _SPARE = 8
-# If too few of these are left, because they expired or what the index does not know of them does
-# not pass the filter, the next step looks at so many times as many.
+# If too few of these remain, because they have expired or a part that the index does not know
+# fails the filter, the next step looks at this many times as many.
 _GROWTH = 4
-# How often the embeddings are ranked if items are put again at the same time.
+# How often to rank the embeddings if items are being put again at the same time.
 _ATTEMPTS = 8
 
 
 class Ranking:
-    """The items of a search that have embeddings, the nearest first."""
+    """The items of a search that have embeddings, nearest first."""
 
     def __init__(self, op: SearchOp, index: Index, serde: SerializerProtocol) -> None:
         self.op = op
@@ -40,27 +40,27 @@ class Ranking:
         self.serde = serde
         self.items: dict[tuple[Labels, str], tuple[StoredItem, dict[str, Any] | None, float]] = {}
         self._left_over: set[str] = set()
-        # Of items that have other embeddings than were ranked, the tokens of these.
+        # The tokens of items that have other embeddings than those that were ranked.
         self._changed: dict[tuple[Labels, str], str] = {}
 
     @property
     def is_full(self) -> bool:
-        """Whether no further item is needed."""
+        """Whether there are enough items."""
         return len(self.items) >= self.op.offset + self.op.limit
 
     def rank(self, vector: list[float], now: float) -> Operation[None]:
-        """Find as many as the search asks for, as far as there are so many."""
+        """Find as many items as the search asks for, if there are that many."""
         for _ in range(_ATTEMPTS):
             before, self._changed = self._changed, {}
             self.items.clear()
             yield from self._rank(vector, now)
-            # What was put again after it was ranked can be ranked by now. What was so before
-            # lies farther away, and only the embeddings of its older value are left over.
+            # An item put again after the ranking can be ranked by now. One put again before it
+            # is farther away, and only the embeddings of its older value are left over.
             missed = {place: self._changed[place] for place in self._changed.keys() - self.items}
             if missed.items() <= before.items():
                 break
         if self._left_over:
-            # Who can only read leaves them to those who can remove them.
+            # A reader of a read-only store leaves them to others.
             with suppress(StoreReadOnlyError):
                 yield Forget(self.index.collection, sorted(self._left_over))
 
@@ -96,7 +96,7 @@ class Ranking:
                 self.items.setdefault(place, (item, value, match.score))
 
     def page(self, others: Found) -> list[tuple[StoredItem, SearchItem]]:
-        """Return the page that was asked for: those ranked, then others, the newest first."""
+        """Return the requested page: ranked items first, then the others, newest first."""
         ranked = [
             (item, item.search_item(self.serde, value, score))
             for item, value, score in self.items.values()

@@ -30,7 +30,7 @@ def read(
     results: list[Result],
     now: float,
 ) -> Operation[list[StoredItem]]:
-    """Fill in the results of gets and searches; return the items that these renew.
+    """Fill in the results of gets and searches; return the items whose expiry they renew.
 
     Raises:
         ItemError: An item is damaged.
@@ -44,7 +44,7 @@ def read(
     rankings: dict[int, Ranking] = {}
     if index is not None:
         rankings = yield from _ranked(serde, index, searches, now)
-    # Searches by meaning need the other items only if those with embeddings are too few.
+    # Semantic searches need the other items only if there are too few with embeddings.
     prefixes = {
         tuple(search.namespace_prefix)
         for place, search in searches
@@ -53,7 +53,7 @@ def read(
     scopes: dict[Labels, list[Labels]] = {}
     for prefix in sorted(prefixes):
         scopes[prefix] = yield from scope_of(prefix)
-    # Those of one scope stand in order already.
+    # Within one scope they are already in order.
     spanned = sorted(dict.fromkeys(labels for scope in scopes.values() for labels in scope))
     queries += [query_for(labels) for labels in spanned]
     if queries:
@@ -80,7 +80,7 @@ def _got(
     results: list[Result],
     now: float,
 ) -> list[StoredItem]:
-    """Fill in the results of gets; return the items that these renew."""
+    """Fill in the results of gets; return the items whose expiry they renew."""
     used = []
     for (place, op), answer in zip(gets, answers, strict=False):
         item = item_of(tuple(op.namespace), op.key, answer)
@@ -96,7 +96,7 @@ def _ranked(
     searches: Iterable[tuple[int, SearchOp]],
     now: float,
 ) -> Operation[dict[int, Ranking]]:
-    """Return, by their places, the rankings of those searches that have a query."""
+    """Return the rankings of the searches that have a query, by their places."""
     by_meaning = [(place, search) for place, search in searches if search.query]
     texts = [*dict.fromkeys(str(search.query) for _, search in by_meaning)]
     if not texts:

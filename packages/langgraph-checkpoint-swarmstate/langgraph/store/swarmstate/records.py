@@ -1,4 +1,4 @@
-"""What the records of an item hold.
+"""The records of an item.
 
 Each is the msgpack array `[content, check]` (`swarmstate.sharing.seal`). The contents are
 
@@ -6,8 +6,8 @@ Each is the msgpack array `[content, check]` (`swarmstate.sharing.seal`). The co
     expiry/     the time to live, in minutes
     item/       [microseconds since the Unix epoch, type, bytes, token]
 
-`type` and `bytes` are what the store's serializer made of the value. The token
-names the item's embeddings (see `embedding`); nil if it has none.
+`type` and `bytes` are the output of the store's serializer. The token names the
+item's embeddings (see `embedding`); nil if it has none.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 def minutes_of(name: str, found: object) -> float:
-    """Return an argument that says how many minutes, which may be a number of any kind and size.
+    """Return a number of minutes, given as any kind of number.
 
     Raises:
-        TypeError: It is no number, such as a text from the environment.
+        TypeError: It is not a number but, for example, a text from the environment.
     """
     if not isinstance(found, SupportsFloat):
         raise TypeError(f"expected {name} to be a number of minutes, found {found!r:.80}")
@@ -57,7 +57,7 @@ class Expiry(NamedTuple):
 
     Attributes:
         expires: Milliseconds since the Unix epoch.
-        minutes: How long it lives from its last use.
+        minutes: Time to live since its last use, in minutes.
     """
 
     expires: int
@@ -65,12 +65,12 @@ class Expiry(NamedTuple):
 
     @classmethod
     def starting(cls, now: float, minutes: float | None) -> Expiry | None:
-        """Return when something that is used `now` (seconds) expires.
+        """Return the expiry of an item that is used `now` (in seconds).
 
-        None is never: no minutes are given, or so many that no clock will see the end.
+        None means never: no minutes are given, or more than the format can hold.
 
         Raises:
-            TypeError: The minutes are no number.
+            TypeError: The minutes are not a number.
             ValueError: They are NaN.
         """
         if minutes is None:
@@ -82,12 +82,12 @@ class Expiry(NamedTuple):
         return cls(math.ceil(max(expires, 0)), minutes) if expires < LAST_TIME else None
 
     def record(self, key: str) -> tuple[str, bytes]:
-        """Return the record that says so of the item `key`."""
+        """Return the record of this expiry for the item `key`."""
         return expiry_key(key, self.expires), seal(self.minutes)
 
 
 class StoredItem(NamedTuple):
-    """An item's records, its value and the time when it was first put still encoded."""
+    """An item's records; its value and creation time are still encoded."""
 
     labels: Labels
     key: str
@@ -98,11 +98,11 @@ class StoredItem(NamedTuple):
     expiry: Expiry | None
 
     def is_expired(self, now: float) -> bool:
-        """Tell whether the item has expired at `now`, in seconds."""
+        """Whether the item is expired at `now`, in seconds."""
         return self.expiry is not None and self.expiry.expires <= now * 1000
 
     def order(self) -> tuple[int, Labels, str]:
-        """Return what items are sorted by: the last one put comes first."""
+        """Return the sort key of items: the most recent put comes first."""
         return -self.updated, self.labels, self.key
 
     def value(self, serde: SerializerProtocol) -> dict[str, Any]:
@@ -114,10 +114,10 @@ class StoredItem(NamedTuple):
         return _read(self.labels, self.key, lambda: dict(serde.loads_typed(self.data)))
 
     def times(self) -> tuple[datetime, datetime]:
-        """Return when it was first put, and when it was put last.
+        """Return when it was put first, and when it was put last.
 
         Raises:
-            ItemError: That is damaged.
+            ItemError: A record is damaged.
         """
         return _read(
             self.labels,
@@ -126,7 +126,7 @@ class StoredItem(NamedTuple):
         )
 
     def item(self, serde: SerializerProtocol) -> Item:
-        """Return the item as LangGraph knows it.
+        """Return the item in LangGraph's form.
 
         Raises:
             ItemError: It is damaged.
@@ -143,7 +143,7 @@ class StoredItem(NamedTuple):
     def search_item(
         self, serde: SerializerProtocol, value: dict[str, Any] | None, score: float | None
     ) -> SearchItem:
-        """Return the item as a search finds it; `value` if it was decoded already.
+        """Return the item as a search result; `value` if it has been decoded already.
 
         Raises:
             ItemError: It is damaged.
@@ -176,7 +176,7 @@ def encode_item(
 
 
 def microseconds(now: float) -> int:
-    """Return a time in seconds as the records hold it."""
+    """Return a time, given in seconds, as the records store it."""
     return round(now * 1_000_000)
 
 
@@ -186,22 +186,21 @@ def newest_of(
     count: int | None,
     passing: dict[str, Any] | None,
 ) -> Iterator[StoredItem]:
-    """Return the items of namespaces that were read whole, at most so many, by their order.
+    """Yield the items of namespaces that were read whole, in order, without expired ones.
 
-    The expired ones are left out. All records are looked at here, and items are made of
-    them as they are asked for.
+    All records are looked at immediately; items are created as they are asked for.
 
     Args:
-        spanned: The namespaces in their order, each with what was read of it.
+        spanned: The namespaces in order, each with the records read from it.
         now: The time, in seconds.
         count: At most this many; None for all.
-        passing: A filter; some of those that it does not let through are left out.
+        passing: A filter; some of the items that fail it are left out.
 
     Raises:
         ItemError: A record is damaged.
     """
     records = [result.ranges[0] for _, result in spanned]
-    # What is asked for may be more than a machine counts.
+    # The count may exceed a machine integer.
     most = None if count is None else min(count, sum(map(len, records)))
     found = newest_items(records, now * 1000, most, passing)
     if found is None:
@@ -221,7 +220,7 @@ def _item_at(
 
 
 def _sorted_items(spanned: Iterable[tuple[Labels, Result]], now: float) -> list[StoredItem]:
-    """Return all items by their order; unlike `newest_items` say which record is damaged."""
+    """Return all items in order; unlike `newest_items`, say which record is damaged."""
     items: list[StoredItem] = []
     for labels, result in spanned:
         items += _items_in(labels, result.ranges[0], now)
@@ -231,7 +230,7 @@ def _sorted_items(spanned: Iterable[tuple[Labels, Result]], now: float) -> list[
 def _items_in(labels: Labels, records: Records, now: float) -> Iterator[StoredItem]:
     created: dict[str, bytes] = {}
     expiries: dict[str, Expiry] = {}
-    # In the order of names an item comes after what else there is of it.
+    # In key order, the item record comes after the item's other records.
     for name, record in records:
         if name.startswith(ITEMS):
             key = name[len(ITEMS) :]
@@ -246,7 +245,7 @@ def _items_in(labels: Labels, records: Records, now: float) -> Iterator[StoredIt
 
 
 def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:
-    """Return one item, which may have expired, from the answer to the query for it.
+    """Return an item, which may be expired, from the answer to its query.
 
     Raises:
         ItemError: A record is damaged.
@@ -259,7 +258,7 @@ def item_of(labels: Labels, key: str, result: Result) -> StoredItem | None:
 
 
 def token_of(labels: Labels, key: str, record: bytes) -> str | None:
-    """Return what names the embeddings of an item.
+    """Return the token that names the embeddings of an item.
 
     Raises:
         ItemError: The record is damaged.
@@ -280,7 +279,7 @@ def decode_expiry(labels: Labels, name: str, record: bytes) -> tuple[str, Expiry
 def decode_item(
     labels: Labels, key: str, record: bytes, created: bytes | None, expiry: Expiry | None
 ) -> StoredItem:
-    """Return what an item's records hold.
+    """Parse an item's records.
 
     Raises:
         ItemError: A record is damaged or missing.
@@ -292,7 +291,7 @@ def decode_item(
 
 
 def describe(labels: Labels, key: str) -> str:
-    """Return an item's name for messages."""
+    """Return a description of an item for messages."""
     return f"item {key!r} of namespace {labels!r}"
 
 

@@ -34,11 +34,12 @@ _ALL = (EVERYTHING,)
 
 
 def check_search(op: SearchOp) -> None:
-    """Check what LangGraph does not.
+    """Check the arguments that LangGraph does not check.
 
     Raises:
         ValueError: A number is negative, or the filter has an unknown operator.
-        TypeError: The namespace is a single text, a number none, or the filter no dict.
+        TypeError: The namespace is a single text, a number is not one, or the filter is
+            not a dict.
     """
     check_labels(op.namespace_prefix)
     check_count("limit", op.limit)
@@ -50,7 +51,7 @@ def check_search(op: SearchOp) -> None:
 
 
 def scope_of(prefix: Labels) -> Operation[list[Labels]]:
-    """Return the namespaces at and below a prefix, label by label; some may hold nothing."""
+    """Return the namespaces at and below a prefix, label by label; some may be empty."""
     names: list[str] = yield Namespaces(below(prefix))
     return in_order(prefix, names)
 
@@ -70,13 +71,13 @@ def item_query(labels: Labels, key: str) -> Query:
 
 
 class Found:
-    """What a search finds: items by their order.
+    """The items that a search finds, in order.
 
     Args:
         op: The search.
-        serde: Reads values.
-        spanned: The namespaces below its prefix in their order, each with what was read of it.
-        now: What has expired at this time is not found.
+        serde: Decodes values.
+        spanned: The namespaces below its prefix in order, each with the records read from it.
+        now: The time, in seconds; expired items are not found.
 
     Raises:
         ItemError: A record of an item is damaged.
@@ -91,16 +92,16 @@ class Found:
     ) -> None:
         self.op = op
         self.serde = serde
-        # A filter may skip any number of items.
+        # A filter may skip any number of items, so the limit cannot apply before it.
         count = None if op.filter else op.offset + op.limit
         self._items = newest_of(spanned, now, count, visible_filter(serde, op.filter))
 
     def newest(
         self, count: int, without: Container[tuple[Labels, str]] = ()
     ) -> list[tuple[StoredItem, SearchItem]]:
-        """Return so many items, the last one put first, but for those at certain places.
+        """Return up to this many items, most recent put first, except those at some places.
 
-        At most `offset + limit` with those places together; to be asked once.
+        Together with those places, at most `offset + limit`. May be called only once.
 
         Raises:
             ItemError: One of them is damaged.

@@ -1,4 +1,4 @@
-"""Finding the embeddings of items that are about to be replaced or deleted."""
+"""Finding the embeddings of items that are to be replaced or deleted."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .records import token_of
 def embedded(items: Sequence[tuple[Labels, str]]) -> Operation[list[str]]:
     """Return the ids of the records that hold the embeddings of items.
 
-    An item that cannot be read can be replaced and removed all the same; its embeddings,
-    which nothing names, stay until a search meets them.
+    An unreadable item can still be replaced or deleted; its embeddings, which nothing
+    names any more, stay until a search finds them.
     """
     queries = [Query(namespace_of(labels), keys=[item_key(key)]) for labels, key in items]
     answers = yield from read_apart(queries)

@@ -1,4 +1,4 @@
-"""Making LangGraph itself faster: patches that are asked for, checked, and undone.
+"""Making LangGraph itself faster, with opt-in patches that are checked and can be undone.
 
     from langgraph.checkpoint.swarmstate import accelerate
 
@@ -6,7 +6,7 @@
     with accelerate():           # or for a block
         graph.invoke(...)
 
-Nothing is patched when this is imported.
+Importing this patches nothing.
 """
 
 from .handle import Acceleration, PatchReport, accelerate, deaccelerate

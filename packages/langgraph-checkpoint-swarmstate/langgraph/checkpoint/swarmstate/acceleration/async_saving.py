@@ -1,9 +1,9 @@
-"""Batching the writes of an async run to our saver; the twin of `saving`.
+"""Batching the writes of an async run to our saver; the async counterpart of `saving`.
 
-LangGraph makes a task for each checkpoint, which waits for the one before, and for each task's
-writes. Here they are encoded at once and line up. The line is written in one round trip when the
-run ends or waits for it, as it does with `durability="sync"` after each superstep, and otherwise
-when something has stood in it for a moment, which a node that blocks the loop prolongs.
+LangGraph creates a task for each checkpoint, which waits for the previous one, and for each
+task's writes. Here they are encoded immediately and queued. The queue is written in one round
+trip when the run ends or waits for it, which with `durability="sync"` is after each superstep,
+and otherwise after a short delay. A node that blocks the event loop prolongs that delay.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 _stock_put: Any = AsyncPregelLoop._checkpointer_put_after_previous
-# Unwrapped: they may be being measured at the moment.
+# Unwrapped, because a profile may be measuring them right now.
 _OURS = {name: unwrap(getattr(SwarmStateSaver, name)) for name in ("aput", "aput_writes")}
 
 
 class _Saving(asyncio.Future[Any]):
-    """A checkpoint or a task's writes in a line, which is written at once if this is awaited.
+    """A queued checkpoint or a task's queued writes; awaiting it writes the queue right away.
 
     Attributes:
-        storing: What is done for it; gone when it is done, as it refers to the run, which has this.
+        storing: The work to do; deleted when done, because it refers back to the run.
     """
 
     def __init__(self, line: _Line, storing: Storing) -> None:
@@ -43,13 +43,13 @@ class _Saving(asyncio.Future[Any]):
         self.storing = storing
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """Wait for the result, as for that of any future."""
+        """Wait for the result, like any future."""
         if not self.done():
             self._line.write()
         return (yield from super().__await__())
 
     def finish(self, error: BaseException | None = None) -> None:
-        """Be done, unless whoever waited for it gave up."""
+        """Set the result, unless the waiter has given up."""
         del self.storing
         if self.done():
             return
@@ -62,10 +62,10 @@ class _Saving(asyncio.Future[Any]):
 
 
 class _Line:
-    """What a run has given its saver and is not written yet, in the order it came.
+    """The queue of what a run has given its saver and is not written yet, in order.
 
     Attributes:
-        loop: The run's event loop, which alone may use it.
+        loop: The run's event loop; nothing else may use the queue.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, saver: SwarmStateSaver) -> None:
@@ -75,12 +75,12 @@ class _Line:
         self._timer: asyncio.TimerHandle | None = None
         self._is_writing = False
         self._writer: asyncio.Task[None] | None = None
-        # After a failure LangGraph's calls are made one by one: a checkpoint must not be
-        # stored if one before it was not.
+        # After a failure, LangGraph's calls are made one by one: a checkpoint must not be
+        # stored unless those before it were.
         self._failed = False
 
     def add(self, saving: _Saving) -> None:
-        """Take something in, and see to it that it is written even if the run goes on for long."""
+        """Add to the queue, and make sure that it is written even if the run goes on for long."""
         if not self._failed:
             saving.storing.prepare()
         self._waiting.append(saving)
@@ -88,27 +88,27 @@ class _Line:
             self._timer = self.loop.call_later(LINGER, self.write)
 
     def write(self) -> None:
-        """Have all there is written from now on."""
+        """Start writing the whole queue."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._waiting and not self._is_writing:
             self._is_writing = True
-            # As a part of what asked for it first.
+            # In the context of the first call in the queue.
             context = self._waiting[0].storing.context
             self._writer = context.run(self.loop.create_task, self._write_all())
             self._writer.add_done_callback(self._ended)
 
     async def end(self) -> None:
-        """Write all there is; returns when it is written."""
+        """Write the whole queue, and return when it is written."""
         self.write()
         if self._writer is not None:
-            # Whoever is cancelled meanwhile leaves it to be written.
+            # If this is cancelled, the write still goes on.
             await asyncio.wait([self._writer])
 
     def _ended(self, writer: asyncio.Task[None]) -> None:
         if writer is self._writer and self._is_writing:
-            # Cancelled before it began, as when a loop is closed, it took nothing from the line.
+            # Cancelled before it began, as when a loop is closed, it took nothing off the queue.
             self._is_writing = False
             self.write()
 
@@ -119,7 +119,7 @@ class _Line:
                 together, self._waiting = self._waiting, []
                 await self._save(together)
         except BaseException as error:
-            # The loop is being closed, or worse: what would be written is given up, as tasks are.
+            # The loop is being closed, or worse: give up the writes, as tasks are given up.
             given_up, self._waiting = [*together, *self._waiting], []
             for saving in given_up:
                 if not saving.done():
@@ -134,7 +134,7 @@ class _Line:
             try:
                 await self._saver.store.awrite(batches_of(storings))
             except Exception:
-                # Stored or not, each is tried by itself: storing twice changes nothing.
+                # It may have been stored. Try each by itself: storing twice changes nothing.
                 pass
             else:
                 for saving in together:
@@ -146,7 +146,7 @@ class _Line:
             as_prepared = not self._failed and storing.is_prepared
             work = storing.astore() if as_prepared else storing.call()
             stored = storing.context.run(self.loop.create_task, work)
-            # It may be cancelled because the one before was; then the others are still stored.
+            # It may be cancelled because the previous one was; the others are still stored.
             await asyncio.wait([stored])
             error = asyncio.CancelledError() if stored.cancelled() else stored.exception()
             self._failed = self._failed or error is not None
@@ -154,16 +154,16 @@ class _Line:
 
 
 class LiningAsyncExecutor(AsyncBackgroundExecutor):
-    """LangGraph's executor with a line for our saver."""
+    """LangGraph's executor, with a queue for our saver."""
 
     def __init__(self, config: RunnableConfig) -> None:
         super().__init__(config)
         self._line: _Line | None = None
-        # Whether the run's saver writes to memory, which takes no longer than lining up.
+        # Whether the run's saver writes to memory, which is as fast as queueing.
         self._is_stock = False
 
     def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> asyncio.Future[Any]:
-        """Have a function called, ours in line and any other by a task."""
+        """Run a function: queue calls of our saver, and run any other as a task."""
         storing = None
         if not (self._is_stock or options) and asyncio._get_running_loop() is self.loop:
             storing = storing_of(fn, args, _stock_put, _OURS)
@@ -181,7 +181,7 @@ class LiningAsyncExecutor(AsyncBackgroundExecutor):
         return saving
 
     async def __aexit__(self, *exc: Any) -> None:
-        """Write what is in line, and end as LangGraph's executor does."""
+        """Write the queue, and exit like LangGraph's executor."""
         if self._line is not None:
             self._line.write()
         is_awaited = True
@@ -191,7 +191,7 @@ class LiningAsyncExecutor(AsyncBackgroundExecutor):
             is_awaited = False
             raise
         finally:
-            # A task may have ended only now, because the run that gave up has waited for it.
+            # A task may have ended only now, while a run that gave up waited for it.
             if self._line is not None:
                 self._line.write()
                 if is_awaited:

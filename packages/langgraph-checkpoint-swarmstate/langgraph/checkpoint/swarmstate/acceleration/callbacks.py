@@ -1,4 +1,4 @@
-"""Makes the callback managers of runs without handlers in one go."""
+"""Creates the callback managers of runs without handlers in one step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_core.runnables.config import _merge_metadata_dicts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The one key of metadata whose values are merged rather than replaced.
+# The only metadata key whose values are merged instead of replaced.
 _VERSIONS = "lc_versions"
 
 _stock_get_child = ParentRunManager.get_child

@@ -1,4 +1,4 @@
-"""Hands plain messages to a chat model without looking at each of them in Python."""
+"""Passes plain messages to a chat model without walking over them in Python."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _stock_convert_input: Any = BaseChatModel._convert_input
 
 
 def format_for_tracing(messages: list[BaseMessage]) -> list[BaseMessage]:
-    """Return messages in the form that tracers want: only content in blocks may need another."""
-    # What is looked at is the caller's own list: another one may be changed meanwhile.
+    """Return messages as tracers want them; only content blocks may need converting."""
+    # Look at the caller's own list: a copy may be changed in the meantime.
     copied = [*messages]
     return copied if _TEXTS.all_hold_str(copied) else _format_for_tracing(messages)
 
 
 def normalize(messages: Any) -> list[BaseMessage]:
-    """Return messages in the form that models want: only content in blocks may need another."""
+    """Return messages as models want them; only content blocks may need converting."""
     copied = [*messages]
     return copied if _TEXTS.all_hold_str(copied) else _normalize_messages(messages)
 
 
 def convert(messages: Any) -> list[BaseMessage]:
-    """Return messages, given anything that can be messages."""
+    """Return messages, given anything that can be converted to messages."""
     return messages.copy() if _are_messages(messages) else convert_to_messages(messages)
 
 
 def convert_input(self: BaseChatModel, model_input: Any) -> PromptValue:
-    """Return what a model is given as a prompt, without validating what are messages."""
+    """Return the prompt value for a model, without validating existing messages."""
     if _are_messages(model_input):
         return ChatPromptValue.model_construct(messages=model_input.copy())
     prompt: PromptValue = _stock_convert_input(self, model_input)

@@ -1,8 +1,9 @@
 """Lets Python's cyclic garbage collector run less often.
 
-By default it looks at the youngest objects after every 700 new ones (2,000 since Python 3.13), and
-now and then at all objects. One run soon lets go of what it makes. Of a hundred at once each keeps
-it until its model has answered, so the collector is called again and again and finds nothing.
+By default it scans the youngest objects after every 700 new ones (2,000 since Python 3.13), and
+now and then all objects. A single run soon frees what it creates. With a hundred runs at once,
+each keeps its objects until its model has answered, so the collector keeps running and finds
+nothing.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ _NEW_OBJECTS = 10_000
 
 
 class _Thresholds:
-    """The collector's thresholds, as long as they are ours."""
+    """Sets the collector's thresholds, and restores them."""
 
     def __init__(self) -> None:
         self._before: tuple[int, int, int] | None = None
 
     def raise_first(self) -> None:
-        """Raise that of the youngest objects.
+        """Raise the threshold of the youngest generation.
 
         Raises:
-            UnsuitableError: The collector is off, or the program has set it as high.
+            UnsuitableError: The collector is off, or its threshold is already as high.
         """
         before = gc.get_threshold()
         if not gc.isenabled() or not 0 < before[0] < _NEW_OBJECTS:
@@ -34,7 +35,7 @@ class _Thresholds:
         self._before = before
 
     def put_back(self) -> str | None:
-        """Put back those that were there, or say that others have been set meanwhile."""
+        """Restore the old thresholds; if others have been set in the meantime, say so."""
         before, self._before = self._before, None
         if before is None:
             return None

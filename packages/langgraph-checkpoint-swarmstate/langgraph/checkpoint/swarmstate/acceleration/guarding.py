@@ -1,4 +1,4 @@
-"""Finding what a patch replaces, and making sure that it is what the patch was made for."""
+"""Finding what a patch replaces, and checking that it is what the patch was made for."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Target(NamedTuple):
 
 
 class Versions(NamedTuple):
-    """Versions of a distribution: from `since` on, and below `before`."""
+    """A range of versions of a distribution: from `since` on, below `before`."""
 
     since: tuple[int, ...]
     before: tuple[int, ...]
 
     def include(self, version: str) -> bool:
-        """Tell whether a version such as "1.2.22" is one of them."""
+        """Whether a version such as "1.2.22" is in the range."""
         return self.since <= _numbers(version) < self.before
 
     def __str__(self) -> str:
-        """Return them as requirements write them."""
+        """Return the range as a requirement specifier."""
         return f">={'.'.join(map(str, self.since))},<{'.'.join(map(str, self.before))}"
 
 
@@ -42,14 +42,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 class UnsuitableError(Exception):
-    """What is installed is not what a patch was made for; the message says what was found."""
+    """The installed code is not what a patch was made for; the message says what was found."""
 
 
 def find(path: str) -> Target:
-    """Return what `path`, such as "package.module:Class.method", names.
+    """Return the object that a path such as "package.module:Class.method" names.
 
     Raises:
-        UnsuitableError: There is no such thing.
+        UnsuitableError: It does not exist.
     """
     module, _, qualified = path.partition(":")
     *parents, name = qualified.split(".")
@@ -67,7 +67,7 @@ def digest(value: Any) -> str:
     """Return a digest of the source of a function or class.
 
     Raises:
-        UnsuitableError: Its source is not there.
+        UnsuitableError: Its source is not available.
     """
     try:
         source = inspect.getsource(value)
@@ -77,11 +77,11 @@ def digest(value: Any) -> str:
 
 
 def check(versions: Mapping[str, Versions], sources: Mapping[str, str]) -> None:
-    """Check that what is installed is what a patch was made for.
+    """Check that the installed code is what a patch was made for.
 
     Args:
-        versions: Of distributions, those that will do.
-        sources: Of functions and classes, the digests of their sources.
+        versions: The accepted versions of distributions.
+        sources: The expected digests of the sources of functions and classes.
 
     Raises:
         UnsuitableError: It is not.
@@ -95,7 +95,7 @@ def check(versions: Mapping[str, Versions], sources: Mapping[str, str]) -> None:
             raise UnsuitableError(f"needs {distribution}{suitable}, found {found}")
     for path, expected in sources.items():
         value = find(path).value
-        # The source of a wrapper would be that of what is wrapped.
+        # inspect would return the source of the wrapped function for a wrapper.
         if hasattr(value, "__wrapped__"):
             raise UnsuitableError(f"found {path} wrapped by something else")
         if digest(value) != expected:

@@ -1,8 +1,8 @@
-"""The patches there are, and what each of them was made for.
+"""The list of patches, and what each of them was made for.
 
-The modules that replace things import LangGraph's internals, so they are imported only once
-the checks have passed. Everything replaced is listed with the digest of its source
-(`guarding.digest`), and so is what a replacement takes for granted.
+The modules with the replacements import LangGraph's internals, so they are imported only after
+the checks have passed. Everything that a patch replaces or relies on is listed with the digest
+of its source (`guarding.digest`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class Patch(NamedTuple):
     """A patch.
 
     Attributes:
-        name: What it is called by.
+        name: Its name.
         summary: What it does, in a few words.
-        module: The module beside this one whose `REPLACEMENTS` it puts in place; its `engage`,
-            if there is one, is called before, and its `release` when they are taken away.
+        module: The sibling module whose `REPLACEMENTS` it installs. The module's `engage`, if
+            any, is called before that, and its `release` when they are removed.
         versions: The versions of distributions that it may be applied to.
-        sources: Digests of what it replaces and relies on.
+        sources: Digests of the sources that it replaces or relies on.
     """
 
     name: str
@@ -45,7 +45,7 @@ _ALL = (
         _LANGGRAPH,
         {
             "langgraph.channels.binop:BinaryOperatorAggregate.update": "14e0d0d09473547e",
-            # The module, because the function is wrapped.
+            # The whole module, because the function is wrapped.
             "langgraph.graph:message": "3123db7c673ea55f",
         },
     ),
@@ -81,7 +81,7 @@ _ALL = (
         {
             "langgraph.pregel._executor:BackgroundExecutor": "adc68971dd87495e",
             f"{_CONFIG}:ContextThreadPoolExecutor": "5cfe4b277fa0a46d",
-            # What makes it a context manager wraps it.
+            # The function that the decorator for context managers wraps.
             "langgraph.pregel._executor:get_executor_for_config.__wrapped__": "a3079dd1846fef50",
         },
     ),

@@ -1,4 +1,4 @@
-"""Merges messages by looking at the new ones, not at the whole history."""
+"""Merges messages at a cost that depends on the new ones, not on the history."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ _stock_patch: Any = Runtime.patch_execution_info
 
 
 def override(self: Runtime[Any], **overrides: Any) -> Runtime[Any]:
-    """Return a runtime with other values in some fields."""
+    """Return a runtime with some fields replaced."""
     if type(self) is not Runtime:
         changed: Runtime[Any] = _stock_override(self, **overrides)
         return changed
@@ -29,7 +29,7 @@ def override(self: Runtime[Any], **overrides: Any) -> Runtime[Any]:
 
 
 def patch_execution_info(self: Runtime[Any], **overrides: Any) -> Runtime[Any]:
-    """Return a runtime whose execution info has other values in some fields."""
+    """Return a runtime with some fields of its execution info replaced."""
     info = self.execution_info
     if type(info) is not ExecutionInfo:
         changed: Runtime[Any] = _stock_patch(self, **overrides)

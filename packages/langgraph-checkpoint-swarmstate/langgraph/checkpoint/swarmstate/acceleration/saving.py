@@ -1,11 +1,10 @@
 """Batching the writes of a sync run to our saver, mostly without another thread.
 
-LangGraph hands each checkpoint and each task's writes to a pool of threads that it makes for
-the run. Here they are encoded at once, as they are at that moment, and then line up. Whoever
-comes first takes all that wait, in their order, and writes them in one round trip: the run
-itself when it would have to wait for them, which is at its end and with `durability="sync"`
-after each superstep, or a thread that looks after the lines of runs that take longer. Nothing is
-acknowledged earlier than before.
+LangGraph hands each checkpoint and each task's writes to a thread pool that it creates for the
+run. Here they are encoded immediately, as they are at that moment, and then queued. The whole
+queue is written in order, in one round trip, by whichever comes first: the run itself, when it
+would have to wait (at its end, and with `durability="sync"` after each superstep), or a helper
+thread, for runs that take longer. Nothing is acknowledged earlier than before.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ if TYPE_CHECKING:
 _MAX_HELPERS = 32
 
 _stock_put: Any = SyncPregelLoop._checkpointer_put_after_previous
-# Unwrapped: they may be being measured at the moment.
+# Unwrapped, because a profile may be measuring them right now.
 _OURS = {name: unwrap(getattr(SwarmStateSaver, name)) for name in ("put", "put_writes")}
 
 
 class _Saving(Future[Any]):
-    """A checkpoint or a task's writes in a line; waiting for it helps.
+    """A queued checkpoint or a task's queued writes; a thread that waits for it helps to write.
 
     Attributes:
-        storing: What is done for it; gone when it is done, as it refers to the run, which has this.
+        storing: The work to do; deleted when done, because it refers back to the run.
     """
 
     def __init__(self, line: _Line, storing: Storing) -> None:
@@ -53,16 +52,16 @@ class _Saving(Future[Any]):
         self.storing = storing
 
     def result(self, timeout: float | None = None) -> Any:
-        """Return the result, as a future does."""
+        """Return the result, writing the queue first if it is not done."""
         if not self.done():
             self._line.work()
         return super().result(timeout)
 
     def store(self, *, as_prepared: bool) -> bool:
-        """Store it by itself, by the call that LangGraph asked for if not as prepared.
+        """Store it by itself: as prepared, or by the call that LangGraph asked for.
 
         Returns:
-            Whether that succeeded.
+            Whether it succeeded.
         """
         storing = self.storing
         try:
@@ -75,13 +74,13 @@ class _Saving(Future[Any]):
         return True
 
     def finish(self, result: Any = None) -> None:
-        """Be done."""
+        """Set the result."""
         self.set_result(result)
         del self.storing
 
 
 class _Line:
-    """What a run has given its saver and is not written yet, in the order it came.
+    """The queue of what a run has given its saver and is not written yet, in order.
 
     Attributes:
         saver: The saver.
@@ -90,16 +89,16 @@ class _Line:
     def __init__(self, saver: SwarmStateSaver) -> None:
         self.saver = saver
         self._waiting: deque[_Saving] = deque()
-        # Held by whoever writes.
+        # Held while writing.
         self._busy = Lock()
-        # Whether a helper is on its way. Read and set without a lock: at worst there are two.
+        # Whether a helper was called. Accessed without a lock: at worst two are called.
         self._called = False
-        # After a failure LangGraph's calls are made one by one: a checkpoint must not be
-        # stored if one before it was not.
+        # After a failure, LangGraph's calls are made one by one: a checkpoint must not be
+        # stored unless those before it were.
         self._failed = False
 
     def add(self, saving: _Saving) -> None:
-        """Take something in, and see to it that it is written even if the run is busy for long."""
+        """Add to the queue, and make sure that it is written even if the run is busy for long."""
         if not self._failed:
             saving.storing.prepare()
         self._waiting.append(saving)
@@ -108,7 +107,7 @@ class _Line:
             _HELPERS.submit(self._help)
 
     def work(self) -> None:
-        """Write all there is; returns when everything that was there is written."""
+        """Write the queue, and return when everything that was in it is written."""
         while self._waiting or self._busy.locked():
             with self._busy:
                 if self._waiting:
@@ -118,7 +117,7 @@ class _Line:
         time.sleep(LINGER)
         self.work()
         self._called = False
-        # What came before that counted on this helper.
+        # Whatever was queued before this line counted on this helper.
         self.work()
 
     def _take(self) -> None:
@@ -128,7 +127,7 @@ class _Line:
         try:
             self._save(together)
         except BaseException:
-            # The run is being interrupted, but what it did is to be stored.
+            # The run is being interrupted, but what it did must still be stored.
             self._waiting.extendleft(each for each in reversed(together) if not each.done())
             _HELPERS.submit(self._help)
             raise
@@ -139,7 +138,7 @@ class _Line:
             try:
                 storings[0].context.run(self.saver.store.write, batches_of(storings))
             except Exception:
-                # Stored or not, each is tried by itself: storing twice changes nothing.
+                # It may have been stored. Try each by itself: storing twice changes nothing.
                 pass
             else:
                 for saving in together:
@@ -153,7 +152,7 @@ class _Line:
 
 
 class LiningExecutor(BackgroundExecutor):
-    """LangGraph's executor with a line for our saver, and threads only when one is needed."""
+    """LangGraph's executor, with a queue for our saver and threads created only on demand."""
 
     def __init__(self, config: RunnableConfig) -> None:
         self.stack = ExitStack()
@@ -168,13 +167,13 @@ class LiningExecutor(BackgroundExecutor):
         """The run's own threads."""
         with self._lock:
             if self._executor is None:
-                # LangGraph's own, or what another patch put in its place.
+                # LangGraph's own executor, or the one that another patch installed.
                 make = _executor.get_executor_for_config  # type: ignore[attr-defined]  # imported
                 self._executor = self.stack.enter_context(make(self._config))
             return self._executor
 
     def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> Future[Any]:
-        """Have a function called, ours in line and any other by a thread."""
+        """Run a function: queue calls of our saver, and run any other on a thread."""
         storing = None if options else storing_of(fn, args, _stock_put, _OURS)
         if storing is None:
             return super().submit(fn, *args, **options)
@@ -187,12 +186,12 @@ class LiningExecutor(BackgroundExecutor):
         return saving
 
     def __exit__(self, *exc: Any) -> bool | None:
-        """Write what is in line, and end as LangGraph's executor does."""
+        """Write the queue, and exit like LangGraph's executor."""
         self._write()
         try:
             return super().__exit__(*exc)
         finally:
-            # A task may have ended only now, because the run that gave up has waited for it.
+            # A task may have ended only now, while a run that gave up waited for it.
             self._write()
 
     def _write(self) -> None:
@@ -201,21 +200,21 @@ class LiningExecutor(BackgroundExecutor):
 
 
 class _Helpers:
-    """Threads that look after lines; there are none until one is needed, and after `release`."""
+    """Helper threads that write queues; created on demand, gone after `release`."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
     def submit(self, help: Callable[[], None]) -> None:
-        """Have a line looked after."""
+        """Have a helper thread write a queue."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_MAX_HELPERS, "swarmstate-saving")
             self._pool.submit(help)
 
     def release(self) -> None:
-        """Let the threads end when they have done what they were asked."""
+        """Let the threads end once their work is done."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -227,7 +226,7 @@ renew_in_children(_HELPERS, _Helpers.__init__)
 
 
 def release() -> None:
-    """Let go of what the patch needs beside its replacements."""
+    """Release the patch's resources."""
     _HELPERS.release()
 
 

@@ -1,4 +1,4 @@
-"""Remembers which parameters a method takes, instead of asking at each run and each call."""
+"""Caches which parameters a method takes, instead of inspecting it on every run and call."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ T = TypeVar("T")
 
 
 def _remembering(ask: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Return `ask`, which is asked about a plain method only once."""
+    """Wrap `ask` so that it is called only once per plain method."""
     known: WeakKeyDictionary[FunctionType, T] = WeakKeyDictionary()
 
     def answer(function: Any) -> T:
         method = function.__func__ if type(function) is MethodType else None
-        # What decorators leave in the dict may say that the signature is another.
+        # Attributes that decorators set may change the signature.
         if type(method) is not FunctionType or vars(method):
             return ask(function)
         try:

@@ -1,4 +1,4 @@
-"""LangGraph's calls of our saver, encoded when they come, so that several are written together."""
+"""LangGraph's calls of our saver, encoded immediately so that several can be written together."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from swarmstate import Batch
     from swarmstate.operations import Operation, Step
 
-# Seconds that a line is left to its run, which writes it at once if it ends in time. What a crash
-# may lose without `durability="sync"` grows by as much.
+# Seconds for which a queue is left to its run, which writes all of it if it ends in time. Without
+# `durability="sync"`, a crash may lose what was queued in that time.
 LINGER = 0.002
 
 
 class Storing:
-    """How LangGraph has our saver store a checkpoint, or what a task wrote.
+    """A call by which LangGraph stores a checkpoint, or what a task wrote, with our saver.
 
     Attributes:
         saver: The saver.
-        context: What the call is made in.
+        context: The context to make the call in.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Storing:
         self._operation: Operation[Any] | None = None
 
     def prepare(self) -> None:
-        """Encode what is to be written. What follows may rely on it, and expects it to be there."""
-        # Whatever goes wrong goes wrong again, and is reported, when LangGraph's own call is made.
+        """Encode what is to be written; later calls may rely on it and expect it to exist."""
+        # Any failure recurs, and is reported, when LangGraph's own call is made.
         with suppress(Exception):
             operation = self._begin()
             self._step = next(operation)
@@ -55,24 +55,24 @@ class Storing:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it is encoded; if not, the saver must be asked once more.
+        """Whether it is encoded; if not, the saver must be called again.
 
-        Then it is stored as it was encoded: what was encoded after it may rely on where its values
-        were cut, and the values themselves may have been changed since.
+        An encoded call must be stored as it is: later ones may rely on where its values were
+        cut, and the values themselves may have changed since.
         """
         return self._operation is not None
 
     @property
     def write(self) -> Write | None:
-        """What is to be written, if nothing must be read before."""
+        """The write, if nothing has to be read first; otherwise None."""
         return self._step if isinstance(self._step, Write) else None
 
     def store(self) -> None:
-        """Do what was prepared, by itself; if that is interrupted, it can be done again."""
+        """Do the prepared work by itself; if interrupted, it can be repeated."""
         drive(self.saver.store, self._rest())
 
     async def astore(self) -> None:
-        """Do what was prepared, as `store` does."""
+        """Do the prepared work, like `store`."""
         await adrive(self.saver.store, self._rest())
 
     def call(self) -> Any:
@@ -80,7 +80,7 @@ class Storing:
         return self._function(*self._args)
 
     def written(self) -> None:
-        """Take note that the write succeeded."""
+        """Record that the write succeeded."""
         if self._operation is not None:
             with suppress(StopIteration):
                 self._operation.send(None)
@@ -108,20 +108,20 @@ class Storing:
 
 
 def batches_of(storings: Sequence[Storing]) -> list[Batch]:
-    """Return what is to be written for all of them, in their order."""
+    """Return the batches of all of them, in order."""
     return [batch for each in storings if each.write for batch in each.write.batches]
 
 
 def storing_of(
     function: Any, args: tuple[Any, ...], stock_put: Any, ours: dict[str, Any]
 ) -> Storing | None:
-    """Return what a call is if it is how LangGraph has our saver store something.
+    """Return a call as `Storing`, if it is one by which LangGraph stores something with our saver.
 
     Args:
-        function: What is called.
-        args: What it is given.
-        stock_put: What LangGraph stores checkpoints by.
-        ours: The methods of our saver for checkpoints and writes, by their names.
+        function: The function that is called.
+        args: Its arguments.
+        stock_put: The function by which LangGraph stores checkpoints.
+        ours: The methods of our saver for checkpoints and writes, by name.
     """
     owner: Any = getattr(function, "__self__", None)
     is_checkpoint = getattr(function, "__func__", None) is stock_put
@@ -129,7 +129,7 @@ def storing_of(
         owner = owner.checkpointer
     elif getattr(function, "__name__", "") not in ours:
         return None
-    # Whoever measures a saver, or makes one of their own, is called as LangGraph calls it.
+    # A measured saver, or a subclass with its own methods, is called just as LangGraph calls it.
     if (
         not isinstance(owner, SwarmStateSaver)
         or ours.keys() & vars(owner).keys()

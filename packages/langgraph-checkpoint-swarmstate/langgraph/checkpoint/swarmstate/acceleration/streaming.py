@@ -1,4 +1,4 @@
-"""A queue for a run's events that takes no lock until somebody waits for events."""
+"""A queue for a run's events that takes no lock until something waits for events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langgraph._internal._queue import Semaphore, SyncQueue  # type: ignore[attr
 
 
 class LazyQueue(SyncQueue):  # type: ignore[misc]  # see above
-    """A queue without the semaphore that lets a thread wait for it, until that is asked for."""
+    """A queue that creates the semaphore for waiting threads only on demand."""
 
     def __init__(self) -> None:
         self._queue: deque[Any] = deque()
@@ -21,7 +21,7 @@ class LazyQueue(SyncQueue):  # type: ignore[misc]  # see above
 
     @property
     def _count(self) -> Any:
-        """The semaphore, which may count too many, but never too few: then `get` finds nothing."""
+        """The semaphore. It may count too many items, never too few; `get` then finds nothing."""
         with self._lock:
             if self._semaphore is None:
                 semaphore = self._semaphore = Semaphore(0)

@@ -1,7 +1,7 @@
 """Thread pools that a run takes over from an earlier one, instead of starting its own.
 
-No two runs have the same threads at a time, so that a run inside of a run, or one that waits for
-another, cannot wait for a thread that never becomes free.
+No two runs share threads at the same time. So a run inside another run, or one that waits for
+another, never waits for a thread that cannot become free.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from langchain_core.runnables import RunnableConfig
 
-# More than so many runs at a time do not leave their threads to others.
+# Number of idle pools to keep; beyond that, a run ends its threads.
 _MAX_IDLE = 16
 
 
 @contextmanager
 def executor_for_run(config: RunnableConfig | None) -> Iterator[Executor]:
-    """Yield an executor to a run, which must have waited for all it gave it when it leaves."""
+    """Yield an executor to a run, which must have waited for all of its work when it leaves."""
     workers = (config or {}).get("max_concurrency")
     executor, generation = _IDLE.take(workers)
     try:
@@ -39,16 +39,16 @@ def executor_for_run(config: RunnableConfig | None) -> Iterator[Executor]:
 
 
 class _IdleExecutors:
-    """Executors that no run has, by the number of their threads; may be used from any thread."""
+    """Idle executors, by their number of threads. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._idle: list[tuple[int | None, Executor]] = []
-        # Those that were taken before the last release are not kept.
+        # Executors taken before the last release are not kept.
         self._generation = 0
 
     def take(self, workers: int | None) -> tuple[Executor, int]:
-        """Return an executor, that which was left last if there is one, and its generation."""
+        """Return the most recently used idle executor, or a new one, and its generation."""
         with self._lock:
             for place in reversed(range(len(self._idle))):
                 if self._idle[place][0] == workers:
@@ -64,7 +64,7 @@ class _IdleExecutors:
         executor.shutdown()
 
     def release(self) -> None:
-        """End all threads: those in use when they are left."""
+        """End all threads; those in use end when they are returned."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._generation += 1

@@ -12,10 +12,10 @@ from .source import Id, SourceCheckpoint, StoredWrite, checked, damaged
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-# Rows per round trip while checkpoints are listed.
+# Rows to fetch per round trip.
 _PAGE = 100
 
-# What a checkpoint's channels are stored under; as text, since versions may be numbers.
+# A checkpoint's channels and versions; as text, because versions may be numbers.
 _VERSIONS = (
     "(SELECT jsonb_object_agg(key, value) FROM jsonb_each_text(checkpoint -> 'channel_versions'))"
 )
@@ -26,12 +26,12 @@ class PostgresSource:
     """Reads a database that LangGraph's PostgreSQL savers wrote, in a read-only transaction.
 
     Args:
-        url: The connection string, as those savers take it.
-        serde: What decodes the values.
+        url: The connection string, in the form that those savers accept.
+        serde: Decodes the values.
 
     Raises:
-        StoreUnavailableError: The server cannot be reached, psycopg is not installed.
-        StoreFormatError: The database has no such tables.
+        StoreUnavailableError: The server cannot be reached, or psycopg is not installed.
+        StoreFormatError: The database does not have the savers' tables.
     """
 
     def __init__(self, url: str, serde: SerializerProtocol) -> None:
@@ -48,7 +48,7 @@ class PostgresSource:
         except psycopg.OperationalError as error:
             raise StoreUnavailableError(f"the PostgreSQL server cannot be used: {error}") from None
         except psycopg.Error:
-            # Its message may show what was given, with the password.
+            # The driver's message may show the connection string with the password.
             raise StoreUnavailableError(
                 "expected a PostgreSQL connection string, such as postgresql://host/database"
             ) from None
@@ -61,7 +61,7 @@ class PostgresSource:
             raise
 
     def _check(self) -> bool:
-        """Raise unless the tables are there; return whether writes have a task path."""
+        """Raise if the tables are missing; return whether writes have a task path."""
         for table in ("checkpoints", "checkpoint_blobs", "checkpoint_writes"):
             [[found]] = self._query("SELECT to_regclass(%s)::text", table)
             if found is None:
@@ -93,7 +93,7 @@ class PostgresSource:
     def checkpoints(self, thread_id: str) -> Iterator[SourceCheckpoint]:
         """Yield the checkpoints of a thread."""
         ids = self.ids(thread_id)
-        # The newest value of each channel: most are those of the checkpoint before, too.
+        # The current value of each channel; most are unchanged from the previous checkpoint.
         values: dict[tuple[str, str], tuple[str, Any]] = {}
         for start in range(0, len(ids), _PAGE):
             page = ids[start : start + _PAGE]
@@ -125,7 +125,7 @@ class PostgresSource:
         versions: dict[str, str],
         values: dict[tuple[str, str], tuple[str, Any]],
     ) -> None:
-        """Bring `values` to the versions of a checkpoint."""
+        """Update `values` to the versions of a checkpoint."""
         checkpoint_ns = checkpoint.checkpoint_ns
         missing = {
             channel: version
@@ -179,7 +179,7 @@ class PostgresSource:
 
     def _query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         try:
-            # The statements are made of the constants above.
+            # The statements consist only of the constants above.
             return self._connection.execute(sql.encode(), parameters).fetchall()
         except self._failures as error:
             raise StoreUnavailableError(f"the PostgreSQL server cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""The interface of the databases that an import reads, and what they have in common."""
+"""The interface of the databases that imports read from, and their shared code."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 
-# The first releases stored values as JSON, with what made an object: these are elsewhere now, or
-# are plain data that msgpack writes itself.
+# The first releases stored objects as JSON, with the path of their constructor. These have moved
+# since, or are plain data that msgpack now writes itself.
 _MOVED = {("langgraph.constants", "Send"): ("langgraph.types", "Send")}
 _PLAIN = {("builtins", "bytes"): "fromhex", ("builtins", "bytearray"): "fromhex"}
 
@@ -38,10 +38,10 @@ class Id(NamedTuple):
 
     @classmethod
     def of_row(cls, checkpoint_ns: object, checkpoint_id: object) -> Id:
-        """Return what a row names.
+        """Return the id in a row.
 
         Raises:
-            StoreFormatError: A name is no text, which SQLite does not see to.
+            StoreFormatError: A name is not text, which SQLite does not enforce.
         """
         if not (isinstance(checkpoint_ns, str) and isinstance(checkpoint_id, str)):
             raise StoreFormatError(
@@ -62,10 +62,11 @@ class StoredWrite(NamedTuple):
 
     @classmethod
     def of_row(cls, row: tuple[Any, ...]) -> StoredWrite:
-        """Return the write of a row that has these columns, the value's type before its bytes.
+        """Return the write in a row with these columns, the value as its type and its bytes.
 
         Raises:
-            StoreFormatError: A name is no text, or the index no int, which SQLite does not see to.
+            StoreFormatError: A name is not text, or the index not an int, which SQLite does
+                not enforce.
         """
         task_id, task_path, idx, channel, type_, data = row
         if not all(isinstance(name, str) for name in (task_id, task_path, channel)):
@@ -82,7 +83,7 @@ class StoredWrite(NamedTuple):
 
 
 class SourceCheckpoint(NamedTuple):
-    """A checkpoint as it is stored, its values decoded."""
+    """A checkpoint as stored in the source, with its values decoded."""
 
     id: Id
     parent: str | None
@@ -91,7 +92,7 @@ class SourceCheckpoint(NamedTuple):
 
 
 class Source(Protocol):
-    """A database of one of LangGraph's savers, read from one consistent view."""
+    """A database of one of LangGraph's savers, read as one consistent snapshot."""
 
     def threads(self) -> list[str]:
         """Return the ids of all threads that have checkpoints or writes."""
@@ -100,23 +101,23 @@ class Source(Protocol):
         """Return the checkpoints of a thread, in the order of `checkpoints`."""
 
     def checkpoints(self, thread_id: str) -> Iterator[SourceCheckpoint]:
-        """Yield the checkpoints of a thread: parents before children."""
+        """Yield the checkpoints of a thread, parents before children."""
 
     def written(self, thread_id: str) -> list[Id]:
-        """Return the checkpoints that have pending writes, whether they exist or not."""
+        """Return the checkpoints that have pending writes, even if they do not exist."""
 
     def writes(self, thread_id: str, checkpoint: Id) -> list[StoredWrite]:
         """Return the pending writes of a checkpoint, in any order."""
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Release all resources."""
 
 
 def checked(found: SourceCheckpoint) -> SourceCheckpoint:
-    """Return a checkpoint that was decoded.
+    """Return a decoded checkpoint after checking its form.
 
     Raises:
-        StoreFormatError: It is none.
+        StoreFormatError: It is not a checkpoint.
     """
     parts: Any = found.checkpoint
     for name in ("channel_values", "channel_versions", "versions_seen"):
@@ -128,7 +129,7 @@ def checked(found: SourceCheckpoint) -> SourceCheckpoint:
 
 
 def damaged(checkpoint: Id, error: Exception) -> StoreFormatError:
-    """Return the error of a checkpoint that cannot be decoded."""
+    """Return the error for a checkpoint that cannot be decoded."""
     return StoreFormatError(
         f"checkpoint {checkpoint.checkpoint_id!r} (checkpoint_ns {checkpoint.checkpoint_ns!r}) "
         f"cannot be read: {error}"
@@ -136,10 +137,10 @@ def damaged(checkpoint: Id, error: Exception) -> StoreFormatError:
 
 
 class ExactSerializer(SwarmStateSerializer):
-    """Reads what LangGraph's serializer wrote, or raises: it never gives a stand-in.
+    """Reads what LangGraph's serializer wrote, or raises; it never returns a stand-in.
 
-    LangGraph reads an object whose class is missing or not allowed as the data it
-    was made of. To store that again would lose the object for good.
+    If an object's class is missing or not allowed, LangGraph returns the data that the
+    object was built from. Storing that again would lose the object for good.
     """
 
     @cached_property
@@ -154,7 +155,7 @@ class ExactSerializer(SwarmStateSerializer):
 
     @cached_property
     def _checks(self) -> tuple[Callable[[str, str], bool], Callable[[str, str, str], bool]]:
-        """What raises unless a class, and a method of one, may be used."""
+        """The checks that raise unless a class, or a method of a class, may be used."""
         allowed, method_allowed = self._rule()
 
         def check(module: str, name: str) -> bool:
@@ -170,12 +171,12 @@ class ExactSerializer(SwarmStateSerializer):
         return check, check_method
 
     def _reviver(self, value: dict[str, Any]) -> Any:
-        """Rebuild an object that was stored as JSON, by the rule for msgpack."""
+        """Rebuild an object stored as JSON, under the same rule as for msgpack."""
         if (value.get("lc"), value.get("type")) != (2, "constructor"):
             return super()._reviver(value)
         [*modules, last] = value["id"]
         module, name = _MOVED.get((".".join(modules), last), (".".join(modules), last))
-        # Models name several ways to make them, the usual one first.
+        # Models list several constructors, the usual one first.
         methods = value.get("method")
         method = methods[0] if isinstance(methods, list) else methods
         args, kwargs = value.get("args") or (), value.get("kwargs") or {}
@@ -206,9 +207,9 @@ class ExactSerializer(SwarmStateSerializer):
 
 
 def exact(serde: SerializerProtocol | None) -> SerializerProtocol:
-    """Return what reads as a serializer does, with its rule about classes, but gives no stand-in.
+    """Return a serializer with the same rule about classes that never returns a stand-in.
 
-    A serializer that is not LangGraph's is returned as it is.
+    A serializer that is not LangGraph's is returned unchanged.
     """
     if serde is None:
         return ExactSerializer()
@@ -222,9 +223,9 @@ def exact(serde: SerializerProtocol | None) -> SerializerProtocol:
 
 
 def _holds_data(found: Any) -> bool:
-    """Tell whether something is a class of the kinds whose objects were stored as JSON.
+    """Whether this is a kind of class whose objects were stored as JSON.
 
-    Others do things when they are called, and whoever can write to a database chooses which.
+    Calling anything else may have side effects, chosen by whoever can write to the database.
     """
     if not isclass(found):
         return False

@@ -25,15 +25,15 @@ _COLUMNS = {
 
 
 class SqliteSource:
-    """Reads a file that LangGraph's SQLite savers wrote, and leaves it as it is.
+    """Reads a file that LangGraph's SQLite savers wrote, without modifying it.
 
     Args:
         path: The file, or its `sqlite:///` URL.
-        serde: What decodes the values.
+        serde: Decodes the values.
 
     Raises:
-        StoreUnavailableError: There is no such file, or it cannot be read.
-        StoreFormatError: It is no such file.
+        StoreUnavailableError: The file does not exist or cannot be read.
+        StoreFormatError: It was not written by these savers.
     """
 
     def __init__(self, path: str, serde: SerializerProtocol) -> None:
@@ -42,14 +42,14 @@ class SqliteSource:
             raise StoreUnavailableError(f"expected a file of SqliteSaver, found none: {file}")
         self._serde = serde
         self._file = file
-        # What tells that the file changed, if nothing keeps it from changing.
+        # Reveals changes to the file, if nothing prevents them.
         self._stamp: tuple[int, int] | None = None
         try:
             self._has_task_path = self._open("mode=ro")
         except StoreUnavailableError as error:
             if os.access(file.parent, os.W_OK):
                 raise
-            # SQLite can make no files beside it, and needs none if there is no log.
+            # SQLite cannot create files next to it, and needs none if there is no log.
             if self._has_log():
                 raise StoreUnavailableError(
                     f"{error}; its newest records are in the -wal file beside it, and reading "
@@ -85,7 +85,7 @@ class SqliteSource:
         return found.st_mtime_ns, found.st_size
 
     def _check(self) -> bool:
-        """Raise unless the file has the tables; return whether writes have a task path."""
+        """Raise if the tables are missing; return whether writes have a task path."""
         found = {}
         for table, expected in _COLUMNS.items():
             found[table] = {row[1] for row in self._query(f"PRAGMA table_info({table})")}
@@ -99,7 +99,7 @@ class SqliteSource:
     def threads(self) -> list[str]:
         """Return the ids of all threads."""
         both = "SELECT thread_id FROM checkpoints UNION SELECT thread_id FROM writes ORDER BY 1"
-        # One that is no text must not keep the others from being imported.
+        # An id that is not text must not prevent the others from being imported.
         self._connection.text_factory = bytes
         try:
             return [row[0].decode(errors="surrogateescape") for row in self._query(both)]
