@@ -1,4 +1,4 @@
-"""State layer under AI agents: records, snapshots, codec and file storage."""
+"""The state layer under AI agents: records, snapshots, codec and file storage."""
 
 from __future__ import annotations
 

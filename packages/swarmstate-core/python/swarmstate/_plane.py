@@ -1,4 +1,4 @@
-"""What is asked of a store, and what it answers; public as `swarmstate.base`."""
+"""The requests to a store and its answers; public as `swarmstate.base`."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Range(NamedTuple):
         start: First key, inclusive; "" is the beginning.
         stop: End, exclusive; None is the end of the namespace.
         reverse: Greatest key first.
-        limit: At most this many records (>= 0); None is all of them.
-        keys_only: Leave the values out: each comes back as `b""`.
+        limit: The maximum number of records (>= 0); None means all of them.
+        keys_only: Leave out the values: each comes back as `b""`.
     """
 
     start: str = ""
@@ -64,7 +64,7 @@ class Query(NamedTuple):
         ranges: Key ranges to read.
         ttl: If given and the namespace exists, it expires this many seconds
             from now (`math.inf`: never).
-        ask_ttl: Answer how long the namespace has to live, too.
+        ask_ttl: Also return how long the namespace has to live.
     """
 
     namespace: str
@@ -78,10 +78,10 @@ class Result(NamedTuple):
     """The answer to one `Query`.
 
     Attributes:
-        values: One entry per key asked for, None where it is absent.
-        ranges: One list of `(key, value)` per range asked for.
+        values: One entry per requested key, None if it is absent.
+        ranges: One list of `(key, value)` per requested range.
         ttl: Seconds until the namespace expires (`math.inf`: never), after the
-            query's own `ttl` was applied; None if it was not asked for, or if
+            query's own `ttl` was applied; None if not requested, or if
             the namespace does not exist.
     """
 
@@ -101,7 +101,7 @@ class Expect(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Changes to one namespace, applied whole or not at all.
+    """Changes to one namespace, applied atomically.
 
     First `expect` and `expect_values` are checked, against the state before the
     batch. Then come `clear`, `delete_ranges`, `delete`, `put_if_absent`, `put` and
@@ -109,13 +109,13 @@ class Batch(NamedTuple):
 
     Attributes:
         namespace: The namespace.
-        put: Records to write, replacing what is there.
-        put_if_absent: Records to write where the key does not exist yet.
+        put: Records to write, replacing existing ones.
+        put_if_absent: Records to write if the key does not exist yet.
         delete: Keys to delete; absent ones are ignored.
         delete_ranges: `(start, stop)` key ranges to delete, bounds as in `Range`.
-        clear: Delete the whole namespace, its expiry included.
+        clear: Delete the whole namespace, including its expiry.
         ttl: The namespace expires this many seconds from now (`math.inf`:
-            never). None leaves its expiry as it is.
+            never). None leaves its expiry unchanged.
         expect: What the greatest key under a prefix must be.
         expect_values: What keys must hold: each exactly this value, or (None) none.
     """

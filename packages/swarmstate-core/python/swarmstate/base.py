@@ -4,8 +4,8 @@ A store holds records: `(namespace, key) -> bytes`. Keys of a namespace are
 ordered by their UTF-8 bytes. A namespace is the unit of atomicity, of routing,
 of expiry, of deletion and of copying.
 
-`Query` and `Batch` are the whole byte plane: what an adapter asks of a store.
-`BaseStore` is what a back-end subclasses; it gives the value plane for free.
+`Query` and `Batch` are the whole byte plane: adapters use nothing else.
+A back-end subclasses `BaseStore`, which provides the value plane for free.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ __all__ = [
 
 
 def check_listing(prefix: str, after: str | None, limit: int | None) -> None:
-    """Check what `namespaces` is asked for.
+    """Check the arguments of `namespaces`.
 
     Raises:
-        InvalidNameError: `prefix` or `after` can be part of no name.
-        TypeError: One of them is no str, or `limit` no int.
+        InvalidNameError: `prefix` or `after` cannot be part of a name.
+        TypeError: One of them is not a str, or `limit` is not an int.
         ValueError: `limit` is negative.
     """
     # Empty ones leave nothing out.
@@ -79,36 +79,36 @@ def check_store(store: object) -> None:
 
 
 class BaseStore(Closing):
-    """A store of records. Back-ends implement the abstract methods only.
+    """A store of records. Back-ends implement only the abstract methods.
 
-    What a back-end is given it checks with `check_queries`, `check_batches`,
-    `check_listing` and `check_name`, which raise what every store raises. It passes `allow` on to
-    `super().__init__()`.
+    A back-end checks its arguments with `check_queries`, `check_batches`,
+    `check_listing` and `check_name`, so that all stores raise the same errors. It
+    passes `allow` on to `super().__init__()`.
 
-    Namespaces and keys are non-empty `str` without NUL and without lone
-    surrogates; any other raises `InvalidNameError`.
+    Namespaces and keys are nonempty `str` without NUL or lone surrogates;
+    others raise `InvalidNameError`.
 
-    Every method may be called from any thread; the async ones from any event
-    loop, without blocking it. Sync methods may also be called while a loop runs
-    in the calling thread. After `close()` every method raises `StoreClosedError`.
+    You can call every method from any thread, and the async ones from any event
+    loop without blocking it. You can also call sync methods while a loop runs
+    in the calling thread. After `close()`, every method raises `StoreClosedError`.
 
     A namespace exists while it holds at least one record. An expired namespace
     is invisible from the moment it expires.
 
-    Values are any Python objects that the codec takes. What is returned is
-    independent of what was stored: changing one never changes the other. The
-    async twins, named with a leading `a`, do what their sync methods do.
+    Values are any Python objects that the codec supports. Returned values are
+    independent of stored ones: changing one never changes the other. The
+    async twins, named with a leading `a`, do the same as their sync methods.
 
     A store is a context manager, sync and async, that closes itself. It is true
-    also when it is empty.
+    even when empty.
 
     Args:
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
 
     Attributes:
-        system: What holds the records, by the name that OpenTelemetry has for it
-            (`db.system.name`), such as "sqlite". A back-end says it of its class.
+        system: The storage system, by its OpenTelemetry name (`db.system.name`),
+            such as "sqlite". A back-end sets it on its class.
     """
 
     system: str = "swarmstate"
@@ -120,34 +120,34 @@ class BaseStore(Closing):
 
     @property
     def derived_folder(self) -> Path | None:
-        """The folder for files that are made of records, and may be lost; None if there is none.
+        """The folder for files that are derived from records and may be lost; None if none.
 
-        What lies there is as readable as what the store holds. So it is None for a
+        Its files are as readable as the store's contents. So it is None for a
         store on a server, and for a layer that hides what is stored.
         """
         return None
 
     @property
     def vector_search(self) -> VectorSearch | None:
-        """What searches embeddings where the records are; None if each process does that itself.
+        """Searches embeddings where the records are; None if each process does that itself.
 
-        It reads and answers records as this store's `read` does. So it is None for
+        It returns records just as this store's `read` does. So it is None for
         a layer that changes values.
         """
         return None
 
     @abstractmethod
     def read(self, queries: Sequence[Query]) -> list[Result]:
-        """Answer `queries` in their order and in one round trip, one `Result` each.
+        """Answer `queries` in order and in one round trip, with one `Result` each.
 
         Each is answered before the next one sets an expiry.
         """
 
     @abstractmethod
     def write(self, batches: Sequence[Batch]) -> None:
-        """Apply `batches` in their order and in one round trip, each atomically.
+        """Apply `batches` in order and in one round trip, each atomically.
 
-        Names, values, limits and times are checked first: if one is invalid,
+        Names, values, limits and times are checked first: if any is invalid,
         nothing is applied.
 
         Raises:
@@ -170,9 +170,9 @@ class BaseStore(Closing):
         """Return the namespaces that start with `prefix`, in UTF-8 byte order.
 
         Args:
-            prefix: What they start with.
-            after: Only those greater than this one; for paging.
-            limit: At most this many.
+            prefix: Their common prefix.
+            after: Only namespaces greater than this one, for paging.
+            limit: The maximum number of namespaces.
         """
 
     @abstractmethod
@@ -185,8 +185,8 @@ class BaseStore(Closing):
     def copy(self, source: str, target: str) -> None:
         """Make `target` hold exactly the records of `source`, atomically.
 
-        What `target` held is replaced; its expiry becomes that of `source`.
-        Copying a namespace onto itself changes nothing, an absent source
+        The contents of `target` are replaced, and it takes the expiry of `source`.
+        Copying a namespace onto itself changes nothing; an absent source
         leaves `target` empty.
         """
 
@@ -198,14 +198,14 @@ class BaseStore(Closing):
         """Store `value`.
 
         Args:
-            namespace: The namespace; it comes into being with its first record.
-            key: The key; what it held is replaced.
+            namespace: The namespace; its first record creates it.
+            key: The key; its old value is replaced.
             value: The value.
             ttl: The whole namespace expires this many seconds from now
-                (`math.inf`: never). None leaves its expiry as it is.
+                (`math.inf`: never). None leaves its expiry unchanged.
 
         Raises:
-            EncodeError: The codec does not take the value; nothing is stored.
+            EncodeError: The codec does not support the value; nothing is stored.
         """
         self.set_many(namespace, {key: value}, ttl=ttl)
 
@@ -229,8 +229,8 @@ class BaseStore(Closing):
         """Return a value, or `default` if there is none.
 
         Raises:
-            DecodeError: The stored bytes are no encoded value.
-            TypeNotAllowedError: The value is of a class outside `allow`.
+            DecodeError: The stored bytes are not an encoded value.
+            TypeNotAllowedError: The value's class is not in `allow`.
         """
         return _values.drive(self, _values.get(self._codec, namespace, key, default))
 
@@ -247,20 +247,20 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.get_many(self._codec, namespace, keys))
 
     def merge(self, namespace: str, key: str, value: M, *, ttl: float | None = None) -> M:
-        """Merge `value` into what is stored, atomically, and return what is stored then.
+        """Merge `value` into the stored value atomically, and return the result.
 
-        What others merge or set at the same time is not lost. If there is nothing yet, `value`
-        is stored.
+        Nothing that others merge or set at the same time is lost. If nothing is stored yet,
+        `value` is stored.
 
         Args:
             namespace: The namespace.
             key: The key.
-            value: A value of `swarmstate.merge`, or any other with a method `merge`. To call it,
-                what is stored must be readable; see `allow` for classes of your own.
-            ttl: As of `set`.
+            value: A value of `swarmstate.merge`, or any object with a `merge` method. The
+                stored value must be readable for this; see `allow` for your own classes.
+            ttl: As for `set`.
 
         Raises:
-            TypeError: What is stored is of another kind, or `value` has no such method.
+            TypeError: The stored value is of another kind, or `value` has no such method.
         """
         return _values.drive(self, _values.merge(self._codec, namespace, key, value, ttl))
 
@@ -317,13 +317,13 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.length())
 
     def __bool__(self) -> bool:
-        """Return True: an empty store is a store."""
+        """Return True: an empty store is still a store."""
         return True
 
     def snapshot(self) -> Snapshot:
         """Return all records as an immutable `Snapshot`.
 
-        Each namespace is taken from one moment. Expiry is not part of it.
+        Each namespace is captured at a single moment. Expiry is not included.
         """
         return _values.drive(self, _values.snapshot(next(self._snapshot_ids)))
 
@@ -334,8 +334,8 @@ class BaseStore(Closing):
     def restore(self, snapshot: Snapshot) -> None:
         """Make every namespace hold exactly what it held in `snapshot`.
 
-        Namespaces that are not in it are deleted, restored ones do not expire.
-        Each namespace is replaced atomically. The snapshot may be another store's.
+        Namespaces that are not in it are deleted; restored ones do not expire.
+        Each namespace is replaced atomically. The snapshot may be from another store.
         """
         _values.drive(self, _values.restore(snapshot))
 

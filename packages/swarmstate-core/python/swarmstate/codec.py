@@ -1,8 +1,8 @@
 """Python values to standard msgpack and back.
 
-`dumps` and `loads` take plain data and the types listed in docs/formats.md; the
+`dumps` and `loads` support plain data and the types listed in docs/formats.md. The
 bytes are readable in any language and interchangeable with those of LangGraph's
-`JsonPlusSerializer`. `Codec` holds a rule about which classes it takes.
+`JsonPlusSerializer`. A `Codec` also has a rule for which classes it accepts.
 """
 
 from swarmstate._core import Codec, dumps, loads

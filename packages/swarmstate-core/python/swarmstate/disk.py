@@ -32,31 +32,31 @@ __all__ = ["DiskStore", "open_url", "path_of"]
 class DiskStore(_core.DiskStore, BaseStore):
     """A store of records in one SQLite file.
 
-    Any number of threads, event loops and processes may use the file at once;
-    each sees the records of all others as soon as they are written. Writes that
-    are called at the same time share a transaction and its sync to the disk.
+    Any number of threads, event loops and processes can use the file at once;
+    each sees the records of all others as soon as they are written. Concurrent
+    writes share a transaction and its sync to disk.
 
-    A store must not be used across `os.fork()`: close it before, or open it in
-    each child. What is forked while a store is open gets a
+    Do not use a store across `os.fork()`: close it before, or open it in
+    each child. A process forked while a store is open gets a
     `StoreUnavailableError` when it uses that file.
 
     Args:
         path: The file; created if it does not exist. While the store is open,
-            SQLite keeps two more beside it, named `-wal` and `-shm`.
-        durability: "full": a write that returned survives a power cut.
-            "normal": it survives the end of the process, killed or not, but a
-            power cut may take the newest writes; the file stays intact.
-        timeout: Seconds to wait while other processes write the file.
+            SQLite keeps two more next to it, named `-wal` and `-shm`.
+        durability: "full": a write that returned survives a power failure.
+            "normal": it survives the end of the process, even if killed, but a
+            power failure may lose the newest writes; the file stays intact.
+        timeout: Seconds to wait while other processes write to the file.
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
-        clock: What tells the time, in seconds since the Unix epoch; the
-            system's clock if None. Tests of expiry set it.
+        clock: Returns the time, in seconds since the Unix epoch; the system
+            clock if None. Set it to test expiry.
 
     Raises:
         StoreUnavailableError: The file cannot be opened or created, or stayed
             locked until the timeout.
         StoreFormatError: The file is not a swarmstate database, is damaged, or
-            was written by a newer version. It is left as it is.
+            was written by a newer version. It is left unchanged.
     """
 
     system = "sqlite"
@@ -97,7 +97,7 @@ class DiskStore(_core.DiskStore, BaseStore):
 
     @property
     def derived_folder(self) -> Path:
-        """The folder beside the file for what is made of records, and may be lost."""
+        """The folder next to the file for files derived from records, which may be lost."""
         return Path(f"{os.fspath(self.path)}-derived")
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
@@ -110,7 +110,7 @@ class DiskStore(_core.DiskStore, BaseStore):
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` as `write` does.
 
-        A cancelled call may have been applied.
+        A canceled call may have been applied.
         """
         future, done = _expected()
         self.submit_write(batches, done)
@@ -132,19 +132,19 @@ class DiskStore(_core.DiskStore, BaseStore):
         await future
 
     def vacuum(self, max_pages: int | None = None) -> int:
-        """Give free space of the file back to the file system.
+        """Return the file's free space to the file system.
 
-        Deleted records leave free pages of 8 KiB, which new records use. Works
-        in short steps, between which others write.
+        Deleted records leave free pages of 8 KiB, which new records reuse. Works
+        in short steps, so that others can write in between.
 
         Args:
-            max_pages: Give back at most this many pages; None is all of them.
+            max_pages: Return at most this many pages; None means all of them.
 
         Returns:
-            The bytes by which the file shrank.
+            The number of bytes by which the file shrank.
 
         Raises:
-            TypeError: `max_pages` is no whole number.
+            TypeError: `max_pages` is not an integer.
             ValueError: It is negative.
         """
         if max_pages is not None:
@@ -152,11 +152,11 @@ class DiskStore(_core.DiskStore, BaseStore):
         return super().vacuum(max_pages)
 
     async def avacuum(self, max_pages: int | None = None) -> int:
-        """Give free space back as `vacuum` does."""
+        """Return free space as `vacuum` does."""
         return await asyncio.to_thread(self.vacuum, max_pages)
 
     def close(self) -> None:
-        """Finish what was asked for, end all threads and close the file."""
+        """Finish pending requests, end all threads and close the file."""
         super().close()
 
     async def aclose(self) -> None:
@@ -165,13 +165,13 @@ class DiskStore(_core.DiskStore, BaseStore):
 
 
 def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
-    """Open the store of `disk:///absolute/path` or `disk://relative/path`.
+    """Open the store at `disk:///absolute/path` or `disk://relative/path`.
 
-    Percent-encoded characters of the path are decoded. `durability` and
-    `timeout` may be given as options or in the URL: `disk://a.db?durability=normal`.
+    Percent-encoded characters in the path are decoded. Pass `durability` and
+    `timeout` as options or in the URL: `disk://a.db?durability=normal`.
 
     Raises:
-        ValueError: The URL has an option that is unknown.
+        ValueError: The URL has an unknown option.
     """
     query = url.partition("?")[2]
     for name, value in parse_qsl(query, keep_blank_values=True):

@@ -2,27 +2,27 @@
 
     SwarmStateError
     ├── InvalidNameError        (ValueError)   a namespace or key that cannot be stored
-    ├── InvalidConfigError      (ValueError)   a config that does not say what is needed
+    ├── InvalidConfigError      (ValueError)   a config that lacks required information
     ├── CodecError              (ValueError)
     │   ├── EncodeError         (TypeError)    a value that cannot be encoded
-    │   ├── DecodeError                        bytes that are not what they should be
-    │   └── TypeNotAllowedError                a class outside the allowed ones
+    │   ├── DecodeError                        bytes that are truncated or malformed
+    │   └── TypeNotAllowedError                a class that is not allowed
     ├── StoreError
     │   ├── StoreClosedError                   used after close()
     │   ├── StoreUnavailableError              cannot be opened or reached, disk full, lock timeout
     │   ├── StoreReadOnlyError                 a write to a store that can only be read
-    │   ├── StoreFormatError                   not a swarmstate store, damaged, or of a newer format
-    │   │   └── StoreIncompleteError           a namespace of which a part is missing
+    │   ├── StoreFormatError                   not a swarmstate store, damaged, or a newer format
+    │   │   └── StoreIncompleteError           a namespace with a missing part
     │   ├── EncryptionError                    a value that is not encrypted, was changed or moved
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
-    ├── ItemError                              a stored item of memory that is damaged or incomplete
-    ├── EmbeddingError          (ValueError)   an embedding that is none, or not finite
-    │   └── DimensionError                     of another dimension than those that are stored
+    ├── ItemError                              a stored memory item that is damaged or incomplete
+    ├── EmbeddingError          (ValueError)   an embedding that is invalid or not finite
+    │   └── DimensionError                     a different dimension than the stored embeddings
     ├── InvalidFilterError      (ValueError)   a filter that cannot be understood
-    ├── ConditionError          (ValueError)   a condition that cannot be parsed or asked
-    ├── GraphError              (ValueError)   a graph that cannot be as it is asked to be
-    └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
+    ├── ConditionError          (ValueError)   a condition that cannot be parsed or evaluated
+    ├── GraphError              (ValueError)   an unknown node, or an impossible graph
+    └── UnknownSchemeError      (ValueError)   a URL that no installed store handles
 
 Messages say what was expected, what was found and what to do. Add-on
 distributions subclass these, so one `except SwarmStateError` is enough.
@@ -58,15 +58,15 @@ __all__ = [
 
 
 class SwarmStateError(Exception):
-    """Base of every exception that swarmstate raises on its own account."""
+    """Base of every exception that swarmstate itself raises."""
 
 
 class InvalidNameError(SwarmStateError, ValueError):
-    """A namespace or key is empty, or holds NUL or a lone surrogate."""
+    """A namespace or key is empty, or contains NUL or a lone surrogate."""
 
 
 class InvalidConfigError(SwarmStateError, ValueError):
-    """A framework's config does not say what an operation needs."""
+    """A framework's config lacks something that an operation needs."""
 
 
 class CodecError(SwarmStateError, ValueError):
@@ -86,7 +86,7 @@ class TypeNotAllowedError(CodecError):
 
 
 class StoreError(SwarmStateError):
-    """A store cannot do what was asked of it."""
+    """A store cannot perform a request."""
 
 
 class StoreClosedError(StoreError):
@@ -102,11 +102,11 @@ class StoreClosedError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The storage cannot be opened, reached or written at this moment."""
+    """The storage cannot currently be opened, reached or written to."""
 
 
 class StoreReadOnlyError(StoreError):
-    """A write was asked of a store that can only be read."""
+    """A write was attempted on a read-only store."""
 
 
 class StoreFormatError(StoreError):
@@ -118,7 +118,7 @@ class EncryptionError(StoreError):
 
 
 class StoreIncompleteError(StoreFormatError):
-    """A part of a namespace is missing, such as after an eviction; the rest is not served."""
+    """Part of a namespace is missing, such as after an eviction; the rest is not served."""
 
 
 class ConflictError(StoreError):
@@ -130,19 +130,19 @@ class CheckpointError(SwarmStateError):
 
 
 class ItemError(SwarmStateError):
-    """A stored item of an agent's memory is damaged or incomplete; the message names it."""
+    """A stored memory item is damaged or incomplete; the message names it."""
 
 
 class UnknownSchemeError(SwarmStateError, ValueError):
-    """No installed store opens this URL; the message says what to install."""
+    """No installed store handles this URL; the message says what to install."""
 
 
 class EmbeddingError(SwarmStateError, ValueError):
-    """An embedding is empty, too long, not numeric, or holds NaN or an infinity."""
+    """An embedding is empty, too long, not numeric, or contains NaN or an infinity."""
 
 
 class DimensionError(EmbeddingError):
-    """An embedding has another dimension than those that are stored.
+    """An embedding has a different dimension than the stored ones.
 
     Attributes:
         stored: The dimension of the stored embeddings.
@@ -166,12 +166,12 @@ class DimensionError(EmbeddingError):
 
 
 class InvalidFilterError(SwarmStateError, ValueError):
-    """A filter is no mapping, or has an operator that does not exist."""
+    """A filter is not a mapping, or has an unknown operator."""
 
 
 class ConditionError(SwarmStateError, ValueError):
-    """A condition cannot be parsed, or cannot be asked of a state; the message shows where."""
+    """A condition cannot be parsed, or cannot be evaluated on a state; the message shows where."""
 
 
 class GraphError(SwarmStateError, ValueError):
-    """A graph has no such node, has it already, or would have what it cannot or may not have."""
+    """A graph lacks a node, already has it, or would contain something not possible or allowed."""

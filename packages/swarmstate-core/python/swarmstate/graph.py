@@ -7,7 +7,7 @@
     graph.add_edge("triage", "human")
     graph.route("triage", {"topic": "invoice", "amount": 40})  # "billing"
 
-docs/guide.md describes the language of conditions.
+docs/guide.md describes the syntax of conditions.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Edge(NamedTuple):
     Attributes:
         source: The node it leads from.
         target: The node it leads to.
-        when: The condition on which it is taken; always if None.
-        priority: Edges with greater ones are tried first.
+        when: The condition for taking it; always if None.
+        priority: Edges with higher priorities are tried first.
     """
 
     source: str
@@ -46,14 +46,14 @@ class Edge(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something about a graph that is probably not meant.
+    """A probable mistake in a graph.
 
     Attributes:
         kind: "unreachable": no path leads from the entry to the node; "shadowed": an edge is
-            never taken, because an earlier one always is when it would be;
+            never taken, because an earlier one is always taken instead;
             "missing_default": all edges of the node have conditions.
-        node: The node it is about.
-        message: What it is and what to do.
+        node: The node concerned.
+        message: The problem and what to do about it.
     """
 
     kind: Literal["unreachable", "shadowed", "missing_default"]
@@ -62,14 +62,14 @@ class Problem(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What was asked of a state for one edge.
+    """The evaluation of one edge for a state.
 
     Attributes:
         target: The node that the edge leads to.
         when: Its condition; None for an edge that is always taken.
-        holds: Whether it holds.
-        values: What the state has at the paths of the condition; a path at which
-            there is nothing, or that cannot be looked at, is left out.
+        holds: Whether the condition is true.
+        values: The state's values at the condition's paths; paths that are missing
+            or cannot be read are left out.
     """
 
     target: str
@@ -85,7 +85,7 @@ class Explanation:
     Attributes:
         node: The node it was at.
         target: The node that takes over; None if no edge is taken.
-        questions: What was asked, in this order, up to the edge that is taken.
+        questions: The edges tried, in order, up to the one that is taken.
     """
 
     node: str
@@ -111,15 +111,15 @@ class Node(Protocol):
 
 
 class HandoffGraph(_core.HandoffGraph):
-    """Nodes, and edges with conditions on a state that say who takes over next.
+    """Nodes, and edges with conditions on a state that decide who takes over next.
 
     States are dicts, other mappings, pydantic models, dataclasses, messages, or any objects with
-    attributes. The first edge whose condition holds is taken: greater priorities first, then in
-    the order in which edges were added. It may be used from several threads while it is changed.
-    It can be pickled and copied; a copy is a graph of its own.
+    attributes. The first edge whose condition is true is taken: higher priorities first, then
+    edges in the order they were added. Threads can use a graph while another changes it.
+    It can be pickled and copied; a copy is independent.
 
     Args:
-        on_cycle: "error" refuses an edge that closes a cycle, "allow" takes it.
+        on_cycle: "error" refuses an edge that closes a cycle, "allow" accepts it.
 
     Raises:
         ValueError: `on_cycle` is neither.
@@ -146,12 +146,12 @@ class HandoffGraph(_core.HandoffGraph):
         Args:
             source: The node it leads from.
             target: The node it leads to.
-            when: The condition on which it is taken; always if None.
-            priority: Edges with greater ones are tried first.
+            when: The condition for taking it; always if None.
+            priority: Edges with higher priorities are tried first.
 
         Raises:
-            ConditionError: (a ValueError) `when` is no condition; the message shows where.
-            TypeError: `when` is no str.
+            ConditionError: (a ValueError) `when` is not a condition; the message shows where.
+            TypeError: `when` is not a str.
             GraphError: (a ValueError) A node is unknown, the edge closes a cycle, or the
                 priority has more than 64 bits.
         """
@@ -159,20 +159,20 @@ class HandoffGraph(_core.HandoffGraph):
 
     @property
     def edges(self) -> list[Edge]:
-        """All edges: by the order of their sources, and each node's as they are tried."""
+        """All edges, in the order of their sources; each node's in the order they are tried."""
         return [Edge(*edge) for edge in self.list_edges()]
 
     def explain(self, node: str, state: object) -> Explanation:
-        """Return what `route` returns, and what decided it; raise what it raises."""
+        """Return the result of `route` and the reason for it; raise the same errors."""
         questions = [Question(*asked) for asked in self.examine(node, state)]
         taken = questions[-1].target if questions and questions[-1].holds else None
         return Explanation(node, taken, questions)
 
     def validate(self, entry: str | None = None) -> list[Problem]:
-        """Return what is probably not meant.
+        """Return probable mistakes in the graph.
 
         Args:
-            entry: The node where runs begin; the first one by default.
+            entry: The node where runs begin; the first node by default.
 
         Raises:
             GraphError: (a ValueError) `entry` is not in the graph.
@@ -202,7 +202,7 @@ class HandoffGraph(_core.HandoffGraph):
         return problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the graph as plain data; `from_dict` makes it again."""
+        """Return the graph as plain data, for `from_dict`."""
         edges = []
         for source, target, when, priority in self.edges:
             edge: dict[str, Any] = {"from": source, "to": target}
@@ -215,10 +215,10 @@ class HandoffGraph(_core.HandoffGraph):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make a graph of what `to_dict` returned, or of a configuration file.
+        """Create a graph from the result of `to_dict`, or from a configuration file.
 
         Raises:
-            GraphError: (a ValueError) A key is missing or unknown, something is of another
+            GraphError: (a ValueError) A key is missing or unknown, something has the wrong
                 type, or as in `add_edge`.
             ConditionError: (a ValueError) As in `add_edge`.
         """
@@ -254,12 +254,12 @@ class HandoffGraph(_core.HandoffGraph):
     def as_router(self, node: str, *, end: str = END) -> Callable[[Any], str]:
         """Return a function of a state that routes it from `node`.
 
-        It is what LangGraph's `add_conditional_edges` takes; in a flow of CrewAI,
+        Pass it to LangGraph's `add_conditional_edges`. In a CrewAI flow,
         `crewai_swarmstate.handoff_router` is a `@router`.
 
         Args:
             node: The node to route from.
-            end: What is returned if no edge is taken; LangGraph's `END` by default.
+            end: The result if no edge is taken; LangGraph's `END` by default.
 
         Raises:
             GraphError: (a ValueError) `node` is not in the graph.
@@ -276,7 +276,7 @@ class HandoffGraph(_core.HandoffGraph):
         return router
 
     def as_node(self, node: str, *, end: str = END) -> Node:
-        """Return a node of a LangGraph graph that goes on where `node` hands off to.
+        """Return a LangGraph node that goes to where `node` hands off.
 
         It returns `Command(goto=...)`, so it needs no edges.
 

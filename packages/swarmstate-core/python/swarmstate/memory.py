@@ -21,16 +21,16 @@ __all__ = ["Store", "open_url"]
 class Store(_core.Store, BaseStore):
     """A store of records in memory.
 
-    `snapshot()`, `restore()` and `copy()` take the same time whatever the store
-    holds, and see the whole store at one moment. Expired namespaces give their
-    memory back with later writes. The async methods never wait for anything,
+    `snapshot()`, `restore()` and `copy()` take constant time however much the
+    store holds, and see the whole store at a single moment. Later writes free the
+    memory of expired namespaces. The async methods never wait for anything,
     so they simply call the sync ones.
 
     Args:
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
-        clock: What tells the time, in seconds since the Unix epoch; the
-            system's clock if None. Tests of expiry set it.
+        clock: Returns the time, in seconds since the Unix epoch; the system
+            clock if None. Set it to test expiry.
     """
 
     def __new__(cls, *, allow: Allow = (), clock: Callable[[], float] | None = None) -> Self:
@@ -97,7 +97,7 @@ class Store(_core.Store, BaseStore):
 
 
 def open_url(url: str, *, allow: Allow = ()) -> Store:
-    """Open the store of `memory://`: a new, empty one each time.
+    """Open a `memory://` store: a new, empty one each time.
 
     Raises:
         ValueError: Something follows `memory://`.

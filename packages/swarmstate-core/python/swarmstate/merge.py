@@ -1,14 +1,14 @@
-"""Values that merge without conflict, whatever the order of what was done to them.
+"""Values that merge without conflicts, whatever the order of operations.
 
-Branches that run apart, forks of a thread, parallel nodes or processes, each
-change their own copy; merging the copies gives the same value everywhere,
+Independent branches (forks of a thread, parallel nodes or processes) each
+change their own copy. Merging the copies gives the same value everywhere,
 because `merge` is commutative, associative and idempotent. Each value is
-immutable: what changes it returns a new one.
+immutable: operations return a new one.
 
-Who changes a value names itself, as a `replica`. **A replica must be one writer:
-what two writers did under one name at the same time cannot be told apart**, and
-some of it is lost. So forks that run on with the same nodes need a name of the
-fork in it, such as `f"{branch}/{node}"`. Names stay in the value for ever; use a
+Each writer names itself as a `replica`. **A replica must be a single writer: if two
+writers use one name at the same time, their changes cannot be distinguished**, and
+some are lost. So forks that continue with the same nodes need the fork's name
+in the replica, such as `f"{branch}/{node}"`. Names stay in the value forever; use a
 bounded set of them.
 
 The types are state-based replicated data types as in Shapiro, Preguiça, Baquero
@@ -31,10 +31,10 @@ __all__ = ["GCounter", "LWWMap", "Mergeable", "ORSet", "PNCounter", "merge"]
 
 
 class Mergeable(Protocol):
-    """What `merge` and `store.merge` take: a value that merges with another of its kind."""
+    """The argument of `merge` and `store.merge`: merges with another value of its kind."""
 
     def merge(self, other: Any, /) -> Any:
-        """Return both as one; raise TypeError for what is of another kind."""
+        """Return the merged value; raise TypeError for a value of another kind."""
 
 
 M = TypeVar("M", bound=Mergeable)
@@ -43,8 +43,8 @@ M = TypeVar("M", bound=Mergeable)
 def merge(left: M, right: M) -> M:
     """Return `left.merge(right)`; a reducer for LangGraph's channels.
 
-    `Annotated[GCounter, merge]` makes a channel that starts empty and merges what
-    nodes return. A node returns the value that it was given, changed.
+    `Annotated[GCounter, merge]` declares a channel that starts empty and merges what
+    nodes return. A node returns a changed version of the value it received.
     """
     merged: M = left.merge(right)
     return merged
@@ -70,11 +70,11 @@ class GCounter:
         return sum(self.counts.values())
 
     def increment(self, replica: str, by: int = 1) -> GCounter:
-        """Return the counter with `by`, an int of at least 0, more.
+        """Return the counter increased by `by`, an int of at least 0.
 
         Raises:
-            TypeError: `by` is no whole number.
-            ValueError: `by` is below 0.
+            TypeError: `by` is not an integer.
+            ValueError: `by` is negative.
         """
         check_count("by", by)
         return GCounter({**self.counts, replica: self.counts.get(replica, 0) + by})
@@ -91,11 +91,11 @@ class GCounter:
 
 @dataclass(frozen=True)
 class PNCounter:
-    """A counter that goes up and down: two that only grow, one subtracted from the other.
+    """A counter that goes up and down: two grow-only counters, one subtracted from the other.
 
     Attributes:
-        added: What each replica added.
-        taken: What each replica took away.
+        added: How much each replica added.
+        taken: How much each replica subtracted.
     """
 
     added: dict[str, int] = field(default_factory=dict)
@@ -108,17 +108,17 @@ class PNCounter:
 
     @property
     def value(self) -> int:
-        """What was added less what was taken away."""
+        """The sum of additions minus the sum of subtractions."""
         return sum(self.added.values()) - sum(self.taken.values())
 
     def increment(self, replica: str, by: int = 1) -> PNCounter:
-        """Return the counter with `by`, which may be negative, more."""
+        """Return the counter increased by `by`, which may be negative."""
         changed = self.added if by >= 0 else self.taken
         changed = {**changed, replica: changed.get(replica, 0) + abs(by)}
         return PNCounter(changed, self.taken) if by >= 0 else PNCounter(self.added, changed)
 
     def decrement(self, replica: str, by: int = 1) -> PNCounter:
-        """Return the counter with `by` less."""
+        """Return the counter decreased by `by`."""
         return self.increment(replica, -by)
 
     def merge(self, other: PNCounter) -> PNCounter:
@@ -133,15 +133,15 @@ class PNCounter:
 
 @dataclass(frozen=True)
 class LWWMap:
-    """A map of str in which the last writer of a key wins.
+    """A map with str keys in which the last write to a key wins.
 
-    Later is what has the greater time; at the same time, the greater replica; if even
-    that is the same, removal, then the greater encoded value. The time of a write is the
-    clock's, but always later than that of the entry it replaces, so whoever has
+    The write with the greater time wins; at equal times, the greater replica; if these are
+    equal too, a removal, then the greater encoded value. A write takes its time from the
+    clock, but always later than that of the entry it replaces. So a writer that has
     seen an entry can replace it, however wrong the clocks are.
 
-    A removed key leaves a tombstone, or a copy that has not heard of the removal would
-    bring it back. `compact` drops old ones.
+    A removed key leaves a tombstone; otherwise a copy that has not seen the removal would
+    bring the key back. `compact` drops old tombstones.
 
     Attributes:
         entries: `[time, replica, value]`, or `[time, replica]` where the key was removed,
@@ -165,7 +165,7 @@ class LWWMap:
 
     @property
     def value(self) -> dict[str, Any]:
-        """The keys that are there and their values, in the order of the keys."""
+        """The existing keys and their values, in key order."""
         present = sorted(key for key, entry in self.entries.items() if len(entry) == 3)
         return {key: self.entries[key][2] for key in present}
 
@@ -173,7 +173,7 @@ class LWWMap:
         return len(self.entries.get(key, ())) == 3  # type: ignore[call-overload] # any key may be asked for
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or `default` if it is not there."""
+        """Return the value of a key, or `default` if it does not exist."""
         return self.entries[key][2] if key in self else default
 
     def set(self, key: str, value: Any, *, replica: str, at: float | None = None) -> LWWMap:
@@ -181,14 +181,14 @@ class LWWMap:
 
         Args:
             key: The key.
-            value: Any value that the codec takes.
-            replica: Who sets it.
-            at: When, in seconds since the Unix epoch; now by default.
+            value: Any value that the codec supports.
+            replica: The writer's name.
+            at: The time, in seconds since the Unix epoch; now by default.
         """
         return self._with(key, [self._time(key, at), replica, value])
 
     def remove(self, key: str, *, replica: str, at: float | None = None) -> LWWMap:
-        """Return the map without a key; arguments as of `set`."""
+        """Return the map without a key; arguments as for `set`."""
         return self._with(key, [self._time(key, at), replica])
 
     def merge(self, other: LWWMap) -> LWWMap:
@@ -196,8 +196,8 @@ class LWWMap:
 
         Raises:
             TypeError: `other` is of another kind.
-            EncodeError: Two values were set at the same time under the name of one replica,
-                and the codec does not take them.
+            EncodeError: Two values were set at the same time under one replica name,
+                and the codec does not support them.
         """
         _check_kind(self, other)
         entries = dict(self.entries)
@@ -208,11 +208,11 @@ class LWWMap:
         return _unchecked(self, entries=entries)
 
     def compact(self, before: float) -> LWWMap:
-        """Return the map without the tombstones of keys removed before a time.
+        """Return the map without the tombstones of keys removed before a given time.
 
-        A copy that still has such a key brings it back when it is merged. So choose a time
-        up to which all copies have been merged, or which no copy that is still to be merged
-        is older than.
+        If a copy that still has such a key is merged later, the key comes back. So choose a
+        time up to which all copies have been merged, or that is no later than the oldest copy
+        still to be merged.
 
         Args:
             before: In seconds since the Unix epoch.
@@ -232,18 +232,18 @@ class LWWMap:
 
 @dataclass(frozen=True)
 class ORSet:
-    """A set in which adding wins over removing at the same time.
+    """A set in which an add wins over a concurrent remove.
 
-    Removing an element removes what this copy has seen of it; an addition that it has not
-    seen stays. Nothing is kept of removed elements: which additions a copy has seen is
-    known from their numbers, which each replica counts up.
+    Removing an element removes the additions that this copy has seen; others stay.
+    Removed elements leave no trace: each replica numbers its additions, and these numbers
+    show which ones a copy has seen.
 
-    Elements are whatever may be the key of a dict for the codec; those that are equal, such
-    as 1 and True, are one.
+    Elements are any values that the codec supports as dict keys. Equal ones, such
+    as 1 and True, are one element.
 
     Attributes:
         additions: For each element, the numbers of its additions by replica.
-        seen: The number of the last addition of each replica that this copy has seen.
+        seen: For each replica, the number of its last addition that this copy has seen.
     """
 
     additions: dict[Any, dict[str, int]] = field(default_factory=dict)
@@ -281,9 +281,9 @@ class ORSet:
         """Return the set with these elements.
 
         Raises:
-            TypeError: `replica` is no str: the set could be stored, but not loaded.
+            TypeError: `replica` is not a str: the set could be stored, but not loaded.
             ValueError: An element is not equal to itself, such as NaN: once stored and
-                loaded it would be another one.
+                loaded, it would be a different one.
         """
         named: object = replica
         if not isinstance(named, str):
@@ -301,7 +301,7 @@ class ORSet:
         return _unchecked(self, additions=additions, seen=seen)
 
     def remove(self, *elements: Hashable) -> ORSet:
-        """Return the set without these elements; those that are not there are ignored."""
+        """Return the set without these elements; missing ones are ignored."""
         kept = {each: at for each, at in self.additions.items() if each not in elements}
         return _unchecked(self, additions=kept, seen=self.seen)
 
@@ -310,7 +310,7 @@ class ORSet:
 
         Raises:
             TypeError: `other` is of another kind.
-            ValueError: Two writers used the name of one replica.
+            ValueError: Two writers used the same replica name.
         """
         _check_kind(self, other)
         _check_one_writer(self, other)

@@ -1,7 +1,7 @@
 """Moving records from one store to another.
 
-`copy_store` moves them byte for byte, whatever they mean. What reads the records
-of other programs is offered by other distributions in the entry-point group
+`copy_store` copies them byte for byte, whatever they mean. Other distributions
+provide importers for the records of other programs, in the entry-point group
 `swarmstate.importers`; see `Importer`.
 """
 
@@ -54,12 +54,12 @@ Row = tuple[str, bytes]
 
 
 class Progress(NamedTuple):
-    """How far something is.
+    """The progress of an operation.
 
     Attributes:
         stage: What is being done, such as "copying".
         done: How many units are done.
-        total: Of how many.
+        total: How many there are.
         unit: What is counted, such as "namespaces".
     """
 
@@ -70,18 +70,18 @@ class Progress(NamedTuple):
 
 
 class Report(Protocol):
-    """What was moved; `str()` of it tells a person."""
+    """What was moved; `str()` formats it for people."""
 
     @property
     def failures(self) -> Sequence[str]:
-        """What could not be moved, or is not the same afterwards, and why."""
+        """What could not be moved, or differs afterwards, and why."""
 
 
 class Importer(Protocol):
     """Reads what another program stored, and stores it here.
 
-    Object of an entry point in the group `swarmstate.importers`, whose name is
-    what users call the kind of source.
+    Registered as an entry point in the group `swarmstate.importers`, under
+    the name that users give the kind of source.
     """
 
     def __call__(
@@ -92,17 +92,17 @@ class Importer(Protocol):
         only: Sequence[str] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> Report:
-        """Import everything, or only what is named, and compare it afterwards.
+        """Import everything, or only the named parts, and compare it afterwards.
 
-        What is already there is not imported again, so that an interrupted
-        import goes on. One part that fails does not keep others from being
-        imported; the report names it.
+        Data that already exists is not imported again, so an interrupted
+        import can continue. If one part fails, the others are still
+        imported; the report names the failed one.
 
         Args:
-            source: A path or URL; never shown, since it may hold a password.
-            store: Where it is stored.
+            source: A path or URL; never shown, since it may contain a password.
+            store: Where to store it.
             only: Names of what to import, such as threads; all if empty.
-            progress: Called now and then.
+            progress: Called occasionally.
 
         Raises:
             SwarmStateError: The source or the store cannot be used at all.
@@ -116,9 +116,9 @@ class CopyReport(NamedTuple):
         namespaces: How many namespaces the source has.
         records: How many records they hold.
         size: The size of their values.
-        written: How many records were written; the others were there already, or are in
+        written: How many records were written; the others already existed, or are in
             namespaces that failed.
-        failures: Why namespaces were not copied, or are not the same afterwards.
+        failures: Why namespaces were not copied, or differ afterwards.
     """
 
     namespaces: int
@@ -128,7 +128,7 @@ class CopyReport(NamedTuple):
     failures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return a line that tells it."""
+        """Return a one-line summary."""
         others = "were there"
         if self.failures:
             others += f" or are in {len(self.failures):,} namespaces that failed"
@@ -144,7 +144,7 @@ class StoreSize(NamedTuple):
     Attributes:
         namespaces: How many namespaces.
         records: How many records.
-        size: The size of their values; what the storage needs is more.
+        size: The size of their values; the storage itself takes more.
     """
 
     namespaces: int
@@ -162,29 +162,29 @@ def copy_store(
 ) -> CopyReport:
     """Copy all records, byte for byte and with the expiry of their namespaces, and compare them.
 
-    The target may hold other namespaces. Of a namespace that it has already, what
-    is equal stays; so a copy that was interrupted goes on when it is called again.
+    The target may hold other namespaces. In a namespace that already exists there, equal
+    records stay, so you can call this again to continue an interrupted copy.
     Such a namespace then expires when the source's does. The index over LangGraph's
-    threads gets what it lacks and keeps the rest, also with `overwrite`.
-    A namespace of up to 32 MiB appears whole or not at all; a larger one is
-    written in several steps. Nothing should write to either meanwhile: what is
-    written to the source is copied or not, and the comparison says so.
+    threads gets its missing entries and keeps the rest, even with `overwrite`.
+    A namespace of up to 32 MiB appears all or nothing; a larger one is
+    written in several steps. Nothing should write to either store meanwhile: concurrent
+    writes to the source may or may not be copied, and the comparison reports it.
 
     Args:
-        source: Where the records are; it is only read.
-        target: Where they are copied to.
+        source: Where the records are; only read.
+        target: Where to copy them.
         prefix: Only namespaces that start with it.
-        overwrite: Make namespaces equal that hold other records in the target.
-            Otherwise they are left as they are, and reported.
+        overwrite: Replace namespaces that hold other records in the target.
+            Otherwise they are left alone and reported.
         progress: Called after each namespace.
 
     Returns:
         What was copied; `failures` is empty if the target holds all of it.
 
     Raises:
-        TypeError: One of the two is no store.
-        StoreError: A store cannot be read or written; what was copied stays, and the copy
-            goes on when it is called again.
+        TypeError: One of the two is not a store.
+        StoreError: A store cannot be read or written. Copied records stay; call this
+            again to continue.
     """
     check_store(source)
     check_store(target)
@@ -212,11 +212,11 @@ def copy_store(
 
 
 def are_one(source: BaseStore, target: BaseStore) -> bool:
-    """Tell whether what is written to one store is in the other, as where both are one file.
+    """Tell whether two stores are the same one, such as the same file.
 
-    Addresses do not tell: a file has many paths, and a server many names. So a mark is
-    written to `target`, looked for in `source` and removed again. Where nothing can be written
-    the answer is False.
+    Addresses cannot answer this: a file has many paths, and a server many names. So this writes
+    a marker to `target`, looks for it in `source` and removes it. If `target` cannot be
+    written to, the answer is False.
     """
     mark = f"{_MARKS}{token_hex(16)}"
     try:

@@ -1,8 +1,8 @@
 """Opening a store by its URL.
 
-A distribution makes its store known with an entry point in the group
-`swarmstate.stores`: the name is the scheme, the object is called with the URL
-and the options and returns the store.
+A distribution registers its store with an entry point in the group
+`swarmstate.stores`: the name is the scheme; the object is called with the URL
+and the options, and returns the store.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 def open(url: str, **options: Any) -> BaseStore:
     """Open the store that `url` names.
 
-    `memory://` is a new store in memory; `disk:///absolute/path` and
-    `disk://relative/path` are files; installed distributions add `redis://`,
+    `memory://` opens a new store in memory; `disk:///absolute/path` and
+    `disk://relative/path` open files; installed distributions add `redis://`,
     `rediss://`, `postgresql://` and others.
 
     Args:
@@ -58,12 +58,12 @@ def open(url: str, **options: Any) -> BaseStore:
         options: Passed to the store, such as `allow=`.
 
     Raises:
-        UnknownSchemeError: No installed store opens such URLs; the message
+        UnknownSchemeError: No installed store handles such URLs; the message
             says what to install.
-        TypeError: `url` is no str, or the store takes no such option.
-        ValueError: The URL or an option makes no sense to the store.
+        TypeError: `url` is not a str, or the store has no such option.
+        ValueError: The URL or an option is invalid for the store.
         StoreUnavailableError: A file cannot be opened. Stores on servers connect
-            when they are first used.
+            on first use.
     """
     if not isinstance(url, str):
         raise TypeError(f"url must be str, not {type(url).__name__}")

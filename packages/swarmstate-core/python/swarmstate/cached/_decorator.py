@@ -54,42 +54,42 @@ def cached(
     allow: Allow = (),
     clock: Callable[[], float] | None = None,
 ) -> Any:
-    """Remember what a function or a coroutine function returns.
+    """Cache the results of a function or a coroutine function.
 
-    Calls are the same if their arguments are: equal strings, numbers, lists, dicts
-    in whatever order, sets, dataclasses, pydantic models, arrays and all else that
-    the codec takes, passed by position, by name or by default. Values of different
-    types differ: 1, 1.0 and True are three calls, and so are (1,) and [1].
+    Two calls are the same if their arguments are equal: strings, numbers, lists, dicts
+    in any order, sets, dataclasses, pydantic models, arrays and all else that
+    the codec supports, passed by position, by name or by default. Values of different
+    types differ: 1, 1.0 and True are three different calls, and (1,) and [1] are two.
 
-    Of calls that miss the same result at the same time one computes it and the
-    others wait. An exception reaches all of them and is not remembered. Whoever
-    cancels a call of a coroutine function stops nobody but himself; when nobody is
-    left the computation is cancelled too. Safe for threads and event loops.
+    If several calls miss the same result at once, one computes it and the
+    others wait. An exception reaches all of them and is not cached. Canceling a call of
+    a coroutine function stops only that call; when no caller is
+    left, the computation is canceled too. Safe for threads and event loops.
 
-    In process, a call returns the very object that the first one returned. In a
+    In process, a call returns the same object that the first call returned. With a
     store, it returns a copy, and results outlive the process and are shared with
-    others that use the store; that calls wait for one another holds within a process.
+    others that use the store; calls wait for one another only within a process.
 
     Args:
         function: The function, if used as `@cached` without arguments.
-        maxsize: Results to remember in process, 128 if not given; the least recently
-            used is forgotten first. None is all, 0 none. Not for stores.
-        ttl: Seconds after which a result is computed anew; None is never.
+        maxsize: How many results to keep in process, 128 if not given; the least recently
+            used is dropped first. None keeps all, 0 none. Not for stores.
+        ttl: Seconds until a result expires; None means never.
         store: Where to keep results; in process if not given.
-        name: What tells the function from others in the store; its module and
-            qualified name by default. Give another one when it changes what it returns.
-            Lambdas, callable objects and their methods need one.
-        key: Is called with the arguments and returns what stands for them, such as
-            `lambda self, text: text`. Needed for arguments the codec does not take.
-        allow: Classes that results in a store may be of; see `swarmstate.codec.Codec`.
-        clock: What tells the time in process, in seconds. Tests of expiry set it.
+        name: Identifies the function in the store; its module and qualified name by
+            default. Change it when the function's results change.
+            Required for lambdas, callable objects and their methods.
+        key: Called with the arguments; returns the value to use in place of them, such as
+            `lambda self, text: text`. Needed for arguments the codec does not support.
+        allow: Classes that results in a store may have; see `swarmstate.codec.Codec`.
+        clock: Returns the time in process, in seconds. Set it to test expiry.
 
     Raises:
-        EncodeError: (a TypeError) On a call, if the codec does not take an argument,
-            or, in a store, the result.
-        TypeError: `store` is no store, `maxsize` no number, `name` no text, or what is decorated
-            no function; on a call, if the result can be used only once, as generators can.
-        ValueError: An option makes no sense, or a name is missing.
+        EncodeError: (a TypeError) On a call, if the codec does not support an argument
+            or, with a store, the result.
+        TypeError: `store`, `maxsize`, `name` or the decorated object has the wrong type; on a
+            call, if the result can be used only once, such as a generator.
+        ValueError: An option is invalid, or a name is missing.
     """
     if function is not None and not callable(function):
         raise TypeError(

@@ -1,9 +1,9 @@
-"""Stores over stores: encryption, compression, metrics, sharding, and what they are made of.
+"""Stores that wrap stores: encryption, compression, metrics, sharding, and their base classes.
 
     CompressedStore(EncryptedStore(DiskStore("agents.db"), KeyRing.from_env()))
 
-A layer is a store itself. It takes over the `allow` of the store it is given and
-closes that store when it is closed.
+A layer is itself a store. It inherits the `allow` of the store below, and
+closing the layer closes that store.
 """
 
 from __future__ import annotations

@@ -34,22 +34,22 @@ def take_over(name: str, found: Result, put: dict[str, bytes]) -> Batch:
 
 
 class StoreLayer(BaseStore):
-    """A store that hands everything on to another one.
+    """A store that forwards everything to another one.
 
     A subclass overrides the operations that it changes: `reading`, `writing`,
     `listing` and `copying`. Each is a generator that yields steps (`Read`,
-    `Write`, `Namespaces`, `Copy`), which are run on the store below, is sent
-    their answers, and returns its own. They run for the sync and for the async
-    methods alike. The value plane is made of them, too.
+    `Write`, `Namespaces`, `Copy`) to run on the store below, receives
+    their answers, and returns its own. They serve both the sync and the async
+    methods. The value plane is built on them too.
 
     Args:
-        store: The store below; it is closed with the layer.
+        store: The store below; closing the layer closes it.
 
     Attributes:
-        store: The store below, for what only it can do, such as `vacuum()`.
+        store: The store below, for methods that only it has, such as `vacuum()`.
 
     Raises:
-        TypeError: `store` is none.
+        TypeError: `store` is not a store.
     """
 
     def __init__(self, store: BaseStore) -> None:
@@ -69,7 +69,7 @@ class StoreLayer(BaseStore):
         return results
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
-        """Do what `write` and `awrite` are asked for."""
+        """Perform `write` and `awrite`."""
         yield Write(batches)
 
     def listing(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
@@ -78,7 +78,7 @@ class StoreLayer(BaseStore):
         return names
 
     def copying(self, source: str, target: str) -> Operation[None]:
-        """Do what `copy` and `acopy` are asked for."""
+        """Perform `copy` and `acopy`."""
         yield Copy(source, target)
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
@@ -127,14 +127,14 @@ class StoreLayer(BaseStore):
 
 
 class ValueLayer(StoreLayer):
-    """A layer that changes values on their way: what it needs are `encode` and `decode`.
+    """A layer that changes values in transit: implement `encode` and `decode`.
 
-    Names stay as they are. Large values are changed on another thread when an
+    Names stay unchanged. Large values are changed on another thread when an
     event loop is waiting.
 
     Attributes:
-        portable: Whether `decode` takes what `encode` returned under another
-            address, too. Then namespaces are copied by the store below;
+        portable: Whether `decode` also accepts values that `encode` returned for
+            another address. Then the store below copies namespaces;
             otherwise they are read, decoded, encoded and written, in one read
             and one atomic write.
     """
@@ -147,10 +147,10 @@ class ValueLayer(StoreLayer):
 
     @abstractmethod
     def decode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
-        """Return the values for which `values` were stored, one each.
+        """Return the original values for the stored `values`, one each.
 
         Raises:
-            StoreError: They are not what `encode` returned.
+            StoreError: They are not values that `encode` returned.
         """
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:

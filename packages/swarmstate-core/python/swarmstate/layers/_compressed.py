@@ -23,29 +23,29 @@ DICTIONARY_SIZES = range(256, 1 << 31)
 class CompressedStore(ValueLayer):
     """Compresses the values of the store below with zstd.
 
-    Each value carries a mark that says how it is stored, and a check of its
-    bytes (formats.md): what is damaged, or was not written through a
-    `CompressedStore`, is a `StoreFormatError` when it is read, never a value.
-    Records that are already there are copied in with `copy_store`.
+    Each value carries a marker for how it is stored, and a checksum
+    (formats.md). Reading a value that is damaged, or was not written through a
+    `CompressedStore`, raises a `StoreFormatError`.
+    To bring in existing records, use `copy_store`.
 
     Encrypted bytes do not compress: compress above, encrypt below, as in
     `CompressedStore(EncryptedStore(store, keys))`.
 
     Args:
         store: The store below.
-        level: zstd's level; higher is smaller and slower to write.
-        min_size: Smaller values, in bytes, are stored as they are. So are those
-            that compression would not make smaller.
-        max_size: The largest value, in bytes, that is compressed, and that is
-            decompressed: the bound on what a few bytes can make of the memory.
-        dictionaries: What `train_dictionary` returned. The first one compresses;
-            each decompresses what was compressed with it. Values that need a
+        level: The zstd level; higher is smaller and slower to write.
+        min_size: Values smaller than this, in bytes, are stored uncompressed. So are
+            those that compression would not make smaller.
+        max_size: The largest value, in bytes, to compress or
+            decompress. It bounds how much memory a few bytes can expand to.
+        dictionaries: Results of `train_dictionary`. The first one compresses;
+            each decompresses values that were compressed with it. Values that need a
             dictionary cannot be read without it.
 
     Raises:
-        TypeError: `store` is no store, or another argument not of its kind.
-        ValueError: The level does not exist, the sizes make no sense, or a dictionary is
-            none.
+        TypeError: `store` or another argument has the wrong type.
+        ValueError: The level does not exist, or a size or a dictionary is
+            invalid.
     """
 
     portable: ClassVar[bool] = True
@@ -80,18 +80,18 @@ class CompressedStore(ValueLayer):
 
         Raises:
             StoreFormatError: A value is damaged, was not written through such a
-                store, needs a dictionary that was not given, or is too large.
+                store, needs a missing dictionary, or is too large.
         """
         return self._compression.decode(namespace, keys, values)
 
 
 def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -> bytes:
-    """Return a zstd dictionary made of typical values, as a store holds them.
+    """Return a zstd dictionary trained on typical values, as a store holds them.
 
     Args:
-        samples: Some hundred values or more, such as records of a store's
-            `read`; a hundred times `size` bytes in all is plenty.
-        size: At most this many bytes, from 256 to 2 GiB.
+        samples: A few hundred values or more, such as records from a store's
+            `read`; a hundred times `size` bytes in total is plenty.
+        size: The maximum size in bytes, from 256 to 2 GiB.
 
     Raises:
         ValueError: The samples are too few or too small, or no dictionary has that size.

@@ -26,7 +26,7 @@ class Rotation(NamedTuple):
     Attributes:
         namespaces: How many namespaces there were.
         records: How many records there were.
-        rotated: How many of them were encrypted anew.
+        rotated: How many of them were re-encrypted.
     """
 
     namespaces: int
@@ -37,20 +37,20 @@ class Rotation(NamedTuple):
 class EncryptedStore(ValueLayer):
     """Encrypts the values of the store below with AES-256-GCM.
 
-    Each value is encrypted under a key derived for it alone (XAES-256-GCM, see
-    formats.md) and bound to its namespace and key. A value that is not
-    encrypted, was changed, or was moved to another address is an
-    `EncryptionError` when it is read. Names stay in clear, because they are
-    what the store below orders and finds records by; so do sizes, and when what
-    was written. An older value put back at its own address, and a deleted one,
-    cannot be noticed.
+    Each value is encrypted with a key derived for it alone (XAES-256-GCM, see
+    formats.md) and bound to its namespace and key. Reading a value that is not
+    encrypted, was changed, or was moved to another address raises an
+    `EncryptionError`. Names stay in plaintext, because the store below
+    orders and finds records by them; sizes and write times are visible too.
+    An older value put back at its own address, and a deleted one,
+    cannot be detected.
 
     Args:
         store: The store below.
-        keys: The keys, of which the active one encrypts.
+        keys: The keys; the active one encrypts.
 
     Raises:
-        TypeError: `store` is no store, or `keys` no `KeyRing`.
+        TypeError: `store` is not a store, or `keys` is not a `KeyRing`.
     """
 
     def __init__(self, store: BaseStore, keys: KeyRing) -> None:
@@ -74,25 +74,25 @@ class EncryptedStore(ValueLayer):
         return self._keys.decode(namespace, keys, values)
 
     def rotate(self, prefix: str = "") -> Rotation:
-        """Encrypt all values anew that are not encrypted under the active key.
+        """Re-encrypt all values that are not encrypted with the active key.
 
-        Safe beside readers and writers: a value is replaced only if it is still
-        the one that was read. Expiry stays as it is. What was interrupted goes
-        on when it is called again, since values under the active key are only
-        looked at. Every process must have the active key in its ring before,
-        and must encrypt under it by now; otherwise new values need another call.
+        Safe alongside readers and writers: a value is replaced only if it is still
+        the one that was read. Expiry is unchanged. After an interruption, call it
+        again to continue: values under the active key are only
+        inspected. Beforehand, every process must have the active key in its ring
+        and must encrypt with it; otherwise new values need another call.
 
         Args:
             prefix: Only namespaces that start with it.
 
         Raises:
-            EncryptionError: A value cannot be decrypted; it is as it was.
-            ConflictError: Somebody keeps writing under another key.
+            EncryptionError: A value cannot be decrypted; it is unchanged.
+            ConflictError: Another writer keeps using another key.
         """
         return drive(self.store, self._rotate(prefix))
 
     async def arotate(self, prefix: str = "") -> Rotation:
-        """Encrypt values anew as `rotate` does."""
+        """Re-encrypt values as `rotate` does."""
         return await adrive(self.store, self._rotate(prefix))
 
     def _rotate(self, prefix: str) -> Operation[Rotation]:

@@ -30,18 +30,18 @@ class KeyRing:
 
         KeyRing({"2026-11": new, "2026-05": old}, active="2026-11")
 
-    The text form, of variables and files, has one key a line (or separated by
-    commas), `id:key`, the key in base64; the first one is active, empty lines
-    and those that begin with `#` are skipped, whole. Neither `repr` nor any
+    The text form, for variables and files, has one key per line (or separated by
+    commas), `id:key`, with the key in base64. The first key is active. Empty lines
+    and whole lines that begin with `#` are skipped. Neither `repr` nor any
     message shows a key.
 
     Args:
         keys: Keys of 32 random bytes by their ids. Ids are stored with the
-            values, in clear, and must never stand for another key later.
+            values, in plaintext; never reuse one for another key.
         active: The id of the key that encrypts; the only one by default.
 
     Raises:
-        TypeError: A key is no bytes, or its id no text.
+        TypeError: A key is not bytes, or its id is not a str.
         ValueError: A key has another size, or `active` is not among them.
     """
 
@@ -59,7 +59,7 @@ class KeyRing:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the ring that a text describes.
+        """Return the ring described by a text.
 
         Raises:
             ValueError: The text does not have the form above.
@@ -114,10 +114,10 @@ class KeyRing:
 
     @staticmethod
     def line(key_id: str, key: bytes) -> str:
-        """Return the line of a key in the text form.
+        """Return the line for a key in the text form.
 
         Raises:
-            TypeError: The key is no bytes, or its id no text.
+            TypeError: The key is not bytes, or its id is not a str.
             ValueError: The key has another size, or the text form cannot hold its id.
         """
         KeyRing({key_id: key})

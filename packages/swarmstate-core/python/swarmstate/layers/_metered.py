@@ -27,16 +27,16 @@ def metered(
 ) -> S | MeteredStore:
     """Return `store` with its round trips measured; without a sink, `store` itself.
 
-    So where metrics are a matter of configuration, those who turn them off pay nothing.
+    So disabling metrics by configuration costs nothing.
 
     Args:
         store: The store.
-        sink: As of `MeteredStore`; None measures nothing.
-        label: As of `MeteredStore`.
-        namespaces: As of `MeteredStore`.
+        sink: As for `MeteredStore`; None measures nothing.
+        label: As for `MeteredStore`.
+        namespaces: As for `MeteredStore`.
 
     Raises:
-        TypeError: `store` is no store, or `sink` no sink.
+        TypeError: `store` is not a store, or `sink` is not a sink.
     """
     check_store(store)
     if sink is None:
@@ -45,21 +45,21 @@ def metered(
 
 
 class MeteredStore(StoreLayer):
-    """Tells a sink about each round trip to the store below.
+    """Reports each round trip to the store below to a sink.
 
-    Methods of the value plane are round trips of the byte plane, so they are
-    measured as these. What a sink raises is logged once by the logger
-    `swarmstate`, and fails nothing.
+    Methods of the value plane are measured as the round trips of the byte plane
+    that they make. An exception from a sink is logged once by the logger
+    `swarmstate`, and never fails a call.
 
     Args:
         store: The store below.
         sink: Where the measurements go; see `metered` for one that may be None.
-        label: What the store is called in them.
-        namespaces: Whether they name namespaces, too. These hold the ids of
+        label: The store's name in the measurements.
+        namespaces: Whether measurements include namespaces. These contain the ids of
             threads and, in many applications, of people.
 
     Raises:
-        TypeError: `store` is no store, `sink` no sink, or `label` no text.
+        TypeError: `store` is not a store, `sink` not a sink, or `label` not a str.
     """
 
     def __init__(

@@ -47,24 +47,24 @@ class _On(NamedTuple):
 class ShardedStore(StoreLayer):
     """Spreads namespaces over several stores by rendezvous hashing.
 
-    A namespace is in the store whose name has the greatest hash together with
-    that of the namespace (formats.md). So adding a store moves only the
-    namespaces that it takes over, an equal share of each of the others, and
-    the order in which the stores are given does not matter. Names must stay:
-    they say where things are. Nothing moves by itself: move before a changed
-    set of stores is used (operations.md).
+    A namespace is in the store whose name, hashed together with the
+    namespace's, gives the greatest hash (formats.md). So adding a store moves only the
+    namespaces that it takes over, an equal share from each of the others, and
+    the order of the stores does not matter. Do not rename stores: names determine
+    where things are. Nothing moves by itself: move namespaces before you use a changed
+    set of stores (operations.md).
 
     Each namespace is as consistent as its store. `copy` from one store to
     another reads the source at one moment and writes the target atomically, all
-    of it through memory. A `write` of batches for several stores is as many
-    round trips as it changes from one store to the next.
+    of it through memory. A `write` of batches for several stores takes a
+    round trip for each run of consecutive batches for the same store.
 
     Args:
-        shards: The stores by their names; at least one. They are closed with
-            this one, and should have the same `allow`.
+        shards: The stores by their names; at least one. Closing this store closes
+            them; they should have the same `allow`.
 
     Raises:
-        TypeError: It is no mapping of stores.
+        TypeError: It is not a mapping of stores.
         ValueError: There are no stores.
     """
 
@@ -94,7 +94,7 @@ class ShardedStore(StoreLayer):
         return max(self.shards, key=lambda shard: (_weight(shard, namespace), shard))
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
-        """Read from all stores that are asked for something, each in one round trip."""
+        """Read from all stores that the queries concern, each in one round trip."""
         queries = list(queries)
         check_queries(queries)
         places: dict[str, list[int]] = {}
@@ -112,7 +112,7 @@ class ShardedStore(StoreLayer):
         return [results[index] for index in range(len(queries))]
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
-        """Write in the order of the batches, so that none overtakes one that fails."""
+        """Write the batches in order, so that none overtakes one that fails."""
         batches = list(batches)
         check_batches(batches)
         if not batches:

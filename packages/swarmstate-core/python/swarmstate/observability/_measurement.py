@@ -15,23 +15,23 @@ class Measurement(NamedTuple):
 
     Attributes:
         store: The label of the store.
-        operation: "read", "write", "namespaces" or "copy"; an adapter's is named after what
-            it works on, too, such as "checkpoint.put".
+        operation: "read", "write", "namespaces" or "copy"; an adapter's also names what
+            it works on, such as "checkpoint.put".
         seconds: How long it took.
         requests: How many queries or batches it carried; 1 for the others.
         records: How many records were read, or written and deleted by key;
-            for "namespaces" how many were listed.
-        read_bytes: The size of the values that were read.
-        written_bytes: The size of the values that were to be written.
-        error: The exception that it raised, None if it succeeded. A conflict is
-            one, too.
-        system: What holds the records, such as "sqlite"; see `BaseStore.system`.
-        namespaces: Those that it was about, each once. They hold the ids of
-            threads, so this is empty unless the `MeteredStore` was asked for them.
-        round_trips: How many round trips an operation of an adapter made, which are measured
-            besides; None if this is one itself.
-        attributes: What an operation of an adapter was about, by the names that
-            OpenTelemetry has for it, such as the id of a thread. Never values of a
+            for "namespaces", how many were listed.
+        read_bytes: The size of the values read.
+        written_bytes: The size of the values to write.
+        error: The exception that it raised, None if it succeeded. Conflicts count as
+            exceptions.
+        system: The storage system, such as "sqlite"; see `BaseStore.system`.
+        namespaces: The namespaces concerned, each once. They contain thread ids,
+            so this is empty unless the `MeteredStore` was asked for them.
+        round_trips: How many round trips an adapter's operation made, which are also measured
+            separately; None if this is a round trip itself.
+        attributes: What an adapter's operation was about, by OpenTelemetry
+            names, such as the thread id. Never values of a
             state. For spans and logs; there are too many for a metric's labels.
     """
 
@@ -55,29 +55,29 @@ class MetricsSink(Protocol):
     def record(self, measurement: Measurement, /) -> None:
         """Take one measurement.
 
-        Called where the operation ran, on whatever thread or event loop, before
-        its caller goes on: it must be quick and must not block. An exception is
+        Called on the thread or event loop where the operation ran, before
+        its caller continues: it must be quick and must not block. An exception is
         logged and does not fail the operation.
         """
 
 
 class Span(Protocol):
-    """An operation that goes on; one that pauses, such as a listing, is entered several times."""
+    """A running operation; one that pauses, such as a listing, is entered several times."""
 
     def enter(self) -> None:
-        """Be the parent of what begins in this thread or task from now on."""
+        """Become the parent of whatever begins in this thread or task from now on."""
 
     def leave(self) -> None:
         """Undo `enter`, in the same thread or task."""
 
     def end(self, measurement: Measurement, /) -> None:
-        """Take what was measured; the sink's `record` is not called."""
+        """Take the measurement; the sink's `record` is not called."""
 
 
 class TracingSink(ABC):
-    """A sink that is also told when an operation begins, so that one can be part of another.
+    """A sink that also learns when an operation begins, so that operations can nest.
 
-    The demands on `record` hold for all of its methods, and for those of its spans.
+    The requirements for `record` apply to all of its methods, and to those of its spans.
     """
 
     @abstractmethod
@@ -86,7 +86,7 @@ class TracingSink(ABC):
 
     @abstractmethod
     def begin(self, store: str, operation: str, /) -> Span | None:
-        """Return the span of an operation that begins; None if there is none of it.
+        """Return the span for an operation that begins, or None if it has none.
 
         Args:
             store: The label of the store.

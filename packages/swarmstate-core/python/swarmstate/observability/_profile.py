@@ -12,27 +12,27 @@ __all__ = ["Profile", "ProfileRow", "profile"]
 
 
 def profile(*, everywhere: bool = False) -> AbstractContextManager[Profile]:
-    """Find out where the time of LangGraph runs goes, sync and async.
+    """Find out where LangGraph runs spend their time, sync and async.
 
         with swarmstate.profile() as found:
             graph.invoke(...)
         print(found)
 
-    Runs that begin inside the block are profiled, whatever graph they are of, with all the
+    Profiles all runs that begin inside the block, of any graph, with all the
     threads and tasks that LangGraph starts for them; a graph that a node runs is part of that
-    node. Of several blocks within each other the innermost is told of a run. Of a checkpointer,
-    encoding, decoding and store I/O are told apart if it is a `SwarmStateSaver`; the time of any
-    other one counts as the framework's or as waiting.
+    node. If blocks are nested, the innermost one gets the run. For a `SwarmStateSaver`,
+    encoding, decoding and store I/O are listed separately; the time of any
+    other checkpointer counts as the framework's or as waiting.
 
-    While there is such a block, functions of LangGraph's and of the saver's are replaced; they
-    are the original ones again when the last block has ended.
+    Inside such a block, some functions of LangGraph and of the saver are replaced; the
+    originals return when the last block has ended.
 
     Args:
         everywhere: Also profile runs that other threads and tasks begin meanwhile.
 
     Raises:
         ModuleNotFoundError: LangGraph, or langgraph-checkpoint-swarmstate, is not installed.
-        RuntimeError: The installed LangGraph lacks what is measured.
+        RuntimeError: The installed LangGraph lacks the functions to measure.
     """
     from swarmstate.integrations.langgraph import profiling
 
@@ -40,13 +40,13 @@ def profile(*, everywhere: bool = False) -> AbstractContextManager[Profile]:
 
 
 class ProfileRow(NamedTuple):
-    """Where time went, in seconds, of all runs together.
+    """Where time went, in seconds, for all runs together.
 
     Attributes:
-        name: "framework", "node NAME" (of a node in a subgraph, "node OUTER / INNER"),
+        name: "framework", "node NAME" (for a node in a subgraph, "node OUTER / INNER"),
             "encode", "decode", "store I/O" or "waiting".
-        seconds: How much of the runs' time it took: the rows add up to it.
-        busy: How long it went on, also beside something that the time counted for.
+        seconds: Its share of the runs' time; the rows add up to the total.
+        busy: How long it was active, even while the time counted for something else.
         calls: How often it began.
     """
 

@@ -1,4 +1,4 @@
-"""A sink that passes measurements on to several others."""
+"""A sink that forwards measurements to several others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["Sinks"]
 
 
 class Sinks(TracingSink):
-    """A sink that tells several others, in their order.
+    """A sink that forwards to several others, in order.
 
-    What one of them raises is logged once by the logger `swarmstate`; the others, and the
-    operation, go on.
+    An exception from one of them is logged once by the logger `swarmstate`; the others, and
+    the operation, continue.
 
     Args:
         *sinks: The others.
@@ -22,7 +22,7 @@ class Sinks(TracingSink):
         self._sinks = [GuardedSink(sink) for sink in sinks]
 
     def record(self, measurement: Measurement, /) -> None:
-        """Pass a measurement on to each."""
+        """Forward a measurement to each."""
         for sink in self._sinks:
             sink.end(None, measurement)
 

@@ -19,18 +19,18 @@ _BUCKETS = 32 * _PER_OCTAVE + 1
 
 
 class OperationStats(NamedTuple):
-    """What was measured of one operation of one store, or of an adapter that works on it.
+    """The measurements of one operation of one store, or of an adapter that works on it.
 
     Attributes:
-        calls: How many there were, failed ones included.
+        calls: How many there were, including failed ones.
         errors: How many of them failed.
         requests: How many queries or batches they carried.
         records: How many records were read or written.
         read_bytes: The size of the values read.
         written_bytes: The size of the values written.
-        round_trips: How many round trips there were; of round trips themselves, as
-            many as calls.
-        seconds: How long they took together.
+        round_trips: How many round trips there were; for round trips themselves, the
+            number of calls.
+        seconds: How long they took in total.
         p50: Half of them took at most this many seconds, up to 9 % less.
         p95: So did 95 % of them.
         p99: So did 99 % of them.
@@ -101,10 +101,10 @@ class _Totals:
 
 
 class Summary:
-    """A sink that adds up measurements, for one glance at what a process does.
+    """A sink that aggregates measurements, for a quick look at what a process does.
 
-    Takes about 2 kB per store and operation, however much is measured. May be
-    shared by any number of stores and threads.
+    Takes about 2 kB per store and operation, however much is measured. Any number of
+    stores and threads can share it.
     """
 
     def __init__(self) -> None:

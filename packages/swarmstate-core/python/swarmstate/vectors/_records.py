@@ -28,15 +28,15 @@ class Record(NamedTuple):
     """A record of a collection.
 
     Attributes:
-        id: Its id: a non-empty str without NUL and without lone surrogates.
-        value: What it holds, by field; anything the codec takes.
-        embeddings: The vectors it is found by: none, one or several, all of one
+        id: Its id: a nonempty str without NUL or lone surrogates.
+        value: Its contents, by field; anything the codec supports.
+        embeddings: The vectors that searches compare: none, one or several, all of one
             dimension (1 to 65,536). Each is a sequence of numbers, an array with
             one axis, or bytes of little-endian float32; they are stored as
-            float32. Read from a collection they are `array("f")`, and only there
-            if they were asked for.
+            float32. Read from a collection, they are `array("f")`, and present only
+            if you asked for them.
         scope: Where it belongs, as segments from the root down.
-        categories: Labels, in no order; sorted when they are read.
+        categories: Labels, in no particular order; sorted when read.
     """
 
     id: str
@@ -51,9 +51,9 @@ class Match(NamedTuple):
 
     Attributes:
         record: The record.
-        score: How near it is; a greater score is nearer. With the metric
-            "cosine" the cosine of the angle, from -1 to 1, and 0 where a vector
-            is zero; with "dot" the inner product; with "l2" the negative
+        score: How near it is; a higher score is nearer. With the metric
+            "cosine", the cosine of the angle, from -1 to 1, and 0 if a vector
+            is zero; with "dot", the inner product; with "l2", the negative
             Euclidean distance. Computed in double precision.
     """
 
@@ -62,24 +62,24 @@ class Match(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """What a collection has, and what its searches use.
+    """The contents of a collection, and what its searches use.
 
     Attributes:
-        searched_by: "index", or what the store calls what searches in it, such as
+        searched_by: "index", or the store's name for its own search, such as
             "pgvector".
         records: How many records there are.
         vectors: How many embeddings they have.
-        dimensions: Of the embeddings; None before there is one.
+        dimensions: The dimension of the embeddings; None if there are none yet.
         clusters: How many clusters approximate searches choose from; None while
             all searches are exact.
-        made_of: What the index was made of when it was first needed; None if the
+        made_of: What the index was built from when first needed; None if the
             store searches.
-        snapshot: The file that the index is saved to, if it is.
-        snapshot_bytes: Its size when it was last read or written here; None if
-            it was not yet.
+        snapshot: The file that the index is saved to, if any.
+        snapshot_bytes: Its size when last read or written here; None if
+            that has not happened yet.
         problem: Why the store cannot search although it offers to, or why the file
             could not be used or written the last time, if so. Searches find the
-            same in any case.
+            same either way.
     """
 
     searched_by: str

@@ -32,16 +32,16 @@ class Where(TypedDict, total=False):
 
     Attributes:
         scope: Their scope begins with these segments.
-        categories: They have at least one of these, if there are any here.
+        categories: They have at least one of these, unless this is empty.
         filter: Fields of their value meet these conditions, as in LangGraph's
             stores: `{"kind": "fact", "age": {"$gte": 3}}`. Operators are `$eq`,
             `$ne`, `$gt`, `$gte`, `$lt`, `$lte`; several for one field must all
-            hold, and no field's name begins with `$`. A plain value means
-            equal, a nested mapping compares fields of a mapping, a list item by
-            item. An absent field is None. Numbers, bools and texts of numbers
-            are ordered as numbers, other texts by their code points, and what
-            cannot be compared does not match. What is `UNKNOWN`, in a record or
-            in the filter, matches in any case.
+            hold, and field names cannot begin with `$`. A plain value means
+            equal, a nested mapping compares the fields of a mapping, and a list
+            compares item by item. A missing field is None. Numbers, bools and
+            numeric strings are ordered as numbers, other strings by code point.
+            Values that cannot be compared do not match. An `UNKNOWN`, in a record or
+            in the filter, always matches.
     """
 
     scope: Sequence[str]
@@ -52,49 +52,49 @@ class Where(TypedDict, total=False):
 class Collection:
     """Records with embeddings, in one namespace of a store.
 
-    The records are what is stored. Searches use an index that this object makes
-    of them and keeps in memory; before it answers, it takes over what any other
-    thread or process has written. Making it reads all records, at the first
-    search, list or count, or the file that the index was saved to and what was
-    written since. Objects that only write need no index.
+    Only the records are stored. Searches use an index that this object builds
+    from them and keeps in memory; before it answers, it picks up whatever other
+    threads or processes have written. The first search, list or count builds it, by
+    reading either all records, or the file that the index was saved to and later
+    changes. Objects that only write need no index.
 
-    A store may search by itself (`BaseStore.vector_search`), such as PostgreSQL with
+    Some stores search by themselves (`BaseStore.vector_search`), such as PostgreSQL with
     pgvector. Then nothing is kept in memory, and the same records are found; `stats`
-    tells what searches.
+    shows what searches.
 
-    All methods may be called from any thread and any event loop, also at once.
-    The async twins, named with a leading `a`, do what their sync methods do. A
+    You can call all methods from any thread and any event loop, also concurrently.
+    The async twins, named with a leading `a`, do the same as their sync methods. A
     collection has nothing to close: close the store.
 
-    Methods that take `Where` look at the records that `scope`, `categories` and
+    Methods that take `Where` act on the records that `scope`, `categories` and
     `filter` select, and raise `InvalidFilterError` for a filter with an unknown
     operator.
 
     Args:
         store: The store.
         namespace: The namespace, which must hold nothing else.
-        metric: What is near: "cosine", "dot" (inner product) or "l2" (Euclidean
-            distance). Not stored: collections with different metrics may use
-            the same namespace.
-        approximate_above: Where more vectors than this are to be ranked, search
-            only those in the clusters nearest to the query, as many as find 99 %
-            of what is nearest in a trial, and more where these hold too few. Clusters
-            are made by a thread in the background; searches are exact until they are
-            there, and if looking at a few of them would not be enough. None: always
+        metric: How to measure nearness: "cosine", "dot" (inner product) or "l2"
+            (Euclidean distance). Not stored: collections with different metrics can
+            use the same namespace.
+        approximate_above: If more vectors than this have to be ranked, search
+            only those in the clusters nearest to the query: as many clusters as find
+            99 % of the nearest in a trial, and more if these hold too few. A
+            background thread builds the clusters. Searches are exact until they
+            exist, and also if a few of them would not be enough. None: always
             exact.
-        snapshots: Where the index is saved, by a thread in the background, for
-            the next process: True for a file in the store's `derived_folder`,
-            such as that beside the file of a `DiskStore`, if it has one; a
+        snapshots: Where a background thread saves the index for the next
+            process: True for a file in the store's `derived_folder`, if it has
+            one, such as the folder next to the file of a `DiskStore`; a
             folder; or False for nowhere. The file holds what the records hold,
-            embeddings and values, and is readable by its owner only. It is never
-            trusted: whatever is wrong with it, the index is made of the records.
+            embeddings and values, and is readable only by its owner. It is never
+            trusted: if anything is wrong with it, the index is built from the records.
         allow: Classes that may be constructed when values are read; see
             `swarmstate.codec.Codec`.
 
     Raises:
-        TypeError: `store` is no store, or another argument not of its kind.
-        ValueError: There is no such metric, or `approximate_above` is negative.
-        InvalidNameError: (a ValueError) No namespace can have this name.
+        TypeError: `store` or another argument has the wrong type.
+        ValueError: The metric is unknown, or `approximate_above` is negative.
+        InvalidNameError: (a ValueError) A namespace cannot have this name.
     """
 
     def __init__(
@@ -135,16 +135,16 @@ class Collection:
         return f"{type(self).__name__}({self.store!r}, {self.namespace!r}, metric={self.metric!r})"
 
     def upsert(self, records: Iterable[Record]) -> None:
-        """Store records, atomically; one whose id is there replaces it.
+        """Store records atomically, replacing those with the same ids.
 
-        Of records with equal ids the last counts. Batches of about 100 are
-        stored at the highest rate.
+        If several records have the same id, the last one wins. Batches of about 100
+        give the highest throughput.
 
         Raises:
-            DimensionError: An embedding has another dimension than the stored
-                ones; `clear()` forgets the dimension.
-            EmbeddingError: An embedding is none, or holds NaN or an infinity.
-            EncodeError: The codec does not take a value.
+            DimensionError: An embedding has a different dimension than the stored
+                ones; `clear()` resets the dimension.
+            EmbeddingError: An embedding is invalid, or contains NaN or an infinity.
+            EncodeError: The codec does not support a value.
         """
         drive(self.store, self._methods.upsert(records))
 
@@ -153,9 +153,9 @@ class Collection:
         await adrive(self.store, self._methods.upsert(records))
 
     def check(self, records: Iterable[Record]) -> None:
-        """Raise what `upsert` would raise of these records, and store nothing.
+        """Raise what `upsert` would raise for these records, and store nothing.
 
-        For those who store something else first that belongs to them.
+        Useful if you store something else first that belongs to them.
         """
         drive(self.store, self._methods.check(records))
 
@@ -164,23 +164,23 @@ class Collection:
         await adrive(self.store, self._methods.check(records))
 
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
-        """Replace records by what `change` makes of them, atomically; return how many.
+        """Replace records with the results of `change`, atomically; return how many.
 
-        Writers who are faster are not overwritten: `change` is then called again
-        with what they wrote, so it must have no effects of its own. Ids without
-        a record are left out.
+        Concurrent writes are not overwritten: `change` is called again
+        with the newly written records, so it must have no side effects. Ids without
+        a record are skipped.
 
         Args:
-            ids: The records.
-            change: Given a record with its embeddings, returns the new one, with
+            ids: The ids of the records.
+            change: Takes a record with its embeddings and returns the new one, with
                 the same id.
 
         Raises:
-            TypeError: `change` returned no record.
+            TypeError: `change` did not return a record.
             ValueError: It returned another id.
             DimensionError: It returned an embedding of another dimension.
-            EmbeddingError: It returned an embedding that is none.
-            EncodeError: The codec does not take the new value.
+            EmbeddingError: It returned an invalid embedding.
+            EncodeError: The codec does not support the new value.
         """
         return drive(self.store, self._methods.modify(ids, change))
 
@@ -197,7 +197,7 @@ class Collection:
         return await adrive(self.store, self._methods.get(ids))
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete records, atomically; return how many of them were there."""
+        """Delete records atomically; return how many of them existed."""
         return drive(self.store, self._methods.delete(ids))
 
     async def adelete(self, ids: Iterable[str]) -> int:
@@ -205,7 +205,7 @@ class Collection:
         return await adrive(self.store, self._methods.delete(ids))
 
     def delete_where(self, **where: Unpack[Where]) -> int:
-        """Delete the records that are selected, atomically; return how many there were."""
+        """Delete the selected records atomically; return how many there were."""
         return drive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     async def adelete_where(self, **where: Unpack[Where]) -> int:
@@ -213,10 +213,10 @@ class Collection:
         return await adrive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     def clear(self) -> None:
-        """Delete all records and forget their dimension.
+        """Delete all records and reset the dimension.
 
         Raises:
-            StoreFormatError: The namespace holds something else, which stays.
+            StoreFormatError: The namespace holds something else, which is kept.
         """
         drive(self.store, self._methods.clear())
 
@@ -236,22 +236,22 @@ class Collection:
     ) -> list[Match]:
         """Return the records nearest to `embedding`, nearest first.
 
-        Only records that are selected are ranked, and all of them are, up to
-        `approximate_above`. Scores are exact in any case. Records with equal
-        scores are in the order of their ids. A record with several embeddings
-        counts with the nearest of them; one without any is not found.
+        Ranks only selected records: all of them, up to
+        `approximate_above`. Scores are always exact. Records with equal
+        scores are ordered by id. A record with several embeddings
+        counts with the nearest one; a record without any is not found.
 
         Args:
             embedding: What to search for.
-            limit: At most this many.
-            offset: Leave out so many of the nearest.
+            limit: The maximum number of records.
+            offset: How many of the nearest to skip.
             embeddings: Return the records with their embeddings.
-            exact: Rank all that are selected, also above `approximate_above`.
+            exact: Rank all selected records, even above `approximate_above`.
             where: Selects records; see `Where`.
 
         Raises:
             DimensionError: The stored embeddings have another dimension.
-            EmbeddingError: `embedding` is none, or holds NaN or an infinity.
+            EmbeddingError: `embedding` is invalid, or contains NaN or an infinity.
         """
         page = Page(limit, offset, embeddings)
         operation = self._methods.search(embedding, Selection.of(**where), page, exact)
@@ -273,10 +273,10 @@ class Collection:
         return await adrive(self.store, operation)
 
     def optimize(self) -> None:
-        """Read what others wrote, make the clusters of approximate searches, and wait for it.
+        """Read what others wrote, build the clusters for approximate searches, and wait for it.
 
-        With `approximate_above` vectors or fewer there are no clusters. The index is
-        saved, too, if there is a file for it. Searches need not wait for this; it
+        With `approximate_above` vectors or fewer, there are no clusters. Also saves the
+        index, if there is a file for it. Searches do not require this; it
         makes the first ones fast, for example before serving.
 
         Raises:
@@ -285,7 +285,7 @@ class Collection:
         drive(self.store, self._methods.optimize())
 
     async def aoptimize(self) -> None:
-        """Make clusters as `optimize` does."""
+        """Build clusters as `optimize` does."""
         await adrive(self.store, self._methods.optimize())
 
     def stats(self) -> Stats:
@@ -306,14 +306,14 @@ class Collection:
         embeddings: bool = False,
         **where: Unpack[Where],
     ) -> list[Record]:
-        """Return the records that are selected, in order.
+        """Return the selected records, in order.
 
         Args:
-            order_by: Order by this field of the values: numbers before texts
-                before all else, equal ones by their ids. None orders by ids.
-            descending: The other way round.
-            limit: At most this many; None is all of them.
-            offset: Leave out so many of the first.
+            order_by: Order by this field of the values: numbers before strings
+                before all else, equal ones by id. None orders by id.
+            descending: Reverse the order.
+            limit: The maximum number of records; None means all of them.
+            offset: How many of the first to skip.
             embeddings: Return the records with their embeddings.
             where: Selects records; see `Where`.
         """
@@ -345,9 +345,9 @@ class Collection:
         return await adrive(self.store, self._methods.count(Selection.of(**where)))
 
     def scopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
-        """Return the scopes of the records that are selected, and how many have each.
+        """Return the scopes of the selected records, and how many records each has.
 
-        A scope above them that has no record of its own is not among them.
+        Parent scopes without records of their own are not included.
         """
         return drive(self.store, self._methods.scopes(Selection.of(**where)))
 
@@ -356,7 +356,7 @@ class Collection:
         return await adrive(self.store, self._methods.scopes(Selection.of(**where)))
 
     def categories(self, **where: Unpack[Where]) -> dict[str, int]:
-        """Return the categories of the records that are selected, and how many have each."""
+        """Return the categories of the selected records, and how many records each has."""
         return drive(self.store, self._methods.categories(Selection.of(**where)))
 
     async def acategories(self, **where: Unpack[Where]) -> dict[str, int]:
