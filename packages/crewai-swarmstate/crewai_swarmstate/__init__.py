@@ -1,7 +1,7 @@
 """CrewAI memory, flow state, checkpoints and knowledge on swarmstate.
 
-`install("agents.db")` makes them CrewAI's defaults. CrewAI takes seconds to
-import, so it is imported when something of it is used, not with this package.
+`install("agents.db")` makes them CrewAI's defaults. CrewAI takes seconds to import, so this package
+imports it lazily, when a class that needs it is first used.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
     "uninstall",
 ]
 
-# Subclasses of CrewAI's classes, whose modules import CrewAI.
+# Classes that subclass CrewAI's, so importing their modules imports CrewAI.
 _LAZY = {
     "CheckpointInfo": "checkpoints",
     "FlowStep": "flow",
@@ -51,7 +51,7 @@ _LAZY = {
 }
 
 
-# A type checker that saw this would take every name for one of the module's, misspelled ones too.
+# A type checker that saw this would accept any name in this module, misspelled ones included.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:

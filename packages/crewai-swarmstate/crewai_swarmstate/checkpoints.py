@@ -31,11 +31,11 @@ __all__ = ["CheckpointInfo", "SwarmStateCheckpointProvider"]
 
 
 class CheckpointInfo(NamedTuple):
-    """What is known of a checkpoint without its state.
+    """A checkpoint's metadata, without its state.
 
     Attributes:
-        id: Its id, which `restore_config` takes.
-        parent_id: The id of the checkpoint before it, None for the first.
+        id: Its id, as `restore_config` takes it.
+        parent_id: The id of the checkpoint before it; None for the first.
         branch: The branch it is on.
         saved_at: When it was saved, in UTC.
     """
@@ -49,9 +49,9 @@ class CheckpointInfo(NamedTuple):
 class SwarmStateCheckpointProvider(JsonProvider):
     """Keeps CrewAI's runtime checkpoints in a swarmstate store.
 
-    `CheckpointConfig(location="orders", provider=SwarmStateCheckpointProvider(uri=...))`
-    writes to the namespace `crewai-checkpoints:orders`. A checkpoint is the
-    record `checkpoint/{id}`; the order of each branch is kept beside it.
+    `CheckpointConfig(location="orders", provider=SwarmStateCheckpointProvider(uri=...))` writes to
+    the namespace `crewai-checkpoints:orders`. A checkpoint is the record `checkpoint/{id}`; an
+    index beside it keeps the order of each branch.
 
     It is a `JsonProvider` because CrewAI accepts no other class here. For the
     same reason CrewAI restores from files only: `restore_config` writes one.
@@ -69,7 +69,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
 
         Args:
             data: The serialized state.
-            location: Names the collection.
+            location: The name of the collection.
             parent_id: The checkpoint before this one.
             branch: The branch it continues.
         """
@@ -103,14 +103,14 @@ class SwarmStateCheckpointProvider(JsonProvider):
         return len(old)
 
     def extract_id(self, location: str) -> str:
-        """Return the id that is part of what `checkpoint` returned."""
+        """Return the id part of a location that `checkpoint` returned."""
         return location.rpartition("#")[2]
 
     def from_checkpoint(self, location: str) -> str:
         """Return the serialized state of a checkpoint.
 
         Args:
-            location: What `checkpoint` returned.
+            location: The location that `checkpoint` returned.
 
         Raises:
             CheckpointError: There is no such checkpoint.
@@ -132,7 +132,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         records = [
             (identity, _codec.loads(value))
             for identity, value in zip(ids, found.values, strict=True)
-            if value is not None  # Pruned by somebody else between the two reads.
+            if value is not None  # Another process may prune it between the two reads.
         ]
         return [
             CheckpointInfo(
@@ -153,17 +153,17 @@ class SwarmStateCheckpointProvider(JsonProvider):
         directory: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> CheckpointConfig:
-        """Return the config that a kickoff restores a checkpoint from.
+        """Return a config that makes a kickoff restore a checkpoint.
 
-        CrewAI recognises the kind of a checkpoint by its file, so the checkpoint
-        is written to one. What follows is stored here again.
+        CrewAI restores checkpoints from files only, so this writes the checkpoint to one. The
+        checkpoints after it go to this store again.
 
         Args:
-            location: What the checkpoint's config named as its location.
+            location: The location named in the config that saved the checkpoint.
             checkpoint_id: The checkpoint; the newest of `branch` if None.
-            branch: Where to look for the newest.
-            directory: Where to write the file; a temporary directory if None,
-                which is the caller's to delete.
+            branch: The branch to search for the newest.
+            directory: Where to write the file; if None, a temporary directory, which the caller
+                must delete.
             options: Passed to `CheckpointConfig`, such as `on_events`.
 
         Raises:
@@ -180,7 +180,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         record = _record(self._store.read([_query(source)]), source)
         target = Path(directory or tempfile.mkdtemp(prefix="swarmstate-"))
         target.mkdir(parents=True, exist_ok=True)
-        # The name that CrewAI reads the id and the parent from.
+        # CrewAI parses the id and the parent from this name.
         path = target / f"{checkpoint_id}_p-{record['parent_id'] or 'none'}.json"
         path.write_text(record["data"], encoding="utf-8")
         return CheckpointConfig(location=location, provider=self, restore_from=path, **options)
@@ -198,7 +198,7 @@ def _namespace(location: str) -> str:
 
 
 def _branch(branch: str) -> str:
-    # Escaped, so that no branch is the beginning of another one's keys.
+    # Escaped so that no branch's prefix is a prefix of another branch's keys.
     return f"branch/{quote(branch, safe='')}/"
 
 

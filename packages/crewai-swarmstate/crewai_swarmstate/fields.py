@@ -1,4 +1,4 @@
-"""Fields that several of CrewAI's pydantic models have here."""
+"""Field types shared by this package's CrewAI models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["StoreUri"]
 StoreUri = Annotated[
     str,
     BeforeValidator(canonical_uri),
-    Field(repr=False),  # It may hold a password.
+    Field(repr=False),  # The URI may contain a password.
 ]
-"""The URI of a store: a path is taken as well, and both mean the same from any directory."""
+"""The URI of a store, or a path. Either names the same store from any working directory."""

@@ -1,4 +1,4 @@
-"""Flow state on a swarmstate store: what `@persist` writes and a flow resumes from."""
+"""Flow state on a swarmstate store: where `@persist` writes and flows resume from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FlowStep(NamedTuple):
     """One saved state of a flow.
 
     Attributes:
-        method: The flow's method that had completed.
+        method: The flow method that completed.
         saved_at: When it was saved, in UTC.
         state: The state after that method.
     """
@@ -44,23 +44,21 @@ class FlowStep(NamedTuple):
 class SwarmStateFlowPersistence(FlowPersistence):
     """CrewAI flow persistence on a swarmstate store.
 
-    Every save is kept: `history` returns them all, `load_state` the newest.
-    A flow is the namespace `crewai-flow:{flow_uuid}`; its records are msgpack
-    maps that any language can read.
+    Every save is kept: `history` returns them all, `load_state` the newest. Each flow has the
+    namespace `crewai-flow:{flow_uuid}`; its records are msgpack maps that any language can read.
 
-    States are stored with their types (dates, sets, bytes and so on). Pydantic
-    models are stored as their JSON form, as CrewAI's own backend does, but bytes in them
-    that are no text stay bytes. What has no msgpack form is stored as its `str`, as
-    there, and a warning is logged.
-    Sets of what is stored as a map become lists. A state that contains itself, or is
-    nested more than 200 levels deep, is refused with an `EncodeError`.
+    States are stored with their types (dates, sets, bytes and so on). Pydantic models are stored as
+    their JSON form, as in CrewAI's own backend, except that bytes that are not valid text stay
+    bytes. A value with no msgpack form is stored as its `str`, as in CrewAI's backend, and a
+    warning is logged. Sets whose members are stored as maps become lists. A state that contains
+    itself, or is nested more than 200 levels deep, is refused with an `EncodeError`.
 
     Args:
-        uri: The store: what `swarmstate.open` takes, or the path of a file.
-            It may be given by position.
+        uri: The store: what `swarmstate.open` takes, or the path of a file. May be passed
+            positionally.
     """
 
-    # CrewAI restores a persistence through a registry, by this name.
+    # CrewAI's registry finds the class to restore by this name.
     persistence_type: str = Field(default="SwarmStateFlowPersistence")
     uri: StoreUri
 
@@ -70,13 +68,13 @@ class SwarmStateFlowPersistence(FlowPersistence):
         super().__init__(**kwargs)
 
     def init_db(self) -> None:
-        """Open the store, which sets itself up, and read from it.
+        """Open the store, which sets up its schema, and read from it.
 
         Raises:
             UnknownSchemeError: No installed store opens such URIs.
-            StoreUnavailableError: The store cannot be opened, or its server not be reached.
+            StoreUnavailableError: The store cannot be opened, or its server cannot be reached.
         """
-        # Servers are first asked when something is read, which should not be amid a flow.
+        # A store may not contact its server before the first read: fail here rather than mid-flow.
         self._store.read([Query(_namespace("any"), keys=[_PENDING])])
 
     def save_state(
@@ -92,13 +90,13 @@ class SwarmStateFlowPersistence(FlowPersistence):
             self._store,
             _namespace(flow_uuid),
             _STEPS,
-            # Encoded at each attempt: methods that run at once share a state, and what was encoded
-            # before another one's step was written may lack what that step has.
+            # Encoded on each attempt: methods that run concurrently share a state, so a state
+            # encoded before another method's step was written may lack that step's changes.
             lambda key: {key: _step(method_name, state_data)},
         )
 
     def load_state(self, flow_uuid: str) -> dict[str, Any] | None:
-        """Return the newest state of the flow, None if there is none."""
+        """Return the newest state of the flow, or None if there is none."""
         steps = self._steps(flow_uuid, 1)
         return steps[0].state if steps else None
 
@@ -106,13 +104,13 @@ class SwarmStateFlowPersistence(FlowPersistence):
         """Return the saved states of the flow, newest first.
 
         Args:
-            flow_uuid: The flow.
+            flow_uuid: The flow's id.
             limit: At most this many; all if None.
         """
         return self._steps(flow_uuid, limit)
 
     def delete(self, flow_uuid: str) -> None:
-        """Delete all that is stored of the flow."""
+        """Delete everything stored for the flow."""
         self._store.clear(_namespace(flow_uuid))
 
     def save_pending_feedback(
@@ -123,7 +121,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
     ) -> None:
         """Append the state and mark the flow as waiting for feedback, atomically.
 
-        A mark that is there already is replaced.
+        An existing mark is replaced.
         """
         append(
             self._store,
@@ -138,7 +136,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
     def load_pending_feedback(
         self, flow_uuid: str
     ) -> tuple[dict[str, Any], PendingFeedbackContext] | None:
-        """Return the state and the context of a flow that waits for feedback, else None."""
+        """Return the state and context of a flow that waits for feedback, or None."""
         from crewai.flow.async_feedback.types import PendingFeedbackContext
 
         [result] = self._store.read([Query(_namespace(flow_uuid), keys=[_PENDING])])
@@ -149,7 +147,7 @@ class SwarmStateFlowPersistence(FlowPersistence):
         return pending["state"], PendingFeedbackContext.from_dict(pending["context"])
 
     def clear_pending_feedback(self, flow_uuid: str) -> None:
-        """Remove the mark; a flow without one is left as it is."""
+        """Remove the mark; a flow without one is unchanged."""
         self._store.write([Batch(_namespace(flow_uuid), delete=[_PENDING])])
 
     @property

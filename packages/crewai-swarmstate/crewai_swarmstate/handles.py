@@ -1,9 +1,8 @@
-"""Open stores and collections, shared by all that name the same URI in a process.
+"""Open stores and collections, shared within a process by URI.
 
-CrewAI builds its storages several times for one run and expects each to see
+CrewAI builds its storages several times in one run and expects each to see
 what the others wrote. They name their store by a URI, which fits into CrewAI's
-JSON, and share the handle that is kept here; the index of a memory is so made
-once.
+JSON, and share the handle kept here, so a memory's index is built only once.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["canonical_uri", "close_stores", "shared_collection", "shared_store"]
 
 _lock = threading.Lock()
-# A handle must not cross a fork, so the process is part of each key.
+# A handle must not cross a fork, so the process id is part of each key.
 _stores: dict[tuple[int, str], BaseStore] = {}
 _collections: dict[tuple[int, str, str, Metric], Collection] = {}
 
 
 def canonical_uri(uri: str | os.PathLike[str]) -> str:
-    """Return `uri` such that it names the same store from any working directory.
+    """Return `uri` in a form that names the same store from any working directory.
 
     Args:
         uri: What `swarmstate.open` takes, or the path of a file.
 
     Raises:
-        TypeError: It is neither a text nor a path.
+        TypeError: `uri` is neither a string nor a path.
     """
     if not isinstance(uri, str | os.PathLike):
         raise TypeError(
@@ -52,7 +51,7 @@ def canonical_uri(uri: str | os.PathLike[str]) -> str:
 
 
 def shared_store(uri: str | os.PathLike[str]) -> BaseStore:
-    """Return the open store of `uri`; opened at the first call, then shared.
+    """Return the store at `uri`, opened on the first call and shared after that.
 
     Raises:
         UnknownSchemeError: No installed store opens such URIs.
@@ -98,7 +97,7 @@ def _store(canonical: str) -> BaseStore:
 
 
 def _quoted(path: str) -> str:
-    # What would end the path of a URL or start an escape in it.
+    # Escape the characters that end a URL's path or start an escape in it.
     return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
@@ -109,5 +108,5 @@ def _renew_lock() -> None:
 
 atexit.register(close_stores)
 if hasattr(os, "register_at_fork"):
-    # A thread that the child does not have may hold the lock while it opens a store.
+    # A thread that does not exist in the child may have held the lock at the fork.
     os.register_at_fork(after_in_child=_renew_lock)

@@ -1,4 +1,4 @@
-"""Making swarmstate CrewAI's default storage, and taking that back."""
+"""Make swarmstate CrewAI's default storage, and undo it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEME", "install", "uninstall"]
 
-# `Memory(storage="swarmstate:disk:///crew.db")` names a store of its own.
+# `Memory(storage="swarmstate:disk:///crew.db")` names its own store.
 SCHEME = "swarmstate:"
 
-# What `Memory()` passes when nothing else is asked for.
+# What `Memory()` passes by default.
 _DEFAULT_SPEC = "lancedb"
 
 
 class _Replaced(NamedTuple):
-    """What CrewAI used before; None is its own default."""
+    """What CrewAI used before; None stands for CrewAI's own default."""
 
     memory: MemoryStorageFactory | None
     knowledge: KnowledgeStorageFactory | None
@@ -56,31 +56,31 @@ def install(
 ) -> None:
     """Make CrewAI keep memory, flow state and knowledge in a swarmstate store.
 
-    Call it once at start, before modules with flows are imported: `@persist()`
-    chooses its persistence when it decorates. Memories that name another
-    storage keep it. Installing again replaces what was installed, all of it: what
-    is not asked for again is given back to CrewAI.
+    Call it once at startup, before importing modules with flows: `@persist()` chooses its
+    persistence when it decorates. Memories that name another storage keep it. Installing again
+    replaces the whole installation: anything not requested again reverts to what CrewAI used
+    before.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
-        default: Replace CrewAI's defaults. Otherwise only `Memory(storage=...)`
-            with "swarmstate" (this store) or "swarmstate:" and a URI is served.
-        scoring: How similar memories are, see `SwarmStateStorage`.
-        locks: Hold CrewAI's named locks in the store, too, so that they hold
-            between machines; see `lock_backend`.
-        checkpoint_memory: Let crews that have a memory be checkpointed, which a
-            defect of CrewAI prevents; see the module `remedies`.
-            CrewAI versions without the defect are left as they are.
-        checkpoint_locked: Let CrewAI take its own lock while it writes a checkpoint.
-            Without it checkpoints are now and then missing, and end flows; see the
-            module `remedies`. Versions that take it are left as they are.
+        default: Replace CrewAI's defaults. Otherwise only `Memory(storage=...)` with "swarmstate"
+            (this store) or "swarmstate:" and a URI uses swarmstate.
+        scoring: How the similarity of memories is scored; see `SwarmStateStorage`.
+        locks: Also keep CrewAI's named locks in the store, so that they work across machines; see
+            `lock_backend`.
+        checkpoint_memory: Work around a defect of CrewAI that prevents checkpoints of crews with a
+            memory; see the module `remedies`. CrewAI versions without the defect are left
+            unchanged.
+        checkpoint_locked: Make CrewAI take its own lock while it writes a checkpoint. Without the
+            lock, a checkpoint occasionally fails, which also ends a flow; see the module
+            `remedies`. CrewAI versions that take the lock are left unchanged.
 
     Raises:
         ModuleNotFoundError: CrewAI is not installed.
-        TypeError: `uri` is neither a text nor a path.
+        TypeError: `uri` is neither a string nor a path.
         UnknownSchemeError: No installed store opens such URIs.
-        StoreUnavailableError: The store cannot be opened, or its server not be reached.
-        ValueError: `scoring` is none of those that there are.
+        StoreUnavailableError: The store cannot be opened, or its server cannot be reached.
+        ValueError: `scoring` is not a known scoring.
     """
     with requiring_crewai():
         from crewai.flow.persistence import factory as flow_factory
@@ -98,7 +98,7 @@ def install(
     installed = canonical_uri(uri)
     persistence = SwarmStateFlowPersistence(installed)
     persistence.init_db()
-    SwarmStateStorage(installed, scoring=scoring)  # Raises if there is no such scoring.
+    SwarmStateStorage(installed, scoring=scoring)  # Raises if `scoring` is unknown.
 
     def memory(spec: str) -> StorageBackend | None:
         if spec == "swarmstate" or (default and spec == _DEFAULT_SPEC):
@@ -120,7 +120,7 @@ def install(
                 flow_factory._factory,
                 lock_store._backend,
             )
-        # What is not asked for now is given back, so that nothing of an earlier call is left.
+        # Anything not requested now reverts to CrewAI's, so nothing of an earlier call remains.
         memory_factory.set_memory_storage_factory(memory)
         knowledge_factory.set_knowledge_storage_factory(
             knowledge if default else _replaced.knowledge
@@ -134,10 +134,10 @@ def install(
 
 
 def uninstall() -> None:
-    """Give CrewAI back what it used before `install`, and close the stores.
+    """Restore what CrewAI used before `install`, and close the stores.
 
-    Memories and flows that were made meanwhile keep their storage, which opens
-    its store again when it is used. Without `install` nothing happens.
+    Memories and flows created in the meantime keep their storage, which reopens its store on the
+    next use. Does nothing if `install` was not called.
     """
     global _replaced
     with _lock:

@@ -26,28 +26,26 @@ if TYPE_CHECKING:
 
 __all__ = ["SwarmStateKnowledgeStorage"]
 
-# What CrewAI's own storage embeds with when nothing else is configured.
+# CrewAI's own default embedder.
 _DEFAULT_EMBEDDER = {"provider": "openai", "config": {"model_name": "text-embedding-3-small"}}
 
-# As many texts as CrewAI's own storage embeds at once: services limit what a request may hold.
+# CrewAI's own storage uses the same batch size: services limit the size of a request.
 _BATCH = 100
 
 
 class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
-    """Documents in a collection of a swarmstate store, found by what they mean.
+    """Documents in a collection of a swarmstate store, searched by meaning.
 
-    A document's id is the hash of its text: one that is saved again changes
-    nothing and is not embedded again. Texts are embedded a hundred at a time.
-    Scores are (1 + cosine) / 2, as in CrewAI's own storage. Errors are raised, where
-    that one logs them and goes on.
+    A document's id is the hash of its text: saving a document again changes nothing and does not
+    embed it again. Texts are embedded in batches of a hundred. Scores are (1 + cosine) / 2, as in
+    CrewAI's own storage. Errors are raised, whereas that storage logs them and continues.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
-        collection_name: Names the collection; its namespace is
+        collection_name: The name of the collection, whose namespace is
             `crewai-knowledge:{collection_name}`.
-        embedder: What CrewAI takes for the configuration of an embedder, or a
-            callable that maps texts to embeddings; if None, OpenAI's
-            text-embedding-3-small.
+        embedder: An embedder configuration as CrewAI takes it, or a callable that maps texts to
+            embeddings. If None, OpenAI's text-embedding-3-small.
     """
 
     uri: StoreUri
@@ -56,10 +54,10 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
     _embed: Embed | None = PrivateAttr(default=None)
 
     def save(self, documents: list[str]) -> None:
-        """Store the documents that are not there yet, atomically.
+        """Store the documents that are not stored yet, atomically.
 
         Raises:
-            EmbeddingError: The embedder returned none for some text, or one that is none.
+            EmbeddingError: The embedder returned no embedding for some text, or an invalid one.
         """
         ids = _by_id(documents)
         missing = _missing(ids, self._collection.get(ids))
@@ -67,7 +65,7 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
             self._collection.upsert(self._records(missing))
 
     async def asave(self, documents: list[str]) -> None:
-        """Store documents as `save` does; embedding them happens in a thread."""
+        """Store documents as `save` does; embed them in a thread."""
         ids = _by_id(documents)
         missing = _missing(ids, await self._collection.aget(ids))
         if missing:
@@ -83,10 +81,10 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
         """Return the documents nearest to `query`, best first.
 
         Args:
-            query: Texts, which are joined.
-            limit: At most this many.
-            metadata_filter: Only with all of these.
-            score_threshold: Only with at least this score, from 0 to 1.
+            query: Texts, joined into one.
+            limit: The maximum number of results.
+            metadata_filter: Only documents that match all of these.
+            score_threshold: Only documents with at least this score, from 0 to 1.
 
         Raises:
             ValueError: `query` is empty.
@@ -102,7 +100,7 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
         metadata_filter: dict[str, Any] | None = None,
         score_threshold: float = 0.6,
     ) -> list[SearchResult]:
-        """Return documents as `search` does; embedding the query happens in a thread."""
+        """Return documents as `search` does; embed the query in a thread."""
         where = selection(metadata_filter=metadata_filter)
         embedding = await asyncio.to_thread(self._embed_query, query)
         found = await self._collection.asearch(embedding, limit=limit, **where)

@@ -1,7 +1,7 @@
 """CrewAI's named locks, held in a swarmstate store.
 
-A lock is a lease: the record `holder` in a namespace that expires. Its holder
-renews it; the lease of a process that died runs out.
+A lock is a lease: the record `holder` in a namespace that expires. The holder renews its lease;
+after a process dies, its lease expires.
 """
 
 from __future__ import annotations
@@ -28,38 +28,37 @@ logger = logging.getLogger(__name__)
 _codec = Codec()
 
 _HOLDER = "holder"
-# Waiting grows from the first to the second, in seconds.
+# The first and the longest wait between attempts, in seconds.
 _WAITS = 0.002, 0.1
 
 
 class LockTimeoutError(StoreError, TimeoutError):
-    """A lock was not free within the timeout."""
+    """The lock did not become free within the timeout."""
 
 
 def lock_backend(
     uri: str | os.PathLike[str], *, lease: float = 30.0
 ) -> Callable[..., AbstractContextManager[None]]:
-    """Return what `crewai_core.lock_store.set_lock_backend` takes.
+    """Return a lock backend for `crewai_core.lock_store.set_lock_backend`.
 
-    The locks hold between all processes that use the store, on any machine.
-    They are not reentrant, as CrewAI's own are not.
+    The locks work across all processes that use the store, on any machine. Like CrewAI's own, they
+    are not reentrant.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
-        lease: Seconds after which the lock of a process that died is free. A
-            holder that lives renews its lease three times in that time, and goes
-            on trying while the store is unavailable.
+        lease: Seconds until the lock of a dead process becomes free. A live holder renews its lease
+            three times in that period, and keeps retrying while the store is unavailable.
 
     Raises:
-        TypeError: `lease` is no number.
-        ValueError: It is not positive and finite.
+        TypeError: `lease` is not a number.
+        ValueError: `lease` is not positive and finite.
     """
     check_seconds("lease", lease)
     canonical = canonical_uri(uri)
 
     @contextmanager
     def lock(name: str, *, timeout: float = 120) -> Iterator[None]:
-        # The store is named at each step, since it may be closed and opened again meanwhile.
+        # Each step looks up the store by URI: it may be closed and reopened in the meantime.
         namespace = f"crewai-lock:{name}"
         token = _codec.dumps(uuid.uuid4().hex)
         _acquire(canonical, namespace, token, lease, timeout, name)
@@ -84,7 +83,7 @@ def lock_backend(
             except StoreError as error:
                 if not has_failed:
                     raise
-                # The caller must see what went wrong while the lock was held.
+                # Raising here would hide the error that occurred while the lock was held.
                 logger.warning("the release of lock %r failed: %s", name, error)
 
     return lock
@@ -106,7 +105,7 @@ def _acquire(
                 ) from None
         else:
             return
-        # Uneven, so that those who wait do not ask in step.
+        # Jitter, so that waiting processes do not retry in lockstep.
         time.sleep(min(random.uniform(wait / 2, wait), max(deadline - time.monotonic(), 0)))
         wait = min(wait * 2, longest)
 
@@ -118,9 +117,9 @@ def _renew(uri: str, namespace: str, token: bytes, lease: float, released: threa
         try:
             shared_store(uri).write([Batch(namespace, ttl=lease, expect_values={_HOLDER: token})])
         except ConflictError:
-            return  # The lease had run out, and somebody else may hold the lock now.
+            return  # The lease expired, so another process may hold the lock now.
         except StoreError as error:
-            # Sooner than otherwise: what is left of the lease is all the time there is.
+            # Retry sooner than usual, before the rest of the lease runs out.
             wait = lease / 10
             logger.warning("%r could not be renewed and is tried again: %s", namespace, error)
 

@@ -1,12 +1,12 @@
-"""Converting CrewAI's memories to records of a collection, and back.
+"""Convert CrewAI's memories to records of a collection, and back.
 
-    id          that of the memory
+    id          the memory's id
     scope       the segments of its scope
     categories  its categories
     value       content, metadata, importance, created_at, last_accessed, source, private
     embeddings  its embedding, if it has one
 
-Times are ISO 8601 in UTC with microseconds, so that their order is that of the texts.
+Times are ISO 8601 in UTC with microseconds, so that they sort as text.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def from_memory(memory: MemoryRecord) -> Record:
     """Return the record of a memory.
 
     Raises:
-        EncodeError: Its metadata holds what has no plain form.
+        EncodeError: Its metadata holds a value with no plain form.
     """
     value = {
         "content": memory.content,
@@ -59,7 +59,7 @@ def from_memory(memory: MemoryRecord) -> Record:
     }
     embeddings = [_packed(memory.embedding)] if memory.embedding else []
     scope, categories = segments(memory.scope), memory.categories
-    # The scope is kept as it was written, too: a record shows it to its reader.
+    # The memory must come back with the scope as it was written, even if it is not normalized.
     if path_of(scope) != memory.scope:
         value["scope"] = memory.scope
     if len(categories) > 1 and sorted(set(categories)) != categories:
@@ -88,11 +88,11 @@ def to_memory(record: Record) -> MemoryRecord:
 
 
 def _packed(embedding: Sequence[float]) -> Embedding:
-    # Faster than to let the collection take one number after another.
+    # Faster than having the collection convert the numbers one by one.
     try:
         return _packer(len(embedding))(*embedding)
     except (struct.error, OverflowError):
-        # The collection says what is wrong with it.
+        # The collection raises an error that says what is wrong with the embedding.
         return embedding
 
 
@@ -102,16 +102,16 @@ def _packer(dimensions: int) -> Callable[..., bytes]:
 
 
 def _numbers(embeddings: Sequence[Embedding]) -> list[float] | None:
-    # What is read from a collection are arrays, whatever was written.
+    # Embeddings read from a collection are always arrays, whatever type was written.
     return cast("array[float]", embeddings[0]).tolist() if embeddings else None
 
 
 def time_text(time: datetime) -> str:
-    """Return a time as it is stored; one without a zone is taken for UTC, as CrewAI means it.
+    """Return the stored form of a time; a naive one is taken as UTC, as CrewAI does.
 
     Raises:
-        ValueError: It is in no year from 1 to 9999 in UTC.
-        TypeError: It is no datetime.
+        ValueError: In UTC, it is outside the years 1 to 9999.
+        TypeError: It is not a datetime.
     """
     if not isinstance(time, datetime):
         raise TypeError(f"expected a datetime, found {time!r}, a {type(time).__name__}")
@@ -132,11 +132,11 @@ def selection(
     metadata_filter: Mapping[str, Any] | None = None,
     older_than: datetime | None = None,
 ) -> Where:
-    """Return what selects the records that meet all that is given.
+    """Return the filter for the records that meet all given criteria.
 
     Raises:
         InvalidFilterError: A key of the metadata begins with `$`, as operators do.
-        EncodeError: A value has no plain form, so no metadata can be equal to it.
+        EncodeError: A value has no plain form, so no metadata can equal it.
     """
     conditions: dict[str, Any] = {}
     if metadata_filter:
@@ -146,7 +146,7 @@ def selection(
                     f"expected a filter by keys of the metadata without $ in front, found {key!r}: "
                     "it would be taken for an operator"
                 )
-        # With its operator, so that no value is taken for one.
+        # With an explicit operator, so that no value is mistaken for one.
         conditions["metadata"] = {
             key: {"$eq": plain(value, f"metadata[{key!r}]", strict=True)}
             for key, value in metadata_filter.items()

@@ -1,4 +1,4 @@
-"""Converting values to plain types, which are read back without the program's own classes."""
+"""Convert values to plain types, which can be read back without the program's own classes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 _codec = Codec()
 
-# Each level takes two of the thousand frames that Python allows, and others need some, too.
+# Each level takes two of Python's thousand stack frames, and the callers need some, too.
 _DEEPEST = 200
 _SETS_AND_QUEUES = frozenset({set, frozenset, deque})
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -32,20 +32,18 @@ _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any:
     """Return `value` in plain types.
 
-    Members of enums become their values, and instances of other subclasses what they
-    are without their class, as in JSON. Pydantic models become their JSON form, and
-    dataclasses and mappings become dicts.
+    Members of enums become their values, and instances of other subclasses become their base type,
+    as in JSON. Pydantic models become their JSON form, and dataclasses and mappings become dicts.
 
     Args:
-        value: What is to be stored.
-        path: Where it is, for messages.
-        depth: How many levels are above it.
-        strict: Refuse what has no plain form. Otherwise its `str` is returned, and
-            a warning is logged.
+        value: The value to store.
+        path: Where the value is, for error messages.
+        depth: The number of levels above it.
+        strict: Refuse a value with no plain form. Otherwise return its `str` and log a warning.
 
     Raises:
-        EncodeError: It is nested too deeply, contains itself, or has no plain form
-            and must have one.
+        EncodeError: The value is nested too deeply, contains itself, or, with `strict`, has no
+            plain form.
     """
     kind = type(value)
     if kind in _SCALARS:
@@ -60,8 +58,8 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
         return _dumped(value, path, below, strict)
     if isinstance(value, Enum):
         return plain(value.value, path, below, strict=strict)
-    # Methods of a flow may run at once, so a state may change while it is saved: what is gone
-    # through is a copy, which is made in one step.
+    # Methods of a flow may run concurrently, so a state may change while it is saved. Iterate over
+    # a copy, which is made in one step.
     if isinstance(value, Mapping):
         return {
             _plain_key(key, path): plain(item, f"{path}[{key!r}]", below, strict=strict)
@@ -81,7 +79,8 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
         return bare
     if not isinstance(value, BaseException):
         try:
-            # A class of the program's own could be written, but not read without being allowed.
+            # An instance of the program's own class could be written, but reading it back would
+            # require the class to be allowed.
             _codec.loads(_codec.dumps(value))
         except CodecError:
             pass
@@ -99,7 +98,7 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
 
 
 def _bare(value: Any) -> Any:
-    """Return what `value` is without its subclass, such as of texts."""
+    """Return `value` as its base type, if it is an instance of a subclass of one, such as `str`."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, bool):
@@ -120,7 +119,7 @@ def _plain_key(key: Any, path: str) -> Any:
     if bare is not key:
         return bare
     try:
-        hash(key)  # An enum's member can be a key whatever its value is.
+        hash(key)  # A member of an enum is hashable even if its value is not.
         _codec.loads(_codec.dumps(key))
     except (CodecError, TypeError):
         raise EncodeError(
@@ -130,12 +129,12 @@ def _plain_key(key: Any, path: str) -> Any:
 
 
 def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
-    """Return the JSON form of `model`; fields that have none, such as of bytes, in plain types."""
+    """Return the JSON form of `model`; fields without one, such as bytes, in plain types."""
     try:
         try:
             return _fields(model, path, depth, strict)
         except BaseException as error:
-            # What pydantic does when a dict or a set in the model changes while it is dumped.
+            # Pydantic panics if a dict or a set in the model changes while it is dumped.
             if not is_panic(error):
                 raise
         return _fields(_apart(model), path, depth, strict)
@@ -160,15 +159,16 @@ def _fields(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
             try:
                 fields[name] = model.model_dump(mode="json", include={name})[name]
             except (KeyError, TypeError, ValueError):
-                # The value itself: models below it may have fields that do have a JSON form.
+                # Take the original value: models nested in it may have fields that do have a JSON
+                # form.
                 fields[name] = vars(model).get(name, dumped)
     return plain(fields, path, depth, strict=strict)
 
 
 def _apart(value: Any, depth: int = 0) -> Any:
-    """Return `value` with containers of its own, which nobody else changes."""
+    """Return `value` with its own copies of containers, which nobody else changes."""
     if depth > _DEEPEST:
-        return value  # It contains itself, which pydantic says.
+        return value  # It contains itself; let pydantic report that.
     below = depth + 1
     if isinstance(value, BaseModel):
         model = value.model_copy()
@@ -188,7 +188,7 @@ def _apart(value: Any, depth: int = 0) -> Any:
 
 
 def _contained(container: Any, items: list[Any]) -> Any:
-    """Return `items` in a container such as theirs was."""
+    """Return `items` in a container of the same type as `container`."""
     if isinstance(container, deque):
         return deque(items, container.maxlen)
     if isinstance(container, list):
@@ -198,4 +198,4 @@ def _contained(container: Any, items: list[Any]) -> Any:
     try:
         return type(container)(items)
     except TypeError:
-        return items  # Of a set, in which models and dataclasses have become maps.
+        return items  # A set whose members have become dicts, which are not hashable.

@@ -1,15 +1,14 @@
-"""Remedies for defects of CrewAI that cost checkpoints, whatever provider writes them.
+"""Workarounds for defects of CrewAI that lose checkpoints, whichever provider writes them.
 
-Memory works through flows of its own, which CrewAI adds to the state that it
-checkpoints. Their `initial_state` is a class, which CrewAI cannot write as JSON,
-so every checkpoint after the first use of memory fails and only a warning is
-logged. These flows live for one call and nothing is ever restored from them:
-the first remedy leaves them out.
+Memory runs internal flows, which CrewAI adds to the state that it checkpoints. Their
+`initial_state` is a class, which CrewAI cannot write as JSON, so every checkpoint after the first
+use of memory fails and only a warning is logged. These flows live for one call and nothing is ever
+restored from them, so the first workaround leaves them out.
 
-CrewAI writes checkpoints beside the run, and reads its record of events without
-the lock of that record. If an event is added in that moment, pydantic panics: the
-checkpoint is missing, and a flow, which waits for its checkpoints, ends with a
-`PanicException` that no `except Exception` stops. The second remedy takes the lock.
+CrewAI writes checkpoints concurrently with the run, and reads its event record without taking the
+record's lock. If an event is added at that moment, pydantic panics: the checkpoint is lost, and a
+flow, which waits for its checkpoints, ends with a `PanicException` that `except Exception` does not
+catch. The second workaround takes the lock.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ __all__ = ["checkpoint_under_lock", "checkpoint_without_internal_flows"]
 
 
 def checkpoint_without_internal_flows() -> Callable[[], None] | None:
-    """Leave memory's own flows out of checkpoints, if they would break them.
+    """Leave memory's internal flows out of checkpoints, if they would break them.
 
     Returns:
-        What takes the remedy back; None if this CrewAI does not have the defect.
+        A function that undoes the workaround; None if this CrewAI does not have the defect.
     """
     from crewai.events.event_bus import CrewAIEventsBus
     from crewai.memory.encoding_flow import EncodingFlow
@@ -66,14 +65,14 @@ def _is_needed() -> bool:
 
 
 def checkpoint_under_lock() -> Callable[[], None] | None:
-    """Let the record of events be checkpointed under its lock, if CrewAI does not.
+    """Checkpoint the event record under its lock, if CrewAI does not.
 
-    What else changes while it is read, such as the state of a flow with listeners
-    that run at once, is a RuntimeError instead of a panic: CrewAI logs that this
-    checkpoint failed, and the run goes on.
+    Anything else that changes while it is read, such as the state of a flow with concurrent
+    listeners, raises a RuntimeError instead of a panic: CrewAI logs that this checkpoint failed,
+    and the run continues.
 
     Returns:
-        What takes the remedy back; None if this CrewAI does not have the defect.
+        A function that undoes the workaround; None if this CrewAI does not have the defect.
     """
     from crewai.state.event_record import EventRecord
     from crewai.state.runtime import RuntimeState

@@ -1,4 +1,4 @@
-"""Imports of CrewAI that say what to install where it is missing."""
+"""Imports of CrewAI that say what to install if it is missing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["requiring_crewai"]
 
 @contextmanager
 def requiring_crewai() -> Iterator[None]:
-    """Say what to install if an import inside finds no CrewAI.
+    """Raise an error that says what to install if an import in the block finds no CrewAI.
 
     Raises:
-        ModuleNotFoundError: CrewAI, or a part of it that this needs, is not installed.
+        ModuleNotFoundError: CrewAI, or a part of it that is needed here, is not installed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Routing CrewAI flows by a `HandoffGraph`, with a method of the flow as the last resort."""
+"""Route CrewAI flows with a `HandoffGraph`, and fall back to a method of the flow."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ def handoff_router(
     node: str | None = None,
     emit: Sequence[str] | str = (),
 ) -> Callable[[_Method], _Method]:
-    """Return a decorator that lets a graph decide what CrewAI's `@router` would ask a method.
+    """Return a decorator like CrewAI's `@router` that lets a graph decide before the method.
 
-    The first edge from `node` whose condition holds for the flow's state is taken, and its target
-    is the label that is emitted: what `@listen` names. The method that is decorated, sync or async,
-    is called if no edge is taken, and what it returns is emitted; None ends the flow there.
+    The router takes the first edge from `node` whose condition holds for the flow's state, and
+    emits its target as the label that `@listen` names. If no edge matches, it calls the decorated
+    method, sync or async, and emits what that returns; None ends the flow there.
 
-    A method must not listen to a label of its own name: CrewAI would take its end for that label.
+    A method must not listen to a label of its own name: CrewAI would take the method's completion
+    for that label.
 
     Args:
-        graph: Its nodes are labels.
-        condition: When to route: what `@router` takes.
+        graph: The graph, whose nodes are labels.
+        condition: When to route, as `@router` takes it.
         node: The node to route from; by default, the method or label that `condition` names.
-        emit: The labels that the method itself may return. With the targets of `node` they are
-            what CrewAI shows of the flow.
+        emit: The labels that the method itself may return. Together with the targets of `node`,
+            these are the labels that CrewAI shows for the flow.
 
     Raises:
-        GraphError: (a ValueError) `node` is not in the graph, or not given where `condition`
+        GraphError: (a ValueError) `node` is not in the graph, or is missing although `condition`
             names several methods.
         ModuleNotFoundError: CrewAI is not installed.
     """
@@ -51,7 +52,7 @@ def handoff_router(
         from crewai.flow.flow import router
 
     source = node if node is not None else _name(condition)
-    graph.as_router(source)  # Raises if it is unknown.
+    graph.as_router(source)  # Raises if the node is unknown.
     labels = [edge.target for edge in graph.edges if edge.source == source]
     labels += [emit] if isinstance(emit, str) else emit
 
@@ -69,14 +70,14 @@ def handoff_router(
                 target = graph.route(source, _state(self))
                 return otherwise(self, *args, **kwargs) if target is None else target
 
-        # What wraps the method takes what the method takes, which `wraps` does not say.
+        # The wrapper takes the method's own parameters, which the type of `wraps` does not express.
         return router(condition, emit=labels)(route)  # type: ignore[return-value]
 
     return decorate
 
 
 def _state(flow: Any) -> Any:
-    # CrewAI 1.14.7 hands out what guards a state by a lock, in which conditions find nothing.
+    # CrewAI 1.14.7 returns a locking proxy for a state, in which conditions find nothing.
     unwrap = getattr(type(flow.state), "_unwrap", None)
     return flow.state if unwrap is None else unwrap(flow.state)
 

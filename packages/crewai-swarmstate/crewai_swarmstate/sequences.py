@@ -1,8 +1,8 @@
-"""Records that are appended in order: the history of a flow or of a branch.
+"""Records appended in order, such as the history of a flow or of a branch.
 
-Their keys end in a number of ten digits, one more than that of the record
-before. The number comes from the store, not from a clock, so the newest record
-is the one that was written last, whichever process wrote it.
+Their keys end in a ten-digit number, one more than that of the previous record. The number comes
+from the store, not from a clock, so the newest record is the one written last, whichever process
+wrote it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from swarmstate.operations import Operation, Read, Write, adrive, drive
 
 __all__ = ["Records", "aappend", "append", "newest"]
 
-# Given the key of the appended record: all records of its batch. It is called at each attempt,
-# after all that is before that record was written.
+# Takes the key of the appended record and returns all records of its batch. Called on each attempt,
+# after every earlier record of the sequence was written.
 Records = Callable[[str], Mapping[str, bytes]]
 
 
@@ -31,8 +31,8 @@ def append(store: BaseStore, namespace: str, prefix: str, records: Records) -> s
     Args:
         store: Where to write.
         namespace: The namespace.
-        prefix: What the keys of the sequence start with.
-        records: Gives the appended record and those to write with it.
+        prefix: The prefix of the sequence's keys.
+        records: Returns the appended record and those to write with it.
     """
     return drive(store, _append(namespace, prefix, records))
 
@@ -51,5 +51,5 @@ def _append(namespace: str, prefix: str, records: Records) -> Operation[str]:
         try:
             yield Write([Batch(namespace, put=records(key), expect=Expect(prefix, last))])
         except ConflictError:
-            continue  # Another writer was first: ours comes after its record.
+            continue  # Another writer was first: append after its record.
         return key

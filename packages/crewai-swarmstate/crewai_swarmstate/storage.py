@@ -23,7 +23,7 @@ __all__ = ["Scoring", "SwarmStateStorage"]
 
 Scoring = Literal["lancedb", "cosine"]
 
-# What is near, and how its measure becomes a score.
+# The metric of each scoring, and how its measure becomes a score.
 _SCORINGS: Final[dict[str, tuple[Metric, Callable[[float], float]]]] = {
     "lancedb": ("l2", lambda nearness: 1 / (1 + nearness * nearness)),
     "cosine": ("cosine", lambda nearness: nearness),
@@ -31,18 +31,17 @@ _SCORINGS: Final[dict[str, tuple[Metric, Callable[[float], float]]]] = {
 
 
 class SwarmStateStorage:
-    """A `StorageBackend` of CrewAI: memories in a collection of a swarmstate store.
+    """A CrewAI `StorageBackend`: memories in a collection of a swarmstate store.
 
-    Storages of the same URI and namespace share one index in a process, and see
-    at each call what any other process has written. All methods may be called
-    from any thread and event loop.
+    Storages with the same URI and namespace share one index in a process, and each call sees what
+    other processes have written. All methods may be called from any thread and event loop.
 
-    Scopes are compared by segment; None, "" and "/" mean everything. Scope,
-    categories and metadata select before the limit cuts. Saving an id that
-    exists replaces it. Times are naive UTC, as everywhere in CrewAI.
+    Scopes are compared by segment; None, "" and "/" mean everything. Scope, category and metadata
+    filters apply before the limit. Saving an existing id replaces that memory. Times are naive UTC,
+    as everywhere in CrewAI.
 
-    CrewAI's checkpoints hold a memory's storage only if it is named by a text:
-    `install(uri)` and `Memory()`, or `Memory(storage="swarmstate:" + uri)`.
+    CrewAI's checkpoints keep a memory's storage only if a string names it: `install(uri)` and
+    `Memory()`, or `Memory(storage="swarmstate:" + uri)`.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -51,7 +50,7 @@ class SwarmStateStorage:
             are tuned to. "cosine": the cosine of the angle.
 
     Raises:
-        ValueError: `scoring` is none of these.
+        ValueError: `scoring` is neither of these.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class SwarmStateStorage:
         self.scoring = scoring
 
     def __repr__(self) -> str:
-        """Return the class and what it was made from."""
+        """Return the class, the namespace and the scoring."""
         return f"{type(self).__name__}({self.namespace!r}, scoring={self.scoring!r})"
 
     @property
@@ -76,14 +75,13 @@ class SwarmStateStorage:
         return shared_collection(self.uri, self.namespace, _SCORINGS[self.scoring][0])
 
     def save(self, records: list[MemoryRecord]) -> None:
-        """Store memories, atomically; one whose id exists is replaced.
+        """Store memories atomically; a memory whose id exists is replaced.
 
         Raises:
-            EmbeddingDimensionMismatchError: An embedding has another dimension than
-                the stored ones; nothing is stored.
-            EncodeError: The metadata holds what has no plain form; nothing is stored.
-            ValidationError: (a ValueError) A field is not what a memory may hold; nothing
-                is stored.
+            EmbeddingDimensionMismatchError: An embedding's dimension differs from that of the
+                stored ones; nothing is stored.
+            EncodeError: The metadata holds a value with no plain form; nothing is stored.
+            ValidationError: (a ValueError) A field is invalid; nothing is stored.
         """
         with _dimensions():
             self._collection.upsert(map(_record, records))
@@ -105,12 +103,12 @@ class SwarmStateStorage:
         """Return the most similar memories with their scores, best first.
 
         Args:
-            query_embedding: What to search for.
-            scope_prefix: Only in this scope and below.
-            categories: Only with at least one of these.
-            metadata_filter: Only with all of these.
-            limit: At most this many.
-            min_score: Only with at least this score.
+            query_embedding: The embedding to search for.
+            scope_prefix: Only memories in this scope and below.
+            categories: Only memories with at least one of these.
+            metadata_filter: Only memories that match all of these.
+            limit: The maximum number of results.
+            min_score: Only memories with at least this score.
 
         Raises:
             EmbeddingDimensionMismatchError: The stored embeddings have another
@@ -153,14 +151,14 @@ class SwarmStateStorage:
         older_than: datetime | None = None,
         metadata_filter: dict[str, Any] | None = None,
     ) -> int:
-        """Delete the memories that meet all that is given; return how many there were.
+        """Delete the memories that meet all given criteria; return how many were deleted.
 
         Args:
-            scope_prefix: In this scope and below.
-            categories: With at least one of these.
-            record_ids: With one of these ids; an empty list names no memory.
-            older_than: Created before this time.
-            metadata_filter: With all of these.
+            scope_prefix: Memories in this scope and below.
+            categories: Memories with at least one of these.
+            record_ids: Memories with one of these ids; an empty list matches none.
+            older_than: Memories created before this time.
+            metadata_filter: Memories that match all of these.
         """
         where = selection(scope_prefix, categories, metadata_filter, older_than)
         if record_ids is None:
@@ -191,8 +189,7 @@ class SwarmStateStorage:
         """Replace the memory with this id; if there is none, store it.
 
         Raises:
-            ValidationError: (a ValueError) A field is not what a memory may hold; nothing
-                is changed.
+            ValidationError: (a ValueError) A field is invalid; nothing is changed.
             EmbeddingDimensionMismatchError: The stored embeddings have another
                 dimension; nothing is changed.
         """
@@ -207,7 +204,7 @@ class SwarmStateStorage:
         )
 
     def get_record(self, record_id: str) -> MemoryRecord | None:
-        """Return a memory with its embedding, None if there is none."""
+        """Return a memory with its embedding, or None if there is none."""
         found = self._collection.get(_possible([record_id]))
         return to_memory(found[0]) if found and found[0] else None
 
@@ -228,7 +225,7 @@ class SwarmStateStorage:
         return [to_memory(each) for each in found]
 
     def get_scope_info(self, scope: str) -> ScopeInfo:
-        """Return how many memories a scope and those below hold, and of which kinds and times."""
+        """Return the count, categories, dates and children of a scope and all those below it."""
         from crewai.memory.types import ScopeInfo
 
         where = selection(scope)
@@ -264,9 +261,9 @@ class SwarmStateStorage:
         return self._collection.count(**selection(scope_prefix))
 
     def reset(self, scope_prefix: str | None = None) -> None:
-        """Delete the memories of a scope and below.
+        """Delete the memories in a scope and below.
 
-        Without a scope all are deleted, and their dimension is forgotten.
+        Without a scope, delete all memories and forget the dimension of their embeddings.
         """
         if segments(scope_prefix):
             self._collection.delete_where(**selection(scope_prefix))
@@ -278,18 +275,18 @@ class SwarmStateStorage:
 
 
 def _record(memory: MemoryRecord) -> Record:
-    """Return the record of a memory that can be read back."""
+    """Return the record of a memory, after checking that it can be read back."""
     from crewai.memory.types import MemoryRecord
 
-    # Nothing has looked at fields that were changed since the memory was made, as CrewAI does in
-    # updates. What cannot be read back would break every search that finds it.
+    # Pydantic does not validate fields that were changed after the memory was made, as CrewAI's
+    # updates do. A record that cannot be read back would break every search that finds it.
     valid = MemoryRecord.model_validate({**vars(memory), "embedding": None})
     valid.embedding = memory.embedding
     return from_memory(valid)
 
 
 def _possible(record_ids: list[str]) -> list[str]:
-    """Return the ids that a memory can have; models that consolidate memories make some up."""
+    """Return the valid ids among these; models that consolidate memories invent some."""
     possible: list[str] = []
     for each in record_ids:
         with suppress(InvalidNameError):
@@ -304,7 +301,7 @@ def _selects_some(where: Where) -> bool:
 
 @contextmanager
 def _dimensions() -> Iterator[None]:
-    """Raise CrewAI's error for another dimension, if this CrewAI has one."""
+    """Raise CrewAI's own error for a wrong dimension, if this CrewAI version has one."""
     try:
         yield
     except DimensionError as error:

@@ -1,4 +1,4 @@
-"""Results of tools, kept across runs and processes."""
+"""Tool results, cached across runs and processes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,14 @@ logger = logging.getLogger(__name__)
 class SwarmStateCacheHandler(CacheHandler):
     """CrewAI's cache of tool results on a swarmstate store.
 
-    Each result is a namespace of its own, which the store expires.
-    Results are shared by all crews that use the same store. What a tool returned
-    and the codec does not take is not cached, and a warning is logged, and so if the
-    store cannot be written to; declared failures are never cached, as in CrewAI's own
-    handler.
+    Each result has its own namespace, which the store expires. All crews that use the same store
+    share results. If the codec cannot encode a result, or the store cannot be written to, the
+    result is not cached and a warning is logged. Declared failures are never cached, as in CrewAI's
+    own handler.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
-        ttl: Seconds until a result is forgotten; never if None.
+        ttl: Seconds until a result expires; never if None.
     """
 
     uri: StoreUri
@@ -51,7 +50,7 @@ class SwarmStateCacheHandler(CacheHandler):
 
     def use_for(self, crew: Crew) -> None:
         """Make the agents of `crew` that cache results (`cache=True`) use this cache."""
-        # What CrewAI itself does when the crew is made.
+        # CrewAI itself does this when it creates the crew.
         crew._cache_handler = self
         for agent in crew.agents:
             agent.set_cache_handler(self)
@@ -70,11 +69,11 @@ class SwarmStateCacheHandler(CacheHandler):
         try:
             drive(shared_store(self.uri), written)
         except StoreError as error:
-            # CrewAI would take it for an error of the tool, which has done its work.
+            # CrewAI would treat the error as the tool's, although the tool has succeeded.
             logger.warning("the result of tool %r is not cached: %s", tool, error)
 
     def read(self, tool: str, input: str) -> Any | None:
-        """Return what `tool` returned for `input`, None if that is not known."""
+        """Return what `tool` returned for `input`, or None if that is not cached."""
         name = _namespace(tool, input)
         return drive(shared_store(self.uri), entries.read([name], _codec.loads)).get(name)
 
@@ -90,15 +89,15 @@ def _is_failure(output: Any) -> bool:
     try:
         from crewai.tools.tool_failure import ToolFailure
     except ImportError:
-        return False  # This CrewAI is older, and its tools declare none.
+        return False  # Tools of older CrewAI versions cannot declare failures.
     return isinstance(output, ToolFailure)
 
 
 def _prefix(tool: str) -> str:
-    # Escaped, so that no tool is the beginning of another one's names.
+    # Escaped so that no tool's prefix is a prefix of another tool's namespaces.
     return f"crewai-tool:{quote(tool, safe='')}/"
 
 
 def _namespace(tool: str, input: str) -> str:
-    # An input may be of any length and hold characters that a name cannot.
+    # Hashed: an input may have any length and hold characters that a name cannot.
     return f"{_prefix(tool)}{blob_hash(input.encode('utf-8', 'surrogatepass')).hex()}"

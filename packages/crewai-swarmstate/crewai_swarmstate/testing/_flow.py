@@ -72,8 +72,8 @@ class FlowPersistenceContract:
 
     Attributes:
         reads_shared: A second instance for the same path sees what the first wrote.
-        init_error: What is raised, when it is made or by `init_db`, where nothing can
-            be kept; None if that cannot be.
+        init_error: What the constructor or `init_db` raises for a path where nothing can be stored;
+            None if any path works.
     """
 
     reads_shared: ClassVar[bool] = True
@@ -94,20 +94,20 @@ class FlowPersistenceContract:
         assert persistence.load_pending_feedback("unknown") is None
 
     def test_the_newest_state_is_loaded(self, persistence: FlowPersistence) -> None:
-        """Each save is what the next load returns."""
+        """Each load returns what was saved last."""
         for count in range(12):
             persistence.save_state("flow", "step", {"id": "flow", "count": count})
             assert persistence.load_state("flow") == {"id": "flow", "count": count}
 
     def test_flows_are_apart(self, persistence: FlowPersistence) -> None:
-        """Ids that begin alike or hold special characters name different flows."""
+        """Ids that share a prefix or hold special characters name different flows."""
         names = ["1", "10", "1/a", "1%2Fa", "a b", "ü", "x" * 300]
         for name in names:
             persistence.save_state(name, "step", {"id": name})
         assert [persistence.load_state(name) for name in names] == [{"id": name} for name in names]
 
     def test_a_model_is_loaded_as_a_dict(self, persistence: FlowPersistence) -> None:
-        """A structured state comes back as what its model takes, in the form JSON has for it."""
+        """A structured state comes back as a dict of its JSON form, which its model accepts."""
         state = _State(id="flow", count=3)
         persistence.save_state("flow", "step", state)
         loaded = persistence.load_state("flow")
@@ -129,7 +129,7 @@ class FlowPersistenceContract:
     def test_values_of_subclasses_are_what_they_stand_for(
         self, persistence: FlowPersistence
     ) -> None:
-        """Members of enums of texts and numbers, named tuples and the like are as in JSON."""
+        """Members of string and number enums, named tuples and the like are stored as in JSON."""
         state: dict[str, Any] = {
             "id": "flow",
             "status": _Status.OPEN,
@@ -152,7 +152,7 @@ class FlowPersistenceContract:
         assert type(loaded["levels"][0]) is int
 
     def test_what_was_saved_does_not_change(self, persistence: FlowPersistence) -> None:
-        """Changing a state after its save, or a loaded one, changes nothing stored."""
+        """Changing a state after saving it, or a loaded one, changes nothing in the store."""
         state: dict[str, Any] = {"id": "flow", "items": [1]}
         persistence.save_state("flow", "step", state)
         state["items"].append(2)
@@ -162,7 +162,7 @@ class FlowPersistenceContract:
         assert persistence.load_state("flow") == {"id": "flow", "items": [1]}
 
     def test_a_state_of_another_kind_is_refused(self, persistence: FlowPersistence) -> None:
-        """What is neither a dict nor a model raises ValueError and stores nothing."""
+        """A state that is neither a dict nor a model raises ValueError and stores nothing."""
         with pytest.raises(ValueError, match="dict"):
             persistence.save_state("flow", "step", ["no", "state"])  # type: ignore[arg-type]  # what is tested
         assert persistence.load_state("flow") is None
@@ -174,7 +174,7 @@ class FlowPersistenceContract:
         assert persistence.load_state("flow") == {"id": "flow"}
 
     def test_a_place_that_cannot_be_used_is_reported_at_once(self, tmp_path: Path) -> None:
-        """Setting up fails, and not a flow in the middle of its work."""
+        """The setup fails, rather than a flow in the middle of its work."""
         if self.init_error is None:
             pytest.skip("declared: it needs no place")
         file = tmp_path / "file"
@@ -202,7 +202,7 @@ class FlowPersistenceContract:
         assert persistence.load_state("flow") == state
 
     def test_later_feedback_replaces_the_earlier(self, persistence: FlowPersistence) -> None:
-        """A flow waits for one feedback at a time."""
+        """A flow waits for only one feedback at a time."""
         persistence.save_pending_feedback("flow", _context("flow", "first"), {"id": "flow"})
         persistence.save_pending_feedback("flow", _context("flow", "second"), {"id": "flow"})
         pending = persistence.load_pending_feedback("flow")
@@ -218,14 +218,14 @@ class FlowPersistenceContract:
         assert persistence.load_state("flow") == {"id": "flow"}
 
     def test_feedback_of_other_flows_stays(self, persistence: FlowPersistence) -> None:
-        """Clearing one flow's mark leaves the others'."""
+        """Clearing one flow's mark leaves those of the others."""
         for name in ("1", "10"):
             persistence.save_pending_feedback(name, _context(name), {"id": name})
         persistence.clear_pending_feedback("1")
         assert persistence.load_pending_feedback("10") is not None
 
     def test_threads_save_at_once(self, persistence: FlowPersistence) -> None:
-        """Saves of several threads are all stored; each flow keeps its newest."""
+        """Concurrent saves are all stored; each flow keeps its newest state."""
         failures: list[BaseException] = []
 
         def save(name: str) -> None:
@@ -245,7 +245,7 @@ class FlowPersistenceContract:
             assert persistence.load_state(f"flow-{index}") == {"id": f"flow-{index}", "count": 19}
 
     def test_crewai_restores_it_by_name(self, persistence: FlowPersistence) -> None:
-        """The JSON of a persistence names its class in CrewAI's registry, which rebuilds it."""
+        """The JSON of a persistence names its class in CrewAI's registry, which recreates it."""
         persistence.save_state("flow", "step", {"id": "flow"})
         dumped = persistence.model_dump(mode="json")
         restored = _persistence_registry[dumped["persistence_type"]].model_validate(dumped)

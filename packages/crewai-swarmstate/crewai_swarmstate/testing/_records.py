@@ -1,4 +1,4 @@
-"""The records that the contract of a memory storage is about, and the storages that hold them."""
+"""The records that the memory storage contract uses, and fixtures for the storages."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class StorageCase:
     """Storages to test.
 
     Attributes:
-        defects: Names of the tests that this storage is known to fail. They run,
-            and one that passes all the same fails the suite.
+        defects: Names of the tests that this storage is known to fail. They still run, and an
+            unexpected pass fails the suite.
     """
 
     defects: ClassVar[frozenset[str]] = frozenset()

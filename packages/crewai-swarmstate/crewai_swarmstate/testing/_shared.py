@@ -1,4 +1,4 @@
-"""What a memory storage must do where several threads, tasks and handles use it."""
+"""The contract of a memory storage that several threads, tasks and handles share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SharedStorageContract"]
 
 
 class SharedStorageContract(StorageCase):
-    """What holds where a storage is not used alone."""
+    """What must hold when a storage is shared."""
 
     searches: ClassVar[list[dict[str, Any]]] = [
         {},
@@ -40,7 +40,7 @@ class SharedStorageContract(StorageCase):
     ]
 
     def test_the_async_methods_do_the_same(self, scoped: StorageBackend) -> None:
-        """asave, asearch and adelete take what their twins take, and answer as they do."""
+        """asave, asearch and adelete do the same as their sync twins."""
         records = scoped.list_records()
 
         async def use() -> None:
@@ -61,13 +61,13 @@ class SharedStorageContract(StorageCase):
         asyncio.run(use())
 
     def test_ten_are_found_if_nobody_says_how_many(self, storage: StorageBackend) -> None:
-        """Whoever names no limit gets the same from `search` and `asearch`."""
+        """`search` and `asearch` have the same default limit."""
         storage.save([record(f"id{index}") for index in range(12)])
         assert len(storage.search([1.0, 0.0, 0.0])) == 10
         assert len(asyncio.run(storage.asearch([1.0, 0.0, 0.0]))) == 10
 
     def test_threads_lose_nothing(self, storage: StorageBackend) -> None:
-        """Eight threads save and search at once."""
+        """Eight threads save and search concurrently."""
         failures: list[BaseException] = []
 
         def work(thread: int) -> None:
@@ -88,7 +88,7 @@ class SharedStorageContract(StorageCase):
         assert len(ids(storage.search([1.0, 0.0, 0.0], limit=100))) == 40
 
     def test_other_handles_are_seen(self, tmp_path: Path) -> None:
-        """A handle that was open before sees what another one writes."""
+        """An open handle sees what another one writes later."""
         first, second = self.make_storage(tmp_path), self.make_storage(tmp_path)
         assert first.count() == 0
         second.save([record("one"), record("two", [0.0, 1.0, 0.0])])

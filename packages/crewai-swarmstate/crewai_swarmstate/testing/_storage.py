@@ -29,8 +29,8 @@ class StorageBackendContract(SharedStorageContract):
     """What every `StorageBackend` must do.
 
     Attributes:
-        defects: Names of the tests that this storage is known to fail. They run,
-            and one that passes all the same fails the suite.
+        defects: Names of the tests that this storage is known to fail. They still run, and an
+            unexpected pass fails the suite.
     """
 
     def test_it_is_a_storage_backend(self, storage: StorageBackend) -> None:
@@ -38,7 +38,7 @@ class StorageBackendContract(SharedStorageContract):
         assert isinstance(storage, StorageBackend)
 
     def test_an_empty_storage_answers(self, storage: StorageBackend) -> None:
-        """Nothing was saved: every question has an empty answer."""
+        """Every query of an empty storage has an empty answer."""
         assert storage.search([1.0, 0.0, 0.0]) == []
         assert storage.list_records() == []
         assert storage.list_scopes() == []
@@ -52,7 +52,7 @@ class StorageBackendContract(SharedStorageContract):
         assert storage.count() == 0
 
     def test_a_record_comes_back_whole(self, storage: StorageBackend) -> None:
-        """Every field is kept, the embedding included."""
+        """Every field is kept, including the embedding."""
         saved = record(
             "id",
             [0.25, -0.5, 2.0],
@@ -71,7 +71,7 @@ class StorageBackendContract(SharedStorageContract):
         assert found.created_at.tzinfo is None
 
     def test_times_are_naive_utc(self, storage: StorageBackend) -> None:
-        """Times with a zone are converted: CrewAI compares them with its own, which have none."""
+        """Times with a zone are converted, because CrewAI compares them with naive ones."""
         east = timezone(timedelta(hours=2))
         there = (EPOCH + timedelta(hours=2, microseconds=1)).replace(tzinfo=east)
         storage.save([record("id", created_at=there, last_accessed=there)])
@@ -83,12 +83,12 @@ class StorageBackendContract(SharedStorageContract):
         assert storage.delete(older_than=EPOCH + timedelta(microseconds=2)) == 1
 
     def test_a_scope_comes_back_as_it_was_written(self, storage: StorageBackend) -> None:
-        """How it is compared does not change how it is shown."""
+        """Normalizing a scope for comparison does not change how it is shown."""
         storage.save([record("id", scope="/crew/a/")])
         assert [each.scope for each in storage.list_records("/crew/a")] == ["/crew/a/"]
 
     def test_search_returns_embeddings(self, storage: StorageBackend) -> None:
-        """What search and list return can be written back by update."""
+        """The results of search and list can be written back by update."""
         storage.save([record("id", [0.5, 0.5, 0.0])])
         [(found, _)] = storage.search([1.0, 0.0, 0.0])
         assert found.embedding == [0.5, 0.5, 0.0]
@@ -128,13 +128,13 @@ class StorageBackendContract(SharedStorageContract):
         assert scores["right"] == pytest.approx(1 / 3, abs=1e-6)
 
     def test_min_score_leaves_out_the_distant(self, storage: StorageBackend) -> None:
-        """Only what is similar enough is returned."""
+        """Only records that are similar enough are returned."""
         storage.save([record("same", [1.0, 0.0, 0.0]), record("right", [0.0, 1.0, 0.0])])
         assert ids(storage.search([1.0, 0.0, 0.0], min_score=0.5)) == ["same"]
 
     @pytest.mark.parametrize("everything", [None, "", "/"])
     def test_no_scope_is_everything(self, scoped: StorageBackend, everything: str | None) -> None:
-        """None, "" and "/" are all that is below the root."""
+        """None, "" and "/" mean everything below the root."""
         assert scoped.count(everything) == 6
         assert len(scoped.list_records(everything)) == 6
         assert len(scoped.search([1.0, 0.0, 0.0], scope_prefix=everything)) == 6
@@ -147,7 +147,7 @@ class StorageBackendContract(SharedStorageContract):
         assert ids(scoped.search([1.0, 0.0, 0.0], scope_prefix=scope)) == ["a1", "a2"]
 
     def test_scopes_end_at_a_segment(self, storage: StorageBackend) -> None:
-        """`/crew/a` is not the beginning of `/crew/ab`, nor a pattern."""
+        """`/crew/a` is neither a prefix of `/crew/ab` nor a pattern."""
         names = ["/crew/a", "/crew/ab", "/crew/a_b", "/crew/a%b", "/crew/a/b"]
         storage.save([record(name, scope=name) for name in names])
         expected = ["/crew/a", "/crew/a/b"]
@@ -160,14 +160,14 @@ class StorageBackendContract(SharedStorageContract):
         assert storage.count() == 3
 
     def test_any_of_the_categories_matches(self, scoped: StorageBackend) -> None:
-        """A record matches if it has one of the categories."""
+        """A record matches if it has any of the categories."""
         found = scoped.search([1.0, 0.0, 0.0], categories=["y", "z"])
         assert ids(found) == ["a1", "a2", "other"]
         found = scoped.search([1.0, 0.0, 0.0], categories=["x"], scope_prefix="/crew/a")
         assert ids(found) == ["a1"]
 
     def test_all_of_the_metadata_must_match(self, storage: StorageBackend) -> None:
-        """Each key of the filter must have its value, a mapping exactly; types count."""
+        """Each key of the filter must have its value: mappings must be equal, and types count."""
         storage.save(
             [
                 record("both", metadata={"k": "v", "n": 1}),
@@ -184,7 +184,7 @@ class StorageBackendContract(SharedStorageContract):
         assert ids(storage.search(query, metadata_filter={"m": {"a": 1, "b": 2}})) == ["nested"]
 
     def test_members_of_enums_are_what_they_stand_for(self, storage: StorageBackend) -> None:
-        """In metadata, and where it is searched by, as in JSON."""
+        """In stored metadata and in filters, enum members are their values, as in JSON."""
         kinds = {"kind": _Kind.FACT, "levels": [_Level.LOW], "seen": {_Kind.FACT: 1}}
         storage.save([record("id", metadata=kinds)])
         storage.update(record("id", metadata=kinds))
@@ -196,7 +196,7 @@ class StorageBackendContract(SharedStorageContract):
             assert ids(storage.search([1.0, 0.0, 0.0], metadata_filter={"kind": kind})) == ["id"]
 
     def test_filters_come_before_the_limit(self, storage: StorageBackend) -> None:
-        """The best matching records are found behind any number of better ones that don't match."""
+        """The best matching record is found behind any number of nearer ones that don't match."""
         storage.save([record(f"near{index}", [1.0, 0.0, 0.0]) for index in range(40)])
         storage.save([record("far", [0.0, 1.0, 0.0], categories=["rare"], metadata={"k": 1})])
         query = [1.0, 0.0, 0.0]
@@ -204,7 +204,7 @@ class StorageBackendContract(SharedStorageContract):
         assert ids(storage.search(query, metadata_filter={"k": 1}, limit=1)) == ["far"]
 
     def test_saving_an_id_again_replaces_it(self, storage: StorageBackend) -> None:
-        """An id names one record, also within one call."""
+        """An id names one record, even within one call."""
         storage.save([record("id", content="first"), record("id", content="second")])
         storage.save([record("id", [0.0, 1.0, 0.0], content="third", scope="/new")])
         assert storage.count() == 1
@@ -223,7 +223,7 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.list_categories()["new"] == 1
 
     def test_what_could_not_be_read_is_refused(self, scoped: StorageBackend) -> None:
-        """Nobody checks fields that are changed, and one record must not hide others."""
+        """Changed fields are not validated by pydantic, and one bad record must not hide others."""
         before = scoped.get_record("b")
         assert before is not None
         changes: list[dict[str, Any]] = [
@@ -242,7 +242,7 @@ class StorageBackendContract(SharedStorageContract):
         assert len(scoped.search([1.0, 0.0, 0.0])) == 6
 
     def test_records_are_listed_newest_first(self, scoped: StorageBackend) -> None:
-        """Offset and limit cut one order, by the time of creation."""
+        """Offset and limit apply to the order by time of creation."""
         order = ["other", "b", "a2", "a1", "crew", "root"]
         assert ids(scoped.list_records()) == order
         assert ids(scoped.list_records(limit=2)) == order[:2]
@@ -252,14 +252,14 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.list_records(offset=6) == []
 
     def test_scopes_are_listed_by_full_path(self, scoped: StorageBackend) -> None:
-        """`list_scopes` gives the immediate children only."""
+        """`list_scopes` returns only the immediate children."""
         assert scoped.list_scopes() == ["/crew", "/other"]
         assert scoped.list_scopes("/crew") == ["/crew/a", "/crew/b"]
         assert scoped.list_scopes("/crew/a/") == ["/crew/a/deep"]
         assert scoped.list_scopes("/unknown") == []
 
     def test_a_scope_needs_no_record_of_its_own(self, storage: StorageBackend) -> None:
-        """What lies between the root and a record's scope is listed, whatever its name is."""
+        """Every scope between the root and a record's scope is listed, whatever its name."""
         storage.save([record("id", scope="/x/y/_/ü b")])
         scopes = ["/x", "/x/y", "/x/y/_", "/x/y/_/ü b"]
         for parent, child in zip(["/", *scopes], scopes, strict=False):
@@ -268,7 +268,7 @@ class StorageBackendContract(SharedStorageContract):
         assert storage.list_scopes(scopes[-1]) == []
 
     def test_scope_info_sums_up(self, scoped: StorageBackend) -> None:
-        """Count, categories, dates and children of a scope and all below it."""
+        """Count, categories, dates and children of a scope and everything below it."""
         info = scoped.get_scope_info("/crew")
         assert info.path == "/crew"
         assert info.record_count == 4
@@ -281,18 +281,18 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.get_scope_info("/").record_count == 6
 
     def test_categories_are_counted(self, scoped: StorageBackend) -> None:
-        """Each category with the number of its records in the scope."""
+        """Each category comes with the number of its records in the scope."""
         assert scoped.list_categories() == {"x": 2, "y": 2, "z": 1}
         assert scoped.list_categories("/crew/a") == {"x": 1, "y": 2}
 
     def test_delete_by_id(self, scoped: StorageBackend) -> None:
-        """The number of records deleted is returned; unknown ids count for nothing."""
+        """The number of deleted records is returned; unknown ids do not count."""
         assert scoped.delete(record_ids=["a1", "unknown", "b"]) == 2
         assert sorted(ids(scoped.list_records())) == ["a2", "crew", "other", "root"]
         assert "a1" not in ids(scoped.search([1.0, 0.0, 0.0]))
 
     def test_no_ids_delete_nothing(self, scoped: StorageBackend) -> None:
-        """An empty list of ids is not the same as none: whoever found nothing deletes nothing."""
+        """An empty list of ids is not the same as None: it deletes nothing."""
         assert scoped.delete(record_ids=[]) == 0
         assert scoped.delete(record_ids=[], scope_prefix="/crew") == 0
         assert scoped.count() == 6
@@ -301,7 +301,7 @@ class StorageBackendContract(SharedStorageContract):
     def test_an_id_that_means_nothing_is_unknown(
         self, scoped: StorageBackend, identity: str
     ) -> None:
-        """CrewAI deletes what a model names, whatever that is."""
+        """CrewAI deletes whatever ids a model names."""
         assert scoped.get_record(identity) is None
         scoped.touch_records([identity, "b"])  # type: ignore[attr-defined]  # not in the protocol
         assert scoped.delete(record_ids=[identity]) == 0
@@ -309,12 +309,12 @@ class StorageBackendContract(SharedStorageContract):
         assert scoped.count() == 5
 
     def test_delete_by_scope(self, scoped: StorageBackend) -> None:
-        """A scope is deleted with all below it, and nothing else."""
+        """A scope is deleted with everything below it, and nothing else."""
         assert scoped.delete(scope_prefix="/crew/a") == 2
         assert sorted(ids(scoped.list_records())) == ["b", "crew", "other", "root"]
 
     def test_delete_combines_its_criteria(self, scoped: StorageBackend) -> None:
-        """A record is deleted if it meets all criteria that were given."""
+        """A record is deleted only if it meets all given criteria."""
         assert scoped.delete(record_ids=["a1", "other"], scope_prefix="/crew") == 1
         assert scoped.delete(categories=["x"], scope_prefix="/other") == 0
         assert scoped.delete(categories=["y"], older_than=EPOCH - timedelta(minutes=3)) == 0
@@ -323,29 +323,29 @@ class StorageBackendContract(SharedStorageContract):
         assert sorted(ids(scoped.list_records())) == ["a2", "b", "crew", "other", "root"]
 
     def test_delete_by_age_is_strict(self, scoped: StorageBackend) -> None:
-        """A record of exactly that time stays."""
+        """A record of exactly that time is kept."""
         assert scoped.delete(older_than=EPOCH - timedelta(minutes=3)) == 3
         assert sorted(ids(scoped.list_records())) == ["a2", "b", "other"]
 
     def test_delete_by_metadata(self, storage: StorageBackend) -> None:
-        """Metadata selects as it does in search."""
+        """The metadata filter works as it does in search."""
         storage.save([record("a", metadata={"k": 1}), record("b", metadata={"k": 2})])
         assert storage.delete(metadata_filter={"k": 1}) == 1
         assert ids(storage.list_records()) == ["b"]
 
     def test_delete_without_criteria_deletes_all(self, scoped: StorageBackend) -> None:
-        """As CrewAI's own storage does."""
+        """Deletes everything, as in CrewAI's own storage."""
         assert scoped.delete() == 6
         assert scoped.count() == 0
 
     def test_reset_of_a_scope_keeps_the_rest(self, scoped: StorageBackend) -> None:
-        """Only the scope and what is below it is emptied."""
+        """Only the scope and everything below it are emptied."""
         scoped.reset("/crew/a")
         assert sorted(ids(scoped.list_records())) == ["b", "crew", "other", "root"]
 
     def test_another_dimension_is_refused(self, storage: StorageBackend) -> None:
         """Save, search and update raise, name both dimensions, and store nothing."""
-        # CrewAI 1.14.7 has no error of its own for it.
+        # CrewAI 1.14.7 has no error of its own for this.
         mismatch = getattr(backend, "EmbeddingDimensionMismatchError", ValueError)
         storage.save([record("id")])
         calls: list[Callable[[], object]] = [
@@ -363,7 +363,7 @@ class StorageBackendContract(SharedStorageContract):
     def test_a_full_reset_forgets_the_dimension(
         self, storage: StorageBackend, everything: str | None
     ) -> None:
-        """An emptied storage takes vectors of any dimension."""
+        """An emptied storage accepts vectors of any dimension."""
         storage.save([record("id")])
         storage.reset(everything)
         storage.save([record("id", [1.0, 2.0])])
@@ -378,7 +378,7 @@ class StorageBackendContract(SharedStorageContract):
         assert found.content == "content of without"
 
     def test_records_without_embedding_are_near_nothing(self, storage: StorageBackend) -> None:
-        """No search finds them: what they mean is not known."""
+        """No search finds them."""
         storage.save([record("with", [0.0, 1.0, 0.0]), record("without", [])])
         assert ids(storage.search([1.0, 0.0, 0.0])) == ["with"]
 
