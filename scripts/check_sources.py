@@ -1,9 +1,9 @@
 """Check rules of the sources that no linter knows.
 
-- A module of a package has one subject: about 400 lines, at most 450.
-- No tracked file names the host of a package registry. Which hosts those are
-  is read from the full lock that uv keeps in the work tree; Cargo.lock is left
-  as cargo writes it.
+- A package's module has one subject: about 400 lines, at most 450.
+- No tracked file names the host of a package registry. The hosts are read from
+  the full lock that uv keeps in the work tree. Cargo.lock is exempt: cargo writes
+  it that way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HOST = re.compile(rb'\b(?:url|registry) = "[a-z]+://(?:[^/"@]*@)?([^/":]+)')
 
 
 def tracked(root: Path) -> list[Path]:
-    """Return the files git tracks or would add, as paths relative to `root`."""
+    """Return the files that git tracks or would add, as paths relative to `root`."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
@@ -40,12 +40,12 @@ def too_long(root: Path, files: list[Path]) -> list[str]:
 
 
 def registry_hosts(lock: bytes) -> set[bytes]:
-    """Return the hosts that a full uv.lock names; none for a neutral one."""
+    """Return the hosts named in a full uv.lock; none for a neutral one."""
     return set(_HOST.findall(lock))
 
 
 def naming_a_registry(root: Path, files: list[Path], hosts: set[bytes]) -> list[str]:
-    """Return a complaint for each file, locks excepted, that names one of `hosts`."""
+    """Return a complaint for each file, except the locks, that names one of `hosts`."""
     complaints = []
     for path in files:
         if path.name in {"uv.lock", "Cargo.lock"}:

@@ -2,9 +2,8 @@
 
     check_wheels.py DIST --uv UV [--platform PLATFORM]
 
-Each environment gets the wheels of DIST and their dependencies from the
-configured index, in the versions of uv.lock: a release of a dependency that
-breaks something must not come as a surprise to an unrelated change.
+Each environment gets the wheels of DIST and their dependencies from the configured index, in the
+versions of uv.lock, so that a new release of a dependency cannot break an unrelated change.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-# Tried besides the one in use, where they are installed: the oldest supported and a newer one.
+# Tried besides the Python in use, if installed: the oldest supported one and a newer one.
 OTHER_PYTHONS = ("3.10", "3.13")
 NAMESPACES = (
     "langgraph/__init__.py",
@@ -30,7 +29,7 @@ NAMESPACES = (
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "scripts/smoke.py"
 SMOKE_LANGGRAPH = ROOT / "scripts/smoke_langgraph.py"
-# The oldest that README.md promises.
+# The oldest versions that README.md promises.
 OLDEST_LANGGRAPH = ("langgraph==1.2.0", "langgraph-checkpoint==4.3.0")
 
 sys.path.insert(0, str(ROOT))
@@ -38,11 +37,11 @@ from tests.servers.postgres import running_postgres  # noqa: E402
 
 
 def check_contents(wheel: Path, platform_tag: str) -> None:
-    """Raise `ValueError` if the wheel's name or content is not what it should be.
+    """Raise `ValueError` if the wheel's name or content is wrong.
 
     Args:
         wheel: The wheel.
-        platform_tag: What a wheel with native code must run on; empty if that does not matter.
+        platform_tag: The platform a wheel with native code must support; empty for any.
     """
     archive = zipfile.ZipFile(wheel)
     names = archive.namelist()
@@ -66,11 +65,11 @@ def check_contents(wheel: Path, platform_tag: str) -> None:
 
 
 def find_python(version: str) -> str | None:
-    """Return the path of an installed Python `version`, pyenv's included, or None."""
+    """Return the path of an installed Python `version`, including pyenv's, or None."""
     name = f"python{version}"
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for candidate in (shutil.which(name), *sorted(pyenv.glob(f"{version}.*/bin/{name}"))):
-        # pyenv puts a stub on the path for versions that are installed but not active.
+        # pyenv puts a shim on the path for versions that are installed but not active.
         if candidate and subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
             return str(candidate)
     return None
@@ -81,19 +80,19 @@ def try_wheels(wheels: list[Path], python: str, uv: str, url: str) -> None:
 
     Args:
         wheels: The wheels.
-        python: The interpreter to make the environment of.
-        uv: The path of uv.
+        python: The interpreter of the new environment.
+        uv: The path to uv.
         url: An empty database on a PostgreSQL server with pgvector.
     """
     with tempfile.TemporaryDirectory() as folder:
         interpreter = make_environment(folder, python, uv)
         install(uv, interpreter, locked(uv), *wheels)
-        # Isolated mode: neither the folder of the script nor PYTHONPATH helps the imports.
+        # Isolated mode keeps the script's folder and PYTHONPATH out of the imports.
         subprocess.run([interpreter, "-I", "-W", "error", SMOKE, url], cwd=folder, check=True)
 
 
 def try_oldest_langgraph(wheels: list[Path], python: str, uv: str) -> None:
-    """Install `wheels` beside the oldest LangGraph, and run graphs there."""
+    """Install `wheels` with the oldest LangGraph, and run graphs there."""
     with tempfile.TemporaryDirectory() as folder:
         interpreter = make_environment(folder, python, uv)
         others = [line for line in locked(uv) if not line.startswith("langgraph")]
@@ -102,20 +101,20 @@ def try_oldest_langgraph(wheels: list[Path], python: str, uv: str) -> None:
 
 
 def make_environment(folder: str, python: str, uv: str) -> str:
-    """Make an environment in `folder` and return its interpreter."""
+    """Create an environment in `folder` and return its interpreter."""
     subprocess.run([uv, "venv", "--quiet", "--python", python, f"{folder}/venv"], check=True)
     return f"{folder}/venv/bin/python"
 
 
 def locked(uv: str) -> list[str]:
-    """Return the versions of uv.lock as constraints."""
+    """Return the versions in uv.lock as constraints."""
     export = [uv, "export", "--quiet", "--frozen", "--all-packages", "--no-emit-workspace"]
     found = subprocess.run([*export, "--no-hashes"], cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return found.stdout.decode().splitlines()
 
 
 def install(uv: str, interpreter: str, constraints: list[str], *wanted: Path | str) -> None:
-    """Install what is wanted, in versions that the constraints allow."""
+    """Install packages, in versions that the constraints allow."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(constraints))
         file.flush()

@@ -5,14 +5,13 @@ stores uv.lock: the full lock comes in on stdin, the index-neutral one goes out.
 
 - `url = "https://host/path/name.whl"` becomes `filename = "name.whl"`,
 - `registry = "https://host/simple"` becomes `registry = "index"`,
-- `size = 123` is left out, which only some indexes tell,
+- `size = 123` is left out, since only some indexes provide it,
 - and so are the `[package.metadata]` tables.
 
-Versions and hashes stay. uv reads the neutral form as stale, keeps what it pins
-and writes the full lock again. `lock_filter.py --check` holds that: what the
-staged lock pins, the one of the work tree pins too, and nothing else. The rest of
-the text is not compared: another uv may word a marker differently, and an index
-may have got one more wheel of a pinned version.
+Versions and hashes stay. uv treats the neutral form as stale, keeps its pins and writes the full
+lock again. `lock_filter.py --check` verifies this: the staged lock and the one in the work tree
+must pin the same packages. The rest of the text is not compared: another uv version may word a
+marker differently, and an index may have gained a wheel of a pinned version.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ NEUTRAL_REGISTRY = "index"
 _URL = re.compile(r'\burl = "[^"]*?([^"/?#]+)(?:[?#][^"]*)?"')
 _REGISTRY = re.compile(r'\bregistry = "[^"]*"')
 _SIZE = re.compile(r", size = \d+")
-# A table runs to the next header or the end of the file; arrays inside it are indented.
+# A table ends at the next header or the end of the file; arrays inside it are indented.
 _METADATA = re.compile(r"^\[package\.metadata(?:\.[^\]]+)?\]\n(?:(?!\[).*\n)*", re.MULTILINE)
 
 
@@ -43,11 +42,11 @@ def clean(lock: str) -> str:
 
 
 class Pinned(NamedTuple):
-    """What a lock says of a package.
+    """What a lock pins for a package.
 
     Attributes:
-        hashes: Of its files; none of our own packages.
-        needs: Names of the packages that it depends on.
+        hashes: The hashes of its files; empty for our own packages.
+        needs: The names of its dependencies.
     """
 
     hashes: frozenset[str]
@@ -55,7 +54,7 @@ class Pinned(NamedTuple):
 
 
 def pins(lock: str) -> dict[str, Pinned]:
-    """Return what `lock` says of each package, by `name==version`, or by the name of our own."""
+    """Return what `lock` pins, by `name==version`, or by name for our own packages."""
     pinned = {}
     for package in clean(lock).split("[[package]]\n")[1:]:
         identity = "==".join(re.findall(r'^(?:name|version) = "([^"]+)"', package, re.MULTILINE))
@@ -67,18 +66,18 @@ def pins(lock: str) -> dict[str, Pinned]:
 
 
 def difference(root: Path) -> list[str]:
-    """Return what the lock of the work tree pins otherwise than the staged one.
+    """Return where the pins of the work tree's lock differ from those of the staged one.
 
     Args:
         root: The top of the git work tree.
 
     Returns:
-        One line for each package that only one of them has (`-` the staged one, `+` the
-        work tree), for each staged hash that is missing, and for each dependency that only
-        one of them has; none if they pin the same.
+        One line for each package that only one of them has (`-` for the staged one, `+` for the
+        work tree), for each staged hash that is missing, and for each dependency that only one of
+        them has; empty if they pin the same.
 
     Raises:
-        subprocess.CalledProcessError: `root` is no work tree, or git has no lock in its index.
+        subprocess.CalledProcessError: `root` is not a work tree, or git has no lock in its index.
     """
     staged = pins(
         subprocess.run(
@@ -97,7 +96,7 @@ def difference(root: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Filter stdin to stdout, or with `--check` compare; return the exit status."""
+    """Filter stdin to stdout, or compare with `--check`; return the exit status."""
     if not arguments:
         sys.stdout.buffer.write(clean(sys.stdin.buffer.read().decode()).encode())
         return 0

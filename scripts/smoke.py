@@ -1,8 +1,8 @@
-"""What a user's first minute needs; `check_wheels.py` runs it on installed wheels.
+"""Try what a user does in the first minute; `check_wheels.py` runs this on installed wheels.
 
     smoke.py URL
 
-URL is that of an empty PostgreSQL database.
+URL names an empty PostgreSQL database.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ assert "site-packages" in Path(swarmstate.__file__).parts, swarmstate.__file__
 for entry_point in entry_points(group="swarmstate.stores"):
     assert callable(entry_point.load()), entry_point
 
-# Every module imports on every Python, but for those that need what is installed on demand.
+# Every module must import on every Python, except those with optional dependencies.
 OPTIONAL = (
-    # Patches of LangGraph itself, which a checkpointer does not depend on.
+    # Patches LangGraph itself, which the checkpointer does not depend on.
     "langgraph.checkpoint.swarmstate.acceleration.",
     "swarmstate.cli",
     "swarmstate.integrations.crewai",
@@ -49,7 +49,7 @@ for package in (
         if not module.name.startswith(OPTIONAL) and ".testing" not in module.name:
             import_module(module.name)
 
-# The adapter shares the package `langgraph.checkpoint` with LangGraph's own distribution.
+# The adapter shares the `langgraph.checkpoint` package with LangGraph's own distribution.
 from langgraph.checkpoint.base import empty_checkpoint  # noqa: E402
 from langgraph.checkpoint.swarmstate import SwarmStateSaver  # noqa: E402
 
@@ -61,7 +61,7 @@ with SwarmStateSaver.from_conn_string("smoke.db") as saver:
 assert found is not None
 assert found.checkpoint["id"] == checkpoint["id"]
 
-# The store on PostgreSQL runs event loops in a way of its own, which new Pythons may not bear.
+# The PostgreSQL store drives event loops in its own way, which a new Python may break.
 from swarmstate.vectors import Collection, Record  # noqa: E402
 from swarmstate_postgres import PostgresStore  # noqa: E402
 

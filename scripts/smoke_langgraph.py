@@ -1,4 +1,4 @@
-"""Graphs on the oldest supported LangGraph; `check_wheels.py` runs it on installed wheels."""
+"""Run graphs on the oldest supported LangGraph; `check_wheels.py` runs this on installed wheels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(thread: Any, durability: Any) -> None:
 
 
 async def arun(thread: Any, durability: Any) -> None:
-    """Read by the async methods what `run` stored, and go on."""
+    """Read with the async methods what `run` stored, and continue."""
     async with SwarmStateSaver("graphs.db") as saver:
         graph = builder.compile(checkpointer=saver)
         await graph.ainvoke({"log": ["in"]}, thread, durability=durability)
@@ -53,7 +53,7 @@ async def arun(thread: Any, durability: Any) -> None:
 
 
 for accelerated in (False, True):
-    # Patches that do not suit this version are left out, and say why.
+    # Patches that do not fit this version are skipped, and say why.
     acceleration = accelerate() if accelerated else None
     for durability in ("sync", "async", "exit"):
         config = {"configurable": {"thread_id": f"{durability} {accelerated}"}}

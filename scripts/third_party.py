@@ -1,13 +1,13 @@
-"""Write down what others wrote of the native module: licences, and a bill of materials.
+"""Write the third-party licenses and the bill of materials of the native module.
 
     third_party.py [--check]
 
-A wheel of swarmstate-core holds the code of many crates, SQLite's and zstd's.
-Their licences require that it holds these, too, and whoever looks for known
-vulnerabilities wants versions. Both files are made here, from what cargo
-knows, and committed: so the same sources make the same wheel. So is the licence
-expression in the manifest, which is of all that a wheel holds. With `--check`
-they are only compared.
+A wheel of swarmstate-core contains the code of many crates, SQLite and zstd.
+Their licenses require that the wheel also contains the license texts, and
+scanners for known vulnerabilities need versions. This script generates both
+files from what cargo knows. They are committed, so that the same sources make
+the same wheel. It also sets the license expression in the manifest, which covers
+everything in the wheel. With `--check`, it only compares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CORE = ROOT / "packages/swarmstate-core"
 LICENCES = CORE / "THIRD_PARTY_LICENSES.txt"
 BILL = CORE / "sbom.cdx.json"
 MANIFEST = CORE / "pyproject.toml"
-# What wheels may be built for. A crate that only other systems need is not in them.
+# The platforms that wheels may be built for. Crates that only other platforms need are left out.
 TARGETS = (
     "aarch64-apple-darwin",
     "aarch64-unknown-linux-gnu",
@@ -33,8 +33,8 @@ TARGETS = (
     "x86_64-pc-windows-msvc",
     "x86_64-unknown-linux-gnu",
 )
-# By which words a text of each licence is known, those first that ask least of users. A licence
-# that is not here, such as the GPL, is for a person to decide about.
+# A phrase that identifies the text of each license, the least demanding licenses first. A person
+# must decide about a license that is not listed here, such as the GPL.
 KNOWN = {
     "MIT": "the above copyright notice and this permission notice",
     "Zlib": "must not be misrepresented as being the original software",
@@ -44,38 +44,38 @@ KNOWN = {
     "Unicode-3.0": "unicode license v3",
     "Unicode-DFS-2016": "unicode inc license agreement data files and software",
 }
-# Crates that came without the text, and one of the same authors and licence that has it.
+# Crates published without the license text, and a crate of the same authors and license with it.
 TEXT_OF = {"pulp-wasm-simd-flag": "pulp"}
 RUST = "Rust standard library"
 
 
 class Component(NamedTuple):
-    """Something in the module that others wrote."""
+    """A third-party component of the module."""
 
     name: str
     version: str
-    declared: str  # in SPDX
+    declared: str  # an SPDX expression
     purl: str
-    terms: dict[str, list[str]]  # the licences that are followed, and their texts
+    terms: dict[str, list[str]]  # the licenses that we follow, and their texts
 
 
 def words(text: str) -> str:
-    """Return a text as words, whatever its lines and punctuation."""
+    """Return the words of a text, regardless of line breaks and punctuation."""
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def texts(folder: Path) -> list[str]:
-    """Return the texts of licences in a crate's folder."""
+    """Return the license texts in a crate's folder."""
     names = ("LICENSE*", "LICENCE*", "src/**/LICENSE*")
     paths = sorted({path for name in names for path in folder.glob(name) if path.is_file()})
     return [path.read_text(encoding="utf-8").strip() for path in paths]
 
 
 def terms(declared: str, candidates: list[str]) -> dict[str, list[str]]:
-    """Return the licences to follow, of those that an SPDX expression offers, with their texts.
+    """Return the licenses to follow, chosen from an SPDX expression, with their texts.
 
     Raises:
-        ValueError: None of the alternatives is known and has a text.
+        ValueError: No alternative is both known and has a text.
     """
     found: dict[str, list[str]] = {}
     for part in declared.split(" AND "):
@@ -86,7 +86,7 @@ def terms(declared: str, candidates: list[str]) -> dict[str, list[str]]:
                 break
         else:
             raise ValueError(f"expected the text of one of {', '.join(KNOWN)}, found {declared}")
-    # A crate that embeds Unicode's tables need not declare their licence.
+    # A crate that embeds Unicode's tables need not declare their license.
     for text in candidates:
         if KNOWN["Unicode-DFS-2016"] in words(text):
             found["Unicode-DFS-2016"] = [text]
@@ -94,13 +94,13 @@ def terms(declared: str, candidates: list[str]) -> dict[str, list[str]]:
 
 
 def cargo(*arguments: str) -> str:
-    """Return what a cargo command prints about the workspace as it is locked."""
+    """Return the output of a cargo command on the locked workspace."""
     command = ["cargo", *arguments, "--locked"]
     return subprocess.run(command, cwd=CORE, check=True, stdout=subprocess.PIPE).stdout.decode()
 
 
 def linked() -> set[tuple[str, str]]:
-    """Return the names and versions of all crates that are linked into the module."""
+    """Return the names and versions of all crates linked into the module."""
     crates = set()
     for target in TARGETS:
         tree = cargo(
@@ -115,9 +115,10 @@ def linked() -> set[tuple[str, str]]:
 
 
 def bundled(crate: str, version: str, folder: Path) -> list[Component]:
-    """Return what is written in C, and is compiled into a crate."""
+    """Return the C libraries that are compiled into a crate."""
     if crate == "zstd-sys":
-        # The other licence that zstd offers, the GPL, has a file of another name.
+        # This is the BSD license. The alternative that zstd offers, the GPL, is in a file of
+        # another name.
         text = (folder / "zstd/LICENSE").read_text(encoding="utf-8").strip()
         release = version.partition("zstd.")[2]
         purl = f"pkg:github/facebook/zstd@v{release}"
@@ -131,12 +132,12 @@ def bundled(crate: str, version: str, folder: Path) -> list[Component]:
 
 
 def components() -> list[Component]:
-    """Return all that others wrote, by name."""
+    """Return all third-party components, sorted by name."""
     crates = linked()
     packages = [
         package
         for package in json.loads(cargo("metadata", "--format-version", "1"))["packages"]
-        # Without a source it is ours.
+        # A package without a source is our own.
         if package["source"] and (package["name"], package["version"]) in crates
     ]
     folders = {package["name"]: Path(package["manifest_path"]).parent for package in packages}
@@ -157,7 +158,7 @@ def components() -> list[Component]:
 
 
 def licences(found: list[Component]) -> str:
-    """Return the file of licences."""
+    """Return the content of the license file."""
     rule = "-" * 80
     using: dict[str, list[str]] = {}
     lines = [
@@ -173,19 +174,19 @@ def licences(found: list[Component]) -> str:
         for text in chain.from_iterable(component.terms.values()):
             using.setdefault(text, []).append(title)
     lines.append(f"{RUST}: MIT")
-    # It has the text of the project's own crates.
+    # Rust's standard library has the license text of the Rust project's crates, such as libc.
     [libc] = [component for component in found if component.name == "libc"]
     for text in libc.terms["MIT"]:
         using[text].append(RUST)
     for text, titles in using.items():
-        # Form feeds and the like separate pages for printers.
+        # Remove form feeds and the like, which separate pages for printers.
         plain = [line.rstrip() for line in re.sub(r"[\f\v]", "", text).splitlines()]
         lines += ["", rule, ", ".join(titles), rule, "", *plain]
     return "\n".join(lines) + "\n"
 
 
 def bill(found: list[Component]) -> str:
-    """Return the bill of materials, in CycloneDX's format."""
+    """Return the bill of materials in CycloneDX format."""
     manifest = (CORE / "Cargo.toml").read_text(encoding="utf-8")
     version = re.findall(r'^version = "([^"]+)"', manifest, re.MULTILINE)[0]
     purl = f"pkg:pypi/swarmstate-core@{version}"
@@ -215,7 +216,7 @@ def bill(found: list[Component]) -> str:
 
 
 def manifest(found: list[Component]) -> str:
-    """Return the manifest with the licences of all that is in a wheel, our own first."""
+    """Return the manifest with the licenses of everything in a wheel, our own first."""
     of_others = {licence.rstrip("+") for component in found for licence in component.terms}
     expression = " AND ".join(["MIT", *sorted(of_others - {"MIT"})])
     content = MANIFEST.read_text(encoding="utf-8")
@@ -223,7 +224,7 @@ def manifest(found: list[Component]) -> str:
 
 
 def main() -> int:
-    """Write the files, or say which is not what it would be; return the exit status."""
+    """Write the files, or report which would change; return the exit status."""
     found = components()
     contents = ((LICENCES, licences(found)), (BILL, bill(found)), (MANIFEST, manifest(found)))
     stale = []
