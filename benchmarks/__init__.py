@@ -1,1 +1,1 @@
-"""Measurements beside other savers and stores; `python -m benchmarks --help`."""
+"""Benchmarks against other savers and stores; see `python -m benchmarks --help`."""

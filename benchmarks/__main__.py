@@ -1,7 +1,7 @@
-"""Measure swarmstate beside other savers and stores, and print tables of ratios.
+"""Measure swarmstate against other savers and stores, and print tables of ratios.
 
-Contenders run in turn, each in a fresh process, for several rounds; figures are
-medians. Every result that is timed is also checked. Raw results go to .benchmarks/.
+Contenders take turns, each in a fresh process, for several rounds; figures are
+medians. Every timed result is also checked. Raw results go to .benchmarks/.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Benchmark(NamedTuple):
     Attributes:
         suite: The module in `benchmarks.suites`.
         help: What it measures, in one line.
-        parameters: What differs from the suite's own parameters.
-        contenders: Who takes part; all of the suite's by default.
-        rounds: How often each contender runs by default.
+        parameters: Overrides of the suite's own parameters.
+        contenders: The contenders; all of the suite's by default.
+        rounds: The default number of runs of each contender.
     """
 
     suite: str
@@ -112,13 +112,13 @@ same graph in turn, and what they return is compared. `make bench` measures on y
 
 
 def main() -> int:
-    """Run what the command line says; return the exit status."""
+    """Run the benchmarks that the command line names; return the exit status."""
     parser = _parser()
     options = parser.parse_args()
     if options.update_docs and (options.contender or options.without_peer):
         parser.error("--update-docs needs all contenders")
     if options.update_docs:
-        # Minutes of measuring are not to end with this.
+        # Fail before measuring for minutes, not after.
         plots.load_pyplot()
     names = list(BENCHMARKS) if options.benchmarks == ["all"] else options.benchmarks or DEFAULT
     CACHE.mkdir(exist_ok=True)
@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pythons(name: str, suite: Any, options: argparse.Namespace) -> dict[str, Path]:
-    """Return the contenders that take part and the Python that each runs in."""
+    """Return the chosen contenders and the Python that each runs in."""
     benchmark = BENCHMARKS[name]
     contenders = list(benchmark.contenders or suite.CONTENDER_NAMES)
     scenario = {**suite.PARAMETERS, **benchmark.parameters}.get("scenario")

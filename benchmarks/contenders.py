@@ -1,8 +1,8 @@
-"""The savers that are measured, and what makes two of them comparable.
+"""The savers to measure, and what makes two of them comparable.
 
 This module is imported in two environments: the project's, and that of the PyPI
-release which owns the same import name. So every contender imports what it
-needs only when it is opened.
+release that owns the same import name. So each contender imports what it needs
+only when it is opened.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Contender(NamedTuple):
     """A saver in one configuration.
 
     Attributes:
-        label: What tables call it.
-        keeps: What survives, "memory", "file, full", "PostgreSQL" and so on: only
-            contenders that keep the same are compared.
+        label: Its name in tables.
+        keeps: Where state is kept: "memory", "file, full", "PostgreSQL" and so on. Only
+            contenders with the same value are compared.
         open: Opens it in a folder; opening it again finds what was stored.
-        peer: Whether it lives in the environment of the PyPI release.
+        peer: Whether it runs in the environment of the PyPI release.
         delta: Whether the graph declares its messages as a DeltaChannel.
-        aopen: Opens it for async calls, in a running event loop; as `open` does if None.
+        aopen: Opens it for async calls in a running event loop; None means `open`.
     """
 
     label: str
@@ -160,9 +160,9 @@ print(pages * size)
 def _database_bytes(path: Path) -> int:
     """Return the size of a database as its readers see it.
 
-    That is the size of its file once the log is folded in, whatever part of it
-    happens to be in the log at this moment. Another process looks: two copies of
-    SQLite in one process would release each other's locks on the file.
+    That is the size of its file after a checkpoint of the WAL, regardless of how much
+    is in the WAL right now. Another process measures it: two copies of SQLite in one
+    process would release each other's locks on the file.
     """
     command = [sys.executable, "-c", _PRINT_SIZE, str(path)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
@@ -217,4 +217,4 @@ OURS = {
     POSTGRES: "ours-postgres",
     REDIS: "ours-redis",
 }
-"""Our contender for each kind of keeping: what the others are divided by."""
+"""Our contender for each `keeps`; the figures of the others are divided by its figures."""

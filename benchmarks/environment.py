@@ -1,4 +1,4 @@
-"""What a run was made on: results mean nothing without it."""
+"""The machine and the versions of a run: results mean nothing without them."""
 
 from __future__ import annotations
 

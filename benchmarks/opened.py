@@ -1,4 +1,4 @@
-"""An open saver, and how to ask for what it stores."""
+"""An open saver, and a way to ask how much it stores."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Opened(NamedTuple):
     """An open saver.
 
     Attributes:
-        saver: The saver; None is a run without one.
-        stored_bytes: Returns how many bytes it holds, None where that means nothing.
+        saver: The saver, or None for a run without one.
+        stored_bytes: Returns the number of bytes it holds, or None where that has no meaning.
     """
 
     saver: Saver | None

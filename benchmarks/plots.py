@@ -18,7 +18,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.rounds import Rounds, at
 
-# What keeps the same has the same colour: only that is compared. Ours are drawn bold.
+# Contenders with the same `keeps` share a color, since only they are compared. Ours are bold.
 _COLORS = {
     NOTHING: "#777777",
     MEMORY: "#d9730d",
@@ -28,7 +28,7 @@ _COLORS = {
     REDIS: "#b02a30",
 }
 _HEIGHT = 4.5
-# Between two labels, as a part of the plot's height: about a line of text.
+# The distance between two labels as a fraction of the plot's height: about a line of text.
 _LABEL_GAP = 0.052
 
 
@@ -39,7 +39,7 @@ class _Line(NamedTuple):
 
 
 def growth(name: str, rounds: Rounds, turns: int, folder: Path) -> list[Path]:
-    """Write time a turn and bytes stored over the turns of a benchmark as SVG; return the files.
+    """Plot the time a turn and the bytes stored over a benchmark's turns as SVG; return the files.
 
     Raises:
         ModuleNotFoundError: matplotlib is missing; the message says how to install it.
@@ -52,7 +52,7 @@ def growth(name: str, rounds: Rounds, turns: int, folder: Path) -> list[Path]:
 
 
 def _lines(rounds: Rounds, what: str, unit: float) -> list[_Line]:
-    """Return a figure of each contender that has it, by tenth of the run."""
+    """Return one figure, by tenth of the run, for each contender that has it."""
     lines = []
     for name, results in rounds.results.items():
         if results[0][what][-1] is not None:
@@ -85,7 +85,7 @@ def _plot(lines: list[_Line], turns: int, label: str, scale: str, target: Path) 
     axes.spines[["top", "right"]].set_visible(False)
     _label(axes, lines)
     figure.tight_layout()
-    # Without a date and with fixed ids the file changes only when the results do.
+    # Without a date and with fixed ids, the file changes only when the results do.
     figure.savefig(target, metadata={"Date": None})
     pyplot.close(figure)
 
@@ -97,7 +97,7 @@ def _style(contender: Contender) -> str:
 
 
 def _label(axes: Any, lines: list[_Line]) -> None:
-    """Write the name of each line at its end, moved upwards as far as the one below needs it."""
+    """Write each line's name at its end, moved up far enough to clear the name below."""
     to_height = axes.transData + axes.transAxes.inverted()
     ends = [(to_height.transform((1, line.values[-1]))[1], line) for line in lines]
     next_free = 0.0
@@ -128,7 +128,7 @@ def load_pyplot() -> Any:
     """Return matplotlib's pyplot, set up to draw SVG.
 
     Raises:
-        ModuleNotFoundError: There is no matplotlib.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     try:
         import matplotlib

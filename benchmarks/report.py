@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 class Table:
-    """A titled table; every column but the first two is numbers.
+    """A titled table; all columns but the first two are numeric.
 
     Args:
         title: What was measured, with its size.
-        columns: Their headings.
+        columns: The column headings.
     """
 
     def __init__(self, title: str, columns: list[str]) -> None:
@@ -51,7 +51,7 @@ def seconds(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Return a duration in ms, in seconds from 1 s on."""
+    """Return a duration in ms, or in seconds from 1 s up."""
     return f"{value * 1e3:.2f} ms" if value < 1 else f"{value:.2f} s"
 
 
@@ -61,14 +61,14 @@ def megabytes(value: float) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Return a ratio; "-" where there is nothing to divide by."""
+    """Return a ratio; "-" if there is nothing to divide by."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def replace_between(path: Path, name: str, content: str) -> None:
-    """Replace what stands between the markers `name` of a Markdown file.
+    """Replace the text between the markers `name` in a Markdown file.
 
     Raises:
         ValueError: The file has no such markers.

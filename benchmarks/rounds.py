@@ -1,7 +1,7 @@
-"""Runs contenders in turn, each time in a fresh process, and takes medians.
+"""Run contenders in turn, each time in a fresh process, and take medians.
 
-A machine's speed drifts while it measures. So all contenders run once before any
-of them runs again, and ratios are taken within a round.
+A machine's speed drifts during a measurement. So each round runs every contender
+once, and ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ Figure = Callable[[Measured], float]
 
 
 def at(*path: str | int) -> Figure:
-    """Return what takes a number out of a result: `at("a", 0)` takes `result["a"][0]`."""
+    """Return a getter of a number in a result: `at("a", 0)` gets `result["a"][0]`."""
     return lambda measured: float(reduce(getitem, path, cast(Any, measured)))
 
 
 class WrongResultError(Exception):
-    """A contender returned something else than what it was given."""
+    """A contender returned something other than what it was given."""
 
 
 class Rounds:
     """The results of all rounds of a suite.
 
     Attributes:
-        results: By contender, what was measured in each round.
+        results: For each contender, its results by round.
     """
 
     def __init__(self, results: Mapping[str, Sequence[Measured]]) -> None:
@@ -51,7 +51,7 @@ class Rounds:
         return name in self.results
 
     def median(self, name: str, figure: Figure) -> float:
-        """Return the median of a figure over the rounds of a contender."""
+        """Return the median of a figure over a contender's rounds."""
         return median(figure(measured) for measured in self.results[name])
 
     def ratio(self, name: str, other: str, figure: Figure) -> float | None:
@@ -73,7 +73,7 @@ def run(
     """Measure `contenders`, given with the Python that each runs in.
 
     Raises:
-        RuntimeError: A measurement failed, or found a wrong result.
+        RuntimeError: A measurement failed or found a wrong result.
     """
     results: dict[str, list[Measured]] = {name: [] for name in contenders}
     for number in range(rounds):
@@ -85,10 +85,9 @@ def run(
 
 def _measure(suite: str, name: str, python: Path, parameters: Mapping[str, Any]) -> Measured:
     CACHE.mkdir(exist_ok=True)
-    # Not in the system's folder for temporary files: that may be in memory, where
-    # syncing costs nothing.
+    # Not in the system's temporary folder, which may be in memory, where syncing costs nothing.
     with TemporaryDirectory(prefix="run-", dir=CACHE) as folder:
-        # Servers that root starts run as another account.
+        # A server started by root runs under another account.
         os.chmod(folder, 0o755)
         done = subprocess.run(
             [str(python), "-m", "benchmarks.worker", suite, name, folder, json.dumps(parameters)],

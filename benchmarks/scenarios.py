@@ -1,7 +1,7 @@
-"""Graphs whose threads grow, and what is said to them: the same in every process.
+"""Graphs with growing threads, and the turns of their users: the same in every process.
 
-A scenario says, for each turn, what a graph with a checkpointer is given, and
-what a graph without one must be given to get the same result.
+For each turn, a scenario defines the input of a graph with a checkpointer, and the
+input with which a graph without one gets the same result.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Scenario(ABC):
         """Return the input of a turn."""
 
     def given_with(self, state: dict[str, Any], turn: int) -> dict[str, Any]:
-        """Return the input of a turn for a graph that remembers nothing."""
+        """Return the input of a turn for a graph without memory."""
         return {**state, **self.given(turn)}
 
 
 class _ScriptedModel(BaseChatModel):
-    """Asks for a tool, then answers; as long as what real models say, and offline."""
+    """Asks for a tool, then answers; offline, with answers as long as those of real models."""
 
     @property
     def _llm_type(self) -> str:
@@ -260,7 +260,7 @@ class Drafts(Scenario):
             name = _file_name(asked * 7 % 10)
             lines = state["files"][name]["content"].split("\n")
             lines[asked * 37 % len(lines)] = text(f"line {asked}", 78)
-            # As deep agents keep files: each with its text as a whole.
+            # As deep agents store files: each with its whole text.
             file = {**state["files"][name], "content": "\n".join(lines)}
             return {"report": report, "files": {name: file}}
 

@@ -1,8 +1,7 @@
-"""Savers on servers, each server started for one measurement and stopped after it.
+"""Savers on servers; each server is started for one measurement and then stopped.
 
-Servers are as they come: PostgreSQL syncs every commit to the disk, Redis keeps all in
-memory. Their files lie in the measurement's folder, so that a PostgreSQL started there
-again finds what was stored.
+PostgreSQL runs with its defaults, so it syncs every commit to disk. Redis keeps everything in
+memory. Their files are in the measurement's folder, so a PostgreSQL restarted there finds its data.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def postgres(folder: Path) -> Iterator[PostgresServer]:
 
 
 def _size(server: PostgresServer) -> int:
-    """Return the bytes of all tables with their indexes and large values."""
+    """Return the bytes of all tables, including indexes and large values."""
     [(size,)] = server.execute(_TABLES)
     found: int = size
     return found
@@ -107,7 +106,7 @@ def redis(folder: Path) -> Iterator[RedisServer]:
 
 
 def _memory(server: RedisServer) -> int:
-    """Return the bytes of memory that all data takes, with what Redis needs to keep it."""
+    """Return the bytes of memory for all data, including Redis's overhead for it."""
     with server.client() as client:
         found = client.info("memory")
     return int(found["used_memory_dataset"] + found["used_memory_overhead"]) - int(

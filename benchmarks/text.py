@@ -1,8 +1,8 @@
-"""Text that compresses as real prose does, the same in every process.
+"""Text that compresses like real prose, the same in every process.
 
-Servers compress large values, so what a saver that repeats the history takes up there depends on
-how repetitive the text is. Documentation and licences in English shrink to 30 to 40 % with zlib
-and to 44 to 52 % with PostgreSQL's own method; what is put together from a few phrases, to a tenth.
+Servers compress large values, so the size of a history that a saver stores repeatedly depends on
+how repetitive its text is. English documentation and licenses shrink to 30 to 40 % with zlib and
+to 44 to 52 % with PostgreSQL's own method. Text made from a few phrases shrinks to a tenth.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _COMMON = (
     "first been its who now made over did down only way find use may long day get part order "
     "customer invoice parcel report account contract service ticket shipment refund"
 )
-# In prose, about half of all words are among the hundred most frequent ones.
+# In prose, the hundred most frequent words make up about half of all words.
 _SHARE_OF_COMMON = 0.5
 _ONSETS = ("b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "br", "st", "tr")
 _RHYMES = ("a", "e", "i", "o", "u", "an", "er", "in", "on", "al", "ent", "ing", "est", "ort", "ame")
 
 
 def text(seed: str, size: int) -> str:
-    """Return prose of exactly `size` characters; each seed has its own."""
+    """Return prose of exactly `size` characters; each seed gives different prose."""
     source = random.Random(seed)
     parts: list[str] = []
     length = 0
@@ -35,11 +35,11 @@ def text(seed: str, size: int) -> str:
 
 
 def _sentences(count: int) -> list[str]:
-    """Return different sentences, each with a space at its end."""
+    """Return distinct sentences, each ending in a space."""
     source = random.Random("sentences")
     common = _COMMON.split()
     rare = ["".join(_syllables(source)) for _ in range(3_000)]
-    # Zipf's law: a word is the rarer, the higher its rank.
+    # Zipf's law: the higher a word's rank, the rarer it is.
     weights = list(accumulate(1 / rank for rank in range(1, len(rare) + 1)))
     sentences = []
     for _ in range(count):
@@ -60,5 +60,5 @@ def _syllables(source: random.Random) -> list[str]:
     return [source.choice(_ONSETS) + source.choice(_RHYMES) for _ in range(count)]
 
 
-# Made beforehand, since models and tools say it while time is measured.
+# Generated up front: models and tools use it while time is measured.
 _SENTENCES = _sentences(4_000)

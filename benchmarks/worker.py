@@ -1,4 +1,4 @@
-"""One measurement of one contender, in a process of its own.
+"""Run one measurement of one contender, in its own process.
 
     python -m benchmarks.worker SUITE CONTENDER FOLDER PARAMETERS
 

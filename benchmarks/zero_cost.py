@@ -1,4 +1,4 @@
-"""The bound: a checkpointer that costs nothing."""
+"""The lower bound: a checkpointer that costs nothing."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class ZeroCostSaver(BaseCheckpointSaver[int]):
-    """Keeps references to what it is given and hands them back.
+    """Keeps references to what it is given and returns them.
 
-    Not usable for anything else: a value changed in place changes in every
-    checkpoint that holds it. It shows how much time LangGraph itself takes to
-    work with a checkpointer, which no saver can win back.
+    Not usable for anything else: changing a value in place changes every checkpoint that
+    holds it. It shows the time that LangGraph itself spends on checkpointing, which no
+    saver can avoid.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class ZeroCostSaver(BaseCheckpointSaver[int]):
         checkpoints = self._checkpoints[config["configurable"]["thread_id"]]
         if not checkpoints:
             return None
-        # Ids only grow in these runs, so the last one put is the greatest.
+        # Ids only increase in these runs, so the last one put is the greatest.
         latest = next(reversed(checkpoints))
         return self._complete(checkpoints[config["configurable"].get("checkpoint_id") or latest])
 
@@ -85,7 +85,7 @@ class ZeroCostSaver(BaseCheckpointSaver[int]):
         for found in checkpoints[::-1][:limit]:
             yield self._complete(found)
 
-    # Nothing here waits, so the async methods call the sync ones.
+    # Nothing here blocks, so the async methods call the sync ones.
 
     async def aput(
         self,

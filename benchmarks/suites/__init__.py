@@ -1,1 +1,1 @@
-"""What is measured. Each module has `measure`, run by the worker, and `tables`."""
+"""The suites. Each module has `measure`, which the worker runs, and `tables`."""

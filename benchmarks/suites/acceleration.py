@@ -1,9 +1,9 @@
-"""LangGraph with patches of `accelerate()`, each alone and all together, beside LangGraph as it is.
+"""LangGraph with patches of `accelerate()`, each alone and all together, against stock LangGraph.
 
-The growing thread of an agent with a tool, over savers that cost nothing to much. Patches are put
-in place and taken away every few turns: each turn is taken once with and once without, so both
-meet the same machine. Nothing that imports LangGraph is imported here: fast-langgraph, which can't
-be taken away again, wants to be there before.
+The growing thread of an agent with a tool, on savers that cost from nothing to much. Patches are
+applied and undone every few turns: each turn runs once with and once without them, so both see the
+same machine. This module imports nothing that imports LangGraph: fast-langgraph, which cannot be
+undone, must patch it first.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from benchmarks.report import Table, milliseconds, ratio
 from benchmarks.rounds import Rounds, WrongResultError, at
 
-# Measured in an environment of its own, which has not our saver.
+# Measured in its own environment, which does not have our saver.
 _PEER = "peer-fast-langgraph"
-# The same environment, without what fast-langgraph does.
+# The same environment, without fast-langgraph's patches.
 _PEER_OFF = "peer-fast-langgraph-off"
 _PEERS = (_PEER, _PEER_OFF)
-# Those that have a part in sync runs, which these are.
+# The patches that affect sync runs, which these are.
 _PATCHES = (
     "messages",
     "saving",
@@ -34,7 +34,7 @@ _PATCHES = (
     "signatures",
     "collector",
 )
-# A patch that leaves something to later turns needs some.
+# More than one, for patches that defer work to later turns.
 _TURNS_IN_TURN = 10
 _KINDS = ("stock", "patched", "stock_cpu", "patched_cpu")
 CONTENDER_NAMES = ("ours", _PEER_OFF, _PEER, *_PATCHES)
@@ -53,15 +53,16 @@ _SAVERS = {
 
 
 def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> dict[str, Any]:
-    """Return the seconds of the turns over each saver, each turn's the least of some repetitions.
+    """Return the seconds of all turns for each saver, taking each turn's minimum over repetitions.
 
-    "stock" has those without patches and "patched" those with them, "stock_cpu" and "patched_cpu"
-    what all threads computed in them. "final" is a digest of the state that all ended with.
+    "stock" has the seconds without patches and "patched" those with them; "stock_cpu" and
+    "patched_cpu" have the CPU seconds of all threads. "final" is a digest of the state that all
+    runs ended with.
     """
     if contender == _PEER:
         from importlib import import_module
 
-        # Its environment has no types, and this one has not the package. It prints what it did.
+        # Imported by name: the environment that checks types lacks it. It prints what it patched.
         with redirect_stdout(sys.stderr):
             import_module("fast_langgraph").shim.patch_langgraph(verbose=False)
     from benchmarks.suites import growth
@@ -86,7 +87,7 @@ def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> di
 def _lockstep(
     growth: Any, contender: str, saver: str, folder: Path, turns: int
 ) -> tuple[dict[str, list[float]], set[str]]:
-    """Take turns without and with patches; return the seconds of both, and how they ended."""
+    """Alternate turns without and with patches; return their seconds, and the final states."""
     from benchmarks.contenders import CONTENDERS
     from benchmarks.scenarios import SCENARIOS
 
@@ -118,10 +119,10 @@ def _patches(contender: str) -> Any:
 
 
 def accelerated(*names: str) -> Any:
-    """Put patches in force, all there are if none is named.
+    """Apply these patches, or all patches if none is named.
 
     Raises:
-        WrongResultError: Not just these were applied.
+        WrongResultError: The applied patches differ from these.
     """
     from langgraph.checkpoint.swarmstate import accelerate
     from langgraph.checkpoint.swarmstate.acceleration.patches import PATCHES
@@ -133,7 +134,7 @@ def accelerated(*names: str) -> Any:
 
 
 def check(rounds: Rounds) -> None:
-    """Check that all ended with one state.
+    """Check that all runs ended with the same state.
 
     Raises:
         WrongResultError: They did not.
@@ -144,7 +145,7 @@ def check(rounds: Rounds) -> None:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return what the run takes with patches, and that divided by what it takes without."""
+    """Return the run's time with patches, and its ratio to the time without them."""
     return [
         _table(rounds, f"LangGraph, patched: {parameters['turns']:,} turns, {what}", suffix)
         for what, suffix in (("time", ""), ("CPU", "_cpu"))

@@ -1,4 +1,4 @@
-"""Remembering what a function returned: hits and misses of a call with one string."""
+"""Caching a function's results: hits and misses of a call with one string argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.report import Table, ratio, seconds
 from benchmarks.rounds import Rounds, WrongResultError, at
 
-# fast-langgraph is measured in an environment of its own.
+# fast-langgraph is measured in its own environment.
 CONTENDER_NAMES = ("lru-cache", "peer-fast-langgraph", "ours")
 PARAMETERS = {"calls": 200_000, "size": 1_000}
 _LABELS = {
@@ -29,7 +29,7 @@ def _decorator(contender: str, size: int) -> Callable[..., Any]:
         return cached(maxsize=size)
     if contender == "lru-cache":
         return functools.lru_cache(maxsize=size)
-    # Its environment has no types, and this one has not the package.
+    # Imported by name: the environment that checks types lacks fast-langgraph.
     from importlib import import_module
 
     decorator: Callable[..., Any] = import_module("fast_langgraph").cached(max_size=size)
@@ -46,7 +46,7 @@ def measure(contender: str, folder: Path, *, calls: int, size: int) -> dict[str,
         return len(text)
 
     def filled(texts: list[str]) -> Callable[..., int]:
-        """Return a function that remembers its results for `texts`."""
+        """Return a cached function that holds the results for `texts`."""
         function: Callable[..., int] = _decorator(contender, size)(length)
         for text in texts:
             if function(text) != len(text):
@@ -83,7 +83,7 @@ def _time(call: Callable[[str], int], texts: list[str], calls: int) -> float:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return one table of all kinds of calls."""
+    """Return one table with all kinds of calls."""
     headings = [heading for name in _CASES.values() for heading in (name, "÷ ours")]
     table = Table("Functions: one call that is remembered", ["decorator", *headings])
     for name in rounds.results:

@@ -1,4 +1,4 @@
-"""Many threads that put and get at once on one file, each a conversation of its own."""
+"""Many threads that put and get concurrently on one file, each with its own conversation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARAMETERS = {"threads": 8, "steps": 60}
 
 
 def measure(contender: str, folder: Path, *, threads: int, steps: int) -> dict[str, Any]:
-    """Return how many checkpoints a second are put and read, alone and from all threads."""
+    """Return the checkpoints put and read a second, by one thread and by all threads."""
     with CONTENDERS[contender].open(folder) as opened:
         saver = opened.saver
         assert saver is not None

@@ -1,4 +1,4 @@
-"""Memory under CrewAI: its default storage, LanceDB, beside ours.
+"""Memory under CrewAI: its default storage, LanceDB, and ours.
 
 Both run in the environment of the CrewAI adapter; see `make crewai`.
 """
@@ -42,8 +42,8 @@ _NOW = datetime(2026, 1, 1)
 
 
 def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> dict[str, Any]:
-    """Return what saving, searching, listing and deleting take, in seconds and bytes."""
-    # What CrewAI takes for itself is no storage's to answer for.
+    """Return the seconds and bytes of saving, searching, listing and deleting."""
+    # Import CrewAI first, so that its memory is not attributed to the storage.
     import crewai.memory.unified_memory  # noqa: F401
 
     vectors, queries = _vectors(records + _QUERIES, dimensions, records)
@@ -73,10 +73,10 @@ def measure(contender: str, folder: Path, *, records: int, dimensions: int) -> d
 
 
 def _save(storage: StorageBackend, vectors: Vectors) -> float:
-    """Save a record for each vector; return the seconds that took."""
+    """Save a record for each vector; return the seconds that this took."""
     saving = 0.0
     for batch in _batches(vectors):
-        # Making the records is CrewAI's work, whatever stores them.
+        # Creating the records is CrewAI's work for any storage, so it is not timed.
         started = perf_counter()
         storage.save(batch)
         saving += perf_counter() - started
@@ -84,7 +84,7 @@ def _save(storage: StorageBackend, vectors: Vectors) -> float:
 
 
 def _search(storage: StorageBackend, vectors: Vectors, queries: Vectors) -> dict[str, Any]:
-    """Search everything, one scope and one category; return what each takes."""
+    """Search everything, one scope and one category; return the time of each."""
     embeddings = [query.tolist() for query in queries]
     everything = range(len(vectors))
     found, searching = _timed(
@@ -106,7 +106,7 @@ def _search(storage: StorageBackend, vectors: Vectors, queries: Vectors) -> dict
 
 
 def _list(storage: StorageBackend, records: int) -> dict[str, Any]:
-    """Count a scope and list the newest records; return what each takes."""
+    """Count a scope and list the newest records; return the time of each."""
     counts, counting = _timed(lambda _: storage.count(_SCOPE), [None] * _QUERIES, int)
     lists, listing = _timed(
         lambda _: storage.list_records(limit=200),
@@ -120,7 +120,7 @@ def _list(storage: StorageBackend, records: int) -> dict[str, Any]:
 
 
 def _delete_scope(storage: StorageBackend, records: int) -> float:
-    """Delete the records of one scope; return the seconds that took."""
+    """Delete the records of one scope; return the seconds that this took."""
     started = perf_counter()
     storage.delete(scope_prefix=_SCOPE)
     deleting = perf_counter() - started
@@ -130,7 +130,7 @@ def _delete_scope(storage: StorageBackend, records: int) -> float:
 
 
 def _in_scope(records: int) -> range:
-    """Return the numbers of the records in the scope that is searched, counted and deleted."""
+    """Return the numbers of the records in the scope to search, count and delete."""
     return range(_SCOPE_NUMBER, records, _SCOPES)
 
 
@@ -155,7 +155,7 @@ def _vectors(count: int, dimensions: int, records: int) -> tuple[Vectors, Vector
     import numpy as np
 
     random = np.random.default_rng(7)
-    # Clustered, as embeddings of texts are.
+    # Clustered, like embeddings of texts.
     centres = random.standard_normal((64, dimensions))
     points = centres[random.integers(0, 64, count)] + random.standard_normal((count, dimensions))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
@@ -192,10 +192,10 @@ def _category(number: int) -> str:
 def _timed(
     call: Callable[[Any], _Result], arguments: list[Any], check: Callable[[_Result], _Kept]
 ) -> tuple[list[_Kept], dict[str, float]]:
-    """Time a call with each argument; return what `check` makes of the results.
+    """Time a call with each argument; return what `check` returns for the results.
 
-    The results themselves are not kept: embeddings as lists of Python's floats
-    would be most of the memory that is measured.
+    The results themselves are dropped: embeddings as lists of Python floats would dominate the
+    measured memory.
     """
     kept, timings = [], []
     for argument in arguments:
@@ -212,7 +212,7 @@ def _scores(found: list[tuple[MemoryRecord, float]]) -> list[float]:
 
 
 def _check(found: list[list[float]], vectors: Vectors, queries: Vectors, among: range) -> None:
-    """Compare with a plain scan of all vectors: both are exact at these sizes."""
+    """Compare with a full scan of all vectors: both storages are exact at these sizes."""
     selected = vectors[among.start : among.stop : among.step]
     for found_scores, query in zip(found, queries, strict=True):
         distances = 2 - 2 * (selected @ query)
@@ -226,7 +226,7 @@ def _check(found: list[list[float]], vectors: Vectors, queries: Vectors, among: 
 
 
 def _forget_peak() -> int:
-    """Let the peak of this process's memory begin anew; return what it takes now, in bytes.
+    """Reset the peak memory of this process; return its current memory, in bytes.
 
     Linux only; see proc_pid_clear_refs(5).
     """
@@ -258,7 +258,7 @@ _SIZES: tuple[tuple[str, Figure], ...] = (
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return what each operation takes, and the default's figure divided by ours."""
+    """Return the time of each operation, and the default's figure divided by ours."""
     table = Table(
         f"CrewAI memory: {parameters['records']:,} records of {parameters['dimensions']:,} "
         "dimensions",

@@ -1,4 +1,4 @@
-"""A compiled graph with one growing thread: what each turn costs, and what is stored."""
+"""A compiled graph with one growing thread: the cost of each turn, and the bytes stored."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _HISTORY = 20
 
 
 def measure(contender: str, folder: Path, *, scenario: str, turns: int) -> dict[str, Any]:
-    """Return seconds a turn and bytes stored by tenth of the run, and what reading back takes.
+    """Return seconds a turn and bytes stored by tenth of the run, and the time to read back.
 
-    "final" and "history" are digests of what was read back: of the state in the
-    end, and of the last states of the history.
+    "final" and "history" are digests of what was read back: the final state, and the last states of
+    the history.
     """
     chosen = CONTENDERS[contender]
     script = SCENARIOS[scenario]
@@ -72,7 +72,7 @@ class Run:
         graph: The compiled graph.
         state: What the last turn returned.
         seconds: How long each turn took.
-        cpu_seconds: The time that all threads of the process computed in all turns.
+        cpu_seconds: The CPU time of all threads of the process in all turns.
         stored: Bytes stored after each tenth of the turns.
     """
 
@@ -86,7 +86,7 @@ class Run:
         self.stored: list[int | None] = []
 
     def turns(self, turns: int) -> None:
-        """Take the first turns, and note at each tenth what is stored."""
+        """Take the first turns, and record at each tenth how much is stored."""
         tenths = {turns * tenth // 10 for tenth in range(1, 11)}
         for turn in range(turns):
             self.turn(turn)
@@ -96,7 +96,7 @@ class Run:
     def turn(self, turn: int) -> None:
         """Take a turn.
 
-        What the turn before returned is let go of first, as by a server that has answered.
+        It first releases the result of the last turn, as a server does once it has answered.
         """
         given = (
             self._scenario.given_with(self.state, turn)
@@ -139,7 +139,7 @@ def digest(value: object) -> str:
 
 
 def check(rounds: Rounds) -> None:
-    """Check that all contenders ended with one state, and those with a history with one history.
+    """Check that all contenders ended with the same state and, if they keep one, the same history.
 
     Raises:
         WrongResultError: They did not.
@@ -156,7 +156,7 @@ def check(rounds: Rounds) -> None:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return what turns cost, and what is stored and takes to be read back."""
+    """Return the cost of turns, the bytes stored, and the time to read back."""
     scenario = parameters["scenario"]
     described = (SCENARIOS[scenario].__doc__ or "").partition("\n")[0].rstrip(".")
     title = f"{scenario}, {parameters['turns']:,} turns"
@@ -213,7 +213,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
 
 
 def summary(rounds: Rounds, parameters: dict[str, Any]) -> Table:
-    """Return the few figures that say most, for the README."""
+    """Return the few most telling figures, for the README."""
     table = Table(
         f"An agent with a tool, one thread of {parameters['turns']:,} turns",
         ["saver", "keeps", "total", "÷ ours", "last turns, each", "÷ ours", "stored", "÷ ours"],

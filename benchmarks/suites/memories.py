@@ -1,4 +1,4 @@
-"""LangGraph's long-term memory: items of many users, without embeddings and with them."""
+"""LangGraph's long-term memory: items of many users, with and without embeddings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class _Kind(NamedTuple):
     keeps: str
     ours: str
     open: Callable[[Path, Any], AbstractContextManager[BaseStore]]
-    # Whether it is measured without embeddings, and whether this Python can give it some.
+    # Whether it is also measured without embeddings, and whether this Python can give it
+    # embeddings.
     is_plain: bool = True
     embeds: bool = True
 
@@ -117,7 +118,7 @@ def _ours_postgres_index(folder: Path, index: Any) -> Iterator[BaseStore]:
 
     with servers.postgres(folder) as server:
         with SwarmStateStore(server.url(), index=index) as store:
-            # Makes the tables.
+            # Creates the tables.
             store.put(("first",), "first", {"text": "first"})
             store.search((), query="first")
             store.delete(("first",), "first")
@@ -146,7 +147,7 @@ _KINDS = {
 def measure(
     contender: str, folder: Path, *, users: int, items: int, dimensions: int, calls: int
 ) -> dict[str, Any]:
-    """Return the median seconds of each operation, without embeddings and with them."""
+    """Return the median seconds of each operation, with and without embeddings."""
     kind = _KINDS[contender]
     sizes = (users, items, calls)
     plain, embedded = folder / "plain", folder / "embedded"
@@ -255,7 +256,7 @@ def _embedded(
 
 @cache
 def _embed(dimensions: int) -> Callable[[list[str]], list[list[float]]]:
-    """Return embeddings that depend on the text alone."""
+    """Return embeddings that depend only on the text."""
 
     def embed(texts: list[str]) -> list[list[float]]:
         return [
@@ -267,7 +268,7 @@ def _embed(dimensions: int) -> Callable[[list[str]], list[list[float]]]:
 
 
 def _timed(calls: int, call: Callable[[int], Any], is_right: Callable[[int, Any], bool]) -> float:
-    """Return the median seconds of a call; what it returns is looked at outside of that."""
+    """Return the median seconds of a call; checking the result is not timed."""
     timings = []
     for number in range(calls):
         started = perf_counter()
@@ -279,10 +280,11 @@ def _timed(calls: int, call: Callable[[int], Any], is_right: Callable[[int, Any]
 
 
 def check(rounds: Rounds) -> None:
-    """Check that ours finds all of the nearest.
+    """Check that ours finds all of the nearest items.
 
     Raises:
-        WrongResultError: It does not. What an approximate index of others misses is told.
+        WrongResultError: It does not. For the approximate indexes of others, the tables show the
+            recall.
     """
     for name, kind in _KINDS.items():
         if name == kind.ours and name in rounds:
@@ -292,7 +294,7 @@ def check(rounds: Rounds) -> None:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return the results, each contender divided by ours that keeps the same."""
+    """Return the results, each contender divided by our contender with the same `keeps`."""
     count = parameters["users"] * parameters["items"]
     of = f"{count:,} items of {parameters['users']:,} users"
     plain = Table(f"Long-term memory: {of}", ["memory", "keeps", *_headings(_PLAIN)])

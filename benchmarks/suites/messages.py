@@ -1,4 +1,4 @@
-"""The reducer of messages alone: LangGraph's beside ours, appending to long histories."""
+"""The message reducer alone: LangGraph's and ours, appending to long histories."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _appended(case: str, number: int) -> Any:
 
 
 def measure(contender: str, folder: Path, *, lengths: list[int], appended: int) -> dict[str, Any]:
-    """Return the median seconds of a call by length and by what is appended, one at a time."""
+    """Return the median seconds of appending one message, by length and kind of message."""
     reducer = _reducer(contender)
     return {
         str(length): {case: _append_seconds(reducer, length, appended, case) for case in _CASES}

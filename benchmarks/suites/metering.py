@@ -1,4 +1,4 @@
-"""What measuring costs: a round trip, a turn of a saver, each with no sink and with each sink."""
+"""The cost of metering: a round trip and a saver's turn, with no sink and with each sink."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CASES = {
 
 
 def _sink(contender: str) -> MetricsSink | None:
-    """Return a sink; those of OpenTelemetry report to its SDK, which exports nothing."""
+    """Return a sink; OpenTelemetry's report to its SDK, which exports nothing."""
     if contender == "off":
         return None
     if contender == "summary":
@@ -100,7 +100,7 @@ def _time(store: BaseStore, reads: int) -> float:
 
 
 def _best(call: Callable[[], object], times: int) -> float:
-    """Return the seconds of a call in the best of some stretches, in which nobody disturbed it."""
+    """Return the seconds of a call in the best of some stretches, the least disturbed one."""
     stretch = max(1, times // _STRETCHES)
     best = inf
     for _ in range(_STRETCHES):
@@ -112,7 +112,7 @@ def _best(call: Callable[[], object], times: int) -> float:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return one table of all sinks."""
+    """Return one table with all sinks."""
     headings = [heading for name in _CASES.values() for heading in (name, "÷ bare")]
     table = Table("Metering: one read; one put and get of a checkpoint", ["sink", *headings])
     for name in rounds.results:

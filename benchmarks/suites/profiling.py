@@ -1,4 +1,4 @@
-"""What `swarmstate.profile` costs: the turns of an agent with it and without, in turn."""
+"""What `swarmstate.profile` costs: an agent's turns, alternately with and without it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from benchmarks.suites.growth import digest
 
 CONTENDER_NAMES = ("none", "ours", "ours-file")
 PARAMETERS = {"turns": 200}
-# Turns that are profiled together: as many are run without, in turn.
+# Turns that are profiled together; then the same number runs without the profiler.
 _STRETCH = 10
 
 Turn = Callable[[int, str], dict[str, Any]]
 
 
 def measure(contender: str, folder: Path, *, turns: int) -> dict[str, Any]:
-    """Return medians of the time of a turn, and of the ratios of some with and without.
+    """Return the median time of a turn, and the median ratio of stretches with and without.
 
-    Two threads grow alike, one of them profiled. Which of both goes first alternates.
+    Two threads grow in the same way, one of them profiled. They alternate in going first.
     """
     with CONTENDERS[contender].open(folder) as opened:
         script = SCENARIOS["chat"]
@@ -37,7 +37,7 @@ def measure(contender: str, folder: Path, *, turns: int) -> dict[str, Any]:
         states: dict[str, dict[str, Any]] = {}
 
         def given(turn: int, thread: str) -> dict[str, Any]:
-            # Without a checkpointer turns are equally long: they are all first ones.
+            # Without a checkpointer, each turn is a first turn, so all turns are equally long.
             return script.given(turn if opened.saver is not None else 0)
 
         def config(thread: str) -> Any:
@@ -65,7 +65,7 @@ def _compare(turn: Turn, turns: int, states: dict[str, dict[str, Any]]) -> dict[
     seconds: dict[str, list[float]] = {"plain": [], "profiled": []}
     cpu: dict[str, list[float]] = {"plain": [], "profiled": []}
     stretch = min(_STRETCH, turns)
-    for name in seconds:  # To warm up.
+    for name in seconds:  # Warm up.
         states[f"{turn.__name__} {name}"] = turn(0, name)
     for number, first in enumerate(range(1, turns, stretch)):
         for name in sorted(seconds, reverse=bool(number % 2)):
@@ -91,7 +91,7 @@ def _divided(one: float, other: float) -> float:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return one table: what a turn takes, and how many times that when it is profiled."""
+    """Return one table: the time of a turn, and its ratio when profiled."""
     headings = [
         heading
         for kind in ("sync", "async")

@@ -42,7 +42,7 @@ def _by_hand(state: dict[str, Any]) -> str:
 
 
 def _by_graph(in_batches: bool) -> tuple[Route, Routes]:
-    """Both releases have the same names for this; only ours routes batches."""
+    """Build the graph; both releases have the same API, but only ours routes batches."""
     from swarmstate import HandoffGraph
 
     graph = HandoffGraph()
@@ -62,7 +62,7 @@ def _by_graph(in_batches: bool) -> tuple[Route, Routes]:
 
 
 def measure(contender: str, folder: Path, *, states: int, routes: int) -> dict[str, Any]:
-    """Return the median seconds of one route, and routes a second of a batch."""
+    """Return the median seconds of one route, and the routes a second of a batch."""
     one: Route
     many: Routes
     if contender == "python":
@@ -88,7 +88,7 @@ def measure(contender: str, folder: Path, *, states: int, routes: int) -> dict[s
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return times of a route and of a batch, ours divided by the other's."""
+    """Return the times of a route and of a batch, ours divided by the other's."""
     table = Table(
         f"Routing: two conditions and a default; {parameters['states']:,} states at once",
         ["rules", "one route", "÷ ours", "at once, routes a second", "ours ÷ it"],

@@ -1,4 +1,4 @@
-"""What a `HandoffGraph` adds to an edge of LangGraph, beside the same rules in Python."""
+"""What a `HandoffGraph` adds to a LangGraph edge, compared with the same rules in Python."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def _by_hand(last: int) -> Callable[[State], str]:
 
 
 def measure(contender: str, folder: Path, *, routes: int, stretches: int) -> dict[str, Any]:
-    """Return the seconds of a route by the function and by the rules, and what these add.
+    """Return the seconds of a route by the function and by the rules, and the rules' overhead.
 
-    Both take turns, in stretches of `routes`; the difference is the median over the stretches.
+    The two alternate in stretches of `routes`; the overhead is the median over the stretches.
     """
     edges: dict[str, Callable[[State], str]] = {
         "python": _by_hand(routes),
@@ -67,7 +67,7 @@ def measure(contender: str, folder: Path, *, routes: int, stretches: int) -> dic
             started = perf_counter()
             routed = stretch[name]()
             taken = (perf_counter() - started) / routes
-            if number >= 0:  # Those before warm up.
+            if number >= 0:  # Earlier stretches are a warm-up.
                 seconds[name].append(taken)
             if routed != ["work"] * (routes - 1) + [END]:
                 raise WrongResultError(f"expected to go on until step {routes}, found {routed}")
@@ -81,7 +81,7 @@ def measure(contender: str, folder: Path, *, routes: int, stretches: int) -> dic
 
 
 def _stretch(where: str, edge: Callable[[State], str], routes: int) -> Callable[[], list[str]]:
-    """Return what routes `routes` states and returns where they went."""
+    """Return a function that routes `routes` states and returns their targets."""
     states: list[State] = [
         {"step": step, "topic": "lamps", "amount": 7} for step in range(1, routes + 1)
     ]
@@ -109,7 +109,7 @@ def _stretch(where: str, edge: Callable[[State], str], routes: int) -> Callable[
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return one table: what a route takes by either, in microseconds."""
+    """Return one table: the time of a route for each of them, in microseconds."""
     table = Table(
         "Routing as an edge of LangGraph: three conditions, one route",
         ["what is timed", "Python function", "HandoffGraph", "added, median", "added, best", "÷"],

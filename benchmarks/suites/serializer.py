@@ -1,4 +1,4 @@
-"""The serializers alone: LangGraph's own beside ours."""
+"""The serializers alone: LangGraph's own and ours."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def _serializer(contender: str) -> Any:
 
 
 class _Values:
-    """Encodes and decodes a value as a saver does that has stored or read it before.
+    """Encodes and decodes a value as a saver that has stored or read it before.
 
-    Ours finds out what is unchanged; a stock saver has nothing of the kind and calls its
-    serializer.
+    Ours detects what is unchanged; a stock saver does not, and calls its serializer.
     """
 
     def __init__(self, contender: str, serializer: Any, value: Any) -> None:
@@ -57,7 +56,7 @@ class _Values:
         self.put(value)
 
     def put(self, value: Any) -> None:
-        """Make the bytes of a value, or as much of them as a saver needs."""
+        """Encode a value, or as much of it as a saver needs."""
         if self._values is None:
             self._stored = self._serializer.dumps_typed(value)
             return
@@ -68,7 +67,7 @@ class _Values:
         self._stored = split.entries
 
     def read(self) -> Any:
-        """Return a new value, equal to the one that was put last."""
+        """Return a new value, equal to the one put last."""
         if self._values is None:
             return self._serializer.loads_typed(self._stored)
         recalled = self._values.recall("thread", self._stored)
@@ -78,7 +77,7 @@ class _Values:
 
 
 def _messages(count: int) -> list[Any]:
-    """Return a conversation as the chat scenario makes it."""
+    """Return a conversation made by the chat scenario."""
     chat = Chat()
     graph = chat.build(delta=False).compile()
     messages: list[Any] = []
@@ -88,10 +87,9 @@ def _messages(count: int) -> list[Any]:
 
 
 def measure(contender: str, folder: Path, *, messages: int, repetitions: int) -> dict[str, Any]:
-    """Return the median seconds of encoding new objects, the same again, and decoding.
+    """Return the median seconds of encoding new objects, encoding them again, and decoding.
 
-    And of what a saver does with a value that it has stored before, and with one that it
-    has read before.
+    Also time what a saver does with a value that it has stored or read before.
     """
     serializer = _serializer(contender)
     small = {"step": 3, "status": "running", "score": 0.5, "notes": text("small", 40)}
@@ -115,7 +113,7 @@ def _measure(contender: str, serializer: Any, value: Any, repetitions: int) -> d
         started = perf_counter()
         found = serializer.loads_typed(first)
         timings["decode"].append(perf_counter() - started)
-        # Only now the one before is freed: that is no part of decoding.
+        # Free the previous value only now: that is not part of decoding.
         decoded = found
         if first != encoded or second != encoded:
             raise WrongResultError("expected equal values to have equal bytes")

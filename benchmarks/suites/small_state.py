@@ -32,7 +32,7 @@ PARAMETERS = {"steps": 300}
 
 
 def states(thread: str, steps: int) -> Iterator[list[dict[str, Any]]]:
-    """Yield the last 20 messages of a conversation after each of its steps."""
+    """Yield the last 20 messages of a conversation after each step."""
     messages = [
         {
             "role": ("user", "assistant")[number % 2],
@@ -47,12 +47,12 @@ def states(thread: str, steps: int) -> Iterator[list[dict[str, Any]]]:
 
 
 class Timings:
-    """Puts and gets a chain of checkpoints on one thread and checks each.
+    """Puts and gets a chain of checkpoints on one thread, and checks each.
 
     Attributes:
         put: Seconds of each put.
         get: Seconds of each get_tuple of the latest checkpoint.
-        get_by_id: Seconds of each get_tuple of the checkpoint before it.
+        get_by_id: Seconds of each get_tuple, by id, of the checkpoint before the latest.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ def measure(contender: str, folder: Path, *, steps: int) -> dict[str, Any]:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return the results, each contender divided by ours that keeps the same."""
+    """Return the results, each contender divided by our contender with the same `keeps`."""
     table = Table(
         f"One thread, {parameters['steps']} checkpoints of 20 messages (dicts)",
         ["saver", "keeps", "put", "÷ ours", "get latest", "÷ ours", "get by id", "÷ ours"],

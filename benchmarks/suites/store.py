@@ -27,7 +27,7 @@ def measure(
 ) -> dict[str, Any]:
     """Return set+get pairs a second by number of threads, and the seconds of a snapshot by size.
 
-    Both environments import their own `swarmstate`.
+    Each environment imports its own `swarmstate`.
     """
     return {
         "pairs": {str(count): _pairs_a_second(count, pairs) for count in threads},

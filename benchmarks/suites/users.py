@@ -1,4 +1,4 @@
-"""Many users at once, each with a conversation, served by one event loop."""
+"""Many concurrent users, each with a conversation, served by one event loop."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ PARAMETERS = {"users": 100, "turns": 10}
 
 
 def measure(contender: str, folder: Path, *, users: int, turns: int) -> dict[str, Any]:
-    """Return how many turns a second all users have together.
+    """Return how many turns a second all users complete together.
 
     Args:
-        contender: Its name; with `+` and the name of a patch it is accelerated by that, with `+`
-            alone by all of them.
+        contender: Its name. `+` and the name of a patch accelerate it by that patch, `+` alone
+            by all patches.
         folder: Where it may write.
-        users: How many there are.
-        turns: How many each has.
+        users: The number of users.
+        turns: The number of turns of each user.
     """
     name, plus, patch = contender.partition("+")
     with accelerated(*([patch] if patch else [])) if plus else nullcontext():
@@ -63,7 +63,7 @@ async def _measure(contender: str, folder: Path, users: int, turns: int) -> dict
                 given = (
                     script.given_with(state, turn) if opened.saver is None else script.given(turn)
                 )
-                state = {}  # Let go of, as by a server that has answered.
+                state = {}  # Release it, as a server does once it has answered.
                 state = await graph.ainvoke(given, config)
             return state
 
@@ -71,7 +71,7 @@ async def _measure(contender: str, folder: Path, users: int, turns: int) -> dict
         started, cpu_started = perf_counter(), process_time()
         states = await asyncio.gather(*(talk(f"user-{user}", turns) for user in range(users)))
         elapsed, cpu = perf_counter() - started, process_time() - cpu_started
-        # All users say the same, so all threads are the same.
+        # All users say the same, so all threads must end with the same state.
         digests = {digest(state) for state in states}
         if opened.saver is not None:
             for user in range(users):
@@ -103,7 +103,7 @@ def check(rounds: Rounds) -> None:
     """Check that all contenders ended with the same conversation.
 
     Raises:
-        WrongResultError: They did not.
+        WrongResultError: Their conversations differ.
     """
     finals = {measured["final"] for results in rounds.results.values() for measured in results}
     if len(finals) > 1:
@@ -111,7 +111,7 @@ def check(rounds: Rounds) -> None:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return the rates; the ratios say how many times more ours does."""
+    """Return the rates; ratios are our rate divided by theirs."""
     table = Table(
         f"{parameters['users']} users at once in one event loop, {parameters['turns']} turns each",
         ["saver", "keeps", "turns/s", "ours ÷ it", "÷ zero-cost", "CPU"],

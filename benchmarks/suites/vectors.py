@@ -1,7 +1,7 @@
-"""Records with embeddings: storing, searching and opening again, beside numpy comparing everything.
+"""Records with embeddings: storing, searching and reopening, against a full scan in numpy.
 
-numpy keeps nothing: its scan of a matrix in memory is the bound of whoever reads all numbers.
-LanceDB is measured by the suite `crewai_memory`.
+numpy stores nothing: its scan of a matrix in memory is the lower bound for any exhaustive search.
+The suite `crewai_memory` measures LanceDB.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measure(
     searches: int,
     approximate_above: int | None,
 ) -> dict[str, Any]:
-    """Return the seconds of searches, and what storing and opening took."""
+    """Return the seconds of searches, and the figures of storing and reopening."""
     vectors, queries = _data(records, dimensions, searches)
     numbers = np.arange(records)
     masks = {"search": None, "scoped": numbers % _SCOPES == 3, "filtered": numbers >= records // 2}
@@ -88,7 +88,7 @@ def measure(
             for kind in _SEARCHES
         )
     measured["recall"] = found / (min(50, searches) * len(_SEARCHES) * 10)
-    # numpy computes in single precision, so that neighbours that are as near may differ.
+    # numpy computes in single precision, so equally near neighbors may come out differently.
     if measured["recall"] < (0.999 if approximate_above is None else 0.95):
         raise WrongResultError(f"expected what numpy finds, found {measured['recall']:.1%} of it")
     return measured
@@ -97,8 +97,8 @@ def measure(
 def _data(
     records: int, dimensions: int, searches: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what is stored and what is searched for."""
-    # Topics in a space of fewer dimensions, and noise, as embeddings of texts have.
+    """Return the vectors to store and the vectors to search for."""
+    # Topics in a space of fewer dimensions, plus noise, as in embeddings of texts.
     rng = np.random.default_rng(1)
     basis = rng.standard_normal((24, dimensions))
     topics = rng.standard_normal((max(10, records // 500), 24))
@@ -135,7 +135,7 @@ def _times(
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return the times of searches, theirs divided by ours."""
+    """Return the search times, theirs divided by ours."""
     size = f"{parameters['records']:,} records of {parameters['dimensions']} dimensions"
     times = Table(
         f"Vectors: the 10 nearest of {size}",
