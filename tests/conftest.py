@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings shared by all tests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.servers.redis import RedisServer, running_redis
 from tests.servers.redis_cluster import running_cluster
 from tests.servers.stores import KINDS, Stores
 
-# Tests share the machine with each other, so time says nothing about an example. What decides on
-# a change tries the same examples each time; everybody else looks for new ones.
+# Tests share the machine, so an example's duration means nothing. CI tries the same examples each
+# time; other runs look for new ones.
 settings.register_profile(
     "swarmstate", deadline=None, print_blob=True, derandomize="CI" in os.environ
 )
@@ -24,14 +24,14 @@ settings.load_profile("swarmstate")
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server, one per test process; tests that stop it use one of their own."""
+    """A PostgreSQL server, one per test process; tests that stop a server use their own."""
     with running_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis server, one per test process; tests that stop it use one of their own."""
+    """A Redis server, one per test process; tests that stop a server use their own."""
     with running_redis() as server:
         yield server
 
@@ -52,7 +52,7 @@ def redis_cluster() -> Iterator[list[RedisServer]]:
 
 @pytest.fixture(params=KINDS)
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
-    """Stores of one kind after the other; a server runs only if its kind is asked for."""
+    """Stores of one kind after the other; a server starts only if its kind is requested."""
 
     def server_url(kind: str) -> str:
         server: PostgresServer | RedisServer = request.getfixturevalue(f"{kind}_server")

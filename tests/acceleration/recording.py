@@ -1,4 +1,4 @@
-"""Turns what a run did into text that is the same whenever the same was done."""
+"""Turn what a run did into text, so that equal behavior gives equal text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATTERNS = {
 
 
 def record(value: Any) -> str:
-    """Return text that tells all of a value but the times, and names random ids by their order."""
+    """Return text that describes a value, except its times; random ids are numbered in order."""
     text = "\n".join(_plain(value))
     for name, pattern in _PATTERNS.items():
         seen: dict[str, str] = {}

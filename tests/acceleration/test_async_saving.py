@@ -1,4 +1,4 @@
-"""What accelerated async runs store, when, and what happens if that fails."""
+"""What accelerated async runs store, when they store it, and what happens if storing fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _accelerated() -> Iterator[None]:
 
 
 class SlowStore(swarmstate.Store):
-    """Lets others go on while it writes, counts writes, and can be made to fail.
+    """Yields to other tasks while it writes, counts writes, and can be made to fail.
 
     Attributes:
         writes: The number of batches of each write.
@@ -151,7 +151,7 @@ def test_what_is_written_again_is_what_was_handed_over() -> None:
 
 def test_a_checkpoint_is_as_it_was_where_the_one_before_must_be_looked_at() -> None:
     store = SlowStore()
-    # Its thread has a field without a value, which a saver that has just started does not know.
+    # The thread has a field without a value, which a newly started saver does not know.
     graphs.once(SwarmStateSaver(store)).invoke({"log": ["given"], "once": "x"}, CONFIG)
 
     async def change(state: Any) -> Any:
@@ -309,7 +309,7 @@ def test_writes_of_many_parallel_tasks_are_all_stored(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_ended_leaves_nothing_to_the_collector() -> None:
-    # Otherwise it holds what it recognizes until the next put.
+    # Without a budget: otherwise the saver keeps what it recognizes until the next put.
     graph = graphs.agent(SwarmStateSaver(SlowStore(), memory_budget=0))
 
     async def talk() -> None:
@@ -354,7 +354,7 @@ def test_a_measured_saver_is_measured() -> None:
     graph = graphs.counter(SwarmStateSaver(SlowStore(), metrics=summary), 2)
     asyncio.run(graph.ainvoke({"n": 0}, CONFIG))
     counts = {operation: stats.calls for (_, operation), stats in summary.stats().items()}
-    # The input and three supersteps; what the start and two nodes wrote.
+    # The input and three supersteps, and the writes of the start and two nodes.
     assert (counts["checkpoint.put"], counts["checkpoint.put_writes"]) == (4, 3)
 
 

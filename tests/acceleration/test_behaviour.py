@@ -1,4 +1,4 @@
-"""Accelerated runs do what stock ones do: results, events, errors, and all that is stored."""
+"""Accelerated runs behave like stock ones: results, events, errors, and everything stored."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def errors(name: str, saver: Any, mode: Mode) -> list[str]:
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("name", RUNS)
 def test_what_fails_does_so_with_any_saver(name: str, mode: Mode) -> None:
-    # Else what is compared below might be the same error twice.
+    # Otherwise the comparisons below might see the same error twice.
     assert errors(name, SwarmStateSaver(), mode) == errors(name, InMemorySaver(), mode)
 
 

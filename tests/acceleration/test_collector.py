@@ -1,4 +1,4 @@
-"""When garbage in cycles is looked for in an accelerated process."""
+"""When an accelerated process collects cyclic garbage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the saver contract says of runs of graphs holds for accelerated runs."""
+"""The saver contract's tests that run graphs also pass for accelerated runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langgraph.checkpoint.swarmstate.testing._sharing import SharingContract
 
 
 class TestAcceleratedFile(GraphRunsContract, SharingContract, DeltaContract):
-    """Runs on a file that a second saver opens again."""
+    """Runs on a file that a second saver opens."""
 
     @pytest.fixture(autouse=True)
     def _accelerated(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Patches are applied when asked for, if they suit what is installed, and leave no trace."""
+"""Patches are applied on request, if they fit the installed versions, and leave no trace."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _undone() -> Iterator[None]:
 
 
 def replaced_by(name: str) -> dict[str, Any]:
-    """Return what is where a patch puts something."""
+    """Return what is currently at the places that a patch replaces."""
     paths = import_module(f"{_PACKAGE}.{PATCHES[name].module}").REPLACEMENTS
     return {path: find(path).value for path in paths}
 

@@ -1,4 +1,4 @@
-"""What follows a checkpoint that cannot be stored is not stored either, accelerated or not."""
+"""Nothing that follows a refused checkpoint is stored either, accelerated or not."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class State(TypedDict):
 
 
 class RefusingStore(swarmstate.Store):
-    """Refuses one checkpoint whenever it comes, and stores everything else.
+    """Refuses one checkpoint on every attempt, and stores everything else.
 
     Attributes:
-        asked: Set when it is asked to store that.
-        reached: What it waits for before it refuses.
+        asked: Set when the store is asked to store that checkpoint.
+        reached: The event it awaits before it refuses.
         refused: Set when it has refused.
     """
 
@@ -84,7 +84,7 @@ def test_what_follows_a_refused_checkpoint_is_not_stored(accelerated: bool) -> N
             if n == REFUSED - 2:
                 store.asked.wait()
             if n == STEPS - 2:
-                # Some of what follows waits to be stored by now.
+                # By now, some of what follows waits to be stored.
                 store.reached.set()
                 store.refused.wait()
             return {"log": [n]}

@@ -1,4 +1,4 @@
-"""Each replacement alone: it returns what it replaces returns."""
+"""Each replacement alone returns what the original returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXTS = [HumanMessage("hello"), AIMessage("hi"), ToolMessage("found", tool_call_
 
 
 def shown(messages: list[Any]) -> list[Any]:
-    """Return types and contents; blocks that are made new get ids at random."""
+    """Return types and contents without ids, since new blocks get random ones."""
     contents = [
         [{key: value for key, value in block.items() if key != "id"} for block in message.content]
         if isinstance(message.content, list)
@@ -48,7 +48,7 @@ def test_messages_reach_models_and_tracers_as_before(messages: list[Any]) -> Non
 
 
 class Shouting(HumanMessage):
-    """Content that is not what the dict holds."""
+    """A message whose content differs from what its dict holds."""
 
     def __getattribute__(self, name: str) -> Any:
         return BLOCKS if name == "content" else super().__getattribute__(name)

@@ -1,4 +1,4 @@
-"""What accelerated runs store, when, and what happens if that fails."""
+"""What accelerated runs store, when they store it, and what happens if storing fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _accelerated() -> Iterator[None]:
 
 @pytest.fixture
 def _unhelped(monkeypatch: pytest.MonkeyPatch) -> None:
-    # So that it is always the run's end that writes.
+    # Without helpers, only the end of the run writes.
     monkeypatch.setattr(saving._HELPERS, "submit", lambda help: None)
 
 
@@ -114,7 +114,7 @@ def test_a_task_that_outlasts_its_run_is_stored_when_the_run_ends(
     wait = concurrent.futures.wait
 
     def noted(futures: Any, **options: Any) -> Any:
-        # How LangGraph waits for what is still at work when a run ends.
+        # This is how LangGraph waits for unfinished tasks when a run ends.
         if not options:
             has_given_up.set()
         return wait(futures, **options)
@@ -199,7 +199,7 @@ def test_what_is_written_again_is_what_was_handed_over(failing: bool) -> None:
 @pytest.mark.usefixtures("_unhelped")
 def test_a_checkpoint_is_as_it_was_where_the_one_before_must_be_looked_at() -> None:
     store = swarmstate.Store()
-    # Its thread has a field without a value, which a saver that has just started does not know.
+    # The thread has a field without a value, which a newly started saver does not know.
     graphs.once(SwarmStateSaver(store)).invoke({"log": ["given"], "once": "x"}, CONFIG)
 
     def change(state: Any) -> Any:
@@ -277,7 +277,7 @@ def test_writes_of_many_parallel_tasks_are_all_stored(tmp_path: Path) -> None:
 
 
 def test_a_run_that_has_ended_leaves_nothing_to_the_collector() -> None:
-    # Otherwise it holds what it recognizes until the next put.
+    # Without a budget: otherwise the saver keeps what it recognizes until the next put.
     saver = SwarmStateSaver(memory_budget=0)
     graph = graphs.agent(saver)
     graph.invoke(say("before"), CONFIG)
@@ -354,7 +354,7 @@ def test_a_measured_saver_is_measured() -> None:
     graph = graphs.counter(SwarmStateSaver(metrics=summary), 2)
     graph.invoke({"n": 0}, CONFIG)
     counts = {operation: stats.calls for (_, operation), stats in summary.stats().items()}
-    # The input and three supersteps; what the start and two nodes wrote.
+    # The input and three supersteps, and the writes of the start and two nodes.
     assert (counts["checkpoint.put"], counts["checkpoint.put_writes"]) == (4, 3)
 
 

@@ -1,4 +1,4 @@
-"""Which threads accelerated runs have."""
+"""Which threads accelerated runs use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langgraph.checkpoint.swarmstate import accelerate, deaccelerate
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
-# A run that waits for what never comes fails the test instead of holding it up.
+# A run that waits forever must fail its test instead of blocking it.
 PATIENCE = 60
 
 
@@ -29,7 +29,7 @@ def _accelerated() -> Iterator[None]:
 
 
 def parallel(*nodes: Callable[[State], Any]) -> Any:
-    """Return a graph whose nodes run at the same time, in threads of the run."""
+    """Return a graph whose nodes run in parallel, in threads of the run."""
     builder: Any = StateGraph(State)
     for number, node in enumerate(nodes):
         builder.add_node(f"node-{number}", lambda state, node=node: {"seen": [node(state)]})
@@ -46,7 +46,7 @@ def config(**options: Any) -> Any:
 
 
 def in_threads(*calls: Callable[[], Any]) -> list[Any]:
-    """Make calls at the same time and return what they return."""
+    """Make calls in parallel threads and return their results."""
     found: dict[int, Any] = {}
 
     def call(number: int) -> None:

@@ -44,7 +44,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A folder that other accounts may enter, as root's servers need it; pytest's own is closed."""
+    """A folder that other accounts may enter, as root's servers need, unlike pytest's."""
     with TemporaryDirectory(prefix="swarmstate-benchmarks-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -96,7 +96,7 @@ def test_a_failing_measurement_is_an_error(capfd: pytest.CaptureFixture[str]) ->
 
 
 class _Forgetful(ZeroCostSaver):
-    """Hands back the first value that it was ever given for a channel."""
+    """Always returns the first value that it was given for a channel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ def test_text_compresses_as_prose_does() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    # The machine became ten times slower after the first round; the ratio stays.
+    # The machine became ten times slower after the first round, but the ratio is the same.
     slow, fast = [{"s": 4.0}, {"s": 40.0}, {"s": 40.0}], [{"s": 1.0}, {"s": 10.0}, {"s": 10.0}]
     rounds = Rounds({"slow": slow, "fast": fast})
     assert rounds.ratio("slow", "fast", at("s")) == 4.0

@@ -1,4 +1,4 @@
-"""The command `swarmstate` as people run it."""
+"""The `swarmstate` command as people run it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = "hunter2-and-more"
 
 
 def run(*arguments: str | Path, code: int = 0) -> str:
-    """Run the command and return what it printed; the exit code must be `code`."""
+    """Run the command, check its exit code against `code`, and return its output."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -129,7 +129,8 @@ def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         if target.exists() and target.stat().st_size:
             with DiskStore(target) as store:
-                # Not the mark, by which the command first finds out whether both are one store.
+                # Ignore the marker that the command writes first, to detect if both URLs name the
+                # same store.
                 copied = len(store.namespaces("n"))
     process.send_signal(signal.SIGKILL)
     process.wait()

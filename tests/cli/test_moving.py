@@ -1,4 +1,4 @@
-"""Copying stores: exact, resumable, and careful with what is there."""
+"""Copying stores: exact, resumable, and careful with existing data."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_pages_and_batches_of_any_size(
     monkeypatch.setattr(moving, "_BATCH_BYTES", batch_bytes)
     monkeypatch.setattr(moving, "_FIRST_PAGE", 3)
     source, target = Store(), Store()
-    # Some keys are each the least one above the one before, so none may be left out between pages.
+    # Some keys are the immediate successors of others, so a page break must not skip any.
     names = [f"{index:03}" for index in range(60)] + ["x" + "\x01" * index for index in range(60)]
     source.write([Batch("n", put={name: b"v" * index for index, name in enumerate(names)})])
     assert copy_store(source, target).written == 120
@@ -132,7 +132,7 @@ def test_only_what_has_the_prefix_and_others_stay() -> None:
 
 
 class Failing(StoreLayer):
-    """Fails after some writes."""
+    """Fails after a number of writes."""
 
     def __init__(self, store: BaseStore, writes: int) -> None:
         super().__init__(store)
@@ -191,7 +191,7 @@ class Changing(StoreLayer):
 
 
 class Immortal(StoreLayer):
-    """Knows no expiry."""
+    """Ignores expiry."""
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
         yield from super().writing([batch._replace(ttl=None) for batch in batches])

@@ -1,4 +1,4 @@
-"""Functions that tell what they were really called with."""
+"""Cached functions that record their real calls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from swarmstate.cached import cached
 
 
 def calls_of(**options: Any) -> tuple[Any, list[Any]]:
-    """Return a cached function and the list of arguments it was really called with."""
+    """Return a cached function and the list of arguments of its real calls."""
     calls: list[Any] = []
 
     @cached(maxsize=None, **options)

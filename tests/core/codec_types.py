@@ -75,7 +75,7 @@ class Word(str):
 
 
 def canon(value: Any) -> Any:
-    """Return `value` in a form that is equal only for values of the same types and content."""
+    """Return `value` in a form that is equal only for values of the same type and content."""
     kind = type(value).__name__
     if isinstance(value, float):
         return kind, "nan" if value != value else value.hex()
@@ -156,7 +156,7 @@ hashable = (
         ]
     )
 )
-"""Hashable objects that the stock serializer keeps."""
+"""Hashable objects that the stock serializer preserves."""
 
 
 def _containers(inner: st.SearchStrategy[Any], keys: st.SearchStrategy[Any]) -> Any:
@@ -180,7 +180,7 @@ lossless = st.recursive(
     lambda inner: _containers(inner, plain_keys),
     max_leaves=12,
 )
-"""What the stock serializer gives back exactly."""
+"""Values that the stock serializer returns exactly."""
 
 broken_texts = st.text(st.characters(), min_size=1, max_size=5).map(lambda text: text + "\ud800")
 pure_paths = st.sampled_from(
@@ -226,6 +226,6 @@ everything = st.recursive(
     ),
     max_leaves=12,
 )
-"""What ours gives back exactly."""
+"""Values that ours returns exactly."""
 
 ALLOWED = [Color, Level, Tag, Access, Point, Note, Frozen, Derived, Model]

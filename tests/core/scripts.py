@@ -1,4 +1,4 @@
-"""Python code that runs in a process of its own."""
+"""Python code that runs in its own process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def run(script: str, *arguments: object) -> None:
-    """Run a script, which must say nothing on stderr and end well."""
+    """Run a script, which must exit with 0 and print nothing to stderr."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stderr, done.returncode) == ("", 0)

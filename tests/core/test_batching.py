@@ -12,7 +12,7 @@ from swarmstate.batching import Batcher
 
 
 class Server:
-    """Doubles numbers; notes which of them came together. A gate holds it up when closed."""
+    """Doubles numbers and records which ones came together. A closed gate blocks it."""
 
     def __init__(self) -> None:
         self.trips: list[list[int]] = []
@@ -36,7 +36,7 @@ class Server:
 
 
 async def turns(count: int = 5) -> None:
-    """Let all other tasks go on until they wait."""
+    """Let all other tasks run until they wait."""
     for _ in range(count):
         await asyncio.sleep(0)
 
@@ -46,7 +46,7 @@ async def ask(batcher: Batcher[int, int], number: int) -> int:
 
 
 async def held_up(server: Server) -> tuple[Batcher[int, int], list[asyncio.Task[int]]]:
-    """Return a batcher whose first round trip, of three tasks, waits at the gate."""
+    """Return a batcher whose first round trip, for three tasks, waits at the gate."""
     server.gate.clear()
     batcher = Batcher(server)
     tasks = [asyncio.create_task(ask(batcher, number)) for number in range(3)]

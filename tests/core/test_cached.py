@@ -1,4 +1,4 @@
-"""`@cached`: what is remembered, for how long, and by whom."""
+"""`@cached`: what is cached, for how long, and who shares it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_lru_cache_takes_without_a_name_is_explained() -> None:
 
 
 class Model:
-    """What can be called, and is no function."""
+    """A callable that is not a function."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -306,7 +306,7 @@ with swarmstate.DiskStore(sys.argv[1]) as store:
 
 
 def test_processes_find_the_results_of_others(tmp_path: Path) -> None:
-    # Python hashes texts differently in each.
+    # Python hashes strings differently with each seed.
     for seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", IN_A_PROCESS, str(tmp_path / "cache.db"), seed],

@@ -1,4 +1,4 @@
-"""`@cached`: who computes what several miss at once."""
+"""`@cached`: which caller computes a result that several miss at the same time."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_a_call_within_the_same_call_does_not_wait_for_itself(in_store: bool) ->
     calls.clear()
     assert asyncio.run(coroutine("x")) == asyncio.run(coroutine("x")) == 1
     assert calls == ["x", "x"]
-    # Both remembered the same, so nothing made room.
+    # Both stored the same entry, so nothing was evicted.
     assert function.cache_info().evictions == coroutine.cache_info().evictions == 0
 
 
 def waits_for_a_result(thread: int) -> bool:
-    """Return whether a thread waits for what another one computes."""
+    """Return whether a thread waits for a result that another one computes."""
     frame = sys._current_frames().get(thread)
     if frame is None or frame.f_back is None:
         return False
@@ -98,7 +98,7 @@ def test_what_landed_between_a_miss_and_its_flight_is_found(
 
     def late(key: Any, compute: Any) -> Any:
         monkeypatch.undo()
-        function("x")  # somebody else
+        function("x")  # another caller
         return result(key, compute)
 
     monkeypatch.setattr(function._flights, "result", late)
@@ -168,7 +168,7 @@ def test_coroutines_that_miss_together_compute_once(in_store: bool) -> None:
         assert calls == ["x", "x"]
 
     asyncio.run(run())
-    # Another loop finds it too.
+    # Another event loop finds it, too.
     assert asyncio.run(function("x")) == "x"
     function.cache_clear()
     assert asyncio.run(function("x")) == "x"
@@ -220,7 +220,7 @@ def test_cancelling_one_call_stops_nobody_else() -> None:
         assert await others[1] == await others[2] == "x"
         assert calls == ["x"]
         assert cancelled == []
-        # With nobody left, the work is cancelled, and the next call starts anew.
+        # When no caller is left, the work is cancelled, and the next call starts over.
         alone = asyncio.create_task(function("for ever"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -357,13 +357,13 @@ def test_a_call_that_is_cancelled_from_within_ends() -> None:
         calls.append(a)
         await asyncio.sleep(0)
         if len(calls) < 100:
-            raise asyncio.CancelledError  # as whoever waits for a task that was cancelled
+            raise asyncio.CancelledError  # as if it awaited a cancelled task
         return a
 
     async def main() -> None:
         ended = await asyncio.gather(*(function("x") for _ in range(2)), return_exceptions=True)
         assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
-        # Once for the first, and once more for who waited with it.
+        # Once for the first caller, and once more for the one that waited with it.
         assert calls == ["x"] * 2
 
     asyncio.run(main())
@@ -377,7 +377,7 @@ def test_a_flight_that_is_cancelled_before_it_begins_holds_up_nobody() -> None:
     async def main() -> None:
         calls = [asyncio.create_task(function("x")) for _ in range(2)]
         await asyncio.sleep(0)
-        # As a server does that cancels all tasks it does not know.
+        # Like a server that cancels all tasks it does not know.
         [flight] = asyncio.all_tasks() - {*calls, asyncio.current_task()}
         flight.cancel()
         first, second = await asyncio.gather(*calls, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""`@cached`: what is the same call."""
+"""`@cached`: which calls count as the same."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ _trees = st.recursive(
     | st.floats(allow_nan=False)
     | st.text()
     | st.binary()
-    # Around the length from which texts are held as objects.
+    # Around the length from which strings are kept as objects.
     | st.text("aé", min_size=30, max_size=34)
     | st.binary(min_size=31, max_size=33),
     lambda inner: (
@@ -137,7 +137,7 @@ _trees = st.recursive(
 
 
 def exact(value: Any) -> Any:
-    """Return something hashable that is equal for values that are one call, and only for them."""
+    """Return a hashable that is equal for two values exactly if they make the same call."""
     if isinstance(value, list | tuple):
         return type(value), tuple(map(exact, value))
     if isinstance(value, dict | frozenset):

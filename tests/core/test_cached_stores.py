@@ -1,4 +1,4 @@
-"""`@cached` in stores of every kind: shared, copied, expiring, computed once."""
+"""`@cached` in every kind of store: shared, copied, expiring, computed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROMPT = "A prompt that is long enough to be held. " * 100
 
 
 def counted(store: BaseStore, calls: list[Any], **options: Any) -> Any:
-    """Return a cached function that notes what it is really called with."""
+    """Return a cached function that records its real calls."""
 
     @cached(store=store, name="counted", **options)
     def function(value: Any, times: int = 2) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def test_results_are_found_by_whoever_opens_the_store(stores: Stores) -> None:
         first = one(value)
         assert first["value"] == [value] * 2
         first["value"].clear()
-        # What is found is a copy, lists in the place of tuples included.
+        # A hit returns a copy, with lists in place of tuples.
         assert len(other(value, times=2)["value"]) == 2
     assert len(calls) == 4
     assert one.cache_info() == CacheInfo(0, 4, None, None, 0)

@@ -1,4 +1,4 @@
-"""What the codec keeps, and how it refuses the rest."""
+"""What the codec preserves, and how it refuses the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_encoding_is_stable(value: Any) -> None:
     data = codec.dumps(value)
     assert dumps(value) == data
     again = codec.loads(data)
-    # Sets have no order of their own.
+    # Sets are unordered.
     if b"set" not in data:
         assert codec.dumps(again) == data
 
@@ -94,7 +94,7 @@ def test_any_buffer_can_be_read() -> None:
 
 
 class Node:
-    """A class without any rule."""
+    """A class that the codec has no rule for."""
 
 
 class Raising:
@@ -192,7 +192,7 @@ def test_deep_nesting_is_an_error_and_never_a_crash(kind: str, stack: int | None
         except EncodeError as error:
             caught.append(error)
 
-    # Python needs more stack to free a deep deque, should it find one while the thread runs.
+    # Freeing a deep deque takes extra stack, so none may be left to collect while the thread runs.
     gc.collect()
     old = threading.stack_size(stack or 0)
     thread = threading.Thread(target=attempt)
@@ -222,7 +222,7 @@ def test_deep_data_is_an_error_and_never_a_crash() -> None:
 
 
 class Reentrant:
-    """Its hook encodes the object itself, again and again."""
+    """Its hook encodes the object itself, recursively."""
 
     def model_dump(self) -> Any:
         return {"data": dumps(self)}
@@ -270,7 +270,7 @@ def test_only_allowed_classes_are_built() -> None:
 
 @pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
 def test_a_path_is_read_whichever_python_has_written_it(module: str) -> None:
-    # In Python 3.13 alone it says that it lives in the second.
+    # Only Python 3.13 names the second one as the module.
     payload = dumps([module, type(Path()).__name__, ["a", "b"]])
     assert loads(bytes([0xC7, len(payload), 1]) + payload) == Path("a", "b")
 

@@ -137,7 +137,7 @@ def bare(code: int, payload: bytes) -> bytes:
 
 
 def ext(code: int, *parts: bytes | list[bytes]) -> bytes:
-    """An ext of an array; a list among its parts is an array, too."""
+    """Return the ext of an array; a list among its parts becomes an array, too."""
     return bare(code, array(*(part if isinstance(part, bytes) else array(*part) for part in parts)))
 
 
@@ -161,7 +161,7 @@ FILLINGS = {
     "short deque": lambda large: ext(42, dumps(3), large),
     "datetime": lambda large: bare(0x2C, large),
     "numpy": lambda large: ext(6, dumps("<i4"), large, dumps("C"), dumps(b"1234")),
-    # Classes called with it, or with its items.
+    # Classes called with the value, or with its items.
     "frozenset": lambda large: named(0, "builtins.frozenset", large),
     "deque by name": lambda large: named(0, "collections.deque", large),
     "Counter": lambda large: named(0, "collections.Counter", large),
@@ -180,7 +180,7 @@ LARGE = [range(10**6), ipaddress.ip_network("10.0.0.0/12"), ipaddress.ip_network
 def test_nothing_is_filled_with_more_items_than_the_bytes_hold(filling: str, large: Any) -> None:
     data = FILLINGS[filling](dumps(large))
     with pytest.raises(DecodeError):
-        codec.loads(data)  # imports what it needs
+        codec.loads(data)  # imports what decoding needs, so that it is not measured
     tracemalloc.start()
     try:
         with pytest.raises(DecodeError):

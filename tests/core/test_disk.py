@@ -1,4 +1,4 @@
-"""The disk store keeps the contract, and what only it promises within one process."""
+"""The disk store: the contract, and what only it promises within one process."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_closing_leaves_one_file_and_no_handle(tmp_path: Path) -> None:
     store = DiskStore(path)
     store.write([Batch("n", put={"k": b"v"})])
     assert store.read([Query("n", keys=["k"])])[0].values == [b"v"]
-    store.vacuum()  # opens the connection that copies the log
+    store.vacuum()  # opens the connection that copies the WAL
     store.close()
     store.close()
     assert os.listdir(tmp_path) == ["state.db"]

@@ -1,4 +1,4 @@
-"""The async methods of the disk store: no blocking, no lost loops, no threads left behind."""
+"""The disk store's async methods: no blocking, no lost event loops, no threads left behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print("released", flush=True)
 
 
 class Locker:
-    """Another process that holds the write lock until told to let go."""
+    """Another process that holds the write lock until it is told to release it."""
 
     def __init__(self, path: Path) -> None:
         self.process = subprocess.Popen(
@@ -92,7 +92,7 @@ def test_many_writes_at_once_share_commits_and_start_few_threads(tmp_path: Path)
             writes, commits = store.commits()
             assert writes == 200
             assert commits < 100
-            # Four that read, one that writes, one that tells the event loop.
+            # Four readers, one writer, and one that notifies the event loop.
             assert thread_count() <= before + 6
 
     asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Files and paths that a disk store cannot use: one clear error, nothing touched."""
+"""Files and paths that a disk store cannot use: one clear error, and nothing is touched."""
 
 from __future__ import annotations
 

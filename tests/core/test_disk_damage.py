@@ -1,4 +1,4 @@
-"""Damage in a disk store's file: an error where it is read, and everything else goes on."""
+"""Damage in a disk store's file: reading it is an error, and everything else still works."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def test_a_file_that_was_cut_is_damaged_where_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with DiskStore(path) as store:
         store.write([Batch("n", put={f"{index}": bytes(300_000) for index in range(6)})])
-        # Now all is in the file, and none of it in the log; then the index of it in both.
+        # The vacuum moves everything from the WAL to the file; the write then puts the index in
+        # both.
         store.vacuum()
         store.write([Batch("n", put={"small": bytes(1000)})])
         os.truncate(path, path.stat().st_size // 10 * 9)
@@ -83,7 +84,7 @@ def test_ids_that_are_used_up_are_damage(tmp_path: Path) -> None:
 
 @pytest.fixture
 def with_a_lost_value(tmp_path: Path) -> Path:
-    """A store of three large values, of which the second is not in the file any more."""
+    """A store of three large values, the second of which is missing from the file."""
     path = tmp_path / "state.db"
     with DiskStore(path) as store:
         store.write([Batch("n", put={key: key.encode() * 1000 for key in "abc"})])

@@ -1,4 +1,4 @@
-"""A disk without room, a process without files: errors that pass, and nothing is lost."""
+"""A full disk, a process out of file handles: the errors are temporary, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The locks of an open file, its other names, and what becomes of it when it is moved."""
+"""The locks of an open file, its other names, and what happens when it is moved."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_closed_store_that_goes_later_keeps_the_locks_of_the_next(tmp_path: Pa
     path = tmp_path / "state.db"
     store = DiskStore(path)
     store.close()
-    # The name lets go of the first one when the second is open.
+    # Rebinding the name drops the first store only after the second is open.
     store = DiskStore(path)
     with store, DiskStore(path):
         run(IS_LOCKED, path)
@@ -98,7 +98,7 @@ def test_a_file_that_was_moved_takes_no_more_writes(
     with DiskStore(path) as store:
         store.set("n", "k", "first")
         move(path)
-        # It is noticed after a moment.
+        # The store notices only after a moment.
         with suppress(StoreUnavailableError):
             while True:
                 store.set("n", "lost", 1)

@@ -15,7 +15,7 @@ from swarmstate.disk import DiskStore
 
 from tests.core.scripts import run
 
-# Makes the script that follows run as a user whom permissions stop, whoever runs the tests.
+# Makes the script below run as a user who is subject to permissions, whoever runs the tests.
 DROP = """
 import asyncio, os, sys
 from swarmstate import DiskStore, Query
@@ -36,7 +36,7 @@ def fails(error, call):
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that other users can enter, unlike those of pytest."""
+    """A directory that other users can enter, unlike pytest's."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o755)
     with DiskStore(directory / "state.db") as store:

@@ -1,4 +1,4 @@
-"""The disk store among processes: killed writers, many writers, forks."""
+"""The disk store across processes: killed writers, many writers, forks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from swarmstate.base import Query, Range
 from swarmstate.disk import DiskStore
 
-# Three threads write batches of two namespaces each, and say so once they are acknowledged.
+# Three threads write batches of two namespaces each, and report them once acknowledged.
 WRITER = """
 import os, sys
 from threading import Thread
@@ -37,7 +37,7 @@ for thread in range(3):
     Thread(target=write, args=(thread,)).start()
 """
 
-# Adds numbered entries to a log, each only if nobody else added one meanwhile.
+# Appends numbered entries to a log, each only if nobody else has appended meanwhile.
 APPENDER = """
 import sys
 from swarmstate import Batch, DiskStore, Expect, Query, Range
@@ -112,7 +112,7 @@ def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path, durab
             for _ in range(moments.randrange(100)):
                 acknowledged.add(writer.stdout.readline().decode().strip())
             writer.kill()
-            # A line that was cut was acknowledged too, but says not what.
+            # A truncated line was acknowledged too, but does not say what.
             lines = writer.stdout.read().decode().splitlines(keepends=True)
             acknowledged.update(line.strip() for line in lines if line.endswith("\n"))
         check_killed(path, acknowledged)
@@ -143,7 +143,7 @@ def check_killed(path: Path, acknowledged: set[str]) -> None:
 
 def test_four_processes_write_one_file_and_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    # They also create the file at once.
+    # They also create the file concurrently.
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", APPENDER, path, name], stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""The public names, explicit and complete."""
+"""The public names: explicit and complete."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_help_has_something_to_say_of_all_that_is_public() -> None:
 
 
 def offered(*names: str) -> dict[str, object]:
-    """Return what modules export to people; entry points name `open_url`, people do not."""
+    """Return what modules export to users, without `open_url`, which is for entry points."""
     modules = [importlib.import_module(name) for name in names]
     exported = {name: getattr(each, name) for each in modules for name in each.__all__}
     return {name: each for name, each in exported.items() if name != "open_url"}

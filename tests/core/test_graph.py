@@ -1,4 +1,4 @@
-"""Handoff graphs: order, cycles, explanations, what is probably not meant, drawings."""
+"""Handoff graphs: order, cycles, explanations, probable mistakes, drawings."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_validates() -> None:
     ]:
         same = made([("a", "b", one), ("a", "c", other), ("a", "d")])
         assert f"to 'b' ({one}) comes before it" in same.validate()[0].message
-    # Of several that come before it the first is named.
+    # If several edges come before it, the first is named.
     [problem] = made([("a", "b", "x"), ("a", "c"), ("a", "d", "x")]).validate()
     assert "to 'b' (x) comes before it" in problem.message
 
@@ -168,7 +168,7 @@ def test_round_trips_as_plain_data() -> None:
 
 
 class Desk(HandoffGraph):
-    """A graph that is made, and extended, in a way of its own."""
+    """A subclass with its own constructor and its own way to add edges."""
 
     def __new__(cls, owner: str) -> Desk:
         return super().__new__(cls, on_cycle="allow")
@@ -330,7 +330,7 @@ def test_a_drawing_shows_names_as_they_are() -> None:
 
 
 def test_a_drawing_needs_no_order_of_painting() -> None:
-    # Converters to PNG and PDF paint a stroke over its text, whatever `paint-order` says.
+    # Converters to PNG and PDF paint the stroke over the text, whatever `paint-order` says.
     root = ElementTree.fromstring(made(TRIAGE).to_svg())
     texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
     assert len(texts) > len(made(TRIAGE).nodes)
@@ -338,7 +338,7 @@ def test_a_drawing_needs_no_order_of_painting() -> None:
 
 
 def test_a_drawing_shows_what_each_condition_belongs_to() -> None:
-    # What leads back has its condition between the two nodes, what stays on a node beside it.
+    # An edge back has its condition between the two nodes; a self-loop has it beside the node.
     edges = [("a", "b", "x"), ("b", "a", "not x"), ("b", "b", "again"), ("b", "a", None)]
     root = ElementTree.fromstring(made(edges, on_cycle="allow").to_svg())
     texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
@@ -397,7 +397,7 @@ def test_may_be_asked_while_it_changes() -> None:
         graph.add_node(str(number))
 
     class Changing:
-        """Adds an edge when it is looked at."""
+        """Adds an edge when it is read."""
 
         number = 0
 

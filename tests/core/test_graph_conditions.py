@@ -1,4 +1,4 @@
-"""Conditions mean what they mean in Python, but for None."""
+"""Conditions mean what they mean in Python, except for None."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from swarmstate.errors import ConditionError, SwarmStateError
 
 MISSING = object()
 State: TypeAlias = dict[str, Any]
-# An expression as text, and what it means.
+# An expression as text, and a function that gives its meaning.
 Expression: TypeAlias = tuple[str, Callable[[State], Any]]
 
 
@@ -70,7 +70,7 @@ scalars = st.one_of(
     st.floats(-2, 2, allow_nan=False).map(lambda number: round(number, 1)),
     st.text("aAbß.", max_size=3),
 )
-# Few values in many shapes, so that what is compared is often equal, or would be in another shape.
+# Few values in many shapes, so that compared values are often equal, or would be in another shape.
 sequences = st.recursive(
     st.sampled_from([None, 0, 1, "a"]),
     lambda items: st.one_of(st.lists(items, max_size=2), st.lists(items, max_size=2).map(tuple)),
@@ -247,7 +247,7 @@ class Check(BaseModel):
     strict: bool = True
 
     def __call__(self) -> None:
-        """Something that can be called may be state as well."""
+        """State may be callable."""
 
 
 @pytest.mark.parametrize(
@@ -303,13 +303,13 @@ class Check(BaseModel):
         ("x <= 1", {"x": None}, False),
         ("not x > 1", {}, True),
         ("1 < x or 1 >= x or y < x", {"y": 1}, False),
-        # Nobody asks whether the last one is true.
+        # The truth value of the last operand is not needed.
         ("len(x or scores) == 2", {"scores": np.array([0.1, 0.2])}, True),
         ("len(x) > 0 or lower(x) == 'a' or matches(x, 'a') or 1 in x", {}, False),
         ("1 not in x", {}, True),
         ("x in 'abc' or x in y", {"y": "abc"}, False),
         ("x not in 'abc' and x not in y", {"x": None, "y": Status.OPEN}, True),
-        # Vowel signs and accents that are characters of their own are letters of names.
+        # Vowel signs and accents that are separate characters may be part of names.
         ("उपयोगकर्ता.ชื่อ == 'अदा'", {"उपयोगकर्ता": {"ชื่อ": "अदा"}}, True),
         ("e\u0301tat == 'new'", {"e\u0301tat": "new"}, True),
     ],
@@ -448,7 +448,7 @@ def test_limits_are_of_length_and_of_depth() -> None:
     assert holds("(" * 63 + "x" + ")" * 63, state)
     with pytest.raises(ConditionError, match="at most 64 levels of nesting"):
         holds("(" * 64 + "x" + ")" * 64, state)
-    # What stands side by side is no deeper for that.
+    # Long chains and lists do not add depth.
     assert holds(" or ".join(["(x == 2)"] * 300 + ["(x == 1)"]), state)
     assert holds("x in [" + "['a'], " * 300 + "1]", state)
 

@@ -12,7 +12,7 @@ from swarmstate.loops import PerLoop
 
 
 class Resource:
-    """Notes in which loop it was closed."""
+    """Records in which loop it was closed."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ def test_close_within_a_running_loop_has_the_loop_close_it() -> None:
 
 
 class _Slow(Resource):
-    """Takes more than what is left of a loop that ends, unless that waits."""
+    """Takes longer to close than an ending loop has turns left, unless the loop waits for it."""
 
     async def close(self) -> None:
         for _ in range(20):
@@ -100,7 +100,7 @@ class _Slow(Resource):
 
 
 def _closed_beside(loop: asyncio.AbstractEventLoop, where: str) -> Resource:
-    """Return what belongs to a loop, of which the owner was closed and is gone."""
+    """Return a loop's resource whose owner was closed and dropped."""
     made: list[_Slow] = []
 
     def make() -> _Slow:
@@ -125,7 +125,7 @@ def test_a_loop_that_ends_waits_until_it_is_closed(
 ) -> None:
     loop = asyncio.new_event_loop()
     found = _closed_beside(loop, where)
-    # As `asyncio.run` and `asyncio.Runner` do.
+    # Like `asyncio.run` and `asyncio.Runner`.
     if tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()
@@ -189,7 +189,7 @@ def test_who_is_cancelled_while_closing_only_stops_waiting() -> None:
         closing.cancel()
         [ended] = await asyncio.gather(closing, return_exceptions=True)
         assert isinstance(ended, asyncio.CancelledError)
-        # Whoever closes once more waits for what is under way.
+        # Closing again waits for the close in progress.
         await resources.aclose()
         assert made[0].closed_in is made[0].loop
 

@@ -28,7 +28,7 @@ class Longest:
         return max(self, other, key=lambda each: (len(each.text), each.text))
 
 
-# What a replica does: take over another's state, or change its own by what these say.
+# The actions of a replica: merge another's state, or change its own.
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(REPLICAS),
@@ -57,7 +57,7 @@ def change(value: Any, replica: str, up: bool, element: Hashable, number: int) -
 
 
 def play(start: Value, actions: list[Any]) -> tuple[dict[str, Any], list[Any]]:
-    """Return what the replicas hold at the end, and every state there was."""
+    """Return what the replicas hold at the end, and every state along the way."""
     held: dict[str, Any] = dict.fromkeys(REPLICAS, start)
     states = [start]
     for replica, what, other, element, number in actions:
@@ -109,7 +109,7 @@ def test_counters_count_everything_once(actions: list[Any]) -> None:
 @given(actions=ACTIONS)
 def test_a_set_holds_what_was_added_and_not_removed_by_who_had_seen_it(actions: list[Any]) -> None:
     held, _ = play(ORSet(), actions)
-    # The plain definition: unique additions, and removals that name those that were seen.
+    # The plain definition: unique additions, and removals that name the additions they have seen.
     additions: dict[str, set[tuple[int, Any]]] = {each: set() for each in REPLICAS}
     removed: dict[str, set[tuple[int, Any]]] = {each: set() for each in REPLICAS}
     for number, (replica, what, other, element, _) in enumerate(actions):
@@ -140,7 +140,7 @@ def test_a_set_keeps_nothing_of_what_was_removed(actions: list[Any]) -> None:
 def test_the_last_writer_wins(actions: list[Any]) -> None:
     held, states = play(LWWMap(), actions)
     everything = merge(merge(held["a"], held["b"]), held["c"])
-    # Writes are ordered by time and replica; no write of a replica is lost but to a later one.
+    # Writes are ordered by time and replica; only a later write may override a replica's write.
     for key in {key for state in states for key in state.entries}:
         last = max(state.entries[key][:2] for state in states if key in state.entries)
         assert everything.entries[key][:2] == last

@@ -1,4 +1,4 @@
-"""What snapshots of the memory store promise beyond the contract."""
+"""What the memory store's snapshots promise beyond the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory store keeps the contract, and what only it promises."""
+"""The memory store: the contract, and what only it promises."""
 
 from __future__ import annotations
 

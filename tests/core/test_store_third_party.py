@@ -1,4 +1,4 @@
-"""A store that somebody else wrote in pure Python joins the contract."""
+"""A third-party store in pure Python passes the contract."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class DictStore(BaseStore):
         self.close()
 
     def _settle(self) -> None:
-        """Forget what has expired or is empty."""
+        """Drop everything that is expired or empty."""
         if self._closed:
             raise StoreClosedError
         now = self._clock()

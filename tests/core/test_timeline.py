@@ -1,4 +1,4 @@
-"""Timelines of runs, apart from any framework."""
+"""Timelines of runs, independent of any framework."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_time_of_a_run_is_work_as_far_as_the_clock_went_on() -> None:
     goes_fast = timeline(count(0.0, 1e9).__next__)
     for run in (stands_still, goes_fast):
         with run.whole():
-            # Longer than a thread that was at work is taken to be so still.
+            # Longer than a thread that was working counts as still working.
             sum(range(100_000))
     work, waiting = (stands_still.spent()[name,] for name in ("framework", "waiting"))
     assert work[1] == 0 < waiting[1]

@@ -1,4 +1,4 @@
-"""A path where a store is wanted is refused at once, with what to write."""
+"""A path in place of a store is refused at once, with a message that says what to write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from swarmstate.layers import (
 from swarmstate.observability import Summary
 from swarmstate.vectors import Collection
 
-# Any: what a type checker would refuse.
+# Any, since a type checker would refuse these arguments.
 MAKERS: dict[str, Callable[[Any], object]] = {
     "encrypted": lambda path: EncryptedStore(path, KeyRing({"k": bytes(32)}, active="k")),
     "compressed": CompressedStore,
@@ -40,7 +40,7 @@ def test_a_path_is_no_store(make: Callable[[Any], object]) -> None:
         make("memory.db")
 
 
-# Any: as above.
+# Any, as above.
 @pytest.mark.parametrize("stores", ["x.db", b"x.db", None, [Store()], Store()], ids=type)
 def test_shards_without_names_are_refused(stores: Any) -> None:
     with pytest.raises(TypeError, match=r"^expected stores by their names, .* found \w+$"):

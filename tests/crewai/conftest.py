@@ -1,4 +1,4 @@
-"""CrewAI without its telemetry, its terminal and the home directory."""
+"""CrewAI without telemetry, terminal output and the home directory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ os.environ.update(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # CrewAI replaces one of its modules while it is imported, and uses what it deprecated.
+    # CrewAI replaces one of its modules during import, and uses deprecated parts of its own.
     config.addinivalue_line(
         "filterwarnings", "ignore:Cannot set an attribute on 'crewai:ImportWarning"
     )

@@ -1,4 +1,4 @@
-"""The benchmark of CrewAI's memory measures both storages and checks what they return."""
+"""The benchmark of CrewAI's memory measures both storages and checks their results."""
 
 from __future__ import annotations
 

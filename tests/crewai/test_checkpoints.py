@@ -44,9 +44,10 @@ def make_crew(checkpoint: CheckpointConfig, llm: ScriptedLLM, **options: Any) ->
 
 
 class Unhurried(ScriptedLLM):
-    """Answers when the checkpoint of the task before is written, as a model does that takes time.
+    """Answers once the previous task's checkpoint is written, like a model that takes its time.
 
-    CrewAI writes checkpoints beside the run. Two at once have the same parent, and any order.
+    CrewAI writes checkpoints concurrently with the run. Two at once have the same parent, and may
+    finish in any order.
     """
 
     def call(self, messages: Any, *args: Any, **kwargs: Any) -> str:
@@ -68,23 +69,23 @@ def test_a_crew_is_checkpointed_and_restored(
 
     config = provider.restore_config("orders", first.id, directory=tmp_path / "export")
     restored = Crew.from_checkpoint(config)
-    # What `kickoff(from_checkpoint=config)` does, too; the model is a stand-in that CrewAI
-    # cannot rebuild.
+    # `kickoff(from_checkpoint=config)` does this, too. The model is a stand-in that CrewAI cannot
+    # recreate.
     restored.checkpoint = config.model_copy(update={"restore_from": None})
     for agent in (*restored.agents, *(task.agent for task in restored.tasks)):
         assert agent is not None
         agent.llm = llm
     assert str(restored.kickoff()) == "filed"
     crewai_event_bus.flush()
-    # The first task was done at that checkpoint: only the second is asked for again.
+    # The first task was done at that checkpoint, so the model is asked again only for the second.
     assert asked == 2
     assert len(llm.prompts) == 3
     assert "task two" in llm.prompts[-1]
     assert provider.checkpoints("orders")[0].parent_id == first.id
 
 
-# Given a mode, the file and a folder: a flow that has a persistence is checkpointed, or restored
-# by a program that names no persistence.
+# Takes the mode, the file and a folder. Checkpoints a flow with a persistence, or restores it in a
+# program that names none.
 FLOW = """
 import sys
 from crewai.events.event_bus import crewai_event_bus
@@ -160,7 +161,7 @@ def test_the_newest_is_restored_from_a_file_where_it_is_wanted(
     first = provider.extract_id(provider.checkpoint("first", "somewhere"))
     newest = provider.extract_id(provider.checkpoint("newest", "somewhere", parent_id=first))
     folder = tmp_path / "deep" / "export"
-    # CrewAI reads a checkpoint's id and that of its parent from the name of the file.
+    # CrewAI reads the ids of a checkpoint and its parent from the file's name.
     for asked, name in ((None, f"{newest}_p-{first}"), (first, f"{first}_p-none")):
         config = provider.restore_config("somewhere", asked, directory=folder)
         assert config.restore_from == folder / f"{name}.json"
@@ -196,7 +197,7 @@ def test_prune_keeps_the_newest_of_its_branch(provider: SwarmStateCheckpointProv
     assert provider.prune("somewhere", 0) == 2
     assert provider.prune("somewhere", 0) == 0
     assert provider.from_checkpoint(other) == "other"
-    # What was pruned leaves no record of any kind.
+    # Pruned checkpoints leave no records of any kind.
     assert len(shared_store(provider.uri).keys("crewai-checkpoints:somewhere")) == 3 * 5 * 2
 
 
@@ -232,7 +233,7 @@ def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
     is_marked: bool,
 ) -> None:
     if not is_marked:
-        # CrewAI 1.14.7 does not tell its own flows from others.
+        # CrewAI 1.14.7 does not mark its internal flows.
         for flow in (EncodingFlow, RecallFlow):
             monkeypatch.delattr(flow, "is_crewai_internal", raising=False)
     monkeypatch.setattr(unified_memory, "_default_embedder", lambda: embed)
@@ -245,7 +246,7 @@ def test_a_crew_with_memory_is_checkpointed_with_the_remedy_only(
 
 @dataclass
 class Watcher:
-    """A source of an event that is asked for its form when the event is written as JSON."""
+    """The source of an event that is called when the event is written as JSON."""
 
     asked: Callable[[], object]
 

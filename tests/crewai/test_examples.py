@@ -1,4 +1,4 @@
-"""What the documentation of the CrewAI adapter shows runs, and so do its examples."""
+"""The documentation and the examples of the CrewAI adapter run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_python_blocks_run_in_order(
 
 def test_an_agent_and_a_crew_share_what_they_know(tmp_path: Path) -> None:
     example = subprocess.run(
-        # In a folder that is not there yet.
+        # In a folder that does not exist yet.
         [sys.executable, EXAMPLES / "crew_and_graph.py", tmp_path / "new"],
         capture_output=True,
         text=True,

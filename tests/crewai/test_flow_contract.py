@@ -1,4 +1,4 @@
-"""The contract of a flow persistence, on ours and on CrewAI's own."""
+"""The contract of a flow persistence, for ours and CrewAI's own."""
 
 from __future__ import annotations
 

@@ -259,7 +259,8 @@ class Shelf(BaseModel):
 
 
 def test_a_model_may_change_while_it_is_saved() -> None:
-    # pydantic panics then, which would end the flow with what no `except Exception` stops.
+    # Then pydantic panics, which would end the flow with an error `except Exception` does not
+    # catch.
     persistence = SwarmStateFlowPersistence("memory://")
     notes: dict[str, Any] = {}
     notes["now"] = Busy(lambda: notes.setdefault("later", 1))
@@ -285,7 +286,7 @@ def test_a_model_that_cannot_be_read_for_its_changes_is_refused() -> None:
 
 @pytest.mark.parametrize("pausing", [False, True])
 def test_a_step_holds_what_the_steps_before_it_hold(pausing: bool) -> None:
-    # Methods that run at once share a state, and one may be saved while another is being saved.
+    # Methods that run concurrently share a state, and two saves of it may overlap.
     persistence = SwarmStateFlowPersistence("memory://")
     state: dict[str, Any] = {"id": "flow"}
 
@@ -391,7 +392,7 @@ class Painted(Flow[Painting]):
 
 
 def test_a_paused_flow_may_hold_members_of_enums() -> None:
-    # CrewAI hands over what a model holds then, where it hands over the model after a method.
+    # Here CrewAI passes the model's fields as a dict; after a method it passes the model itself.
     persistence = SwarmStateFlowPersistence("memory://")
     paused = Painted(persistence=persistence).kickoff()
     assert isinstance(paused, HumanFeedbackPending)

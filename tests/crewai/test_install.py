@@ -1,4 +1,4 @@
-"""`install` makes swarmstate what CrewAI uses; `uninstall` takes it back."""
+"""`install` makes CrewAI use swarmstate; `uninstall` undoes it."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_without_crewai_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_a_misspelled_name_is_noticed_by_type_checkers_too() -> None:
-    # Where they do not, mypy says that the comment ignores nothing.
+    # If mypy misses the error, it reports an unused ignore comment.
     with pytest.raises(ImportError, match="SwarmStateStorag'"):
         from crewai_swarmstate import SwarmStateStorag  # type: ignore[attr-defined]  # noqa: F401
 

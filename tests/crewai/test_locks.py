@@ -18,10 +18,10 @@ from swarmstate.errors import StoreError
 
 PROCESS = Path(__file__).parent / "helpers" / "lock_process.py"
 
-# Renewed after a third of it, so a machine that is busy may be late by seconds.
+# Renewed after a third of the lease, so a busy machine may be late by seconds.
 LEASE = 4.0
 
-# Another process: what one process locks in a file holds only against others.
+# Another process, because file locks only work against other processes.
 BLOCK = """
 import sqlite3, sys
 
@@ -85,7 +85,7 @@ def test_a_lock_is_free_when_it_could_not_be_kept(
 
 def test_the_lock_of_a_dead_holder_becomes_free(tmp_path: Path) -> None:
     uri = tmp_path / "locks.db"
-    # What a process leaves that was killed while it held the lock.
+    # The record left by a process that was killed while it held the lock.
     shared_store(uri).write([Batch("crewai-lock:name", put={"holder": b"dead"}, ttl=0.05)])
     with lock_backend(uri)("name", timeout=30):
         pass
@@ -98,7 +98,7 @@ def test_a_living_holder_keeps_its_lock_beyond_the_lease(tmp_path: Path) -> None
 
 
 class Notice(logging.Handler):
-    """Lets a test wait for a message."""
+    """Lets a test wait for a log message."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What CrewAI's memories are in the store, and what is refused."""
+"""How CrewAI's memories are stored, and which are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real flows whose routers ask a graph, and a method only where no rule decides."""
+"""Real flows whose routers ask a graph, and a method only when no rule matches."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_node_that_is_not_there_is_named_at_once() -> None:
 
 
 class Guarded:
-    """A state as CrewAI 1.14.7 hands it out."""
+    """A state as CrewAI 1.14.7 passes it."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self._state = state

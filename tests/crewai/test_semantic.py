@@ -1,4 +1,4 @@
-"""Memories are found by what they mean: CrewAI's memory with a real model, offline."""
+"""CrewAI's memory finds memories by meaning, with a real model, offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a memory storage, on ours and on CrewAI's default."""
+"""The contract of a memory storage, for ours and CrewAI's default."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def test_failed_asserts_show_values() -> None:
     names = [f"{testing.__name__}.{each.name}" for each in iter_modules(testing.__path__)]
     modules = [import_module(name) for name in names]
     assert modules
-    # What pytest has rewritten knows pytest by this name.
+    # pytest imports itself under this name into modules whose asserts it has rewritten.
     assert [module for module in modules if "@pytest_ar" not in vars(module)] == []

@@ -1,4 +1,4 @@
-"""Results of tools in a swarmstate store."""
+"""Tool results in a swarmstate store."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_manager_of_a_crew_uses_it_too(cache: SwarmStateCacheHandler) -> Non
     assert crew.manager_agent.cache_handler is cache
 
 
-# Another process: what one process locks in a file holds only against others.
+# Another process, because file locks only work against other processes.
 BLOCK = """
 import sqlite3, sys
 

@@ -1,4 +1,4 @@
-"""What the documentation shows runs, and the commands it names exist."""
+"""The code in the documentation runs, and the commands it names exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"),
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """Return the number of the line before each block of `language`, and its text."""
+    """Return the line number before each block of `language`, and its text."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return [
         (text.count("\n", 0, found.start(2)), found[2])
@@ -39,9 +39,9 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
 
 
 def real_addresses(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Return where the servers are that a page's blocks name, by the address that it shows.
+    """Map the server addresses that a page's blocks show to those of real servers.
 
-    Nothing else of a block is changed, and a server runs only for pages that name it.
+    Nothing else in a block is changed, and a server runs only for pages that name it.
     """
     sources = "".join(source for _, source in blocks(page, "python"))
     addresses = {}
@@ -73,7 +73,7 @@ def test_python_blocks_run_in_order(
     request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # What the guide has its reader do in a shell.
+    # The guide has its reader do this in a shell.
     monkeypatch.setenv("SWARMSTATE_KEYS", KeyRing.line("2026-11", new_key()))
     run_blocks(page, real_addresses(page, request), monkeypatch)
 
@@ -92,12 +92,12 @@ def test_pages_run_again_in_the_folder_of_the_others(
 def run_blocks(page: Path, addresses: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the Python blocks of a page in this folder, as one module."""
     module = ModuleType("documentation")
-    # Classes that a page defines are found again by their module's name.
+    # Classes defined by a page are looked up by their module's name.
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for line, source in blocks(page, "python"):
         for shown, real in addresses.items():
             source = source.replace(shown, real)
-        # Empty lines before the source make tracebacks name the page's own lines.
+        # Leading empty lines give tracebacks the page's own line numbers.
         code = compile("\n" * line + source, ROOT / page, "exec", dont_inherit=True)
         exec(code, module.__dict__)
 
@@ -130,9 +130,9 @@ def test_every_error_is_in_the_list_of_errors() -> None:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`\w+`.*?) \|", text.partition("## What errors mean")[2], re.MULTILINE)
     named = set(re.findall(r"`(\w+)`", " ".join(rows)))
-    # Of add-ons what they export; that of CrewAI is not installed here.
+    # The sources list the exports of all add-ons; the one for CrewAI is not installed here.
     exported = [path.read_text("utf-8") for path in ROOT.glob("packages/*/*/__init__.py")]
     of_add_ons = set(re.findall(r'"(\w+Error)"', " ".join(exported)))
     assert len(of_add_ons) > 1
-    # What others are made of, and is not raised itself.
+    # These are only base classes and are not raised themselves.
     assert ({*errors.__all__} | of_add_ons) - {"SwarmStateError", "CodecError"} <= named

@@ -1,4 +1,4 @@
-"""The demo holds what it claims; it checks every claim itself."""
+"""The demo checks every claim it makes."""
 
 from __future__ import annotations
 

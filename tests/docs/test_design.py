@@ -1,4 +1,4 @@
-"""Whatever docs/design.md says about layers and where things are is so."""
+"""What docs/design.md says about layers and about where things are is true."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_place_that_a_change_may_belong_to_exists() -> None:
     for row in rows[1:]:
         folder = ""
         for name in re.findall(r"`([^`]+)`", row):
-            # A bare name is beside the one before it.
+            # A bare name is in the folder of the name before it.
             path = name if "/" in name or not folder else f"{folder}/{name}"
             folder = path.rpartition("/")[0]
             if not any(any(package.glob(path)) for package in PACKAGES):
@@ -33,7 +33,7 @@ def test_every_place_that_a_change_may_belong_to_exists() -> None:
 
 
 def imported(module: Path) -> Iterator[str]:
-    """Yield the full names of all that a module imports, wherever it does so."""
+    """Yield the full names of everything that a module imports, at any place in it."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)

@@ -1,4 +1,4 @@
-"""The examples run, offline and without warnings; each checks what it claims."""
+"""The examples run offline and without warnings; each checks its own claims."""
 
 from __future__ import annotations
 

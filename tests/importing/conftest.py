@@ -1,4 +1,4 @@
-"""Fixtures of the tests of importing."""
+"""Fixtures for the import tests."""
 
 from __future__ import annotations
 

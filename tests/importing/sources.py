@@ -1,4 +1,4 @@
-"""Databases of LangGraph's own savers that are imported."""
+"""Databases of LangGraph's own savers, to import from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that real graphs leave in LangGraph's own savers."""
+"""Threads that real graphs store in LangGraph's own savers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def say(turn: int) -> dict[str, Any]:
 
 
 def fill(saver: Saver) -> None:
-    """Run graphs of all kinds, and leave some of them half-way."""
+    """Run graphs of all kinds, and stop some of them halfway."""
     agent = graphs.agent(saver)
     for turn in range(1, 9):
         agent.invoke(say(turn), at("agent"))
@@ -39,7 +39,7 @@ def fill(saver: Saver) -> None:
 
     fan_out = graphs.fan_out(saver, [], asks=frozenset({12}), fails={3})
     with suppress(ValueError):
-        # One after another, so that the workers before the one that fails have finished.
+        # Run workers one by one, so that those before the failing one have finished.
         fan_out.invoke(
             {"items": list(range(24)), "results": [], "answer": ""},
             {**at("fan"), "max_concurrency": 1},
@@ -69,7 +69,7 @@ def old_format(saver: Saver) -> None:
 
 
 def resume(saver: Saver) -> dict[str, Any]:
-    """Go on with every thread, and return what came out of it."""
+    """Resume every thread, and return the results."""
     calls: list[str] = []
     agent = graphs.agent(saver)
     approval = graphs.approval(saver, calls)

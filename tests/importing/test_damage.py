@@ -1,4 +1,4 @@
-"""Threads that are damaged or no threads of ours keep no other one from coming over."""
+"""Damaged and foreign threads do not keep other threads from being imported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
         assert "PYTHONPATH" in failure
     threads = {thread for thread, _, _ in everything(SwarmStateSaver(store))}
     assert threads >= {"agent", "fan", "nested", "old"}
-    # A part of it would have an older state for its newest.
+    # A partial import would have an older state as its newest.
     assert "delta" not in threads
     assert str(report).endswith("0 were there; 1 threads failed")
     assert 0 < report.added < report.checkpoints

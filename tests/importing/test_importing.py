@@ -1,4 +1,4 @@
-"""Threads of LangGraph's savers come over whole, and go on as if nothing had happened."""
+"""Threads of LangGraph's savers are imported completely, and continue as if nothing happened."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_old_formats_get_their_sends(filled: Source) -> None:
     parents = list(SwarmStateSaver(store).list({"configurable": {"thread_id": "old"}}))
     writes = parents[-1].pending_writes
     assert writes is not None
-    # By task path, then in the order in which they were written.
+    # Ordered by task path, then by the order of writing.
     assert [channel for _, channel, _ in writes] == [
         "n",
         *(f"c{n}" for n in range(12)),
@@ -79,8 +79,8 @@ def test_graphs_go_on_with_equal_results(filled: Source) -> None:
     ours = stock.resume(SwarmStateSaver(store))
     for name, result in theirs.items():
         assert ours[name] == result, name
-    # Workers that had finished did not run again. Which of those behind the one
-    # that failed had finished is up to the threads.
+    # Finished workers did not run again. Which workers after the failing one had finished depends
+    # on thread timing.
     assert paused is not None
     assert paused.pending_writes
     results = [value for _, channel, value in paused.pending_writes if channel == "results"]
@@ -110,7 +110,7 @@ def test_a_thread_whose_oldest_checkpoints_were_deleted_is_among_the_newest(
         assert newest is not None
     source.execute(f"DELETE FROM checkpoints WHERE checkpoint_id < '{newest.checkpoint['id']}'")
     with Store() as store, SwarmStateSaver(store) as saver:
-        # More than a page of the index over threads.
+        # More than a page of the thread index.
         for n in range(1_100):
             checkpoint = make_checkpoint(checkpoint_id=f"1{n:07}-0000-6000-8000-000000000000")
             saver.put(at(f"older {n}"), checkpoint, make_metadata(), {})
@@ -148,7 +148,7 @@ def test_importing_again_brings_the_error_of_another_attempt(filled: Source) -> 
 
 
 class Failing(StoreLayer):
-    """Fails after some writes."""
+    """Fails after a number of writes."""
 
     def __init__(self, store: Store, writes: int) -> None:
         super().__init__(store)

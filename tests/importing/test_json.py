@@ -1,4 +1,4 @@
-"""What the first releases of LangGraph's savers stored as JSON comes over as it was."""
+"""JSON stored by the first releases of LangGraph's savers is imported unchanged."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from swarmstate import Store
 
 @dataclass
 class Order:
-    """Something of a project's own."""
+    """A user's own class."""
 
     number: int
     status: Status
 
 
 class Status(Enum):
-    """Another."""
+    """A user's own enum."""
 
     PAID = "paid"
 
 
 class Person(BaseModel):
-    """And a model."""
+    """A user's own model."""
 
     name: str
 
 
 def as_json(value: Any) -> tuple[str, str]:
-    """Return what langgraph-checkpoint 1.0.0 stored of a value."""
+    """Return what langgraph-checkpoint 1.0.0 stored for a value."""
 
     def made_by(kind: Any, *args: Any, method: str | None = None, **kwargs: Any) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Importing only reads, also where nothing may be written."""
+"""Importing only reads, so it works where nothing may be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_only_reading(tmp_path: Path) -> None:
     assert Path(source.url).read_bytes() == before
 
 
-# Run as a user whom permissions stop, whoever runs the tests.
+# Makes the script run as a user who is subject to permissions, whoever runs the tests.
 DROP = """
 import os, sys
 from langgraph.checkpoint.swarmstate.importing import import_sqlite
@@ -49,7 +49,7 @@ def failure():
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that other users can enter, unlike those of pytest."""
+    """A directory that other users can enter, unlike pytest's."""
     directory = Path(tempfile.mkdtemp())
     yield directory
     directory.chmod(0o755)

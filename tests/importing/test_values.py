@@ -1,4 +1,4 @@
-"""Values of older formats, of serializers that encrypt, and of classes that are missing."""
+"""Values in older formats, from encrypting serializers, and of missing classes."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_values_that_a_serializer_encrypted(tmp_path: Path) -> None:
 
 @dataclass
 class OwnData:
-    """State that its program defines."""
+    """State defined by the user's program."""
 
     x: int
 
 
 class OwnModel(BaseModel):
-    """State that its program defines."""
+    """State defined by the user's program, as a model."""
 
     x: int
 

@@ -1,4 +1,4 @@
-"""A saver, and a driver of it in both modes; a test module may bring its own store or saver."""
+"""A saver and a driver for it in both modes; a test module may define its own store or saver."""
 
 from __future__ import annotations
 

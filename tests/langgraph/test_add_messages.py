@@ -1,4 +1,4 @@
-"""`add_messages` is LangGraph's, whatever it is given and whatever happened before."""
+"""`add_messages` behaves like LangGraph's, for any input and any history."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from typing_extensions import TypedDict
 
 
 class Own(HumanMessage):
-    """A message of the user's own class."""
+    """The user's own message class."""
 
 
 class WithProperty(HumanMessage):
-    """A message whose id is not what its dict holds."""
+    """A message whose id differs from what its dict holds."""
 
     @property  # type: ignore[misc] # what a class of a user may do
     def id(self) -> str | None:
@@ -66,7 +66,7 @@ def plain() -> st.SearchStrategy[Any]:
 
 
 def odd() -> st.SearchStrategy[Any]:
-    """What is no plain message: to be coerced, or an error."""
+    """Input that is not a plain message: it is coerced, or an error."""
     return st.one_of(
         ids().map(lambda id: AIMessageChunk(content="chunk", id=id)),
         ids().map(lambda id: {"role": "user", "content": "dict", "id": id}),
@@ -83,11 +83,11 @@ def messages(share_of_odd: int) -> st.SearchStrategy[list[Any]]:
 
 
 class ListOfOwn(list[Any]):
-    """A list that is not quite one."""
+    """A subclass of list."""
 
 
 class Step(NamedTuple):
-    """What happens next to the list that was returned last."""
+    """The next thing that happens to the last returned list."""
 
     mutate: tuple[str, int, Any] | None
     right: Any
@@ -143,7 +143,7 @@ def mutate(current: Any, edit: tuple[str, int, Any]) -> None:
 
 
 def described(value: Any) -> Any:
-    """Return what can be compared: classes, dicts and which objects are the same one."""
+    """Return what can be compared: classes, dicts and the identity of objects."""
     if not isinstance(value, list):
         return vars(value) if isinstance(value, BaseMessage) else str(value)[:20]
     first: dict[int, int] = {}
@@ -158,7 +158,7 @@ def described(value: Any) -> Any:
 
 
 def run(reducer: Callable[..., Any], left: Any, history: list[Step]) -> Iterator[Any]:
-    """Yield everything that can be observed of a run."""
+    """Yield everything observable about a run."""
     for step in history:
         if step.mutate is not None:
             mutate(left, step.mutate)
@@ -175,7 +175,7 @@ def run(reducer: Callable[..., Any], left: Any, history: list[Step]) -> Iterator
         ]
         yield described(left), described(step.right), described(result)
         if not isinstance(result, list):
-            # Without any messages it is a reducer.
+            # Called without messages, it returns a reducer.
             yield type(result)
             return
         yield [next((at for at, each in enumerate(inputs) if each is one), None) for one in result]
@@ -190,7 +190,7 @@ def test_is_what_langgraph_does(left: Any, history: list[Step]) -> None:
     for reducer in (original, add_messages):
         numbers = itertools.count()
         with pytest.MonkeyPatch.context() as patch:
-            # Ids are counted instead of drawn, so that two runs can be compared.
+            # Ids are counted instead of random, so that two runs can be compared.
             patch.setattr("uuid.uuid4", lambda numbers=numbers: f"new-{next(numbers)}")
             own_left, own_history = copy.deepcopy((left, history))
             results.append(list(run(reducer, own_left, own_history)))
@@ -295,7 +295,7 @@ def test_reduces_a_channel(reducer: Any) -> None:
     class State(TypedDict):
         messages: Annotated[list[Any], reducer]
 
-    # Resolving the annotation needs a name of the module.
+    # Resolving the annotation needs a name in the module.
     State.__annotations__ = {"messages": Annotated[list[Any], reducer]}
     builder = StateGraph(State)
     builder.add_node("say", lambda state: {"messages": [("ai", "You said something")]})

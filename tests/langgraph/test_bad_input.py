@@ -1,4 +1,4 @@
-"""What cannot be done is refused with one clear exception, and nothing is touched."""
+"""Impossible requests raise one clear exception, and nothing is touched."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def _use(path: Path) -> None:
-    """Open a saver on `path` and use it: where a bad path is noticed is not promised."""
+    """Open a saver on `path` and use it, since either step may be the one to report a bad path."""
     saver = SwarmStateSaver(path)
     try:
         saver.get_tuple(at())
@@ -245,7 +245,7 @@ def test_a_checkpoint_id_to_list_before_need_not_be_a_text(driver: Driver) -> No
 
 
 def test_a_place_is_no_config_to_list_before(driver: Driver) -> None:
-    # LangGraph's server passes on what its SDK calls a checkpoint.
+    # LangGraph's server passes on the form of a checkpoint that its SDK uses.
     place: Any = Branch(driver).put(a=1)["configurable"]
     saver: Any = driver.saver
     calls: list[Callable[[], object]] = [

@@ -1,4 +1,4 @@
-"""Caches of nodes and of language models: in graphs, in processes, with time."""
+"""Caches of nodes and of language models: in graphs, across processes, over time."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ CACHE_OPERATIONS = st.one_of(
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_generated_operations_do_what_they_do_in_memory(mode: str) -> None:
     @given(st.lists(CACHE_OPERATIONS, max_size=12))
-    # Namespaces that differ only by where their parts end.
+    # Namespaces that differ only in where their parts end.
     @example([("set", {(("a", "b"), "a"): (1, None)}), ("get", [(("a/b",), "a")])])
     def compare(operations: list[tuple[str, Any]]) -> None:
         ours, theirs = SwarmStateCache[int](), InMemoryCache[int]()
@@ -283,7 +283,7 @@ def test_caches_that_share_a_store_forget_nothing_of_each_other() -> None:
 
 
 class Reversed(SwarmStateSerializer):
-    """What it writes others cannot read."""
+    """Writes values that others cannot read."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         type_, data = super().dumps_typed(obj)
@@ -306,7 +306,7 @@ def test_a_serializer_that_was_given_is_the_one_that_is_used() -> None:
 
 
 class OwnMessage(AIMessage):
-    """A message of a package that may be uninstalled one day."""
+    """A message class from a package that may be uninstalled."""
 
 
 def test_an_answer_whose_class_is_gone_is_missing(

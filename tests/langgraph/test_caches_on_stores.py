@@ -1,4 +1,4 @@
-"""Caches of nodes and of language models in stores of every kind."""
+"""Caches of nodes and of language models on every kind of store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_generated_operations_do_what_they_do_in_memory(stores: Stores, mode: st
     loop = asyncio.new_event_loop()
     store = stores.open()
 
-    # The store is the same in all examples, and cleared before each.
+    # All examples share the store, which is cleared before each.
     @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(CACHE_OPERATIONS, max_size=12))
     def compare(operations: list[tuple[str, Any]]) -> None:

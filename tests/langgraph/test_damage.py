@@ -1,4 +1,4 @@
-"""Damaged and missing records are named, and nothing else suffers or is repaired."""
+"""Errors name damaged and missing records; nothing else suffers, and nothing is repaired."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SwarmState
 
 
 def fresh(driver: Driver) -> Driver:
-    """Return a driver of a saver that remembers nothing of what it stored."""
+    """Return a driver whose saver has nothing in memory."""
     assert isinstance(driver.saver, SwarmStateSaver)
     return driver.over(SwarmStateSaver(driver.saver.store))
 
@@ -49,7 +49,7 @@ def store_of(driver: Driver) -> BaseStore:
 
 
 def fill(driver: Driver, thread: str = "t") -> list[Any]:
-    """Put checkpoints that share some blobs and have some of their own; oldest first."""
+    """Put checkpoints that share some blobs and own others; oldest first."""
     branch = Branch(driver, thread)
     log: list[str] = []
     for n in range(COUNT):
@@ -65,7 +65,7 @@ def id_of(item: Any) -> str:
 
 
 def blob_key(store: BaseStore, value: str) -> str:
-    """Return the key of the blob that a large value, or a large item of a list, makes."""
+    """Return the key of the blob for a large value, or for a large item of a list."""
     [name] = blob_names(("msgpack", (blob_hash(dumps(value)),)))
     [key] = [key for key in raw.keys(store, "t", "blob") if key.endswith(name[4:])]
     return key
@@ -153,7 +153,7 @@ def test_a_damaged_record_is_named_and_the_rest_is_readable(
     damage(store, raw.keys(store, "t", "checkpoint")[-1])
     before = raw.everything(store)
     for reader in (driver, fresh(driver)):
-        # The latest is not quietly an older one.
+        # The latest must not silently become an older one.
         for config in (items[-1].config, at()):
             with pytest.raises(CheckpointError, match=r"thread 't'.*damaged") as caught:
                 reader.get_tuple(config)
@@ -214,7 +214,7 @@ def test_every_bit_of_every_record_counts(kind: str) -> None:
 
 
 def damaged_keys(key: str) -> list[str]:
-    """Return the keys that differ from one in a bit."""
+    """Return the keys that differ from `key` in one bit."""
     flipped = (
         key[:at] + chr(ord(key[at]) ^ 1 << bit) + key[at + 1 :]
         for at in range(len(key))
@@ -312,7 +312,7 @@ def test_a_put_after_damage_neither_hides_nor_spreads_it(
     key = blob_key(store, log[0])
     damage(store, key)
     damaged = raw.everything(store).get(("langgraph:t", key))
-    # The saver knows the segment as stored and does not send it again.
+    # The saver knows that the segment is stored and does not send it again.
     after = branch.put(log=[*log, "more " * 300])
     intact = branch.put(log=log[1:])
     assert raw.everything(store).get(("langgraph:t", key)) == damaged
@@ -322,7 +322,7 @@ def test_a_put_after_damage_neither_hides_nor_spreads_it(
             reader.get_tuple(config)
         assert key.removeprefix("blob/") in str(caught.value)
     assert reader.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
-    # Who stored it just now need not ask the store.
+    # A saver that has just stored it need not ask the store.
     assert driver.load(before).checkpoint["channel_values"] == {"log": log}
     assert driver.load(intact).checkpoint["channel_values"] == {"log": log[1:]}
 
@@ -343,7 +343,7 @@ def test_a_record_of_a_newer_format_says_what_to_do(driver: Driver) -> None:
 
 
 class Mirror:
-    """Encrypts nothing, and says that it did."""
+    """Encrypts nothing, and claims that it did."""
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
         return "mirror", plaintext[::-1]
@@ -375,7 +375,7 @@ def test_a_thread_of_another_serializer_says_what_to_do() -> None:
         assert pickling.get_tuple(config) is not None
         with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
             plain.get_tuple(config)
-        # It may be a saver that knows no codec of ours either.
+        # The saver may also be one that knows none of our codecs.
         stock = SwarmStateSaver(store, serde=JsonPlusSerializer())
         with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
             stock.get_tuple(config)
@@ -405,7 +405,7 @@ def test_a_damaged_sibling_does_not_disturb_a_delta_channel(driver: Driver) -> N
 
 
 def make_unreadable(path: Path, namespace: str) -> None:
-    """Damage the keys of a namespace, so that the store cannot read any of them."""
+    """Damage the keys of a namespace so that the store cannot read any of them."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             "UPDATE record SET key = CAST(CAST(key AS BLOB) || x'ff' AS TEXT) "

@@ -1,4 +1,4 @@
-"""The history of DeltaChannels over long, forked and broken lines of ancestors."""
+"""The history of DeltaChannels over long, forked and broken ancestor chains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def store() -> CountingStore:
 
 
 def put(driver: Driver, config: Any, checkpoint_id: str, values: Any = None, **said: Any) -> Any:
-    """Put a checkpoint with a version of the channel `d`, and a write to that which names it."""
+    """Put a checkpoint with a version of the channel `d`, and a write to `d` that names it."""
     checkpoint = make_checkpoint(values, {"d": 1}, checkpoint_id=checkpoint_id)
     metadata: Any = {"source": "loop", "step": 3, "parents": {}, **said}
     stored = driver.put(config, checkpoint, metadata, {"d": 1})

@@ -1,4 +1,4 @@
-"""Threads that live for a time after their last write, or their last read."""
+"""Threads that expire some time after their last write, or their last read."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_run_that_waits_for_a_person_lives_on_from_when_it_asked(
     builder.add_edge(START, "ask")
     driver = Driver(saver, mode)
     graph = builder.compile(checkpointer=saver)
-    # Checkpoints are written before the node, and only the question after it.
+    # Checkpoints are written before the node, and only the interrupt after it.
     if accelerated:
         with accelerate():
             driver.invoke(graph, {"answer": ""}, at(), durability="sync")

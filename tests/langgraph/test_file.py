@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _in_process(target: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `target` in a process of its own and return what it returns."""
+    """Run `target` in its own process and return its result."""
     reader, writer = crash.context.Pipe(duplex=False)
     process = crash.context.Process(target=_report, args=(writer, target, *arguments))
     process.start()
@@ -93,7 +93,7 @@ def test_a_read_only_file_can_be_read(shared_folder: Path) -> None:
 
 
 def _fill_up(path: Path, limit: int) -> tuple[list[str], str, bool]:
-    """Put until the file may grow no more; return what was acknowledged, and the error."""
+    """Put until the file may not grow any more; return what was acknowledged, and the error."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     saver = SwarmStateSaver(path)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""Fields that a graph does not have stay what they were, whoever else works on the thread."""
+"""Fields that a graph lacks keep their values, whoever else works on the thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def store() -> RacingStore:
 
 @pytest.fixture
 def planned(driver: Driver, store: RacingStore) -> Driver:
-    """A driver on `store`, of a thread that has the field `plan`."""
+    """A driver on `store` of a thread that has the field `plan`."""
     driver = driver.over(SwarmStateSaver(store))
     newer = graphs.noting(driver.saver, "log", "plan")
     driver.invoke(newer, {"log": [], "plan": PLAN[:1]}, at())
@@ -31,7 +31,7 @@ def planned(driver: Driver, store: RacingStore) -> Driver:
 
 
 def note(driver: Driver) -> Any:
-    """Have a graph run that has no `plan`; each of its checkpoints is stored before the next."""
+    """Run a graph that has no `plan`; each of its checkpoints is stored before the next."""
     return driver.invoke(graphs.noting(driver.saver, "log"), {"log": []}, at(), durability="sync")
 
 
@@ -96,7 +96,7 @@ def test_what_is_known_of_one_checkpoint_is_not_taken_for_another(
     root = driver.put(at(), make_checkpoint({"x": 1, "y": 1}, {"x": 1, "y": 1}), {}, {})
     empty = make_checkpoint({"x": 2}, {"x": 2, "y": 2})
     driver.put(root, empty, {}, {"x": 2, "y": 2})
-    # A fork, in which the field has a value at the version at which it is empty beside.
+    # A fork where the field has a value, with the same version as the empty field in the sibling.
     full = make_checkpoint({"x": 2, "y": 2}, {"x": 2, "y": 2})
     fork = driver.put(root, full, {}, {"x": 2, "y": 2})
     child = driver.put(fork, make_checkpoint({"x": 3}, {"x": 3, "y": 2}), {}, {"x": 3})

@@ -1,4 +1,4 @@
-"""Records of memory with the wrong content are errors that name the item, and no more."""
+"""Memory records with invalid content raise errors that name the item, and do no other harm."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CALLS: dict[str, Callable[[SwarmStateStore], Any]] = {
 
 
 def tried(store: Store, index: IndexConfig | None) -> Iterator[str]:
-    """Call everything, and yield the messages of errors; others must be as they were."""
+    """Make all calls and yield the error messages; other items must be unaffected."""
     for call in CALLS.values():
         with memory_of(store, index) as memory:
             try:
@@ -150,13 +150,13 @@ def test_an_item_whose_embeddings_are_damaged_can_be_replaced(mend: str) -> None
     "value",
     [
         b"",
-        b"\x81\xa1n",  # ends too early
+        b"\x81\xa1n",  # truncated
         dumps({"n": 1}) + b"\xc0",
-        b"\x82\xa1n\x01\xa1m\xc1",  # a byte that msgpack has not
-        b"\x82\xa1n\x01\xa1m\xa1\xff",  # no UTF-8
+        b"\x82\xa1n\x01\xa1m\xc1",  # a byte that msgpack does not have
+        b"\x82\xa1n\x01\xa1m\xa1\xff",  # invalid UTF-8
         b"\x82\xa1n\x01\xa1\xff\x01",
         b"\x82\xa1n\x01\xa1m" + b"\x91" * 2000 + b"\xc0",
-        b"\x82\xa1n\x01\xa1m\x81\xd4\x7f\x00\x01",  # an ext that nobody knows
+        b"\x82\xa1n\x01\xa1m\x81\xd4\x7f\x00\x01",  # an unknown ext
         dumps([1]),
         dumps("n"),
     ],

@@ -1,4 +1,4 @@
-"""Records with the wrong content are errors that name them, and disturb nothing else."""
+"""Records with invalid content raise errors that name them, and disturb nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ serializers = pytest.mark.parametrize("serde", [SwarmStateSerializer(), JsonPlus
 
 
 def filled(serde: SerializerProtocol, thread: str, store: Store) -> RunnableConfig:
-    """Put two checkpoints whose values lie in blobs and in records, with pending writes."""
+    """Put two checkpoints whose values are in blobs and in records, with pending writes."""
     driver = Driver(SwarmStateSaver(store, serde=serde), "sync")
     branch = Branch(driver, thread)
     for n in range(2):
@@ -38,7 +38,7 @@ def filled(serde: SerializerProtocol, thread: str, store: Store) -> RunnableConf
 
 
 def put_next(saver: SwarmStateSaver) -> None:
-    """Go on with the thread as a graph does that lacks two of its fields."""
+    """Continue the thread like a graph that lacks two of its fields."""
     checkpoint = empty_checkpoint()
     checkpoint["channel_values"] = {"n": 1}
     checkpoint["channel_versions"] = {"n": 9, "log": 1, "page": 1}
@@ -98,7 +98,7 @@ def test_an_entry_of_the_index_that_names_no_thread_is_passed_over(key: str) -> 
     with Store() as store:
         saver = SwarmStateSaver(store)
         first = saver.put(at(), empty_checkpoint(), {"run_id": "r"}, {})
-        # A namespace without the id of a thread is not one of a thread's either.
+        # A namespace without a thread id does not belong to a thread either.
         store.write([Batch("langgraph-index", put={key: b""}), Batch("langgraph:", put={"a": b""})])
         assert saver.threads() == ["t"]
         assert [found.config for found in saver.list(None)] == [first]

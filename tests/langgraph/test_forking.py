@@ -1,4 +1,4 @@
-"""Web servers and job queues fork while threads use a saver: the child lacks these threads."""
+"""Web servers and job queues fork while threads use a saver; the child lacks these threads."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def in_child(work):
     return os.waitpid(process, 0)[1]
 """
 
-# A thread stops at each line of a put that it has not been at before, in modules that have locks,
-# and there it is forked.
+# In modules with locks, a thread pauses at each line of a put that it has not reached before, and
+# the process forks there.
 PUTTING = """
 import functools
 from pathlib import Path

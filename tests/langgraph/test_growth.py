@@ -1,4 +1,4 @@
-"""What a turn adds to the store follows what was said in it, not what was ever said."""
+"""What a turn adds to the store depends on the turn, not on the length of the conversation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from swarmstate import Store
 
-# A message, and the two of a turn, as they are stored.
+# The stored sizes of a message, and of a turn's two messages.
 _TEXT = 400
 _TURN = 2 * (_TEXT + 150)
 
@@ -80,7 +80,7 @@ def client_sends_everything() -> Shape:
     sent: dict[int, list[Any]] = {}
 
     def turn(graph: Graph, number: int) -> None:
-        # As a front end does it that keeps the conversation itself, for each of the savers.
+        # Like a front end that keeps the conversation itself, one for each saver.
         history = sent.setdefault(id(graph), [])
         question = {"role": "user", "content": said(f"question {number} "), "id": f"q-{number}"}
         given = json.loads(json.dumps([*history, question]))
@@ -126,7 +126,7 @@ def line_of_a_long_file() -> Shape:
             return {"files": {"/long.md": {"lines": [said(f"{n} ")[:80] for n in range(1500)]}}}
         lines = list(files["/long.md"]["lines"])
         lines[turn * 37 % 1500] = said(f"edit {turn} ")[:80]
-        # A model says the path, so it is not the object that the state has.
+        # A model would generate the path, so it is not the same object as in the state.
         return {"files": {"".join(["/long", ".md"]): {"lines": lines}}}
 
     return graph_of(FilesState, node), lambda graph, turn: graph.invoke({"turn": turn}, CONFIG)
@@ -229,8 +229,8 @@ def test_a_turn_adds_a_part_of_the_state(shape: Shape, most: int) -> None:
     store = Store()
     graph, reference = build(SwarmStateSaver(store)), build(InMemorySaver())
     sizes = []
-    # In the order in which the run gives it: a write that a thread stores after the checkpoint
-    # that follows it shares nothing.
+    # Without this, a thread may store a write after the next checkpoint; such a write shares
+    # nothing.
     with accelerate("saving"):
         for number in range(120):
             turn(graph, number)

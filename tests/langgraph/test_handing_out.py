@@ -1,4 +1,4 @@
-"""A loaded state is the caller's alone, whether its objects were made for it or loaded before."""
+"""A loaded state belongs to the caller alone, whether its objects are new or were loaded before."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _message(index: int) -> AnyMessage:
 
 
 def _saver(values: dict[str, Any]) -> SwarmStateSaver:
-    """Return a saver that has values to give back, and did so once."""
+    """Return a saver with stored values that it has already loaded once."""
     store = Store()
     _put(SwarmStateSaver(store), _THREAD, values)
     saver = SwarmStateSaver(store)
@@ -65,7 +65,7 @@ def _messages_saver() -> SwarmStateSaver:
 
 
 def _messages(saver: SwarmStateSaver, puts: int = 0) -> list[Any]:
-    """Return the messages, after they were stored again so many times."""
+    """Return the messages after storing them again this many times."""
     found = saver.get_tuple(_THREAD)
     assert found is not None
     config = found.config
@@ -76,7 +76,7 @@ def _messages(saver: SwarmStateSaver, puts: int = 0) -> list[Any]:
 
 
 def _described(value: Any) -> Any:
-    """Return all that can be seen of a value, in its order."""
+    """Return everything observable in a value, in order."""
     if isinstance(value, dict):
         return [(key, _described(item)) for key, item in value.items()]
     if isinstance(value, list):
@@ -88,7 +88,7 @@ def _described(value: Any) -> Any:
 
 
 def _containers(value: Any) -> Iterator[Any]:
-    """Yield everything in a value that can be changed."""
+    """Yield everything mutable in a value."""
     if isinstance(value, dict):
         yield value
         for item in value.values():
@@ -280,7 +280,7 @@ def test_a_tuple_is_loaded_as_what_it_was_stored_as_however_often_it_was_put(
 
 
 class Slotted(BaseModel):
-    """A model with something beside its fields."""
+    """A model with state beside its fields."""
 
     __slots__ = ("mark",)
 
@@ -317,12 +317,13 @@ def test_what_is_let_go_of_may_use_the_saver() -> None:
     saver = _saver({"notes": [Note(text="x" * 60)] * 3_000})
     saver.serde = serde
     seen: list[Any] = []
-    # The notes stand at two places as one blob, so they are let go of when they are loaded again.
+    # Two places of the list share the notes as one blob, so loading again releases them.
     refs = [
         weakref.ref(note, lambda ref: seen.append(saver.get_tuple(_THREAD)))
         for note in _load(saver)["notes"][:2_048:2_047]
     ]
-    # A thread that waits for itself, with the GIL, would never end; this ends the process.
+    # A thread that deadlocks on itself while holding the GIL would never end; this ends the
+    # process.
     faulthandler.dump_traceback_later(60, exit=True)
     try:
         _load(saver)
@@ -345,7 +346,7 @@ def test_threads_that_load_at_once_share_nothing() -> None:
             if barrier.wait() == 0:
                 containers = [id(each) for found in loaded for each in _containers(found)]
                 shared.append(len(containers) - len(set(containers)))
-                # Everything is let go of, for the next round to hand out.
+                # Release everything, so that the next round can hand it out.
                 loaded[:] = [[] for _ in range(count)]
 
     shared: list[int] = []

@@ -1,4 +1,4 @@
-"""A history without state: what `list` yields, less what is large."""
+"""A history without state: what `list` yields, except large values."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_listing_reads_each_shared_blob_once(driver: Driver, store: CountingSt
     assert [len(item.checkpoint["channel_values"]["log"]) for item in items] == [*range(30, 10, -1)]
     blobs = [key for key in store.looked_up if key.startswith("blob/")]
     assert len(blobs) == len(set(blobs)) == 30
-    # The keys, the records, what these refer to.
+    # The keys, then the records, then what these refer to.
     assert store.trips == ["read", "read", "read"]
 
 

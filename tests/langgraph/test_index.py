@@ -29,14 +29,14 @@ INDEX = "langgraph-index"
 
 
 def _fill(driver: Driver) -> list[str]:
-    """Put checkpoints into threads in turn; return their ids, newest first."""
+    """Put checkpoints into the threads in turn; return their ids, newest first."""
     branches = [Branch(driver, f"t{n}") for n in range(5)]
     order = [branches[n % 5].put({"run_id": f"r{n % 3}"}, n=n) for n in range(15)]
     return [thread_of(config)[2] for config in reversed(order)]
 
 
 def _minute(number: int) -> str:
-    """Return the id of a checkpoint that was put in some minute."""
+    """Return the id of a checkpoint that was put in the given minute."""
     return f"{0x1F000000 + 2 * number:08x}-0000-6000-8000-000000000000"
 
 
@@ -79,7 +79,7 @@ def test_entries_of_lost_threads_invent_nothing(driver: Driver, store: BaseStore
 def test_entries_of_threads_that_expired_go_when_all_threads_are_listed(
     driver: Driver, store: BaseStore
 ) -> None:
-    # More than are read at once. A thread that has expired is one that is not there.
+    # More than one read returns. An expired thread is simply missing.
     for n in range(1_100):
         driver.put(at(f"t{n}"), make_checkpoint(), make_metadata(run_id=f"r{n}/a"), {})
     kept = ["t500", "t99"]
@@ -91,7 +91,7 @@ def test_entries_of_threads_that_expired_go_when_all_threads_are_listed(
     assert _keys(store, "run/") == ["run/r500%2Fa/t500", "run/r99%2Fa/t99"]
     for name in kept:
         store.write([Batch(f"langgraph:{name}", clear=True)])
-    # As a run does that goes on while its thread is deleted.
+    # Like a run that continues while its thread is deleted.
     store.write([Batch(INDEX, delete=_keys(store, "time/")[:1])])
     assert _threads(driver) == []
     assert store.namespaces() == []
@@ -168,7 +168,7 @@ def test_runs_may_be_named_anything(driver: Driver, store: BaseStore, run: str) 
 
 
 def test_many_threads_of_one_moment_are_listed_newest_first(driver: Driver) -> None:
-    # More than are opened at once, all under one bucket of the index.
+    # More than are opened at once, all in one bucket of the index.
     branches = [Branch(driver, f"thread {n}") for n in range(70)]
     put = [branch.put(n=0) for branch in reversed(branches)]
     put += [branch.put(n=1) for branch in branches]
@@ -205,7 +205,7 @@ def test_the_newest_are_found_without_a_look_at_every_thread() -> None:
     with _Watched() as store, SwarmStateSaver(store) as saver:
         names = [f"thread {n}" for n in range(2_500)]
         for n, name in enumerate(names):
-            # As if each ran a minute after the one before it.
+            # As if each ran a minute after the last.
             checkpoint = make_checkpoint(checkpoint_id=_minute(n))
             saver.put(at(name), checkpoint, make_metadata(), {})
         newest = names[::-1]
@@ -248,7 +248,7 @@ def test_a_thread_keeps_its_place_whatever_becomes_of_its_checkpoints() -> None:
         assert saver.threads(limit=100) == newest(long=2_381, copy=2_381)
         saver.delete_for_runs(["long 2381", "long 1"])
         assert saver.threads(limit=100) == newest()
-        # All of that was found without a look at every thread.
+        # All of this was found without looking at every thread.
         assert store.listings == 0
 
 

@@ -1,4 +1,4 @@
-"""A process that is killed at any moment loses nothing it was told is stored."""
+"""A process killed at any moment loses nothing that was acknowledged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_killed_at_random_moments(
 
 
 def _run_until(task: crash.Work, calls: int, moment: float) -> list[crash.Acknowledged]:
-    """Kill a process `moment` seconds after so many calls; return what it acknowledged."""
+    """Kill a process `moment` seconds after a number of calls; return what it acknowledged."""
     reader, writer = crash.context.Pipe(duplex=False)
     process = crash.context.Process(target=crash.work, args=(task, writer))
     process.start()
@@ -81,5 +81,5 @@ def _drained(reader: crash.Connection) -> list[crash.Acknowledged]:
         while True:
             try:
                 received.append(reader.recv())
-            except (EOFError, OSError):  # a report cut short was never acknowledged
+            except (EOFError, OSError):  # a truncated report was never acknowledged
                 return received

@@ -1,4 +1,4 @@
-"""Values of swarmstate.merge in checkpoints: read in silence, and by LangGraph's serializer."""
+"""Values of swarmstate.merge in checkpoints: no warnings, and LangGraph's serializer reads them."""
 
 from __future__ import annotations
 

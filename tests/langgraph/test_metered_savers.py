@@ -1,4 +1,4 @@
-"""Savers with a sink are otherwise as those without."""
+"""Savers with a sink otherwise behave like those without."""
 
 from __future__ import annotations
 

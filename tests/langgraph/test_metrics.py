@@ -1,4 +1,4 @@
-"""What a measured saver tells of its operations, and that an unmeasured one is not touched."""
+"""What a metered saver reports about its operations; an unmetered saver is untouched."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_failing_sink_fails_no_operation(
         SwarmStateSaver(metrics=Broken(begins)) as saver,
     ):
         asyncio.run(arun_everything(saver)) if is_async else run_everything(saver)
-    # Once by the saver and once by its store.
+    # Once from the saver and once from its store.
     assert len(caplog.records) == 2
     assert all("the metrics sink Broken of store Store failed" in r.message for r in caplog.records)
 

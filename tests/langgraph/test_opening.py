@@ -1,4 +1,4 @@
-"""The ways to open a saver, and what it says of its threads."""
+"""The ways to open a saver, and what it reports about its threads."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_threads_are_newest_first(driver: Driver) -> None:
     names = [f"t{n}" for n in range(6)] + ["a/b", "%2F", "x" * 300]
     for name in names:
         Branch(driver, name).put(a=1)
-    # Newer than all others, in namespaces whose keys come after those of the root, and before them.
+    # Newer than all others, in namespaces whose keys sort after and before those of the root.
     Branch(driver, "t1", "child").put(a=1)
     Branch(driver, "t2", "-child").put(a=1)
     newest = ["t2", "t1", *(name for name in reversed(names) if name not in {"t1", "t2"})]

@@ -1,4 +1,4 @@
-"""Several processes write one file at once."""
+"""Several processes write to one file concurrently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUTS = 40
 
 
 class Done(NamedTuple):
-    """What a process has put: configs with the values they must hold."""
+    """The puts of a process: configs with the values they must hold."""
 
     shared: list[tuple[Any, dict[str, Any]]]
     own: list[tuple[Any, dict[str, Any]]]
@@ -26,7 +26,7 @@ class Done(NamedTuple):
 
 
 def work(path: Path, number: int, meeting: Any, barrier: Any, connection: crash.Connection) -> None:
-    """Put checkpoints into a shared and an own thread, and run an agent."""
+    """Put checkpoints into a shared thread and an own one, and run an agent."""
     barrier.wait()
     saver = SwarmStateSaver(path)
     done = Done([], [], [])
@@ -91,7 +91,7 @@ def follow(path: Path, turns: int, connection: crash.Connection) -> None:
 
 
 def _await_turn(saver: SwarmStateSaver, turn: int) -> int:
-    """Read until the newest checkpoint is of `turn`; return how often another was seen."""
+    """Read until the newest checkpoint is of `turn`; return how many reads saw another one."""
     misses = 0
     while True:
         found = saver.get_tuple(at())

@@ -1,4 +1,4 @@
-"""What a saver holds copies of is not read from the store again."""
+"""A saver does not read again from the store what it holds copies of."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LATEST: Any = {"configurable": {"thread_id": "1"}}
 
 
 def _blobs(store: CountingStore) -> list[str]:
-    """Return which blobs were read since the last `reset`."""
+    """Return the blobs that were read since the last `reset`."""
     return [key for key in store.looked_up if key.startswith("blob/")]
 
 
@@ -104,7 +104,7 @@ def test_texts_that_others_continue_are_read_in_two_round_trips() -> None:
     report, files = "", {f"/{n}": text(n, 9_000) for n in range(3)}
     for turn in range(12):
         report += text(turn, 3_000)
-        # Copies of one another, too: what one file shares with another must be read for it.
+        # Files also copy one another: parts that one file shares with another must be read for it.
         files[f"/{turn % 3}"] = files[f"/{turn % 2}"] + text(turn, 300)
         values = {"report": report, "files": {**files}}
         config = _put_values(writer, config, values)
@@ -160,7 +160,7 @@ def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -
 
 
 class _Sent(CountingStore):
-    """Notes how many bytes are written."""
+    """Counts the bytes that are written."""
 
     size = 0
 
@@ -172,7 +172,7 @@ class _Sent(CountingStore):
 
 def test_what_a_run_was_given_takes_no_room_from_the_state() -> None:
     store = _Sent(Store())
-    # Room for the state with the image twice, not for all that was made of it.
+    # Room for two copies of the state with the image, not for everything made of it.
     branch = Branch(Driver(SwarmStateSaver(store, memory_budget=2_000_000), "sync"))
     branch.put(log=long_log())
     image = text("image", 600_000)

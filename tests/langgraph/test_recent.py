@@ -1,4 +1,4 @@
-"""What a saver keeps of what it stored just now."""
+"""What a saver keeps of what it has just stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
 
 
 class ReadingStore(swarmstate.Store):
-    """Notes the keys that are read.
+    """Records the keys that are read.
 
     Attributes:
-        asked: Those of each query.
+        asked: The keys of each query.
     """
 
     def __init__(self) -> None:

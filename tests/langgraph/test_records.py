@@ -1,4 +1,4 @@
-"""What the saver leaves in its store, and how often it asks."""
+"""The records that the saver leaves in its store, and how many requests it makes."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_assigned_cipher_leaves_no_plain_value(driver: Driver, store: Countin
 
 
 class TestRoundTrips:
-    """Each call asks the store once or twice, however much it holds."""
+    """Each call makes one or two requests to the store, however much it holds."""
 
     def test_put_and_put_writes_cost_one(self, driver: Driver, store: CountingStore) -> None:
         branch = Branch(driver)

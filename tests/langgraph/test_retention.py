@@ -1,4 +1,4 @@
-"""Pruning by number and by age: exactly the right checkpoints go, and their space with them."""
+"""Pruning by number and age: exactly the right checkpoints go, and their space with them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def prune(driver: Driver, thread_ids: Sequence[Any], **options: Any) -> PruneRep
 
 
 def put_aged(driver: Driver, config: Any, age: timedelta | str, values: dict[str, Any]) -> Any:
-    """Put a checkpoint that says of itself that it is so old, or what `age` says."""
+    """Put a checkpoint whose timestamp gives this age, or is the string `age`."""
     ts = age if isinstance(age, str) else (datetime.now(timezone.utc) - age).isoformat()
     checkpoint: Any = {**make_checkpoint(values), "ts": ts}
     stored = driver.put(config, checkpoint, make_metadata(run_id=f"run {age}"), {})
@@ -58,7 +58,7 @@ def put_aged(driver: Driver, config: Any, age: timedelta | str, values: dict[str
 
 
 def fill(driver: Driver, thread: str, count: int = 12) -> None:
-    """Put checkpoints of falling age, in days, into each namespace."""
+    """Put checkpoints of decreasing age, in days, into each namespace."""
     rng = random.Random(thread)
     for ns in SPACES:
         config, log = at(thread, ns), [f"{thread}{ns}"]
@@ -90,7 +90,7 @@ POLICIES: list[dict[str, Any]] = [
 
 
 def stays(policy: dict[str, Any], position: int, age: timedelta) -> bool:
-    """Say what the documentation says; `position` counts from the newest, from 0."""
+    """Return whether a checkpoint stays, as documented; `position` counts from the newest (0)."""
     if position < policy.get("keep_last", 1):
         return True
     limit = policy.get("older_than")
@@ -189,7 +189,7 @@ def test_arguments_that_make_no_sense_delete_nothing(
 
 
 def test_the_strategy_of_langgraph_s_server_deletes(driver: Driver) -> None:
-    # It calls a saver of one's own so, and knows no "delete".
+    # LangGraph's server calls custom savers with this strategy, and does not know "delete".
     for thread in ("t", "u", "other"):
         fill(driver, thread, 2)
     prune(driver, ["t", "u"], strategy="delete_all")
@@ -247,7 +247,7 @@ def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: RacingStore
     revived: list[Any] = []
 
     def revive() -> None:
-        """Put a checkpoint whose values only a doomed checkpoint holds."""
+        """Put a checkpoint whose values only a checkpoint about to be deleted holds."""
         revived.append(other.put(old, make_checkpoint(values), make_metadata(), {}))
 
     store.before_write = revive
@@ -342,7 +342,7 @@ def test_writers_and_pruning_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 
 class TakingTurns(CountingStore):
-    """Lets everybody else take a step before each one."""
+    """Lets every other task take a step before each of its own."""
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
         await asyncio.sleep(0)
@@ -367,7 +367,7 @@ def test_all_who_delete_from_one_thread_at_once_come_through(lead: int) -> None:
         await saver.adelete_for_runs([run_id])
 
     async def main() -> None:
-        # A server that rolls a run back asks for it twice.
+        # A server that rolls back a run asks for this twice.
         runs = ("run 0", "run 0", "run 1")
         await asyncio.gather(*(delete(position, run) for position, run in enumerate(runs)))
 
@@ -423,7 +423,7 @@ def test_the_file_shrinks_while_others_write(tmp_path: Path) -> None:
     branch = Branch(Driver(saver, "sync"))
     for n in range(120):
         branch.put(n=n, log=[f"{n:05}" * 20_000])
-    store.vacuum()  # Also moves into the file what is still in its log.
+    store.vacuum()  # Also moves the contents of the WAL into the file.
     before = path.stat().st_size
     assert before > 10_000_000
     written = Branch(Driver(saver, "sync"), "busy")

@@ -1,4 +1,4 @@
-"""How often savers, memories and caches ask a server: counted on the wire, in front of it."""
+"""Round trips to a server of savers, memories and caches, counted by a proxy in front of it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ GETS = [GetOp(*place) for place in PLACES]
 
 
 class Counted:
-    """A `SwarmStateStore` on a server, and what it sends, by the sync or the async methods.
+    """A `SwarmStateStore` on a server and its round trips, by the sync or the async methods.
 
     Attributes:
-        listing: Round trips that tell which namespaces there are. What Redis remembers of them
-            is derived, and looked at once more.
+        listing: Round trips to list the namespaces. Redis's index of them is derived, so it is
+            verified by another one.
     """
 
     def __init__(self, store: swarmstate.BaseStore, proxy: Proxy, mode: str) -> None:
@@ -69,7 +69,7 @@ def counted(request: pytest.FixtureRequest, tmp_path: Path, mode: str) -> Iterat
         counted = Counted(
             swarmstate.open(Stores(request.param, tmp_path, url_of_proxy).url), proxy, mode
         )
-        # Scripts are loaded, statements prepared, tables made.
+        # Scripts are loaded, statements prepared and tables created now.
         counted.run(counted.memories, "batch", [*GETS, SearchOp(("users",)), *PUTS])
         counted.run(counted.memories, "batch", [*GETS, SearchOp(("users",)), ListNamespacesOp()])
         yield counted
@@ -103,7 +103,7 @@ def test_a_batch_of_puts_or_of_gets_is_one_round_trip(counted: Counted) -> None:
 
 def test_a_batch_reads_at_once_and_then_writes_at_once(counted: Counted) -> None:
     assert counted.trips(counted.memories, "batch", [*GETS, *PUTS]) == 2
-    # A search asks which namespaces there are, a listing also which of them hold something.
+    # A search asks for the namespaces; a listing also asks which of them hold something.
     listing = counted.listing
     assert counted.trips(counted.memories, "batch", [SearchOp(("users",))]) == listing + 1
     searches = [SearchOp(("users",)), SearchOp(("users",), {"n": 1}), *GETS]

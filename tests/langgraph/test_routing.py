@@ -1,4 +1,4 @@
-"""Handoff graphs inside LangGraph: as edges, as nodes, before a swarm's models."""
+"""Handoff graphs in LangGraph: as edges, as nodes, and before a swarm's models."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def with_config(state: State, config: RunnableConfig) -> Command[Any]:
 
 
 def desk() -> Any:
-    """A graph that asks a person, and hands over in the graph that it is a part of."""
+    """A subgraph that asks a person, and hands off in its parent graph."""
 
     def ask_person(state: State) -> Command[Any]:
         return Command(goto=interrupt("who?"), graph=Command.PARENT)
@@ -243,7 +243,7 @@ def test_an_unknown_agent_is_an_error_without_a_fallback() -> None:
     ],
 )
 def test_langgraph_is_asked_for_where_it_is_needed(missing: str, code: str) -> None:
-    # A checkpointer does not depend on it, so it may not be there.
+    # A checkpointer does not depend on LangGraph itself, so it may be missing.
     script = (
         f"import sys; sys.modules['{missing}'] = None\n"
         "from langgraph.checkpoint.swarmstate import HandoffRouter, add_messages\n"

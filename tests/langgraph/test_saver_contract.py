@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TestMemory(SaverContract):
-    """Savers in memory; a second one is given the store of the first."""
+    """Savers in memory; a second one gets the store of the first."""
 
     def make_saver(self, tmp_path: Path) -> BaseCheckpointSaver[Any]:
         self.store = swarmstate.Store()
@@ -26,7 +26,7 @@ class TestMemory(SaverContract):
 
 
 class TestFile(SaverContract):
-    """Savers with a file; a second one opens the file again."""
+    """Savers on a file; a second one opens the file again."""
 
     def make_saver(self, tmp_path: Path) -> BaseCheckpointSaver[Any]:
         return SwarmStateSaver(tmp_path / "agents.db")

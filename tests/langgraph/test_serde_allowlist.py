@@ -1,4 +1,4 @@
-"""LangGraph's rules about classes: results, events and log records are those of stock."""
+"""LangGraph's rules about classes: results, events and log records equal those of stock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUE = {
 def observe(
     make: Any, data: tuple[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> tuple[Any, list[Any], list[str]]:
-    """Load `data` in a process that has warned of nothing yet; return result, events and log."""
+    """Load `data` in a process that has not warned yet; return the result, events and log."""
     for seen in (
         jsonplus._warned_unregistered_types,
         jsonplus._warned_blocked_types,
@@ -99,7 +99,7 @@ def test_strict_mode_gives_back_data(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def packed(code: int, *parts: Any) -> tuple[str, bytes]:
-    """Return an ext as stock data may hold it."""
+    """Return an ext as it may occur in stock data."""
     import ormsgpack
 
     inner = ormsgpack.packb(parts, option=ormsgpack.OPT_NON_STR_KEYS)

@@ -1,4 +1,4 @@
-"""Messages come back as LangGraph's serializer gives them back, edges of validation included."""
+"""Messages load as with LangGraph's serializer, including edge cases of validation."""
 
 from __future__ import annotations
 

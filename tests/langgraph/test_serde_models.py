@@ -373,7 +373,7 @@ def test_models_of_many_classes_are_the_same_as_through_stock(
 ) -> None:
     classes: list[Any] = []
     for n in range(40):
-        # The names of some begin with those of others.
+        # Some names are prefixes of others.
         name = f"Many{'y' * n}"
         classes.append(type(name, (Flat,), {"__module__": __name__}))
         monkeypatch.setattr(sys.modules[__name__], name, classes[-1], raising=False)

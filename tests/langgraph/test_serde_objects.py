@@ -1,4 +1,4 @@
-"""What agents keep in their state: messages, documents, LangGraph's own objects, models, arrays."""
+"""Common agent state: messages, documents, LangGraph's own objects, models, arrays."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ OBJECTS: dict[str, Any] = {
 
 
 def state(obj: Any) -> Any:
-    """Return all that an object holds, private parts of models included."""
+    """Return everything that an object holds, including the private parts of models."""
     if isinstance(obj, BaseModel):
         parts = vars(obj), obj.__pydantic_fields_set__, obj.__pydantic_extra__
         return type(obj), [state(part) for part in parts], obj.__pydantic_private__

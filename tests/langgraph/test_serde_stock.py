@@ -1,4 +1,4 @@
-"""`SwarmStateSerializer` beside the stock serializer: the same bytes, each reading the other's."""
+"""`SwarmStateSerializer` and stock write the same bytes, and read each other's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.core.codec_types import canon
 
 
 class Numbers(RootModel[list[int]]):
-    """A model without fields of its own."""
+    """A model without its own fields."""
 
 
 ours = SwarmStateSerializer(allowed_msgpack_modules=[*types.ALLOWED, Numbers])
@@ -81,7 +81,7 @@ def test_what_stock_can_nest_ours_can(kind: str, levels: int) -> None:
 
 
 def test_sets_nest_as_deep_as_stock_takes_them() -> None:
-    # Python 3.10 counts calls of C functions, too, so stock takes fewer levels there.
+    # Python 3.10 also counts calls of C functions, so stock supports fewer levels there.
     value = nested(440 if sys.version_info >= (3, 11) else 250, "set")
     assert ours.dumps_typed(value) == stock.dumps_typed(value)
     assert ours.loads_typed(ours.dumps_typed(value)) == value
@@ -138,7 +138,7 @@ def test_pickle_only_where_asked_for() -> None:
 
 
 class Unsupported:
-    """A class without any rule."""
+    """A class that the serializer has no rule for."""
 
 
 def test_unknown_tags_and_damaged_bytes_are_errors() -> None:

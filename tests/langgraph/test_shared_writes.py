@@ -1,4 +1,4 @@
-"""Pending writes to large values share what they hold with the checkpoint that follows."""
+"""Pending writes to large values share their contents with the checkpoint that follows."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_reading_them_costs_no_further_round_trip(driver: Driver, store: Countin
             assert store.trips == ["read", "read"]
         store.reset()
         assert len(reader.list(at(), limit=1)) == 1
-        # The keys, the records, and all that these refer to.
+        # The keys, then the records, then everything these refer to.
         assert store.trips == ["read", "read", "read"]
     parent = branch.config
     branch.put(log=long_log())
@@ -184,7 +184,7 @@ def test_reading_what_was_handed_on_costs_no_further_round_trip(
     for n, write in enumerate(writes):
         driver.put_writes(branch.config, [write], f"task {n}")
     for reader in both(driver, store):
-        # The second time the values are recalled.
+        # The second time, the values are recalled from memory.
         for config in (at(), branch.config, at(), branch.config):
             store.reset()
             assert written(reader, config) == writes
@@ -249,7 +249,7 @@ def test_pruning_keeps_what_kept_writes_hold_and_frees_the_rest(
         assert written(reader, at()) == [("log", [text("pending 5")])]
     held = b"".join(raw.everything(store).values())
     assert [text(f"pending {n}").encode() in held for n in range(6)] == [False] * 5 + [True]
-    # Nobody wrote what the next checkpoint holds: it goes when that goes.
+    # No write shares what the next checkpoint holds, so it is deleted with that checkpoint.
     branch.put(log=[*branch.values["log"], text("lost")], n=1)
     kept = branch.config
     branch.put(log=branch.values["log"][:-1])
@@ -279,8 +279,8 @@ def test_a_list_that_became_small_meanwhile_is_read_all_the_same(
     branch.put(log=long_log())
     other = driver.over(SwarmStateSaver(store))
     before = other.load(at())
-    # Another process puts a checkpoint that refers to no blob; a saver that last knew the long
-    # list then stores a write that follows it.
+    # Another process puts a checkpoint that refers to no blob. A saver that last saw the long list
+    # then stores a write that follows it.
     branch.put(log=[])
     other.put_writes(branch.config, [("log", [text("late")])], "task")
     for reader in both(driver, store):
@@ -301,12 +301,12 @@ def test_stats_count_what_writes_share(driver: Driver, store: CountingStore) -> 
     written = stats()
     assert written.writes == 1
     assert written.blobs == alone.blobs + 1
-    # What it holds is in no checkpoint yet.
+    # No checkpoint holds the write's contents yet.
     assert written.saved_bytes == alone.saved_bytes
     branch.put(log=[*branch.values["log"], text("said")])
     shared = stats()
     assert shared.blobs == written.blobs
-    # All but the header of the list, which lies in the record, is shared.
+    # Everything is shared except the header of the list, which is in the record.
     newest = shared.channels["log"].newest_bytes
     assert shared.saved_bytes - written.saved_bytes == newest - 3 > 40 * 900
 

@@ -1,4 +1,4 @@
-"""What pending writes share may go, come back or change while they are on their way."""
+"""What pending writes share may be deleted, restored or changed while they are in flight."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store() -> RacingStore:
 
 @pytest.fixture
 def branch(driver: Driver, store: RacingStore) -> Branch:
-    """Return a branch whose checkpoint, in `store`, has a long list."""
+    """A branch whose checkpoint in `store` has a long list."""
     branch = Branch(driver.over(SwarmStateSaver(store)))
     branch.put(log=long_log())
     store.reset()
@@ -50,7 +50,7 @@ def test_a_write_that_comes_before_its_checkpoint_is_whole(
     checkpoint = make_checkpoint({"log": [*branch.values["log"], "next"]}, {"log": 2})
     config = at("t", "", checkpoint["id"])
     handed_on = [*checkpoint["channel_values"]["log"], "after it"]
-    # The saver knows what it is about to store, and the task is quicker.
+    # The saver knows what it is about to store, but the task's write is faster.
     quick = Driver(driver.saver, "sync")
     store.before_write = lambda: quick.put_writes(config, [("log", handed_on)], "task")
     driver.put(branch.config, checkpoint, make_metadata(1), {"log": 2})
@@ -98,7 +98,7 @@ def test_a_late_write_does_without_the_next_checkpoint(
     branch = Branch(driver)
     body, end = text("body", 9_000), text("end", 9_000)
     branch.put(log=long_log(), page=text("page", 9_000), rows={**rows(), "body": ""})
-    # Texts that have changed before are cut by content.
+    # Texts that have changed before are split by content.
     first = branch.put(page=body, rows={**rows(), "body": body})
     log = [*branch.values["log"], *(text(("more", n)) for n in range(40))]
     page, inside = body + end, {**rows(), "row 7": text("edited", 3_000), "body": end + body}
@@ -145,7 +145,7 @@ def test_a_late_write_does_without_a_checkpoint_that_has_gone(
     other = driver.over(SwarmStateSaver(store))
     other.delete_thread("t")
     driver.put_writes(first, [("log", log)], "task")
-    # Somebody brings the checkpoint back, with other values.
+    # Another saver restores the checkpoint, with other values.
     other.put(at(), {**checkpoint, "channel_values": {"log": rows()}}, make_metadata(0), {"log": 1})
     for reader in both(driver, store):
         assert written(reader, first) == [("log", log)]
@@ -158,7 +158,7 @@ def test_what_a_write_relies_on_may_go_meanwhile(branch: Branch, store: RacingSt
     store.before_write = lambda: other.delete_thread("t")
     driver.put_writes(branch.config, [("log", handed_on)], "task")
     assert store.trips.count("write") == 4, "the thread was deleted, and the writes sent thrice"
-    # Somebody brings the checkpoint back, with other values.
+    # Another saver restores the checkpoint, with other values.
     checkpoint = make_checkpoint({"log": [text(("other", n)) for n in range(20)]}, {"log": 1})
     checkpoint["id"] = branch.id
     other.put(at("t"), checkpoint, make_metadata(0), {"log": 1})
@@ -169,9 +169,9 @@ def test_what_a_write_relies_on_may_go_meanwhile(branch: Branch, store: RacingSt
 def during_a_put_whose_parent_goes(
     branch: Branch, store: RacingStore, log: list[Any], follow: Callable[[Any], object]
 ) -> Any:
-    """Put a checkpoint twice, as its parent is deleted, and return its config.
+    """Put a checkpoint, retried because its parent is deleted, and return its config.
 
-    What `follow` does, given that config, is encoded before the second time and stored after it.
+    `follow` is called with that config. Its write is encoded before the retry and stored after it.
     """
     checkpoint = make_checkpoint({"log": log}, {"log": 2})
     config = at("t", "", checkpoint["id"])
@@ -283,7 +283,7 @@ def test_writes_share_nothing_with_a_try_that_failed(branch: Branch, store: Raci
     store.before_write = fail
     with pytest.raises(StoreUnavailableError):
         driver.put(parent, checkpoint, make_metadata(1), {"log": 9})
-    # There is a checkpoint of this id, but it is the first one.
+    # A checkpoint with this id exists, but it is the first one.
     driver.put_writes(first, [("log", [*again, "end"])], "task")
     for reader in both(driver, store):
         assert written(reader, first) == [("log", [*again, "end"])]
@@ -291,7 +291,7 @@ def test_writes_share_nothing_with_a_try_that_failed(branch: Branch, store: Raci
 
 
 class OneByOne(RacingStore):
-    """A store that somebody else may write to between the batches of one write."""
+    """A store that another writer may write to between the batches of one write."""
 
     def write(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
@@ -314,7 +314,7 @@ def test_what_a_put_relies_on_may_go_while_it_is_looked_for(driver: Driver) -> N
     )
 
     def replace() -> None:
-        """Put the same checkpoint again, after all else is gone."""
+        """Put the same checkpoint again, after everything else is deleted."""
         other = driver.over(SwarmStateSaver(store.inner))
         other.delete_thread("t")
         other.put(branch.config, first, make_metadata(1), {"log": 2})
@@ -362,7 +362,7 @@ def test_a_write_during_a_collection_keeps_what_it_shares(driver: Driver) -> Non
     kept = branch.config
     branch.put({"run_id": "r"}, log=[*branch.values["log"], text("again")])
     other = Driver(driver.saver, "sync")
-    # The blob exists, is about to be deleted, and the task writes just what is in it.
+    # The blob exists but is about to be deleted, and the task writes exactly its content.
     store.before_write = lambda: other.put_writes(kept, [("log", [text("again")])], "task")
     driver.delete_for_runs(["r"])
     assert "again" not in str(driver.get_tuple(branch.config))

@@ -1,4 +1,4 @@
-"""Values are stored as what changed, and read back exactly as they were."""
+"""Values are stored as changes, and read back exactly as they were."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Note(BaseModel):
 
 
 def mutate_in_place(rng: random.Random, value: Any) -> bool:
-    """Change something deep inside `value`; False if it has nothing to change."""
+    """Change something deep inside `value`; return False if it has nothing to change."""
     if isinstance(value, (HumanMessage, AIMessage, ToolMessage)):
         choice = rng.randrange(4)
         if choice == 0:
@@ -79,7 +79,7 @@ def edit_list(rng: random.Random, items: list[Any]) -> list[Any]:
 
 
 def edit_whole(rng: random.Random, value: Any) -> Any:
-    """Change a text, bytes, a dict with numbers as keys or one of such values somewhere."""
+    """Change text, bytes, a dict with numbers as keys, or such values in a dict."""
     if isinstance(value, dict) and "text" in value:
         names = rng.sample([*value], 2)
         return {**value, **{name: edit_whole(rng, value[name]) for name in names}}
@@ -127,7 +127,7 @@ def test_edits_of_every_kind_read_back_exactly_at_every_checkpoint(
         if rng.random() < reload:
             values = thread.latest()
             assert values == thread.stored[-1][1]
-            # What was read before is no part of what is read next.
+            # Changing what was read before must not change the next read.
             mutate_in_place(rng, values)
             values = thread.latest()
         values = dict(values)
@@ -154,7 +154,8 @@ def test_what_was_recognized_is_held_so_that_nothing_is_taken_for_it() -> None:
         thread.put({"messages": messages})
     ref = weakref.ref(messages[70])
     messages[70] = HumanMessage("other")
-    # Dicts had versions up to 3.13; what has none is recognized by its leaves, which are held.
+    # Dicts had versions up to Python 3.13; without one, a dict is recognized by its leaves, which
+    # are held.
     assert (ref() is not None) == ((3, 11) <= sys.version_info < (3, 14))
     thread.put({"messages": messages})
     assert ref() is None
@@ -166,7 +167,7 @@ def test_objects_at_the_addresses_of_others_are_not_taken_for_them() -> None:
     for step in range(20):
         for _ in range(3):
             thread.put({"items": items})
-        # Emptied before it is filled again, so that the allocator gives out the same places.
+        # Emptied before it is filled again, so that the allocator reuses the addresses.
         for index in range(0, 120, 7):
             items[index] = None
         for index in range(0, 120, 7):
@@ -223,14 +224,14 @@ def test_equal_values_in_new_objects_are_stored_once(rebuilt: str) -> None:
     thread.put(values)
     first = len(store)
     for index in range(10):
-        # Nothing of what comes is the object that was put before.
+        # None of these objects is the one that was put before.
         values = serde.loads_typed(serde.dumps_typed(values))
         if rebuilt == "messages":
             values["messages"].append(HumanMessage(f"new {index}: {'word ' * 60}", id=f"n{index}"))
         else:
             values["files"][f"{index}.py"] = f"# changed {index}\n" * 200
         thread.put(values)
-    # A checkpoint and what is new in it.
+    # A checkpoint and its new data.
     assert len(store) - first <= 10 * 3
     thread.check(SwarmStateSaver(store))
 
@@ -261,7 +262,7 @@ def test_forks_of_one_checkpoint_keep_their_own_values() -> None:
 
 
 def varied_thread(store: Store) -> Thread:
-    """A thread of 30 checkpoints with values of every kind, which share most of what they hold."""
+    """A thread of 30 checkpoints with all kinds of values, which share most of their contents."""
     thread = Thread(SwarmStateSaver(store))
     rng = random.Random(5)
     call = {"name": "search", "args": {"q": ["x", {}]}, "id": "c", "type": "tool_call"}

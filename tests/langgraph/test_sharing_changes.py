@@ -1,4 +1,4 @@
-"""A value that was changed in place is stored as it is, whatever was remembered of it."""
+"""A value changed in place is stored as it is now, whatever the saver remembers of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.langgraph.helpers.threads import Thread, insides
 
 
 def rename(entries: dict[str, Any], old: str, new: str) -> None:
-    """Give an entry another key and leave everything else as it is."""
+    """Rename the key of an entry and leave everything else unchanged."""
     items = [(new if key == old else key, value) for key, value in entries.items()]
     entries.clear()
     entries.update(items)
@@ -101,7 +101,7 @@ def test_a_key_of_a_large_dict_may_change_and_its_value_not(puts: int) -> None:
 
 
 class Plain:
-    """An object whose attributes Python may write past the methods of its dict."""
+    """An object whose attributes Python may write without calling its dict's methods."""
 
     def __init__(self) -> None:
         self.text = "t" * 90
@@ -141,7 +141,7 @@ def plain(has_own_dict: bool) -> Plain:
 def test_an_attribute_of_an_object_whose_dict_is_in_the_state(
     change: Callable[[Plain], None], is_hot: bool, has_own_dict: bool
 ) -> None:
-    # What runs often is compiled to something that takes short cuts.
+    # The interpreter specializes hot code, which then takes shortcuts.
     for warm in [plain(has_own_dict) for _ in range(100 * is_hot)]:
         change(warm)
         vars(warm)
@@ -157,7 +157,7 @@ def test_an_attribute_of_an_object_whose_dict_is_in_the_state(
 
 
 class Change(NamedTuple):
-    """What changes a container, as an expression about the dict `d` or the list `l`."""
+    """A change of a container, as an expression on the dict `d` or the list `l`."""
 
     expression: str
     leaves_it_as_it_was: bool = False

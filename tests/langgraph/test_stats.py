@@ -1,4 +1,4 @@
-"""What `stats` counts is what the store holds."""
+"""`stats` counts exactly what the store holds."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_what_a_dry_run_promises_is_what_stats_misses(driver: Driver) -> None:
     assert before.checkpoints - after.checkpoints == report.checkpoints == 27
     assert before.writes - after.writes == report.writes == 54
     assert before.blobs - after.blobs == report.blobs
-    # The oldest that is kept also lost the id of its parent.
+    # The oldest remaining checkpoint also lost its parent's id.
     assert 0 <= before.stored_bytes - after.stored_bytes - report.freed_bytes < 50
 
 

@@ -1,4 +1,4 @@
-"""Long-term memory in graphs, beside others, and what it costs."""
+"""Long-term memory in graphs and next to other data, and what it costs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_async_nodes_remember(tmp_path: Path) -> None:
         async with SwarmStateStore(tmp_path / "memories.db") as store:
             graph = graph_with(store, aremember)
             assert (await graph.ainvoke({"said": "tea", "known": []}))["known"] == ["tea"]
-            # Sync calls from within a running loop work too.
+            # Sync calls also work inside a running event loop.
             assert store.get(("users", "ada"), "tea") is not None
 
     asyncio.run(run())
@@ -185,7 +185,7 @@ def test_a_store_that_cannot_be_made_leaves_no_file_open(
 
 
 class ReadOnly(CountingStore):
-    """A standby server, or a file that may not be written."""
+    """Like a standby server, or a file that may not be written."""
 
     def write(self, batches: Any) -> None:
         raise StoreReadOnlyError("read-only")

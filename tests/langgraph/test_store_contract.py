@@ -48,7 +48,7 @@ class TestRedis(MemoryContract):
 
 
 class TestRedisCluster(MemoryContract):
-    """On a cluster of three, where a batch may span several nodes."""
+    """On a cluster of three nodes, where a batch may span several of them."""
 
     examples = 10
 

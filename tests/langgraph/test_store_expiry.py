@@ -1,4 +1,4 @@
-"""Items of long-term memory that expire: renewed when they are read, and swept."""
+"""Expiring items of long-term memory: renewed when read, and swept."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_reading_never_undoes_what_others_wrote_meanwhile(winner: str) -> None:
     racing.before_write = race
     assert len(store.search(("a",))) == 3
     now[0] = 659.0
-    # The others were renewed; the raced one is as it was left.
+    # The others were renewed; the raced one is unchanged.
     found = {item.key: item.value["by"] for item in other.search(("a",), refresh_ttl=False)}
     expected = {"before": "us", "zuletzt": "us"}
     if winner == "put for ever":
@@ -82,7 +82,7 @@ def test_a_sweep_never_removes_what_others_use_meanwhile(use: str) -> None:
     now = [0.0]
     racing = RacingStore(swarmstate.Store())
     store = SwarmStateStore(racing, clock=lambda: now[0])
-    # The other's clock is a little behind, so that for it the item still lives.
+    # The other's clock is slightly behind, so to it the item is still alive.
     other = SwarmStateStore(racing.inner, clock=lambda: now[0] - 1)
     for key in ("before", "raced", "zuletzt"):
         store.put(("a",), key, {"by": "us"}, ttl=1)
@@ -104,7 +104,7 @@ def test_a_sweep_keeps_the_embeddings_of_what_others_renew_meanwhile() -> None:
     racing = RacingStore(swarmstate.Store())
     index: IndexConfig = {"dims": 2, "embed": lambda texts: [[1.0, float(len(t))] for t in texts]}
     store = SwarmStateStore(racing, index=index, clock=lambda: now[0])
-    # The other's clock is a little behind, so that for it the item still lives.
+    # The other's clock is slightly behind, so to it the item is still alive.
     other = SwarmStateStore(racing.inner, index=index, clock=lambda: now[0] - 1)
     for key in ("gone", "renewed"):
         store.put(("a",), key, {"text": key}, ttl=1)

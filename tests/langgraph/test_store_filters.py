@@ -1,4 +1,4 @@
-"""Filters of searches by meaning: applied before items are ranked, and exactly."""
+"""Filters of semantic searches: exact, and applied before items are ranked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 
 INDEX = IndexConfig(dims=2, embed=embed, fields=["text"])
 
-# Texts that only Python reads as numbers, or neither does, and texts that are no UTF-8.
+# Texts that only Python parses as numbers, texts that neither does, and invalid UTF-8.
 texts = st.sampled_from(
     ["", "a", "b", "10", " 10 ", "1_0", "\x1c10", "\u0661\u0660", "é", "nan", "\ud800"]
 )
@@ -60,7 +60,7 @@ filters = st.dictionaries(st.sampled_from(["f", "h", "$g", "no"]), conditions, m
 
 
 def selected(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tell whether the index lets a value through."""
+    """Return whether the index lets a value through."""
     collection = Collection(swarmstate.Store(), "c")
     collection.upsert([Record("id", {"value": known_part(value)})])
     passing = known_filter(wanted)
@@ -139,7 +139,7 @@ def test_an_unknown_operator_is_refused_wherever_it_stands(wanted: dict[str, Any
 
 
 class CountingQueries(swarmstate.Store):
-    """Counts the items that are looked at one by one."""
+    """Counts the items that are examined individually."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def test_a_filter_is_applied_before_items_are_ranked(wanted: dict[str, Any]) -> 
         last = "last" if n >= ITEMS - 3 else "other"
         value = {"text": f"{n}", "n": n, "deep": {"er": ITEMS - n}, "kind": last, "tags": [last]}
         store.put(("memories",), f"{n}", value)
-    # What passes is what is farthest from the query.
+    # The items that pass are the farthest from the query.
     for prefix in ((), ("memories",)):
         records.looked_at = 0
         found = store.search(prefix, query="0", filter=wanted)
@@ -177,7 +177,7 @@ def test_a_filter_is_applied_before_items_are_ranked(wanted: dict[str, Any]) -> 
 
 
 class Xor:
-    """A cipher that hides enough for a test."""
+    """A cipher that is good enough for a test."""
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
         return "xor", bytes(byte ^ 0x55 for byte in plaintext)
@@ -199,7 +199,7 @@ def test_values_that_are_encrypted_stay_so_and_are_filtered() -> None:
 
 
 class Shouting(SwarmStateSerializer):
-    """Reads texts in capital letters."""
+    """Reads texts in upper case."""
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         return {name: text.upper() for name, text in super().loads_typed(data).items()}

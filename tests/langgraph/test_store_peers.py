@@ -1,4 +1,4 @@
-"""Long-term memory beside both of LangGraph's stores: what they agree on, and what not."""
+"""Long-term memory compared with both of LangGraph's stores: agreements and differences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ namespaces = st.lists(labels, min_size=1, max_size=3).map(tuple)
 prefixes = st.lists(labels, max_size=3).map(tuple)
 keys = st.sampled_from(["k", "k/1", "%2F", "", "ключ"])
 numbers = st.sampled_from([0, 1, 2.5, -3, "4", 10**6, 10**18])
-# Without what the two of LangGraph see differently: truth values beside 0 and 1, and null.
+# Excludes what LangGraph's two stores treat differently: booleans beside 0 and 1, and null.
 words = st.sampled_from(["", "a", "B", "é", "red", "1", "\x1f\n"])
 trees = st.recursive(
     words | st.sampled_from([2, -2.5]),
@@ -61,7 +61,7 @@ equal = st.fixed_dictionaries(
         "no": words,
     },
 )
-# `InMemoryStore` compares numbers alone.
+# `InMemoryStore` compares only numbers.
 ordered = st.fixed_dictionaries(
     {},
     optional={
@@ -104,7 +104,7 @@ class Ours:
     def clear(self) -> None:
         self.now = 0.0
         self.store.store.clear()
-        # When the items of each batch were put.
+        # The time at which each batch put its items.
         self.batches: dict[float, int] = {}
 
     def batch(self, ops: list[Op]) -> list[Any]:
@@ -128,10 +128,10 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresReference]:
 
 
 def settings_for(kind: str) -> settings:
-    # What is compared is the same in all examples, and cleared before each.
+    # All examples share the stores, which are cleared before each.
     return settings(
         max_examples=60 if kind == "memory" else 12,
-        # Each takes a while, and many tries would be needed to find a shorter one that fails.
+        # Each example takes a while, and shrinking a failure would need many.
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
@@ -199,7 +199,8 @@ def test_searches_by_meaning_do_what_both_of_langgraphs_stores_do(
         for ops in map(without_orders, sequence):
             ours.now += 1
             searches = [op for op in ops if isinstance(op, SearchOp) and op.query]
-            # `PostgresStore` finds no items without embeddings; ours, and the one in memory, last.
+            # `PostgresStore` does not find items without embeddings; ours and the in-memory one
+            # list them last.
             whole = [op._replace(limit=1000, offset=0) for op in searches]
             found = ours.batch([*ops, *whole])
             assert found[: len(ops)] == in_memory.batch(ops)
@@ -214,7 +215,7 @@ def test_searches_by_meaning_do_what_both_of_langgraphs_stores_do(
 
 
 def without_orders(ops: list[Op]) -> list[Op]:
-    """Return operations whose filters LangGraph's stores agree on."""
+    """Return the operations with only filters that LangGraph's stores agree on."""
     orders = {"$gt", "$gte", "$lt", "$lte"}
     return [
         op._replace(filter=None)
@@ -263,7 +264,7 @@ def listed_after_reading(store: Any) -> Any:
 
 
 def renewed_for(store: Any) -> float:
-    """Return for how many seconds an item of half a minute lives on when it is read."""
+    """Return how many seconds an item with a TTL of half a minute lives after it is read."""
     store.put(("a",), "short", {}, ttl=0.5)
     store.get(("a",), "short")
     if isinstance(store, SwarmStateStore):
@@ -281,7 +282,7 @@ def middle(store: Any) -> Any:
 BOTH, FIRST, NONE = ["k", "l"], ["k"], list[str]()
 BY_LABELS, BY_TEXT = [("a", "b"), ("a-b",)], [("a-b",), ("a", "b")]
 
-# What is asked for, and what is answered by InMemoryStore, PostgresStore and SwarmStateStore.
+# The call, and the answers of InMemoryStore, PostgresStore and SwarmStateStore.
 DIFFERENCES: dict[str, tuple[Callable[[Any], Any], Any, Any, Any]] = {
     "newest first": (lambda s: [i.key for i in s.search(())], BOTH, ["l", "k"], ["l", "k"]),
     "put again": (is_younger_when_put_again, True, False, False),
@@ -348,7 +349,7 @@ def test_where_they_differ_in_what_is_embedded(text: str, postgres_server: Postg
         for store in (in_memory, postgres.store, ours)
     ]
     assert found == [
-        # Found by what it meant before.
+        # Found by its previous meaning.
         [("replaced", False), ("never", True)],
         [("replaced", False)],
         [("replaced", True), ("never", True)],

@@ -1,4 +1,4 @@
-"""Searches by meaning while others put what they look for."""
+"""Semantic searches while other writers put the items they look for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Watched(CountingStore):
 
 
 def nearest(memory: SwarmStateStore) -> SearchItem:
-    """Return the one item that is asked for, of several that are less near."""
+    """Return the single result of a search that others match less well."""
     [found] = memory.search(("a",), query="tea", limit=1)
     return found
 

@@ -1,4 +1,4 @@
-"""With langgraph-swarm as it is on PyPI: rules before the model that would call a handoff tool."""
+"""The released langgraph-swarm: rules run before the model that would call a handoff tool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Said = list[tuple[str, str]]
 
 
 class Model(BaseChatModel):
-    """Answers as an agent; asked about money, the one at triage calls its handoff tool."""
+    """Answers as an agent; asked about money, the triage agent calls its handoff tool."""
 
     agent: str
     _calls: Said = PrivateAttr(default_factory=list)
@@ -73,7 +73,7 @@ def rules() -> HandoffGraph:
 
 
 def routed(calls: Said, router: HandoffRouter) -> StateGraph[Any, Any, Any, Any]:
-    """The agents of a swarm behind our router, which takes the place of the swarm's own."""
+    """The agents of a swarm behind our router, which replaces the swarm's own."""
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(SwarmState)
     builder.add_node("router", router.node)
     builder.add_edge(START, "router")
@@ -92,7 +92,7 @@ def say(graph: Any, text: str, is_async: bool) -> dict[str, Any]:
 
 
 CONVERSATION = [
-    # What is said, who answers, and which models are asked without rules and with them.
+    # The text, who answers, and which models are called without rules and with them.
     ("Hello", "triage", ["triage"], ["triage"]),
     ("Where is my invoice?", "billing", ["triage"], ["billing"]),
     ("And my refund?", "billing", ["triage"], ["billing"]),
@@ -109,11 +109,11 @@ def test_rules_hand_over_before_a_model_is_asked(is_async: bool) -> None:
     for text, answers, _, asked in CONVERSATION:
         before = len(calls)
         state = say(graph, text, is_async)
-        # Nobody is named while the first one talks, as in a swarm without rules.
+        # No agent is named while the first one talks, as in a swarm without rules.
         assert state.get("active_agent", "triage") == answers
         assert state["messages"][-1].content == f"{answers} answers {text!r}"
         assert calls[before:] == [(name, text) for name in asked]
-    # By rules to billing and back; where none held, a model was asked, and handed over once.
+    # Rules routed to billing and back; where none matched, the model ran, and handed off once.
     assert (router.by_rule, router.by_fallback) == (2, 3)
     handoffs = [each for each in state["messages"] if isinstance(each, ToolMessage)]
     assert [each.name for each in handoffs] == ["transfer_to_billing"]
@@ -145,7 +145,7 @@ def test_the_model_is_asked_where_no_rule_holds() -> None:
     calls: Said = []
 
     def ask(state: SwarmState) -> Any:
-        # A node of one's own that asks a model who takes over.
+        # A custom node that asks a model which agent takes over.
         reply = model.invoke(state["messages"])
         return {"messages": [reply]}
 
@@ -159,7 +159,7 @@ def test_the_model_is_asked_where_no_rule_holds() -> None:
 
 
 def test_the_key_is_that_of_the_swarm() -> None:
-    # What says who is active, both in its schema and in what its handoff tools write.
+    # The key of the active agent, in the swarm's schema and in what its handoff tools write.
     assert HandoffRouter(rules(), default="triage").key in SwarmState.__annotations__
     calls: Said = []
     swarm = create_swarm(agents(calls), default_active_agent="triage").compile()

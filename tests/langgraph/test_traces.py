@@ -1,4 +1,4 @@
-"""Spans and instruments of OpenTelemetry for what savers do."""
+"""OpenTelemetry spans and instruments for saver operations."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_fails_is_told_with_its_type_alone(traces: Traces) -> None:
 
 
 def test_names_that_no_store_takes_are_told_as_exporters_take_them(traces: Traces) -> None:
-    # Broken JSON has half a character.
+    # Broken JSON may contain half a surrogate pair.
     hostile = {"configurable": {"thread_id": "\ud800", "checkpoint_ns": "\udfff"}}
     with SwarmStateSaver(metrics=traces.sink) as saver:
         with pytest.raises(InvalidNameError):
@@ -133,7 +133,7 @@ def test_no_state_is_told(traces: Traces) -> None:
     metrics = traces.reader.get_metrics_data()
     assert metrics is not None
     told.append(metrics.to_json())
-    # The thread is named in spans, which are found by it, and nowhere else.
+    # Only spans name the thread, so that they can be found by it.
     assert "zoe" not in told[-1] + prometheus.render() + str(summary)
     told += [prometheus.render(), str(summary)]
     assert "launch" not in "".join(told)
@@ -198,7 +198,7 @@ def test_a_listing_that_pauses_is_one_operation_without_its_pauses(traces: Trace
     [listed] = [each for each in other.operations() if each.operation == "checkpoint.list"]
     assert listed.error is None
     assert listed.round_trips == 3
-    # What went on in the pause is no part of it.
+    # The operations during the pause are not part of the listing.
     [span] = traces.named("swarmstate.checkpoint.list")
     got = traces.named("swarmstate.checkpoint.get")[-1]
     assert got.parent is None

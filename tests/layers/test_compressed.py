@@ -1,4 +1,4 @@
-"""What a compressed store saves, leaves alone and refuses."""
+"""What a compressed store compresses, leaves alone and refuses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_damage_is_an_error_and_never_a_value(value: bytes) -> None:
             damaged = bytearray(data)
             damaged[index] ^= 1 << bit
             below.write([Batch("n", put={"k": bytes(damaged)})])
-            # zstd has bits that mean nothing.
+            # zstd frames have bits without meaning.
             with contextlib.suppress(StoreFormatError):
                 assert raw(store) == value, (index, bit)
 
@@ -77,7 +77,7 @@ def test_bombs_are_refused() -> None:
     assert len(raw(below)) < 2_000
     with pytest.raises(StoreFormatError, match="max_size"):
         raw(CompressedStore(below, max_size=9_999_999))
-    # What is larger than it would decompress, it does not compress.
+    # Values larger than it would decompress are not compressed.
     small = CompressedStore(below, max_size=1_000)
     small.write([Batch("n", put={"k": bytes(1_001)})])
     assert raw(small) == bytes(1_001)

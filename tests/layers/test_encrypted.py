@@ -1,4 +1,4 @@
-"""What an encrypted store keeps secret, refuses, and can be read back by."""
+"""What an encrypted store keeps secret and refuses, and what can read it back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEY = bytes(range(32))
 RING = KeyRing({"2026": KEY})
 ZEROS = base64.b64encode(bytes(32)).decode()
 
-# The value of formats.md: b"\xa3Ada", the msgpack of "Ada", at ("user/ada", "name").
+# The value from formats.md: b"\xa3Ada", the msgpack of "Ada", at ("user/ada", "name").
 VECTOR = bytes.fromhex(
     "c732400104323032363d23485bc60dead2bb4e16f4c8aed94ac739b75eff0363"
     "87783e40ba9328ecbf2ef044d391b45cfcb1c5200b"
@@ -38,7 +38,7 @@ def raw(store: BaseStore, namespace: str, key: str) -> bytes:
 
 
 def decrypted_independently(data: bytes, namespace: str, key: str, secret: bytes) -> bytes:
-    """Decrypt with another implementation, from what formats.md says."""
+    """Decrypt with another implementation, following formats.md."""
     assert data[0] in (0xC7, 0xC8, 0xC9)
     width = 1 << (data[0] - 0xC7)
     length, code, payload = data[1 : 1 + width], data[1 + width], data[2 + width :]
@@ -48,7 +48,7 @@ def decrypted_independently(data: bytes, namespace: str, key: str, secret: bytes
     key_id, rest = payload[2 : 2 + payload[1]], payload[2 + payload[1] :]
     nonce, ciphertext = rest[:24], rest[24:]
 
-    # XAES-256-GCM: a key for this value alone, derived with CMAC's subkey.
+    # XAES-256-GCM: a key for this value only, derived with CMAC's subkey.
     encryptor = Cipher(algorithms.AES(secret), modes.ECB()).encryptor()
     subkey = int.from_bytes(encryptor.update(bytes(16)), "big") << 1
     if subkey >> 128:

@@ -1,4 +1,4 @@
-"""Every layer, and stacks of them, keep the contract of a store."""
+"""Every layer, and stacks of layers, keep the contract of a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.layers.wrapping import Compressed, Encrypted, Metered, Plain, Stacked
 
 
 class LayerContract(StoreContract):
-    """The contract over the stores below that need no server."""
+    """The contract over the stores that need no server."""
 
     manual_clock = True
 

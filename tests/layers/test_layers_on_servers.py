@@ -1,4 +1,4 @@
-"""The layers keep the contract on servers, and one over a server and a file together."""
+"""The layers keep the contract on servers, as does a layer over a server and a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metered store tells, and that nobody suffers from it."""
+"""What a metered store reports, and that metering affects nobody."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_what_fails_is_told_as_what_it_was() -> None:
         store.read([Query("n", keys=["a"]), Query("m", keys=["a"])])
     with pytest.raises(StoreClosedError):
         store.namespaces()
-    # What is no request is none that the store was asked.
+    # Invalid requests never reach the store, so they do not count as requests.
     told = [(seen.operation, seen.requests, seen.namespaces) for seen in sink.seen]
     assert told == [
         ("read", 0, ()),

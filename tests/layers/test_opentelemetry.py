@@ -1,4 +1,4 @@
-"""What OpenTelemetry is told of stores, as an exporter of its SDK sees it."""
+"""What stores report to OpenTelemetry, as an exporter of its SDK sees it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from swarmstate_redis import RedisStore
 
 
 class Collector:
-    """Providers of the SDK that keep what they are given."""
+    """SDK providers that keep what they receive."""
 
     def __init__(self) -> None:
         self._reader = InMemoryMetricReader()
@@ -114,7 +114,7 @@ def test_failures_have_an_error_type_and_say_nothing_more(collector: Collector) 
     succeeded = collector.spans()[-1]
     assert succeeded.status.status_code is StatusCode.UNSET
     assert ERROR_TYPE not in attributes(succeeded)
-    # A name that no random identifier can hold: "z" is no hexadecimal digit.
+    # No random identifier can contain this name: "z" is not a hexadecimal digit.
     assert "zoe" not in "".join(span.to_json() for span in spans)
 
 
@@ -207,7 +207,7 @@ def test_buckets_that_are_none_are_refused(buckets: tuple[float, ...]) -> None:
 
 
 def test_without_the_api_the_message_says_what_to_install() -> None:
-    # A process of its own, in which OpenTelemetry cannot be imported.
+    # A separate process in which OpenTelemetry cannot be imported.
     script = (
         "import sys; sys.modules['opentelemetry'] = None\n"
         "from swarmstate.observability import OpenTelemetrySink\n"

@@ -1,4 +1,4 @@
-"""What Prometheus reads of stores, parsed by its own client."""
+"""What stores report to Prometheus, parsed by its own client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing the key of an encrypted store while it is used."""
+"""Rotating the key of an encrypted store while it is in use."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_the_old_key_is_not_needed_afterwards(mode: str) -> None:
 
 def test_no_record_is_passed_over() -> None:
     below = Store()
-    # Each key is the least one above the one before, so wherever a page ends its neighbour is near.
+    # Each key is the immediate successor of the one before, so every page break has a close
+    # neighbor.
     keys = ["k" + "\x01" * length for length in range(200)]
     EncryptedStore(below, BEFORE).set_many("n", dict.fromkeys(keys, 1))
     fill(EncryptedStore(below, BEFORE), namespaces=250, records=1)
@@ -74,7 +75,7 @@ def test_expiry_stays() -> None:
 
 
 class Interrupted(StoreLayer):
-    """Fails after some writes."""
+    """Fails after a number of writes."""
 
     def __init__(self, store: BaseStore, writes: int) -> None:
         super().__init__(store)
@@ -99,7 +100,7 @@ def test_an_interrupted_rotation_goes_on(tmp_path: Path) -> None:
 
 
 class Meddled(StoreLayer):
-    """Lets somebody else write just before each write."""
+    """Lets another writer write just before each write."""
 
     def __init__(self, store: BaseStore, meddling: list[Batch], keys: KeyRing) -> None:
         super().__init__(store)

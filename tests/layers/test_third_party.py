@@ -1,4 +1,4 @@
-"""Layers that somebody else wrote: a few lines each, and the whole contract."""
+"""Third-party layers: a few lines each, and the whole contract."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from swarmstate.testing import StoreContract
 
 
 class Reversed(ValueLayer):
-    """Stores values backwards, with their address before them."""
+    """Stores values reversed, prefixed with their address."""
 
     def encode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
         return [
@@ -31,7 +31,7 @@ class Reversed(ValueLayer):
 
 
 class ReadOnly(StoreLayer):
-    """Lets nobody write."""
+    """Refuses all writes."""
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
         if batches:

@@ -1,4 +1,4 @@
-"""The layers that are tried over every store."""
+"""The layers to try over every store."""
 
 from __future__ import annotations
 

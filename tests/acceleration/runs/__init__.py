@@ -1,4 +1,4 @@
-"""Runs of graphs, one for each thing that LangGraph can do, and what they show."""
+"""Runs of graphs, one for each LangGraph feature, and a record of what they do."""
 
 from tests.acceleration.runs import control, messages, nodes
 from tests.acceleration.runs.runner import RUNS, Runner, say

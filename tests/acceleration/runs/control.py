@@ -1,4 +1,4 @@
-"""Runs whose course is special: tasks side by side, questions, subgraphs, commands, errors."""
+"""Runs with special control flow: parallel tasks, interrupts, subgraphs, commands, errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _questions_to_parallel_tasks(run: Runner) -> Any:
     failing = {5}
     graph = graphs.fan_out(run.saver, calls, asks=frozenset({1, 3}), fails=failing)
     result = run.driver.invoke(graph, {"items": [1, 2, 3]}, run.config)
-    # LangGraph returns the questions in no order.
+    # LangGraph returns interrupts in no particular order.
     run.note(sorted(each.value["about"] for each in result["__interrupt__"]))
     asked = run.driver.state(graph, run.config).interrupts
     run.invoke(graph, Command(resume={each.id: f"to {each.value['about']}" for each in asked}))

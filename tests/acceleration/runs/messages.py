@@ -1,4 +1,4 @@
-"""Runs of graphs whose state is messages, and of channels whose updates are special."""
+"""Runs of graphs whose state is messages, and of channels with special updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of nodes and state of other kinds, in other ways, and what nodes are given."""
+"""Runs of other kinds of nodes and state, invoked in other ways, and what nodes receive."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _what_nodes_are_given(run: Runner) -> Any:
 
 
 class _Handler(BaseCallbackHandler):
-    """Notes when chains begin and end, and how they are connected."""
+    """Records when chains begin and end, and how they are nested."""
 
     def __init__(self, note: Callable[..., None]) -> None:
         self._note = note

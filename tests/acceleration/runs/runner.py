@@ -1,4 +1,4 @@
-"""What runs graphs and notes what they show, and the names of the runs there are."""
+"""The runner of graphs, which records what they do, and the names of all runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MODES: Any = ["values", "updates", "messages", "custom", "checkpoints", "tasks",
 
 
 class Runner:
-    """Runs graphs in one mode, and notes what they do.
+    """Runs graphs in one mode, and records what they do.
 
     Attributes:
         driver: Calls the graphs.
-        saver: What they are compiled with; None for nothing.
+        saver: Their checkpointer, or None.
         noted: What happened, in order.
     """
 
@@ -27,7 +27,7 @@ class Runner:
 
     @property
     def config(self) -> Any:
-        """A config of the one thread there is."""
+        """The config of the only thread."""
         return {
             "configurable": {"thread_id": "t", "custom": 1},
             "tags": ["a-tag"],
@@ -35,11 +35,11 @@ class Runner:
         }
 
     def note(self, *what: Any) -> None:
-        """Note something that a node saw."""
+        """Record something that a node saw."""
         self.noted.append(what)
 
     def invoke(self, graph: Any, value: Any, config: Any = None, **options: Any) -> Any:
-        """Invoke a graph; note what it returns, or raises."""
+        """Invoke a graph; record what it returns or raises."""
         try:
             result = self.driver.invoke(graph, value, config or self.config, **options)
         except Exception as error:
@@ -48,7 +48,7 @@ class Runner:
         return result
 
     def stream(self, graph: Any, value: Any, modes: Any = MODES, **options: Any) -> None:
-        """Stream a graph; note all events, in order."""
+        """Stream a graph; record all events in order."""
         try:
             for event in self.driver._collect(
                 graph, "stream", value, self.config, stream_mode=modes, **options
@@ -58,7 +58,7 @@ class Runner:
             self.noted.append(("raised", error))
 
     def end(self, graph: Any) -> None:
-        """Note all that is stored, as LangGraph shows it and as the saver has it."""
+        """Record everything stored, as LangGraph shows it and as the saver has it."""
         if self.saver is None:
             return
         self.noted.append(("history", list(self.driver.history(graph, self.config))))
@@ -76,5 +76,6 @@ def registered(function: Run) -> Run:
 
 
 def say(*texts: str) -> dict[str, Any]:
-    # With ids: LangGraph assigns them in place while what is being stored still has none.
+    # With ids: LangGraph assigns missing ones in place, while the messages are being stored
+    # without.
     return {"messages": [HumanMessage(text, id=f"{text} {n}") for n, text in enumerate(texts)]}

@@ -1,4 +1,4 @@
-"""One kickoff of a crew with memory; prints what was recalled and asked."""
+"""One kickoff of a crew with memory; prints the recalled memories and the prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.crewai.helpers.offline import ScriptedLLM, embed
 
 uri, topic, answer = sys.argv[1:]
 install(uri)
-# What CrewAI embeds with when nothing is configured, without the network.
+# Replaces CrewAI's default embedder, so that no network is needed.
 unified_memory._default_embedder = lambda: embed  # type: ignore[assignment, return-value]
 
 llm = ScriptedLLM(model="scripted", answer=answer)
@@ -23,7 +23,7 @@ crew = Crew(agents=[agent], tasks=[task], memory=True)
 crew.kickoff()
 memory = crew._memory
 assert isinstance(memory, unified_memory.Memory)
-# Memories are written in the background.
+# CrewAI writes memories in the background.
 memory.drain_writes()
 print("PROMPT", repr(llm.prompts[0]), flush=True)
 print("MEMORIES", memory._storage.count(), flush=True)

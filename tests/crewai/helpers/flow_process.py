@@ -1,4 +1,4 @@
-"""A flow that is killed in its second method, unless it is told to go on."""
+"""A flow that is killed in its second method, unless it is asked to continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts in a file under a lock that is held in a store."""
+"""Increments a counter in a file under a lock held in a store."""
 
 from __future__ import annotations
 

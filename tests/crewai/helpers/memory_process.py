@@ -1,4 +1,4 @@
-"""Saves memories from several threads, searching and touching meanwhile."""
+"""Saves memories from several threads, and searches and touches others meanwhile."""
 
 from __future__ import annotations
 

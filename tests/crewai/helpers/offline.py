@@ -1,4 +1,4 @@
-"""A model and an embedder that answer offline, and always in the same way."""
+"""A model and an embedder that work offline and always answer in the same way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DIMENSIONS = 64
 
 
 class ScriptedLLM(BaseLLM):
-    """Answers every question with the same text, and counts them."""
+    """Answers every question with the same text, and counts the questions."""
 
     answer: str = "done"
     prompts: list[str] = Field(default_factory=list)

@@ -14,8 +14,8 @@ def assert_full_conformance(name: str, make: Callable[[str], SwarmStateSaver]) -
     """Run the suite and check that all of it ran and passed.
 
     Args:
-        name: What the report calls the saver.
-        make: Opens an empty saver, given what tells it from the others of this run.
+        name: The saver's name in the report.
+        make: Opens an empty saver, given a string that is unique in this run.
     """
     numbers = iter(range(len(Capability)))
 

@@ -1,4 +1,4 @@
-"""A store that notes what it is asked and hands everything on to another."""
+"""A store that records calls and forwards them to another store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["CountingStore"]
 
 
 class CountingStore(BaseStore):
-    """Passes every call to `inner`.
+    """Forwards every call to `inner`.
 
     Attributes:
         trips: Names of the calls since the last `reset`.
-        queries: What was read since then.
+        queries: The queries since then.
     """
 
     def __init__(self, inner: BaseStore) -> None:
@@ -31,12 +31,12 @@ class CountingStore(BaseStore):
 
     @property
     def looked_up(self) -> list[str]:
-        """The keys that were looked up one by one, in their order."""
+        """The keys that were looked up individually, in order."""
         return [key for query in self.queries for key in query.keys]
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds of records that were read with their values."""
+        """The kinds of records whose values were read."""
         ranges = [each for query in self.queries for each in query.ranges if not each.keys_only]
         names = [*self.looked_up, *(each.start for each in ranges)]
         return {name.partition("/")[0] for name in names}

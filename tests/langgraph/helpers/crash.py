@@ -1,7 +1,7 @@
-"""Processes that write checkpoints, to be killed or to compete, and what must be left of them.
+"""Processes that write checkpoints while they are killed or compete, and checks of what remains.
 
 They are forked from a server process that has all of LangGraph imported but has
-opened no store, so each starts within milliseconds and with a state of its own.
+opened no store. So each starts within milliseconds and with its own state.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ context.set_forkserver_preload([__name__])
 
 
 def compete(count: int, target: Callable[..., None], path: Path, *arguments: Any) -> list[Any]:
-    """Run `target` in so many processes at once; return what each of them sent.
+    """Run `target` in `count` concurrent processes; return the answer of each.
 
-    It is called with the path, the number of its process, the further arguments, a barrier that
-    all of them are to wait at, and the connection to send the one answer over.
+    It receives the path, its process number, the further arguments, a barrier that all processes
+    must wait at, and the connection to send its one answer over.
     """
     barrier = context.Barrier(count)
     workers = []
@@ -63,9 +63,9 @@ def compete(count: int, target: Callable[..., None], path: Path, *arguments: Any
 
 
 class Acknowledged(NamedTuple):
-    """A call of the saver that has returned.
+    """A saver call that has returned.
 
-    `task_id` and `channels` are set for writes only.
+    `task_id` and `channels` are only set for writes.
     """
 
     checkpoint_id: str
@@ -74,7 +74,7 @@ class Acknowledged(NamedTuple):
 
 
 class _ReportingSaver(SwarmStateSaver):
-    """Sends each acknowledged call over a pipe before LangGraph hears of it."""
+    """Sends each acknowledged call over a pipe before LangGraph sees the result."""
 
     connection: Connection
 
@@ -105,7 +105,7 @@ class _ReportingSaver(SwarmStateSaver):
 
 
 class Work(NamedTuple):
-    """What a process does: turns of an agent on one thread of a file, until it is killed."""
+    """The work of a process: an agent's turns on one thread of a file, until it is killed."""
 
     path: Path
     durability: str
@@ -118,7 +118,7 @@ def question(turn: int) -> dict[str, Any]:
 
 
 def expected_messages(turns: int) -> list[Any]:
-    """Return what an agent has said after `turns` turns that nothing disturbed."""
+    """Return the messages of an agent after `turns` undisturbed turns."""
     graph = graphs.agent(None, tool_rounds=TOOL_ROUNDS)
     messages: list[Any] = []
     for turn in range(turns):
@@ -128,7 +128,7 @@ def expected_messages(turns: int) -> list[Any]:
 
 
 def work(task: Work, connection: Connection) -> None:
-    """Go on with the thread where it stopped, up to its last turn; report each call."""
+    """Continue the thread where it stopped, up to its last turn; report each call."""
     saver = _ReportingSaver(task.path)
     saver.connection = connection
     graph = graphs.agent(saver, tool_rounds=TOOL_ROUNDS)
@@ -157,10 +157,10 @@ def _turns_asked(state: Any) -> int:
 
 
 def survey(path: Path, acknowledged: Sequence[Acknowledged], said: Sequence[Any]) -> int:
-    """Check that a file holds all that was acknowledged and nothing half; return its size.
+    """Check that a file holds all acknowledged data and nothing partial; return its size.
 
-    `said` is what the agent says when nothing disturbs it: each checkpoint holds
-    a beginning of it.
+    `said` has the agent's messages when nothing disturbs it: each checkpoint holds a
+    prefix of them.
     """
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -176,7 +176,7 @@ def survey(path: Path, acknowledged: Sequence[Acknowledged], said: Sequence[Any]
         if entry.task_id is None:
             assert entry.checkpoint_id in found, f"lost checkpoint {entry.checkpoint_id}"
         elif entry.checkpoint_id in found:
-            # Writes may be acknowledged before the checkpoint they belong to.
+            # Writes may be acknowledged before their checkpoint.
             pending = found[entry.checkpoint_id].pending_writes
             assert pending is not None
             kept = [channel for task, channel, _ in pending if task == entry.task_id]
@@ -186,7 +186,7 @@ def survey(path: Path, acknowledged: Sequence[Acknowledged], said: Sequence[Any]
 
 
 def final_messages(path: Path) -> Any:
-    """Return what the agent has said, as a new process finds it."""
+    """Return the agent's messages, as a new process finds them."""
     saver = SwarmStateSaver(path)
     messages = graphs.agent(saver).get_state(CONFIG).values["messages"]
     saver.close()

@@ -1,4 +1,4 @@
-"""Records that pass their check and are not what they should be."""
+"""Records that pass their checksum but have invalid content."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _OTHERS: tuple[Any, ...] = (None, 7, "text", b"bytes", [], {}, [None], {"a": Non
 
 
 def forgeries(node: Any) -> Iterator[Any]:
-    """Yield plain data with one part of it, at any depth, replaced or taken away.
+    """Yield plain data with one part of it, at any depth, replaced or removed.
 
-    Bytes that hold an encoded list or map count as that.
+    This includes parts of bytes that hold an encoded list or map.
     """
     yield from (other for other in _OTHERS if type(other) is not type(node) or other != node)
     if isinstance(node, dict):
@@ -45,5 +45,5 @@ def forgeries(node: Any) -> Iterator[Any]:
 
 
 def sealed_forgeries(record: bytes, key: str = "") -> Iterator[bytes]:
-    """Yield a sealed record with one part of its content changed, its check right."""
+    """Yield a sealed record with one part of its content changed and a valid checksum."""
     yield from (seal(forged, key) for forged in forgeries(unseal(record, key)))

@@ -1,4 +1,4 @@
-"""Long lists that are written to, and what was written to them."""
+"""Long lists that are written to, and the writes to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows(count: int = 60) -> dict[str, Any]:
 
 
 def both(driver: Driver, store: BaseStore) -> tuple[Driver, Driver]:
-    """Return the driver, and one whose saver remembers nothing."""
+    """Return the driver, and one whose saver has nothing in memory."""
     return driver, driver.over(SwarmStateSaver(store))
 
 

@@ -1,4 +1,4 @@
-"""Savers that are used in every way, and sinks that take note of what they are told."""
+"""Code that uses every operation of a saver, and sinks that record what they receive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Recorder:
 
 
 class Traces:
-    """A sink of OpenTelemetry's, and the spans that it made."""
+    """An OpenTelemetry sink and the spans it has created."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()

@@ -1,10 +1,10 @@
-"""LangGraph's `PostgresStore`, changed to what `SwarmStateStore` does on purpose.
+"""LangGraph's `PostgresStore`, adapted to the intended differences of `SwarmStateStore`.
 
-- Expired items are left out, as its option `omit_expired` says, and a sweep removes an item
-  from the moment it expires on, not only after that.
-- Of items that were put by one batch, a search yields them by namespace and key.
+- Expired items are left out, as with its option `omit_expired`, and a sweep removes an item
+  from the moment it expires, not only after that.
+- A search yields items that one batch put by namespace and key.
 - Namespaces are listed in the order of their labels, not of the labels joined by periods.
-- What a batch embeds takes the place of all embeddings of the item.
+- The embeddings in a batch replace all embeddings of an item.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PostgresReference"]
 
 _ALL = 1_000_000
 
-# Found before PostgreSQL's own `now`, since the search path names that one's schema last.
+# Shadows PostgreSQL's own `now`, since the search path names `pg_catalog` last.
 _CLOCK = """
 CREATE SCHEMA IF NOT EXISTS clock;
 CREATE TABLE IF NOT EXISTS clock.reading (value timestamptz);
@@ -33,11 +33,11 @@ AS 'SELECT value FROM clock.reading';
 
 
 class PostgresReference:
-    """Answers batches as `SwarmStateStore` is to answer them, at a time that is set.
+    """Answers batches as `SwarmStateStore` must, at a time that tests set.
 
     Args:
         url: A database of its own.
-        index: What is embedded, if anything.
+        index: The configuration of embeddings, if any.
     """
 
     def __init__(self, url: str, index: PostgresIndexConfig | None = None) -> None:
@@ -56,11 +56,11 @@ class PostgresReference:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew, at time 0."""
+        """Start over, at time 0."""
         self._connection.execute("TRUNCATE store CASCADE")
         self._connection.execute("TRUNCATE clock.reading")
         self._connection.execute("INSERT INTO clock.reading VALUES ('epoch')")
-        # When PostgreSQL says that the items of each batch were put.
+        # The time at which, according to PostgreSQL, each batch put its items.
         self._batches: dict[datetime, int] = {}
         self._count = 0
 
@@ -74,14 +74,14 @@ class PostgresReference:
         self._connection.execute("UPDATE clock.reading SET value = %s", (now,))
 
     def sweep(self, seconds: float) -> int:
-        """Remove what has expired at this time; return how much that was."""
+        """Remove everything expired at this time; return how many items that was."""
         self.set_time(seconds + 0.001)
         count = self.store.sweep_ttl()
         self.set_time(seconds)
         return count
 
     def batch(self, ops: Sequence[Op]) -> list[Any]:
-        """Return the results of `ops`; times are numbers of batches."""
+        """Return the results of `ops`; times are batch numbers."""
         self._count += 1
         wanted = [_unlimited(op) for op in ops]
         if self._has_index:
@@ -100,7 +100,7 @@ class PostgresReference:
         return results
 
     def _renew(self, ops: Sequence[Op], results: list[Any]) -> None:
-        """Renew what searches returned, which is less than what they were made to find."""
+        """Renew only what the searches returned: they were made to find more than that."""
         renewed = [
             GetOp(item[0], item[1], refresh_ttl=True)
             for op, result in zip(ops, results, strict=True)
@@ -123,7 +123,7 @@ class PostgresReference:
         if not isinstance(op, SearchOp):
             return result and self._plain(result)
         if op.query and self._has_index:
-            # Equal scores come in no order; the vectors are of single precision.
+            # Equal scores have no defined order, and the vectors are in single precision.
             result.sort(key=lambda i: (-round(i.score, 5), f"{'.'.join(i.namespace)}\x01{i.key}"))
         items = [self._plain(item) for item in result]
         if op.query and self._has_index:
@@ -140,7 +140,7 @@ class PostgresReference:
 
 
 def _unlimited(op: Op) -> Op:
-    """Return what finds all that an operation takes its page of, and renews nothing."""
+    """Return the operation without its page limits and without renewing anything."""
     if isinstance(op, SearchOp):
         return op._replace(limit=_ALL, offset=0, refresh_ttl=False)
     if isinstance(op, ListNamespacesOp):

@@ -1,4 +1,4 @@
-"""A store beneath which somebody else is quicker."""
+"""A store on which another writer always wins the race."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class RacingStore(CountingStore):
     """Calls `before_write`, once, before the next write reaches `inner`.
 
     Args:
-        inner: The store that is written to.
-        is_awaited: Says of a batch whether its write is one to be quicker than.
+        inner: The store to write to.
+        is_awaited: Whether to race against a write with this batch.
 
     Attributes:
-        before_write: What somebody else does.
+        before_write: The other writer's action.
     """
 
     def __init__(

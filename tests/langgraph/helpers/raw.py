@@ -1,4 +1,4 @@
-"""A store's records behind the saver's back."""
+"""Access to a store's records behind the saver's back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def everything(store: BaseStore) -> dict[tuple[str, str], bytes]:
 
 
 def keys(store: BaseStore, thread: str, kind: str) -> list[str]:
-    """Return the keys of a thread's checkpoints, writes or blobs, in their order."""
+    """Return the keys of a thread's checkpoints, writes or blobs, in order."""
     found = Range.of_prefix(f"{kind}/", keys_only=True)
     [answer] = store.read([Query(f"langgraph:{thread}", ranges=[found])])
     return [key for key, _ in answer.ranges[0]]
 
 
 def read(store: BaseStore, thread: str, key: str) -> bytes:
-    """Return a record that exists."""
+    """Return an existing record."""
     [answer] = store.read([Query(f"langgraph:{thread}", [key])])
     [value] = answer.values
     assert value is not None

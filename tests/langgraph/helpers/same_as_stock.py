@@ -1,4 +1,4 @@
-"""Comparing what our serializer and LangGraph's own read, and values to do it with."""
+"""Compare what our serializer and LangGraph's own read, and values to compare with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Color(enum.Enum):
 
 
 def held(value: Any) -> Any:
-    """Return all that a value holds, with types and orders, private parts included."""
+    """Return everything that a value holds, with types and orders, including private parts."""
     if isinstance(value, BaseModel):
         slots = value.__pydantic_extra__, value.__pydantic_private__
         names = sorted(value.__pydantic_fields_set__)
@@ -52,7 +52,7 @@ def held(value: Any) -> Any:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """Return what a call gives, or that it fails."""
+    """Return the result of a call, or that it failed."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -63,7 +63,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 def check_same(obj: Any, read_ours: Any = ours, read_stock: Any = stock) -> None:
-    """Check that both write the same bytes for an object, and build the same from them."""
+    """Check that both write the same bytes for an object, and build equal objects from them."""
     expected = outcome(lambda: stock.dumps_typed([obj]))
     found = outcome(lambda: ours.dumps_typed([obj]))
     if expected == "failed":
@@ -109,7 +109,7 @@ values = plain | strange
 
 
 def damage(message: Any, chooser: random.Random, value: Any) -> None:
-    """Change one of the containers in a message, or its fields, in place."""
+    """Change one of the containers in a message, or one of its fields, in place."""
     containers: list[Any] = [vars(message), message.__pydantic_extra__ or {}]
     stack = list(containers)
     while stack:

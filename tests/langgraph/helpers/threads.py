@@ -1,4 +1,4 @@
-"""A thread that is stored step by step, and what may be in its state."""
+"""A thread that is stored step by step, and values for its state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 
 class Thread:
-    """One growing thread, put and read through savers on one store."""
+    """A growing thread, put and read through savers on one store."""
 
     def __init__(self, saver: SwarmStateSaver, thread_id: str = "1") -> None:
         self.saver = saver
@@ -62,7 +62,7 @@ def message(rng: random.Random, size: int) -> Any:
 
 
 def insides(value: Any) -> Any:
-    """Everything that a value consists of, in its order, with all that pydantic keeps."""
+    """Everything in a value, in order, including all that pydantic keeps."""
     if isinstance(value, BaseModel):
         return (
             type(value),
@@ -79,7 +79,7 @@ def insides(value: Any) -> Any:
 
 
 def objects(value: Any) -> Iterator[int]:
-    """The addresses of all objects in a value that can change."""
+    """The addresses of all mutable objects in a value."""
     if isinstance(value, BaseModel):
         yield id(value)
         yield from objects(value.__dict__)
