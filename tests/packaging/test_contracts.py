@@ -1,4 +1,4 @@
-"""A contract that fails says with which values: pytest has rewritten its asserts."""
+"""A failing contract shows the values, since pytest has rewritten its asserts."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def test_failed_asserts_of_contracts_show_values(name: str) -> None:
     path = import_module(name).__path__
     modules = [import_module(f"{name}.{each.name}") for each in iter_modules(path)]
     assert modules
-    # What pytest has rewritten knows pytest by this name.
+    # pytest imports itself under this name into modules whose asserts it has rewritten.
     assert [module for module in modules if "@pytest_ar" not in vars(module)] == []

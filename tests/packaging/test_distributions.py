@@ -1,4 +1,4 @@
-"""Names, versions and files of the distributions agree with each other."""
+"""The names, versions and files of the distributions agree with each other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_distribution_has_what_users_look_for(package: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere SQLite has another way to sync")
 def test_a_commit_does_not_write_the_times_of_its_file() -> None:
-    # What `packages/swarmstate-core/.cargo/config.toml` says reached the compiler.
+    # The flags in `packages/swarmstate-core/.cargo/config.toml` reached the compiler.
     assert b"fdatasync" in Path(swarmstate._core.__file__).read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The committed lock names no registry, and still pins every version and hash."""
+"""The committed lock names no registry, but still pins every version and hash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.lock_filter import clean, difference
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The host is made up; the shape is what uv writes.
+# The host is made up; the format is uv's.
 FULL = """\
 version = 1
 

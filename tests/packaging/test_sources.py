@@ -1,4 +1,4 @@
-"""The rules that `make lint` checks on top of the linters find what they are for."""
+"""The rules that `make lint` adds to the linters find violations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of the crates in the wheel: licences and versions."""
+"""The licenses and versions listed for the crates in the wheel."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_is_linked_is_told_with_its_version() -> None:
     assert len(in_c) == 2
     assert told - in_c <= locked
     assert {"pyo3", "rusqlite", "zstd-sys", "imbl"} <= {name for name, _ in told}
-    # Neither what builds it or tests it, nor what other systems need, is in the wheel.
+    # Crates that only builds, tests or other systems need are not in the wheel.
     assert not {"cc", "syn", "proptest", "r-efi", "sqlite-wasm-rs"} & {name for name, _ in told}
     licences = LICENCES.read_text("utf-8")
     for name, version in told:
@@ -68,7 +68,7 @@ def test_the_version_of_sqlite_is_the_one_that_runs(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with DiskStore(path) as store:
         store.set("a", "b", 1)
-    # SQLite leaves its version in the header of each file that it writes.
+    # SQLite writes its version into the header of each file.
     number = int.from_bytes(path.read_bytes()[96:100], "big")
     release = f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
     bill = json.loads(BILL.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Real faults on a real server: nothing acknowledged is lost, nothing is half there."""
+"""Real faults on a real server: nothing acknowledged is lost, nothing is applied partially."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def store(own_server: PostgresServer) -> Iterator[PostgresStore]:
 
 
 class Appenders:
-    """Threads and tasks that append to logs, each by expecting what it wrote last.
+    """Threads and tasks that append to logs, each expecting its own last record.
 
-    An append that is refused although nobody else writes to its log would be a
-    write that was applied and then reported as a conflict.
+    If an append is refused although nobody else writes to its log, the write was applied and
+    then reported as a conflict.
     """
 
     def __init__(self, store: PostgresStore, threads: int, tasks: int) -> None:
@@ -77,7 +77,7 @@ class Appenders:
         await asyncio.gather(*(append(f"task-{number}") for number in range(tasks)))
 
     def wait_for(self, writes: int) -> None:
-        """Return when everybody has written so many more."""
+        """Return when every writer has written `writes` more."""
         before = dict(self.written)
         while True:
             for future in self._running:
@@ -90,7 +90,7 @@ class Appenders:
             self._stop.wait(0.01)
 
     def end(self) -> None:
-        """Let everybody finish and check what was written."""
+        """Stop all writers and check what was written."""
         self._stop.set()
         for future in self._running:
             future.result()
@@ -163,7 +163,7 @@ def test_tasks_that_share_a_round_trip_wait_for_a_lasting_outage_together(
     finally:
         own_server.start()
     assert all(isinstance(error, StoreUnavailableError) for error in errors)
-    # What each of them comes from: at most one for each connection, not one for each task.
+    # The root causes: at most one for each connection, not one for each task.
     assert len({id(getattr(error, "__cause__", None)) for error in errors}) <= 8
 
 
@@ -244,7 +244,7 @@ def test_a_server_that_only_answers_reads_says_so(postgres_server: PostgresServe
         assert store.get("n", "a") == 1
         with pytest.raises(StoreReadOnlyError, match=r"primary.*default_transaction_read_only"):
             store.set("n", "a", 2)
-        # Nothing is renewed, and nothing else is said of it.
+        # Reads succeed although they cannot renew, and do not complain about it.
         renewing = [Query("n", keys=["a"], ttl=9999.0, ask_ttl=True)]
         for [result] in (store.read(renewing), asyncio.run(store.aread(renewing))):
             assert result.values != [None]
@@ -282,7 +282,7 @@ def test_a_copy_expires_as_what_was_copied_though_its_source_changes_meanwhile(
         psycopg.connect(url) as locker,
     ):
         store.write([Batch("source", put={"k": b"old"}, ttl=3600)])
-        # Who has the key of a record holds up those that put it.
+        # Holding a record's key blocks others that put it.
         locker.execute("INSERT INTO swarmstate_record VALUES ('target', 'k', '')")
         copying = pool.submit(store.copy, "source", "target")
         wait_for_locks(postgres_server, url, 1)

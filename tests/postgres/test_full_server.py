@@ -1,4 +1,4 @@
-"""A server that has room for fewer connections than a store may use."""
+"""A server with room for fewer connections than a store may use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS = count()
 
 @pytest.fixture
 def narrow_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of a role that may open two connections, and in which the tables are made."""
+    """The URL of a role that may open two connections, in a database with the tables."""
     database = postgres_server.new_database()
     role = f"narrow_{next(_NUMBERS)}"
     postgres_server.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p' CONNECTION LIMIT 2")

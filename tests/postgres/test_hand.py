@@ -1,4 +1,4 @@
-"""Sync calls whose request is sent and answered without a turn of an event loop."""
+"""Sync calls whose request is sent and answered without running an event loop."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def store(url: str) -> Iterator[PostgresStore]:
 
 @pytest.fixture
 def turned(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What event loops of sync calls were left to finish."""
+    """What sync calls left for their event loops to finish."""
     awaited: list[object] = []
     run = HandLoop.run_until_complete
 
@@ -63,7 +63,7 @@ def test_a_repeated_call_needs_no_turn(
     store: PostgresStore, turned: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     large = "x" * 300_000
-    # The first time connects and prepares statements.
+    # The first call connects and prepares statements.
     for expected in (True, False):
         turned.clear()
         store.set_many("a", {"key": "value", "large": large})
@@ -73,7 +73,7 @@ def test_a_repeated_call_needs_no_turn(
             store.write([Batch("a", put={"other": b"\xc0"}, expect=Expect("", "none"))])
         assert store.keys("a") == ["key", "large"]
         assert bool(turned) == expected
-    # Nothing of what was refused is left for the loop either, which would tell of it at its end.
+    # Refused requests leave nothing to the loop either: it would report that when it is closed.
     store.close()
     gc.collect()
     assert caplog.text == ""
@@ -196,7 +196,7 @@ def test_a_timer_that_is_cancelled_in_the_loop_keeps_nothing() -> None:
     async def ask() -> weakref.ref[Answer]:
         answer = Answer()
         timer = asyncio.get_running_loop().call_later(3_600, repr, answer)
-        # From here on the loop goes on with it.
+        # From here on, the loop runs the coroutine.
         await asyncio.sleep(0)
         timer.cancel()
         return weakref.ref(answer)

@@ -1,4 +1,4 @@
-"""Loops, threads, forks, expiry in the background: and nothing is left behind."""
+"""Event loops, threads, forks and background expiry leave nothing behind."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_loops_whose_sockets_only_show_themselves(
     store.close()
     wait_until(lambda: sessions(postgres_server, url) == 0, "the sessions end")
     still.run_until_complete(still.shutdown_asyncgens())
-    # When it runs again it closes them by a task of its own.
+    # When it runs again, it closes them in its own task.
     while tasks := asyncio.all_tasks(still):
         still.run_until_complete(asyncio.wait(tasks))
     still.close()

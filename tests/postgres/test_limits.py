@@ -1,4 +1,4 @@
-"""What the server cannot take: told, and nothing is the worse for it."""
+"""Requests that exceed the server's limits are reported and harm nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.servers.postgres import PostgresServer
 def test_more_than_the_server_takes_at_once_is_told_and_not_sent(
     postgres_server: PostgresServer,
 ) -> None:
-    # Memory that nobody touches.
+    # This memory is never touched.
     half = bytes(510_000_000)
     with PostgresStore(postgres_server.new_database()) as store:
         store.set("n", "a", 1)
@@ -37,7 +37,7 @@ def test_more_than_the_server_takes_at_once_is_told_and_not_sent(
 
 
 def backend(store: PostgresStore) -> Any:
-    """Return the number of the process that serves the next sync call."""
+    """Return the id of the backend process that serves the next sync call."""
     return store._run(lambda client: client.fetch("SELECT pg_backend_pid()"))
 
 
@@ -50,5 +50,5 @@ def test_a_key_that_is_too_long_for_the_index_is_refused(postgres_server: Postgr
         with pytest.raises(InvalidNameError, match=r"2,\d00 bytes"):
             store.set_many("n", {"b": 1, long: 1})
         assert store.keys("n") == ["a"]
-        # Over the same connection: it is none the worse for what the server refuses.
+        # The same connection still works after the server refused a request.
         assert backend(store) == session

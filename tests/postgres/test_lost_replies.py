@@ -1,4 +1,4 @@
-"""Replies that never come: whether the write was applied is found out, or said to be unknown."""
+"""Lost replies: the store finds out if the write was applied, or reports that it is unknown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ END_THE_FIRST = (
 
 
 def through(proxy: Proxy, server: PostgresServer, url: str) -> str:
-    """Return the URL of a database of a server by way of a proxy to it."""
+    """Return the URL of a database on a server, by way of a proxy to it."""
     return url.replace(f":{server.port}/", f":{proxy.port}/")
 
 
@@ -227,7 +227,7 @@ def test_what_the_server_rolled_back_is_repeated_whatever_was_written_since(
             locker.execute("SELECT FROM swarmstate_namespace FOR UPDATE")
             writing = pool.submit(store.write, [Batch("n", put={"mine": b""})])
             wait_for_locks(postgres_server, url, 1)
-            # What so many others wrote since makes.
+            # Simulates that many others have written since.
             locker.execute("UPDATE swarmstate_namespace SET older_writes_since = clock_timestamp()")
             locker.commit()
             writing.result()
@@ -273,7 +273,7 @@ def test_a_lost_write_is_repeated_after_hours_without_one(
     ):
         store.write([Batch("n", put={"old": b""})])
         with monkeypatch.context() as earlier:
-            # The server's time was seen nine hours ago.
+            # The server's time was last read nine hours ago.
             earlier.setattr(clock, "time", lambda: time() - hours)
             if not paused:
                 earlier.setattr(clock, "monotonic", lambda: monotonic() - hours)

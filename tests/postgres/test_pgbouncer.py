@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode, where no session lasts longer than a transaction."""
+"""PgBouncer in transaction mode, where no session outlives a transaction."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_nothing_is_kept_in_a_session(postgres_server: PostgresServer) -> None:
     statements = [line.partition("LOG:  ")[2] for line in said.splitlines() if "LOG:  " in line]
     assert any("swarmstate_write" in statement for statement in statements)
     for statement in statements:
-        # A named statement would be one that lasts.
+        # A named statement would outlive its transaction.
         assert not statement.startswith("execute __asyncpg"), statement
         words = statement.partition(": ")[2]
         assert not words.startswith(("SET ", "LISTEN", "PREPARE", "DECLARE")), statement

@@ -1,4 +1,4 @@
-"""A pool that is handed in: its connections, its event loop, and calls from elsewhere."""
+"""A pool passed by the caller: its connections, its event loop, and calls from elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_pool_that_was_handed_in(postgres_server: PostgresServer) -> None:
             store = PostgresStore(pool=pool)
             await store.aset("n", "a", 1)
             await asyncio.gather(*(store.aset("n", f"{number}", number) for number in range(20)))
-            # From other threads and loops the calls come here.
+            # Calls from other threads and loops run on this loop.
             assert await asyncio.to_thread(store.get, "n", "a") == 1
             assert await asyncio.to_thread(asyncio.run, store.aget("n", "7")) == 7
             with pytest.raises(StoreError, match="would wait for itself"):
@@ -101,7 +101,7 @@ def test_closing_in_the_pools_loop_does_not_wait_for_a_sweep(
     assert caplog.text == ""
 
 
-# A sweep may be asked of the loop just when that has ended its generators, of which asyncio warns.
+# A sweep may be requested just after the loop has shut down its generators; asyncio warns then.
 @pytest.mark.filterwarnings("ignore:asynchronous generator .* was scheduled after:ResourceWarning")
 @pytest.mark.parametrize("moment", ["sweeping", "waiting"])
 def test_a_sweeper_outlives_the_loop_of_its_pool(
@@ -128,7 +128,7 @@ def test_a_sweeper_outlives_the_loop_of_its_pool(
 
     store = asyncio.run(main())
     locker.close()
-    # It says so and goes on, until the store is closed.
+    # The sweeper reports this and continues until the store is closed.
     wait_until(lambda: "does not run" in caplog.text, "a sweep fails")
     with pytest.raises(StoreUnavailableError, match="does not run"):
         store.get("n", "a")
@@ -186,7 +186,7 @@ def test_a_call_that_the_pools_loop_never_begins_is_not_left_waiting(
     async def main() -> tuple[asyncpg.Pool, Future[None]]:
         pool = await asyncpg.create_pool(url, min_size=1, max_size=3)
         writing = elsewhere.submit(write, PostgresStore(pool=pool))
-        # The loop stops in the turn in which it hears of this.
+        # The loop stops in the same turn in which the request is handed over to it.
         is_handed_over.wait()
         return pool, writing
 
@@ -222,7 +222,8 @@ def test_a_call_from_another_loop_may_be_cancelled(postgres_server: PostgresServ
                 while await pool.fetchval(_WAITING) < 1:
                     await asyncio.sleep(0)
                 is_waiting.set()
-                # That is over before the lock is, and whatever becomes of what was sent.
+                # The cancelled call ends before the lock is released, whether or not the server
+                # applies it.
                 await cancelling
             assert await store.aget("n", "a") == 1
             await store.aclose()

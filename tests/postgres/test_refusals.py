@@ -1,4 +1,4 @@
-"""Servers that can be reached and will never let us in: an error at once that says why."""
+"""Reachable servers that will never let us in: an immediate error that says why."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from swarmstate_postgres import PostgresStore
 from tests.servers.postgres import PASSWORD, PostgresServer
 from tests.servers.tls import make_certificate
 
-# Whoever tried again would do so for as long as any test may take.
+# Retrying for this long would exceed any test's time limit.
 FOR_EVER = 100_000.0
 
 
 def refusal(url: str) -> str:
-    """Return what is said of a server, by sync and by async methods alike."""
+    """Return the error message for a server, the same for sync and async methods."""
 
     async def ask() -> str:
         async with PostgresStore(url, timeout=FOR_EVER) as store:
@@ -79,7 +79,7 @@ def test_a_wrong_password_user_or_database(postgres_server: PostgresServer) -> N
 
 @contextmanager
 def offering_tls(certificate: Path, key: Path) -> Iterator[int]:
-    """Agree to TLS on a port, as PostgreSQL does, and show a certificate; nothing comes then."""
+    """Agree to TLS on a port like PostgreSQL, present a certificate, then send nothing more."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -109,7 +109,7 @@ def test_a_user_without_a_name(
     def nobody() -> str:
         raise error
 
-    # As in a container that runs under a number of its own; Python 3.13 raises the latter.
+    # As in a container that runs under an arbitrary user id; Python 3.13 raises the latter.
     monkeypatch.setattr(getpass, "getuser", nobody)
     monkeypatch.delenv("PGUSER", raising=False)
     url = f"postgresql://127.0.0.1:{postgres_server.port}/postgres"

@@ -1,4 +1,4 @@
-"""LangGraph's checkpointer on PostgreSQL: our contract, and LangGraph's conformance suite."""
+"""LangGraph's checkpointer on PostgreSQL: our contract and LangGraph's conformance suite."""
 
 from __future__ import annotations
 

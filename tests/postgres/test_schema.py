@@ -1,4 +1,4 @@
-"""Setting up: who may, who comes first, where it goes, and what a person sees of it."""
+"""Setup: who may do it, concurrent attempts, its place, and what people see of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with PostgresStore(sys.argv[1], schema="crowded") as store:
 
 
 def new_role(server: PostgresServer, url: str, name: str) -> str:
-    """Create a role that may create nothing, and return its URL to the same database."""
+    """Create a role that may create nothing, and return its URL for the same database."""
     database = url.rpartition("/")[2]
     server.execute(
         f"CREATE ROLE {name} LOGIN PASSWORD 'secret';GRANT CONNECT ON DATABASE {database} TO {name}"
@@ -61,7 +61,7 @@ def test_eight_processes_set_up_at_once(postgres_server: PostgresServer, isolati
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    # All are waiting; this lets them go as close together as can be.
+    # All are waiting; this releases them as simultaneously as possible.
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("\n")
@@ -110,7 +110,7 @@ def test_what_others_put_into_the_search_path_is_not_called(
     with PostgresStore(url) as store:
         store.setup()
         Collection(store, "memories").upsert([Record("a", {}, [[1.0]], scope=["s"])])
-    # Those of arrays of texts come before the server's, which are of any array.
+    # Functions for text[] take precedence over the server's own, which are for any array.
     shadows = [
         "FUNCTION evil.cardinality(text[]) RETURNS int",
         "FUNCTION evil.equal(text[], text[]) RETURNS bool",
@@ -158,7 +158,7 @@ def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
             store.set("n", "a", 1)
         assert caught.value.sql in str(caught.value)
         assert "secret" not in str(caught.value)
-        # The SQL is whole: a role that may runs it as it is.
+        # The SQL is complete: a role with the privileges can run it unchanged.
         postgres_server.execute(caught.value.sql, url=url)
         with pytest.raises(StoreUnavailableError, match=r"may not do this.*setup_sql\(role"):
             store.set("n", "a", 1)
@@ -180,7 +180,7 @@ def test_the_sql_sees_what_was_done_while_it_waited(postgres_server: PostgresSer
         f"ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'"
     )
     with psycopg.connect(url) as first, ThreadPoolExecutor(2) as pool:
-        # Holds the lock until it is closed.
+        # Holds the lock until the transaction ends.
         first.execute(setup_sql().removesuffix("COMMIT;\n").encode())
         running = [pool.submit(postgres_server.execute, setup_sql(), url=url) for _ in range(2)]
         lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -318,7 +318,8 @@ def test_a_person_sees_what_there_is(postgres_server: PostgresServer) -> None:
                 Batch("empty", clear=True),
             ]
         )
-        # Whatever the clock, an expired one is not shown.
+        # Wait until it has expired: the view must not show an expired namespace, whatever the
+        # clock.
         while "gone" in store.namespaces():
             pass
     seen = postgres_server.execute(

@@ -1,4 +1,4 @@
-"""Handlers of signals that raise, as that of Ctrl-C and those of time limits, beside sync calls."""
+"""Signal handlers that raise, such as for Ctrl-C and time limits, during sync calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SESSIONS = (
     "WHERE datname = current_database() AND application_name = 'swarmstate'"
 )
 
-# Raises at random moments of calls; what was acknowledged must be there, and nothing else.
+# Raises at random moments of calls; everything acknowledged must be stored, and nothing else.
 _AT_RANDOM = """
 import random, signal, sys
 from swarmstate_postgres import PostgresStore
@@ -154,7 +154,7 @@ def test_a_handler_that_raises_while_it_is_not_put_off_leaves_no_other_so(
 
     def set_and_raise(number: signal.Signals, handler: Any) -> Any:
         before = set_handler(number, handler)
-        # The one is put off before the other, and is back after it.
+        # One signal is deferred before the other, and restored after it.
         if number == (handled if begins else also_handled) and (handler is end) != begins:
             signal.raise_signal(also_handled)
         return before
@@ -180,7 +180,7 @@ def test_what_has_no_handler_is_not_put_off(handled: signal.Signals) -> None:
 
 
 def interrupt_who_waits(url: str, thread: int, number: signal.Signals) -> None:
-    """Send a signal to a thread once somebody waits for a lock."""
+    """Send a signal to a thread as soon as somebody waits for a lock."""
     with psycopg.connect(url, autocommit=True) as watching:
         while watching.execute(_WAITING).fetchall() == [(0,)]:
             pass
@@ -215,7 +215,7 @@ def test_a_handler_runs_while_a_call_waits(
             store.set("locked", "key", 1)
         interrupting.result()
         assert signal.getsignal(handled) is second
-        # Nobody waits for what was given up.
+        # The aborted call no longer waits for the lock.
         assert store.get("locked", "key") == 0
         other.rollback()
         store.set("locked", "key", 2)
@@ -248,5 +248,5 @@ def test_a_handler_may_close_the_store_within_a_call(
     while postgres_server.execute(_SESSIONS, url=url) != [(0,)]:
         pass
     with PostgresStore(url) as again:
-        # What was given up may have been done.
+        # The aborted call may have been applied.
         assert again.get("locked", "key") in ({0, 1} if ends else {1})

@@ -22,7 +22,7 @@ from tests.servers.postgres import PostgresServer, wait_for_locks
 
 @contextmanager
 def standing_still(server: PostgresServer, url: str) -> Iterator[None]:
-    """Let the stores' sessions of a database do nothing; their connections stay open."""
+    """Suspend the stores' sessions of a database; their connections stay open."""
     pids = [
         pid
         for (pid,) in server.execute(

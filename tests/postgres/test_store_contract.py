@@ -1,4 +1,4 @@
-"""The contract of stores on PostgreSQL: direct, and with nothing prepared."""
+"""The store contract on PostgreSQL: direct, and without prepared statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers.postgres import PostgresServer
 
 
 def schema_of(path: Path) -> str:
-    """Return a schema as unique as a path."""
+    """Return a schema name as unique as the path."""
     return "test_" + sha256(str(path).encode()).hexdigest()[:16]
 
 

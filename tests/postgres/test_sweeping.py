@@ -1,4 +1,4 @@
-"""Removing what expired: in the background, by call, and by the server itself."""
+"""Removing what has expired: in the background, on request, and by the server itself."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_there_may_be_no_end_to_the_time_between_two_sweeps() -> None:
     sweeper = Sweeper(lambda: None, math.inf)
     sweeper.start()
     [thread] = sweepers()
-    sweeper.stop()  # Had the thread failed, that would be an error here.
+    sweeper.stop()  # If the thread had failed, this would raise.
     assert not thread.is_alive()
 
 
@@ -85,7 +85,7 @@ def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresS
         assert [postgres_server.execute(sweep, url=url)[0][0] for _ in range(3)] == [3, 2, 0]
         assert postgres_server.execute("SELECT count(*) FROM swarmstate_record", url=url) == [(1,)]
         assert store.sweep() == 0
-        # Rows of ended namespaces are there for a while, and then they are not.
+        # Rows of ended namespaces remain for a while and are then removed.
         ended = "SELECT count(*) FROM swarmstate_namespace WHERE emptied_at IS NOT NULL"
         assert postgres_server.execute(ended, url=url) == [(5,)]
         postgres_server.execute(

@@ -18,7 +18,7 @@ from swarmstate_postgres._url import Target
 
 from tests.servers.postgres import PASSWORD, PostgresServer
 
-# Each holds "hunter2", mostly where a password that was not escaped would put it.
+# Each holds "hunter2", mostly where an unescaped password would put it.
 BROKEN = [
     "postgresql://ada:p/hunter2@localhost/agents",
     "postgresql://ada:12/hunter2@localhost/agents",
@@ -36,7 +36,7 @@ BROKEN = [
 
 
 def shown(error: BaseException, store: object = None) -> str:
-    """Return everything that a log could show of an error, and of a store."""
+    """Return everything that a log could show of an error and of a store."""
     return "".join(traceback.format_exception(error)) + repr(store)
 
 
@@ -154,7 +154,7 @@ def test_an_attempt_to_connect_takes_no_longer_than_the_url_says() -> None:
             pytest.raises(StoreUnavailableError, match="no connection within"),
         ):
             store.get("n", "a")
-        # It was tried again, and both attempts are there.
+        # It was retried, and both attempts arrived.
         silent.settimeout(0)
         for _ in range(2):
             silent.accept()[0].close()

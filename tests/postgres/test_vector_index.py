@@ -1,4 +1,4 @@
-"""Where somebody has made an index of pgvector's, searches use it."""
+"""Searches use a pgvector index if somebody has created one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def url(postgres_server: PostgresServer) -> str:
             assert collection.stats().vectors == COUNT * 3 // 2
     for metric in METRICS:
         postgres_server.execute(vector_index_sql(named(metric), 64, metric=metric), url=url)
-    # As the server does by itself within a minute.
+    # The server does this by itself within a minute.
     postgres_server.execute("ANALYZE swarmstate_vector", url=url)
     return url
 
@@ -180,7 +180,7 @@ def test_a_collection_may_get_other_dimensions_than_its_index(
         collection.upsert(Record(f"{n:04}", {}, [data[n]]) for n in range(2_000))
         expected = ids(collection.search(data[7]))
         assert collection.stats().searched_by == "pgvector"
-    # Neither is one for another metric in the way of the right one.
+    # An index for another metric does not get in the way either.
     for metric in ("l2", "cosine"):
         postgres_server.execute(vector_index_sql("memories", 16, metric=metric), url=url)
     postgres_server.execute("ANALYZE swarmstate_vector", url=url)

@@ -1,4 +1,4 @@
-"""Collections that pgvector searches find what those with an index of their own find."""
+"""Collections searched by pgvector find the same as those with their own index."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_search_in_a_scope_looks_at_nothing_else(postgres_server: PostgresServ
         )
         collection.search(query)
         assert collection.stats().searched_by == "pgvector"
-    # As the server does by itself within a minute.
+    # The server does this by itself within a minute.
     postgres_server.execute("ANALYZE swarmstate_vector", url=url)
     one: dict[str, Any] = {"scope": ("users", "user-005")}
     assert looked_at(lambda memories: memories.search(query)) >= 2_000
@@ -199,8 +199,8 @@ _ROWS_READ = (
 
 
 def rows_read(server: PostgresServer, url: str) -> int:
-    """Return how many rows were read of the table of vectors so far."""
-    # A connection tells of what it read when it ends.
+    """Return how many rows of the vector table have been read so far."""
+    # A connection reports its reads when it ends.
     while server.execute(_CONNECTIONS, url=url) != [(0,)]:
         pass
     [(rows,)] = server.execute(_ROWS_READ, url=url)
@@ -248,7 +248,7 @@ def test_what_single_precision_cannot_tell_apart_is_in_order(url: str, metric: M
     with PostgresStore(url) as store, PostgresStore(url, pgvector=False) as plain:
         theirs = Collection(store, f"alike {metric}", metric=metric)
         ours = Collection(plain, f"alike {metric}", metric=metric)
-        # The last forty are the same.
+        # The last forty vectors are equal.
         theirs.upsert(
             Record(f"{number:03}", {"n": number}, [data[min(number, 80)]]) for number in range(120)
         )
@@ -353,7 +353,7 @@ def test_a_crash_while_it_is_made_leaves_nothing_wrong(
         collection = Collection(store, "crashed")
         fill(collection)
         assert collection.count() == 50
-        # As if whoever made it had ended after a page, and records had changed since.
+        # As if the builder had died after one page, and records had changed since.
         postgres_server.execute(
             "UPDATE swarmstate_vector_state SET cursors = '{building}' || cursors "
             "WHERE namespace = 'crashed'; "
@@ -411,7 +411,7 @@ def test_what_pgvector_cannot_hold_an_index_searches(
             stats = each.stats()
             assert stats.searched_by == "index"
             assert problem in (stats.problem or "")
-        # It is over with the collection.
+        # The problem ends with the collection.
         collection.clear()
         fill(Collection(store, collection.namespace), 3)
         assert Collection(store, collection.namespace).stats().searched_by == "pgvector"

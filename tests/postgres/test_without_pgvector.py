@@ -1,4 +1,4 @@
-"""Where pgvector is missing, may not be used or cannot hold the records, an index searches."""
+"""If pgvector is missing, forbidden or cannot hold the records, the built-in index is used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_the_extension_or_the_right_to_make_it_an_index_searches(
         assert stats.problem is not None
         assert "may not create the extension pgvector" in stats.problem
         assert "setup_sql(vectors=True)" in stats.problem
-    # Somebody who may does what the message says.
+    # A role with the privileges runs the SQL from the message.
     sql = setup_sql(schema="mine", since=10_000, role="no_vectors", vectors=True)
     postgres_server.execute(sql, url=url)
     with PostgresStore(theirs, schema="mine") as store:
@@ -111,7 +111,7 @@ def test_where_nothing_can_be_written_an_index_finds_what_came_since(
         with PostgresStore(f"{url}?default_transaction_read_only=on") as readonly:
             reader = Collection(readonly, "memories")
             assert reader.stats().searched_by == "pgvector"
-            # Nobody who may write has searched since.
+            # No store with write access has searched since.
             memories.upsert([Record("new", {}, [[-1.0, -30.0]])])
             postgres_server.execute(sql, url=url)
             for each in (reader, Collection(readonly, "memories")):

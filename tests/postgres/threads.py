@@ -1,4 +1,4 @@
-"""Threads that stores keep."""
+"""The background threads of stores."""
 
 from __future__ import annotations
 

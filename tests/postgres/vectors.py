@@ -1,4 +1,4 @@
-"""Collections that are filled and compared."""
+"""Helpers to fill and compare collections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from swarmstate.vectors import Collection, Match, Record
 
 
 def expect_equal(found: list[Match], expected: list[Match]) -> None:
-    """Check that the records and scores are equal; what is as near may come in another order."""
+    """Check that the records and scores are equal; equally near records may be in any order."""
     assert [match.score for match in found] == [match.score for match in expected]
     names = [(match.score, match.record.id) for match in found]
     assert names == [(match.score, match.record.id) for match in expected]

@@ -1,4 +1,4 @@
-"""Whatever a test does, a profile leaves nothing behind."""
+"""Check after each test that a profile leaves nothing behind."""
 
 from __future__ import annotations
 

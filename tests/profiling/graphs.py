@@ -1,4 +1,4 @@
-"""Graphs, nodes and stores of which it is known where their time goes."""
+"""Graphs, nodes and stores that spend their time in known places."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAP = 0.02
 
 
 class SlowStore(StoreLayer):
-    """A store whose every round trip takes a while, in which nobody works."""
+    """A store whose round trips all take a while, without using the processor."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -55,7 +55,7 @@ async def anap(state: Any) -> None:
 
 
 def built(saver: BaseCheckpointSaver[Any] | None, **nodes: Any) -> Any:
-    """A graph of nodes one after another."""
+    """A graph that runs its nodes in sequence."""
     builder = StateGraph(MessagesState)
     before = START
     for name, node in nodes.items():

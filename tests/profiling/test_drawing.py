@@ -57,7 +57,7 @@ def test_a_drawing_cuts_wide_names_to_the_room_they_have() -> None:
     ]
     rect, label = block.find(f"{svg}rect"), str(block.findtext(f"{svg}text", ""))
     assert rect is not None
-    # Such a letter is as wide as it is high: 12 pixels, or a little less.
+    # Such a character is as wide as it is high: 12 pixels, or slightly less.
     assert label.count("\u5ba2") * 11 <= float(rect.attrib["width"])
 
 
@@ -69,5 +69,5 @@ def test_nothing_is_drawn_below_itself() -> None:
         call(graph, False, durability="sync")
     drawing = ElementTree.fromstring(profile.to_svg())
     rows = {rect.get("y") for rect in drawing.iter("{http://www.w3.org/2000/svg}rect")}
-    # The background, what the run consists of, and what a checkpointer's methods do.
+    # The background, the parts of the run, and what the checkpointer's methods do.
     assert len(rows - {None}) == 2

@@ -1,4 +1,4 @@
-"""What a profile replaces works as it did before, and where it cannot be replaced that is said."""
+"""Methods that a profile replaces still work, and it reports those that it cannot replace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.profiling.graphs import built, by_name, call, nap
 
 
 def test_what_others_replace_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Put back at the end, whatever happened.
+    # Restored at the end, whatever happens.
     monkeypatch.setattr(Pregel, "invoke", original := Pregel.invoke)
     with swarmstate.profile():
         ours: Any = Pregel.invoke

@@ -1,4 +1,4 @@
-"""What the time of a run is told of."""
+"""How a profile breaks down the time of a run."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_a_slow_store_is_named(is_async: bool) -> None:
     call(graph, is_async)
     store.seconds = NAP
     with swarmstate.profile() as profile:
-        # Each checkpoint is waited for.
+        # With "sync", each checkpoint is waited for.
         call(graph, is_async, durability="sync")
     rows = by_name(profile)
     trips = rows["store I/O"].calls
     assert trips >= 3
     assert rows["store I/O"].busy >= trips * NAP
-    # A read and two or more checkpoints, one after another.
+    # A read and at least two checkpoints, in sequence.
     assert rows["store I/O"].seconds >= 3 * NAP
 
 
@@ -84,7 +84,7 @@ def test_what_goes_on_beside_a_node_takes_no_time_but_was_busy(is_async: bool) -
 
 
 class SlowSerializer(JsonPlusSerializer):
-    """A serializer that takes a while for a conversation, and works."""
+    """A serializer that works for a while on a conversation."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         if isinstance(obj, list) and obj:

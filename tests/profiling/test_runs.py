@@ -1,4 +1,4 @@
-"""Which runs a profile tells of, and when they begin and end."""
+"""Which runs a profile covers, and when they begin and end."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_task_that_outlives_the_run_that_began_it_has_runs_of_its_own() -> Non
     assert first.runs == 2
     assert by_name(first)["node inner"].calls == 1
     assert second.runs == by_name(second)["node inner"].calls == 2
-    # What goes on after a run is no part of it.
+    # What happens after a run is not part of it.
     assert first.rows() == before
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the store in Redis."""
+"""Fixtures for the tests of the Redis store."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.servers.redis import DURABLE, RedisServer, running_redis
 
 @pytest.fixture(params=["redis", "valkey"])
 def own(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """A server for this test alone, which keeps what it acknowledged."""
+    """A server for one test, which persists what it acknowledges."""
     with running_redis(DURABLE, valkey=request.param == "valkey") as server:
         yield server

@@ -1,4 +1,6 @@
-"""Nodes of a cluster that are elsewhere than where they were reached first, and several of them."""
+"""Cluster nodes at other addresses than those that first reached them, and URLs of several
+hosts.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ NAMES = [f"n{number}" for number in range(20)]
 
 
 def check_all_nodes(store: RedisStore) -> None:
-    """Write to every node and read it again, sync and async."""
+    """Write to every node and read back, sync and async."""
 
     async def use() -> None:
         for name in NAMES:
@@ -40,7 +42,7 @@ def check_all_nodes(store: RedisStore) -> None:
 
 
 def check_a_moved_slot(store: RedisStore, nodes: list[RedisServer]) -> None:
-    """Move a slot to another node, which only the answer of the old one tells of."""
+    """Move a slot to another node, which the client only learns from the old node's answer."""
     prefix = store._prefix
     moved = slot_of(f"{prefix}:moved".encode())
     number = moved * len(nodes) // SLOTS
@@ -48,7 +50,7 @@ def check_a_moved_slot(store: RedisStore, nodes: list[RedisServer]) -> None:
     name, source_name = (each.execute("CLUSTER", "MYID") for each in (target, nodes[number]))
     assert isinstance(name, bytes)
     assert isinstance(source_name, bytes)
-    # Who imported a slot has the last word on whose it is.
+    # The node that imported a slot decides who owns it.
     target.execute("CLUSTER", "SETSLOT", moved, "IMPORTING", source_name)
     for node in (target, *nodes):
         node.execute("CLUSTER", "SETSLOT", moved, "NODE", name)
@@ -58,7 +60,7 @@ def check_a_moved_slot(store: RedisStore, nodes: list[RedisServer]) -> None:
 
 
 def announce_ports(nodes: list[RedisServer], ports: list[int]) -> None:
-    """Let nodes say that they are at other ports than they are."""
+    """Make nodes announce other ports than their own."""
     for node, port in zip(nodes, ports, strict=True):
         node.execute("CONFIG", "SET", "cluster-announce-port", port)
     wait_until(lambda: all([*serving(node).values()] == ports for node in nodes), "they know")
@@ -115,7 +117,7 @@ def test_clients_that_speak_tls_with_the_nodes(
 
 
 def check_with(client: Any, prefix: str) -> None:
-    """Use all nodes as a client does, which nobody has used before if it is async."""
+    """Use all nodes through a client; an async one has not been used before."""
     with RedisStore(client=client, prefix=f"{prefix} {type(client).__module__}") as store:
         check_all_nodes(store)
     if isinstance(client, RedisCluster):

@@ -1,4 +1,4 @@
-"""What the server evicts and what is changed by hand: told, and never misread."""
+"""Evictions by the server and changes by hand are reported, and never misread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_record_that_was_exchanged_by_hand_is_told(
     prefix = prefix_of(tmp_path)
     with RedisStore(redis_server.url(), prefix=prefix) as store:
         store.set_many("n", {"a": 1, "b": 2})
-        # As many records as keys, so only reading the range can tell.
+        # There are as many records as keys, so only reading the range reveals the difference.
         assert redis_server.execute("HDEL", f"{prefix}:n", "a") == 1
         assert redis_server.execute("HSET", f"{prefix}:n", "c", "3") == 1
         messages_of(lambda: store.items("n"), StoreIncompleteError)

@@ -1,4 +1,4 @@
-"""A real cluster whose nodes stand still, move slots and go away."""
+"""A real cluster whose nodes hang, move slots and go away."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def slot(prefix: str, namespace: str) -> int:
 
 
 def node_of(nodes: list[RedisServer], prefix: str, namespace: str) -> int:
-    """Return the number of the node that a namespace is on."""
+    """Return the number of the node that holds a namespace."""
     return slot(prefix, namespace) * len(nodes) // SLOTS
 
 
@@ -51,7 +51,7 @@ def test_a_namespace_whose_name_cannot_be_entered_in_the_index_is_told(
             store.set(f"{number}", "k", 1)
         server.execute("UNLINK", index)
         server.execute("SET", index, "mine")
-        # Both what was there before and what is new.
+        # Both existing namespaces and new ones.
         for number in range(10):
             with pytest.raises(StoreFormatError, match=f"'{number}'.* use another prefix"):
                 store.set(f"{number}", "k", 2)
@@ -85,7 +85,7 @@ def test_a_node_that_answers_too_late_is_an_error_and_no_second_write(
     redis_cluster: list[RedisServer], tmp_path: Path, kind: str
 ) -> None:
     prefix = prefix_of(tmp_path)
-    # The index of all namespaces, which writes enter their namespace in, is on another node.
+    # The index of namespaces, to which writes add their namespace, is on another node.
     index = slot_of(prefix.encode()) * len(redis_cluster) // SLOTS
     numbers = {name: node_of(redis_cluster, prefix, name) for name in map(str, range(100))}
     name = next(name for name, number in numbers.items() if number != index)
@@ -151,11 +151,11 @@ def test_slots_that_move_are_followed() -> None:
         keys = ("swarmstate:n", "{swarmstate:n}:keys")
         to = ("127.0.0.1", target.port, "", 0, 5_000)
         source.execute("MIGRATE", *to, "AUTH", PASSWORD, "KEYS", *keys)
-        # The new node has it, and the old one is still asked first.
+        # The new node has the slot, but the old one is still asked first.
         assert store.get("n", "a") == 1
         assert asyncio.run(store.aget("n", "b")) == 2
         with ThreadPoolExecutor() as pool:
-            # Until the move is over, a key that does not exist yet is on neither of them.
+            # Until the move is complete, a key that does not exist yet is on neither node.
             writing = pool.submit(store.set, "n", "c", 3)
             for each in (target, source):
                 each.execute("CLUSTER", "SETSLOT", moving, "NODE", names[target])  # type: ignore[arg-type]  # a name
@@ -176,7 +176,7 @@ def test_a_node_that_is_gone_is_told_and_found_again() -> None:
             gone = next(name for name in names if name not in there)
             with pytest.raises(StoreUnavailableError, match="the cluster of"):
                 store.get(gone, "k")
-            # The node that the URL names is not needed any more.
+            # The node in the URL is no longer needed.
             nodes[1].execute("CONFIG", "SET", "cluster-require-full-coverage", "no")
             nodes[2].execute("CONFIG", "SET", "cluster-require-full-coverage", "no")
             assert store.get(there[0], "k") == there[0]

@@ -1,4 +1,4 @@
-"""The ways to a server: URLs, clients of both kinds, sentinels, TLS."""
+"""The ways to connect: URLs, sync and async clients, sentinels, TLS."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(
 ) -> None:
     with (
         terminating_tls(redis_server.port, *make_certificate(tmp_path)) as port,
-        # Whoever tried again would do so for hours.
+        # A retry would go on for hours.
         RedisStore(f"rediss://127.0.0.1:{port}", retry_for=10_000) as store,
         pytest.raises(StoreUnavailableError, match="certificate is not accepted"),
     ):
@@ -219,7 +219,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(
 def test_tls_that_a_server_does_not_speak_is_named(
     redis_server: RedisServer, kind: str, cluster: str
 ) -> None:
-    # The time that the handshake took counts, so it is not tried again.
+    # The handshake's time counts against `retry_for`, so there is no retry.
     url = f"rediss://127.0.0.1:{redis_server.port}?timeout=1&retry_for=1&cluster={cluster}"
     with (
         RedisStore(url) as store,

@@ -1,4 +1,4 @@
-"""The connections that a store makes for sync calls: how many, how long, and whose."""
+"""The connections for sync calls: how many, how long they live, and who owns them."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_threads_that_never_pause_leave_turns_to_others(
         RedisStore(redis_server.url(), prefix=prefix_of(tmp_path), max_connections=8) as store,
         ThreadPoolExecutor(16) as pool,
     ):
-        # Each waits for its first turn before it can be told that there are no more.
+        # Each thread waits for its first turn before it can see that there are none left.
         assert min(pool.map(use, range(16))) > 1
 
 
@@ -280,7 +280,7 @@ def test_one_lost_connection_speaks_for_the_idle_ones(
             client.client_unpause()
             list(writing)
         assert _end_connections_of(redis_server, name) == 8
-        # There is time for one repetition, not for eight.
+        # There is time for one retry, not for eight.
         store.set("n", "later", 8)
         assert len(store.keys("n")) == 9
 
@@ -294,7 +294,7 @@ def test_interrupted_calls_give_their_connection_back(
         text=True,
         timeout=60,
     )
-    # What an interruption does to finalizers of other libraries is printed, and no matter.
+    # Interruptions in the finalizers of other libraries are printed, but do not matter.
     assert done.returncode == 0, done.stderr
 
 

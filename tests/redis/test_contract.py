@@ -16,7 +16,7 @@ from tests.servers.redis import PASSWORD, RedisServer
 
 
 def prefix_of(path: Path) -> str:
-    """Return a prefix of the test that has the folder `path`."""
+    """Return a prefix for the test with the folder `path`."""
     return hashlib.sha256(str(path).encode()).hexdigest()[:16]
 
 
@@ -33,7 +33,7 @@ class TestStandalone(StoreContract):
 
 
 class TestValkey(TestStandalone):
-    """The server that others continue from Redis 7.2."""
+    """Valkey, which continues Redis 7.2."""
 
     @pytest.fixture(autouse=True)
     def _server(self, valkey_server: RedisServer) -> None:
@@ -52,7 +52,7 @@ class TestDecodingClient(TestStandalone):
 
 
 class TestAsyncClient(TestStandalone):
-    """A store that was given an async client is as good in sync code."""
+    """A store made from an async client works just as well in sync code."""
 
     def make_store(self, path: Path) -> RedisStore:
         client = redis.asyncio.Redis(
@@ -74,7 +74,7 @@ class TestCluster(StoreContract):
 
 
 class TestClusterClient(TestCluster):
-    """A ready-made client of a cluster."""
+    """A cluster client made by the caller."""
 
     def make_store(self, path: Path) -> RedisStore:
         client = RedisCluster(

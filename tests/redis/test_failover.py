@@ -1,4 +1,4 @@
-"""Masters of a real cluster that are replaced in mid run, and what is still there afterwards."""
+"""Masters of a real cluster that are replaced during runs, and the data that remains."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MASTERS = 3
 REPLICATED = {
     "cluster-node-timeout": "1000",
     "repl-diskless-sync-delay": "0",
-    # A master that has not replicated anything yet cannot be replaced in an orderly way.
+    # A master must have replicated something before a regular failover can replace it.
     "repl-ping-replica-period": "1",
 }
 
@@ -52,7 +52,7 @@ def url_of(*seeds: RedisServer, retry_for: float = 60, name: str = "agents") -> 
 
 
 def fail_over_all(nodes: list[RedisServer]) -> None:
-    """Exchange all masters and replicas, one pair after the other."""
+    """Swap all masters with their replicas, one pair after the other."""
     pairs = list(zip(nodes[:MASTERS], nodes[MASTERS:], strict=True))
     replaced = dict(pair if is_master(pair[0]) else pair[::-1] for pair in pairs)
     for master, replica in replaced.items():
@@ -67,7 +67,7 @@ def wait_until_agreed(nodes: list[RedisServer], masters: list[RedisServer]) -> N
 
 
 def wait_until_replicated(master: RedisServer, replica: RedisServer) -> None:
-    """Wait until a replica has what its master has at this moment."""
+    """Wait until a replica has everything that its master has now."""
     with master.client() as client:
         there = client.info("replication")["master_repl_offset"]
 
@@ -79,7 +79,7 @@ def wait_until_replicated(master: RedisServer, replica: RedisServer) -> None:
 
 
 def assert_settled(store: RedisStore, nodes: list[RedisServer], masters: list[RedisServer]) -> None:
-    """Check that a store, used from here, asks who serves what and only knows the masters."""
+    """Check that a store soon knows only the masters, and stops asking which node serves a slot."""
 
     def use() -> None:
         for number in range(20):
@@ -87,7 +87,7 @@ def assert_settled(store: RedisStore, nodes: list[RedisServer], masters: list[Re
             assert store.get(f"settled{number}", "k") == number
 
     use()
-    # What another thread had sent to an old master is told of, and asked about, only now.
+    # Only now does the store learn what another thread had sent to an old master, and ask about it.
     use()
     for node in nodes:
         node.execute("CONFIG", "RESETSTAT")
@@ -109,7 +109,7 @@ def connections_to(node: RedisServer) -> int:
 
 
 class Counters:
-    """Threads and tasks that add to one counter by compare-and-swap, and look at pairs."""
+    """Threads and tasks that increment a counter by compare-and-swap, and read it and its twin."""
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
@@ -130,7 +130,7 @@ class Counters:
         number, twin = values
         assert number == twin
         self.looked += 1
-        # Neither goes back, not even to what was acknowledged to somebody else.
+        # Neither value goes back, not even behind one acknowledged to another writer.
         assert int(number or b"0") >= before
         return int(number or b"0")
 
@@ -170,7 +170,7 @@ class Counters:
         await asyncio.gather(*(self._aadd() for _ in range(4)), self._aread())
 
     def run_while(self, fault: Callable[[], None]) -> None:
-        """Count before, during and after `fault`; check that each addition was applied once."""
+        """Count before, during and after `fault`; check that each increment was applied once."""
         with ThreadPoolExecutor(5) as pool:
             futures = [pool.submit(each) for each in (*[self._add] * 3, self._read)]
             futures.append(pool.submit(asyncio.run, self._tasks()))
@@ -207,7 +207,7 @@ def test_masters_replaced_in_an_orderly_way(nodes: list[RedisServer]) -> None:
 
 
 class Rewinders(Writers):
-    """Writers that go on where their log ends, if that is not where they left it."""
+    """Writers that continue at the end of their log, even if it is not where they left off."""
 
     def __init__(self, store: RedisStore, threads: int, tasks: int) -> None:
         super().__init__(store, threads, tasks)
@@ -238,7 +238,7 @@ class Rewinders(Writers):
             self.acknowledged[name] = number
 
     def _last(self, name: str, error: Exception) -> Query:
-        # Told to whoever repeats what may have been applied, on top of what was lost.
+        # Lost writes cause conflicts; if a retried write may have been applied, the error says so.
         assert isinstance(error, ConflictError) or "cannot be told" in str(error)
         self.rewound.add(name)
         return Query(name, ranges=[Range("log/", "log0", reverse=True, limit=1)])
@@ -262,7 +262,7 @@ def test_a_master_that_is_killed(nodes: list[RedisServer]) -> None:
         master.kill()
         wait_until_agreed([node for node in nodes if node is not master], masters)
 
-    # The node that the URL names is the one that is gone.
+    # The URL names the node that is gone.
     with RedisStore(url_of(master)) as store:
         writers = Rewinders(store, threads=6, tasks=10)
         writers.run_while(kill)
@@ -308,7 +308,7 @@ class State(TypedDict):
 
 
 def agent(saver: SwarmStateSaver, at_half: Callable[[], None]) -> Any:
-    """An agent of eight steps in a row, in the middle of which something happens."""
+    """An agent of eight sequential steps; `at_half` is called halfway."""
 
     def step(state: State) -> State:
         if len(state["steps"]) == 4:
@@ -354,12 +354,12 @@ def check_history(node: RedisServer) -> None:
 
 
 class TestSlots:
-    """Who is asked, where that cannot be brought about on real servers."""
+    """Which nodes are asked, in situations that real servers cannot reproduce."""
 
     A, B, C, NEW = (("node", number) for number in range(4))
 
     def route(self, slots: Slots, tables: dict[Address, Address | None]) -> Any:
-        """Send a command; `tables` says who each node that is there takes for the only master."""
+        """Send a command; `tables` gives, for each live node, the only master it knows."""
         routing = slots.routed([[b"GET", b"key"]])
         replies: Any = None
         try:

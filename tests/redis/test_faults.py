@@ -1,4 +1,4 @@
-"""Real servers that restart, hang, fill up and lose connections: nothing acknowledged is lost."""
+"""Real servers that restart, hang, fill up and drop connections: nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_full_memory_takes_no_writes_and_loses_nothing(own: RedisServer) -> No
 def test_a_disk_that_cannot_be_written_is_told(own: RedisServer, tmp_path: Path) -> None:
     with RedisStore(own.url()) as store:
         store.set("n", "a", 1)
-        # A snapshot that fails is what Redis calls a disk that it cannot write to.
+        # To Redis, a failed snapshot means a disk that it cannot write to.
         own.execute("CONFIG", "SET", "appendonly", "no")
         own.execute("CONFIG", "SET", "save", "1 1")
         (own.folder / "dump.rdb").mkdir()
@@ -129,7 +129,7 @@ def test_a_disk_that_cannot_be_written_is_told(own: RedisServer, tmp_path: Path)
 
 
 def _save(server: RedisServer) -> None:
-    # Refused while the last one is under way.
+    # Refused while the last one is in progress.
     with server.client() as client, suppress(redis.ResponseError):
         client.execute_command("BGSAVE")
 

@@ -1,4 +1,4 @@
-"""Servers that answer late, or accept and do not greet: told in time, and nothing is sent twice."""
+"""Servers that answer late, or accept without a greeting: timely errors, no duplicate sends."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def test_a_server_that_does_not_greet_is_tried_again(own: RedisServer) -> None:
         async with impatient, RedisStore(own.url(), timeout=0.3, retry_for=60) as store:
             with own.paused():
                 writing = asyncio.create_task(store.aset("n", "k", 1))
-                # Who began later has given up, so the writer's first attempt has ended, too.
+                # A call that began later has given up, so the writer's first attempt has ended,
+                # too.
                 with pytest.raises(StoreUnavailableError):
                     await asyncio.wait_for(impatient.aget("n", "k"), 30)
             await asyncio.wait_for(writing, 60)

@@ -1,4 +1,4 @@
-"""Writes whose replies were lost: sent again, applied once, and told where nobody knows."""
+"""Writes whose replies were lost: resent, applied once, and reported if the outcome is unknown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.servers.redis import RedisServer
 
 
 def lose_a_reply(store: RedisStore, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """Lose the next reply, and with it the connection; `meanwhile` comes before the repetition."""
+    """Lose the next reply and its connection; `meanwhile` runs before the retry."""
     link = store._open_link()
     sent = link.send
 
@@ -30,7 +30,7 @@ def lose_a_reply(store: RedisStore, meanwhile: Callable[[], object] = lambda: No
 
 
 def appended(number: int) -> Batch:
-    """Return a batch that adds a record to a log, after the one before."""
+    """Return a batch that appends a record to a log, after the previous one."""
     last = f"log/{number - 1:02}" if number > 1 else None
     return Batch("n", put={f"log/{number:02}": b""}, expect=Expect("log/", last))
 
@@ -98,6 +98,6 @@ def test_what_was_repeated_for_longer_than_is_remembered_is_told_to_be_unknown(
         lose_a_reply(store, expire)
         lost = messages_of(lambda: store.write([appended(2)]), StoreUnavailableError)
         assert "cannot be told" in lost
-        # What was not repeated is surely refused.
+        # Without a retry, the outcome is certain: it is refused.
         with pytest.raises(ConflictError):
             store.write([appended(2)])

@@ -1,4 +1,4 @@
-"""Servers that can only be read, and addresses that lead to another one meanwhile."""
+"""Read-only servers, and addresses that come to point to another server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_only_the_first_of_many_writes_to_a_replica_waits_for_it_to_become_a_mas
     url = own.url()
     with SwarmStateStore(url) as memory:
         memory.put(("a",), "k", {"n": 1}, ttl=60)
-    # Nobody is there, so it stays as it is.
+    # No master is there, so it stays as it is.
     own.execute("REPLICAOF", "127.0.0.1", free_port())
     waits: list[float] = []
 
@@ -81,7 +81,7 @@ def test_only_the_first_of_many_writes_to_a_replica_waits_for_it_to_become_a_mas
         memory = SwarmStateStore(store)
 
         def read() -> None:
-            # It would be renewed, if that could be written here.
+            # The read would renew the item if this server accepted writes.
             item = memory.get(("a",), "k")
             assert item is not None
             assert item.value == {"n": 1}
@@ -95,7 +95,7 @@ def test_only_the_first_of_many_writes_to_a_replica_waits_for_it_to_become_a_mas
 
         own.execute("REPLICAOF", "NO", "ONE")
         store.set("n", "k", 2)
-        # Who was a master may become one again.
+        # A server that was a master may become one again.
         own.execute("REPLICAOF", "127.0.0.1", free_port())
         messages_of(lambda: store.set("n", "k", 3), StoreReadOnlyError)
         assert waits
@@ -107,7 +107,7 @@ def test_a_replica_answers_reads_that_would_change_something(own: RedisServer) -
         graphs.agent(saver).invoke({"messages": [("user", "Hello")]}, thread)
     with RedisStore(own.url(), retry_for=0.1) as store:
         store.set("brief", "k", 1, ttl=0.05)
-        # Nobody is there, so it stays as it is.
+        # No master is there, so it stays as it is.
         own.execute("REPLICAOF", "127.0.0.1", free_port())
         wait_until(lambda: not own.execute("EXISTS", "swarmstate:brief"), "it expires")
         assert store.namespaces() == ["langgraph-index", "langgraph:ada"]

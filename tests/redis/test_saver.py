@@ -1,4 +1,4 @@
-"""LangGraph's checkpointer on Redis: its contract, and the conformance suite."""
+"""LangGraph's checkpointer on Redis: its contract and the conformance suite."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TestSaver(SaverContract):
 
 
 def evict(server: RedisServer, data: str, part: str) -> None:
-    """Have a server lose the hash of a namespace, or the index of its keys."""
+    """Make a server lose the hash of a namespace, or the index of its keys."""
     assert server.execute("DEL", data if part == "data" else f"{{{data}}}:keys") == 1
 
 

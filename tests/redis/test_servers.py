@@ -1,4 +1,4 @@
-"""The servers that other tests rely on."""
+"""The servers that the other tests rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only the Redis store promises: its layout, its index, its round trips, its expiry."""
+"""What only the Redis store promises: its layout, index, round trips and expiry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.redis.test_contract import prefix_of
 from tests.servers.redis import PASSWORD, RedisServer
 from tests.servers.waiting import wait_until
 
-# Reads a value as a program in another language does; knows the msgpack that is in it.
+# Reads a value like a program in another language; supports the msgpack types that occur.
 DECODE = """
 const data = Buffer.from(process.argv[1], "hex"); let at = 0;
 const take = (count) => data.subarray(at, (at += count));
@@ -86,7 +86,7 @@ def test_concurrent_tasks_share_round_trips(redis_server: RedisServer, tmp_path:
 def test_a_query_and_a_write_are_one_round_trip(redis_server: RedisServer, tmp_path: Path) -> None:
     with store_of(redis_server, tmp_path) as store:
         store.set("n", "k", 1)
-        assert store.get("n", "k") == 1  # the server knows both scripts now
+        assert store.get("n", "k") == 1  # loads both scripts into the server
         link = store._open_link()
         sent = []
         send = link.send
@@ -133,7 +133,7 @@ def test_an_index_of_namespaces_that_was_lost_is_told_until_it_is_made_anew(
                 with pytest.raises(StoreIncompleteError, match="index of namespaces"):
                     call()
             assert store.get("n", "k") == 1
-            # Neither a namespace that is written to nor a new one makes the index whole.
+            # Writing to a namespace, known or new, does not make the index complete.
             store.set("n", "k", 1)
             store.set("new", "k", 1)
             store.copy("m", "copied")
@@ -170,7 +170,7 @@ def test_a_namespace_that_comes_back_while_its_name_is_forgotten(
     with RedisStore(url, prefix=prefix) as store, RedisStore(url, prefix=prefix) as other:
         other.set("brief", "k", 1)
         other.set("lasting", "k", 1)
-        # Its name stays, as if it had expired.
+        # Its name stays in the index, as after an expiry.
         other.write([Batch("brief", ttl=0.001)])
         send = store._open_link().send
 
@@ -194,7 +194,7 @@ def test_a_namespace_whose_name_is_forgotten_before_it_is_there(
 
         def send_apart(commands: Any) -> Any:
             store._open_link().send = send  # type: ignore[method-assign]  # of this object alone
-            # Two nodes may do them in any order.
+            # Two nodes may run these in any order.
             [entered] = send(commands[1:])
             assert other.namespaces() == []
             return [*send(commands[:1]), entered]
@@ -338,7 +338,7 @@ def documented_permissions(prefix: str, *, by_command: bool) -> list[str]:
     return [*words[:3], "reset", *words[3:]]
 
 
-# The last three have braces in all the ways that names of keys depend on.
+# The last three have braces in every way that matters for key names.
 @pytest.mark.parametrize("name", ["n", "user/{3f2504e0-4f89}", "{a", "a}b"])
 @pytest.mark.parametrize("by_command", [False, True])
 @pytest.mark.parametrize("kind", ["standalone", "cluster"])

@@ -1,4 +1,4 @@
-"""Writers that notice whatever is lost, applied twice or half visible."""
+"""Writers that detect anything lost, applied twice or visible halfway."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.servers.waiting import wait_until
 
 
 class Writers:
-    """Append to logs, each entry expecting the one before, from threads and tasks at once.
+    """Append to logs from concurrent threads and tasks, each entry expecting the previous one.
 
-    What is appended are pairs, so that half a batch would be seen.
+    Entries are written in pairs, so that half a batch would be detected.
     """
 
     def __init__(self, store: RedisStore, threads: int, tasks: int) -> None:
@@ -51,7 +51,7 @@ class Writers:
         await asyncio.gather(*(self._task(f"task{number}") for number in range(self._tasks)))
 
     def run_while(self, fault: Callable[[], None]) -> None:
-        """Write before, during and after `fault`; check that each log is whole."""
+        """Write before, during and after `fault`; check that each log is complete."""
         with ThreadPoolExecutor(self._threads + 1) as pool:
             futures = [pool.submit(self._thread, f"thread{n}") for n in range(self._threads)]
             futures.append(pool.submit(asyncio.run, self._all_tasks()))

@@ -1,4 +1,4 @@
-"""Servers that run for a time, and the folders that they run in."""
+"""Temporary servers and the folders that they run in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Protocol, TypeVar
 
 
 class Server(Protocol):
-    """What can be started and stopped."""
+    """A server that can be started and stopped."""
 
     def start(self) -> None:
-        """Start, and wait until it can be used."""
+        """Start, and wait until it is ready."""
 
     def stop(self) -> None:
-        """Stop in an orderly way."""
+        """Stop gracefully."""
 
 
 S = TypeVar("S", bound=Server)
@@ -35,9 +35,9 @@ def running(server: S) -> Iterator[S]:
 
 @contextmanager
 def new_folder(kind: str, parent: Path | None = None) -> Iterator[Path]:
-    """Make a folder for servers of a kind, and remove it afterwards.
+    """Create a folder for servers of one kind, and remove it afterwards.
 
-    It is not pytest's: other accounts cannot enter that one.
+    pytest's own folder would not do: other accounts cannot enter it.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"swarmstate-{kind}-", dir=parent))
     try:

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before a server of the tests."""
+"""PgBouncer in transaction mode in front of a test server."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SECONDS = 30.0
 
 
 def installed() -> str | None:
-    """Return the path of PgBouncer, or None if this machine has none."""
+    """Return the path of PgBouncer, or None if it is not installed."""
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @contextmanager
 def running_pgbouncer(server: PostgresServer, url: str) -> Iterator[str]:
-    """Run PgBouncer before a database and return the URL through it.
+    """Run PgBouncer in front of a database and return the URL through it.
 
-    Few server connections are shared, and each one goes to another client after
-    every transaction, so that whoever relies on a session would notice.
+    Few server connections are shared, and each goes to another client after every
+    transaction, so that code that relies on a session fails.
     """
     binary = installed()
     assert binary is not None

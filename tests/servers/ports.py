@@ -1,4 +1,4 @@
-"""Ports on loopback for servers of the tests."""
+"""Loopback ports for test servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port(*, with_bus: bool = False) -> int:
-    """Return a free port; `with_bus`, that for the talk of a cluster of Redis is free, too."""
+    """Return a free port; `with_bus`, the matching port of a Redis cluster's bus is also free."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

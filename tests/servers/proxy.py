@@ -1,4 +1,4 @@
-"""A TCP proxy that counts round trips, and loses replies and connections when it is told to."""
+"""A TCP proxy that counts round trips, and drops replies and connections on demand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from threading import Lock, Thread
 
 
 class Proxy:
-    """Passes bytes on between clients and a server on loopback.
+    """Forwards bytes between clients and a server on loopback.
 
     Attributes:
-        port: Where clients connect.
-        lost: How many replies were lost.
-        refused: How many clients were sent away.
-        trips: How often a client that had nothing sent, or been answered, sent something.
+        port: The port for clients.
+        lost: The number of lost replies.
+        refused: The number of refused clients.
+        trips: The number of round trips: sends by a client that was not waiting for a reply.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -34,24 +34,24 @@ class Proxy:
         self._threads[0].start()
 
     def lose_replies(self, count: int = 1) -> None:
-        """Instead of the next bytes that come from the server, end their connection."""
+        """Drop the next `count` replies of the server, and close their connections."""
         with self._lock:
             self._lose = count
 
     def cut(self) -> None:
-        """End all connections to clients; the server's ends stay open."""
+        """Close all client connections; the server's ends stay open."""
         with self._lock:
             for each in self._sockets:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
 
     def refuse(self) -> None:
-        """End all connections, and every new one at once."""
+        """Close all connections, and every new one at once."""
         self._refuses = True
         self.cut()
 
     def refuse_others(self) -> None:
-        """End every new connection at once; those that there are stay as they are."""
+        """Close every new connection at once; existing ones stay open."""
         self._refuses = True
 
     def accept(self) -> None:
@@ -59,11 +59,11 @@ class Proxy:
         self._refuses = False
 
     def lead_to(self, server_port: int) -> None:
-        """Lead new connections to another server; those that there are stay as they are."""
+        """Route new connections to another server; existing ones stay open."""
         self._server_port = server_port
 
     def close(self) -> None:
-        """End everything."""
+        """Close everything."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -97,7 +97,7 @@ class Proxy:
                     self.trips += client not in self._waiting
                     self._waiting.add(client)
                 server.sendall(data)
-        # A server that is busy with a request does not notice, and goes on with it.
+        # A server that is busy with a request does not notice, and continues with it.
         with suppress(OSError):
             server.shutdown(socket.SHUT_WR)
         replies.join()

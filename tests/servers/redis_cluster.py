@@ -1,4 +1,4 @@
-"""A Redis cluster of the tests' own, and making a replica the master."""
+"""A Redis cluster for the tests, and a way to promote a replica."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def running_cluster(
     replicated: bool = False,
     valkey: bool = False,
 ) -> Iterator[list[RedisServer]]:
-    """Run a cluster and leave nothing of it behind.
+    """Run a cluster, and remove everything afterwards.
 
-    `replicated`, as many servers again follow, the replica of each master in the masters' order.
+    With `replicated`, the same number of servers follow: the replicas, in the order of their
+    masters.
     """
     with new_folder("redis") as folder, ExitStack() as stack:
         servers = [
@@ -65,13 +66,13 @@ def _is_whole(server: RedisServer, nodes: int) -> bool:
 
 
 def fail_over(replica: RedisServer) -> None:
-    """Make a replica of a cluster the master, in an orderly way, and wait until it is."""
-    # Redis 6.2 takes 0 for a number that it does not know yet.
+    """Promote a replica of a cluster gracefully, and wait until it is the master."""
+    # Until Redis 6.2 knows the offset, it reports 0.
     wait_until(lambda: _offset(replica) > 0, "something is replicated")
     asked = -math.inf
 
     def ask() -> None:
-        # A request that came to nothing within 5 seconds is forgotten.
+        # The server drops a request that has not succeeded within 5 seconds.
         nonlocal asked
         if time.monotonic() - asked > 6:
             replica.execute("CLUSTER", "FAILOVER")
@@ -86,13 +87,13 @@ def _offset(replica: RedisServer) -> int:
 
 
 def is_master(server: RedisServer) -> bool:
-    """Tell whether a server takes writes."""
+    """Return whether a server accepts writes."""
     with server.client() as client:
         return bool(client.info("replication")["role"] == "master")
 
 
 def serving(asked: RedisServer) -> dict[int, int]:
-    """Return which port a node of a cluster says serves slots, by the first of them."""
+    """Return which port serves which slots, by first slot, according to a cluster node."""
     with asked.client() as client:
         found: list[list[Any]] = client.execute_command("CLUSTER", "SLOTS")
         return {int(first): int(master[1]) for first, _, master, *_ in found}

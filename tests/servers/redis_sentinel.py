@@ -14,7 +14,7 @@ MASTER = "main"
 
 
 class RedisSentinel(RedisServer):
-    """A sentinel, which watches a server under the name `MASTER`."""
+    """A sentinel that watches a server under the name `MASTER`."""
 
     def __init__(self, folder: Path, master: RedisServer) -> None:
         super().__init__(folder, password=None)
@@ -46,7 +46,7 @@ def running_sentinel() -> Iterator[tuple[RedisSentinel, Sequence[RedisServer]]]:
 
 
 def _unquoted(settings: Mapping[str, str]) -> dict[str, str]:
-    # The configuration file quotes each argument for itself.
+    # The configuration file quotes each argument separately.
     return {name: value.replace(" ", '" "') for name, value in settings.items()}
 
 

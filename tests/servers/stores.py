@@ -17,11 +17,11 @@ _EXPIRY_SECONDS = 30.0
 
 
 class Stores:
-    """Opens one and the same records of one kind of store, as often as is asked for.
+    """Opens the same records in one kind of store any number of times.
 
     Args:
         kind: One of `KINDS`.
-        folder: A folder of the test alone; records on a server get a name made of it.
+        folder: A folder for this test only; names on a server are derived from it.
         server_url: Returns the URL of the server, if the kind needs one.
     """
 
@@ -40,7 +40,7 @@ class Stores:
                 self.url = f"{server_url(kind)}?schema=test_{name}"
 
     def open(self) -> BaseStore:
-        """Return a store; that in memory is the same one each time."""
+        """Return a store; the in-memory one is the same each time."""
         if self.kind == "memory":
             store = self._opened[0] if self._opened else swarmstate.Store()
         else:
@@ -49,10 +49,10 @@ class Stores:
         return store
 
     def let_expire(self) -> None:
-        """Return when everything that was stored has expired.
+        """Return once everything stored has expired.
 
         Raises:
-            RuntimeError: Something is still there after half a minute.
+            RuntimeError: Something still exists after half a minute.
         """
         store = self.open()
         deadline = time.monotonic() + _EXPIRY_SECONDS

@@ -1,4 +1,4 @@
-"""TLS before a server that has none: a certificate of the tests' own, and who speaks it."""
+"""TLS in front of a server without it: a certificate for the tests, and a proxy that uses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a self-signed certificate for 127.0.0.1; return its file and that of its key."""
+    """Create a self-signed certificate for 127.0.0.1; return the files of it and of its key."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
@@ -29,13 +29,13 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 def terminating_tls(
     target: int, certificate: Path, key: Path, *, when_asked: bool = False
 ) -> Iterator[int]:
-    """Speak TLS on a port of 127.0.0.1, which is returned, and pass it on to port `target`.
+    """Yield a port on 127.0.0.1 that speaks TLS and forwards to the port `target`.
 
     Args:
         target: The port of the server.
         certificate: The file of the certificate.
-        key: That of its key.
-        when_asked: Speak it once a client has asked for it, as those of PostgreSQL do.
+        key: The file of its key.
+        when_asked: Start TLS once a client asks for it, as PostgreSQL clients do.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
@@ -56,7 +56,7 @@ def terminating_tls(
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
-        # What they aborted is closed in the next turn of the loop.
+        # Aborted transports are closed in the next turn of the loop.
         await asyncio.sleep(0)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
@@ -74,12 +74,13 @@ def terminating_tls(
 def _passing_on(
     target: int, context: ssl.SSLContext | None
 ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
-    # A transport holds the task of its streams only until others take their place.
+    # Keeps the tasks alive: a transport drops its task when its streams are replaced.
     held: set[asyncio.Task[Any] | None] = set()
 
     async def passing_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         held.add(asyncio.current_task())
-        # Cancelled at the end of the test, which asyncio would report of a connection's task.
+        # The task is cancelled at the end of the test; asyncio would report that for a connection's
+        # task.
         with suppress(asyncio.CancelledError):
             try:
                 if context is not None:
@@ -94,7 +95,7 @@ def _passing_on(
 async def _agreed(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Read that TLS is asked for, and agree."""
+    """Read the client's request for TLS, and accept it."""
     await reader.readexactly(8)
     writer.write(b"S")
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Waiting for what a server, or a thread of a store, does in its own time."""
+"""Wait for what a server or a store's thread does asynchronously."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = 60.0
 def wait_until(
     holds: Callable[[], bool], what: str, nudge: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait for something that is done in its own time, after a `nudge` each time.
+    """Wait until a condition holds; call `nudge` after each failed check.
 
     Raises:
         RuntimeError: It did not happen within a minute.

@@ -1,4 +1,4 @@
-"""What a type checker tells users: `make types` checks these, and they run, too."""
+"""What users' type checkers see: `make types` checks these tests, which also run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_cached_methods_have_the_types_of_methods() -> None:
     assert_type(rates.size("EUR"), int)
     assert_type(rates.size(text="EUR"), int)
     assert_type(Rates.size(rates, "EUR"), int)
-    # Nobody is told that these are wrong.
+    # Type checkers do not report that these are wrong.
     assert Rates.class_size("EUR") == rates.class_size("EUR") == 3
     assert Rates.static_size("EUR") == rates.static_size("EUR") == 3
     assert_type(rates.size.cache_info().hits, int)

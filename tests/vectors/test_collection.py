@@ -330,7 +330,7 @@ def test_what_was_put_into_an_empty_collection_is_gone_when_others_clear_it(
 def test_what_was_put_behind_the_writes_of_others_is_gone_when_it_is_restored(
     store: BaseStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All write to one lane of the log, as happens by chance.
+    # All write to one lane of the log, as may happen by chance.
     monkeypatch.setattr(random, "choice", lambda lanes: lanes[0])
     mine, other = (Collection(store, "memories") for _ in range(2))
     mine.upsert([Record("a", {})])
@@ -343,7 +343,7 @@ def test_what_was_put_behind_the_writes_of_others_is_gone_when_it_is_restored(
 
 
 class Overtaken(StoreLayer):
-    """A store where another collection is made before the first write, and cleared after it."""
+    """A store on which another collection is made before the first write, and cleared after."""
 
     other: Collection | None = None
 

@@ -1,4 +1,4 @@
-"""Many threads and processes on one collection lose nothing and see each other."""
+"""Many threads and processes on one collection lose nothing and see each other's writes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from swarmstate import Result
 
-# Stores records, changes one that all share, deletes some, and finds each at once.
+# Stores records, changes one that all share, deletes some, and finds each immediately.
 WRITER = """
 import sys
 from threading import Thread
@@ -54,7 +54,7 @@ with DiskStore(path) as store:
 
 
 class Meanwhile(StoreLayer):
-    """Has something done before records, or further pages of them, are read the next time."""
+    """Runs an action just before records, or further pages of them, are read the next time."""
 
     def __init__(self, store: BaseStore) -> None:
         super().__init__(store)
@@ -151,7 +151,7 @@ def test_threads_that_change_the_same_records_end_with_what_is_stored(
 
 
 def check_threads(store: BaseStore) -> None:
-    # Several objects, as several processes would have, with several threads each.
+    # Several objects, like several processes, with several threads each.
     collections = [Collection(store, "memories") for _ in range(3)]
 
     def work(thread: int) -> None:
@@ -199,7 +199,7 @@ def test_a_record_that_is_read_and_written_at_once_is_read_again() -> None:
     collection, other = (Collection(store, "memories") for _ in range(2))
     collection.upsert([Record("a", {"v": 1})])
     assert collection.count() == 1
-    # Two writers of one lane would notice each other.
+    # Two writers in one lane would notice each other.
     collection._methods.shared.lane, other._methods.shared.lane = 0, 1
     other.upsert([Record("a", {"v": 2})])
     writing = collection._methods.upsert([Record("a", {"v": 3})])

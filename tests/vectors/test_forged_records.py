@@ -1,4 +1,4 @@
-"""Records of a collection with the wrong content are errors of the tree that name them."""
+"""Collection records with invalid content raise swarmstate errors that name them."""
 
 from __future__ import annotations
 

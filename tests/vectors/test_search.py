@@ -19,7 +19,7 @@ METRICS: list[Metric] = ["cosine", "dot", "l2"]
 
 
 def exact_score(metric: Metric, query: NDArray[Any], vector: NDArray[Any]) -> float:
-    """Score in double precision, straight from the definition."""
+    """Return the score in double precision, computed straight from the definition."""
     query, vector = query.astype(np.float64), vector.astype(np.float64)
     if metric == "l2":
         return -float(np.linalg.norm(query - vector))
@@ -199,10 +199,10 @@ def test_approximate_search_finds_as_many_as_there_are_wherever_they_lie(metric:
     assert collection.stats().clusters
     found = wanted = 0
     for query in vectors[20:40]:
-        # Many more than lie in the clusters beside it.
+        # Many more than the neighboring clusters hold.
         assert len(collection.search(query, limit=3_000)) == 3_000
         assert len(collection.search(query, limit=10, offset=5_990)) == 10
-        # Nothing that lies near to it is selected.
+        # Nothing near the query is selected.
         best = collection.search(query, filter={"own": True}, exact=True)
         near = collection.search(query, filter={"own": True})
         assert len(near) == 10

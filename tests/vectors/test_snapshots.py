@@ -1,4 +1,4 @@
-"""The file of an index: it saves reading all records, and is never wrong."""
+"""The index file: it saves reading all records, and is never wrong."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def contents(collection: Collection) -> Any:
 
 
 def expect_as_without(collection: Collection) -> None:
-    """Check that a collection finds what one that reads all records finds."""
+    """Check that a collection finds what one without a snapshot finds."""
     plain = Collection(collection.store, collection.namespace, snapshots=False)
     assert contents(collection) == contents(plain)
 
@@ -84,7 +84,7 @@ def test_who_comes_later_reads_the_file_and_what_was_written_since(tmp_path: Pat
     file = saved(tmp_path / "store.db")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with DiskStore(tmp_path / "store.db") as store:
-        # Without an index: nothing is saved.
+        # Without an index, nothing is saved.
         writer = Collection(store, "memories")
         writer.upsert([record(1, version=1), record(MANY)])
         writer.delete(["00002"])
@@ -148,7 +148,7 @@ def test_a_process_that_ends_at_once_leaves_the_file(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert made_of == ["records", "snapshot"]
-    # Beside the file there is its lock, and nothing that was not finished.
+    # Beside the file there is only its lock, and nothing unfinished.
     assert sorted(each.suffix for each in folder.iterdir()) == [".index", ".lock"]
 
 
@@ -180,7 +180,7 @@ def test_another_collection_in_its_place_is_not_taken_for_it(tmp_path: Path, cha
         file = collection.stats().snapshot
         assert file is not None
         assert file.exists()
-        # Not by the collection, which would remove the file.
+        # Bypasses the collection, which would remove the file.
         if change == "restore":
             store.restore(earlier)
         elif change == "copy over":
@@ -212,7 +212,8 @@ def test_a_damaged_file_is_ignored_and_written_anew(
     folder = tmp_path_factory.mktemp("damaged")
     file = saved(folder / "store.db")
     content = bytearray(file.read_bytes())
-    # A part of its length, which differs; of a float nearly 1 the product may be all of it.
+    # A fraction of the length, which varies; in integers, since a float product may round up to the
+    # length.
     place = data.draw(st.integers(0, 2**32 - 1)) * len(content) >> 32
     if data.draw(st.booleans()):
         content[place] ^= data.draw(st.integers(1, 255))
@@ -223,7 +224,7 @@ def test_a_damaged_file_is_ignored_and_written_anew(
 
 
 def expect_written_anew(path: Path) -> None:
-    """Check that the index is made of the records, and of a new file the next time."""
+    """Check that the index is built from the records, and next time from a new file."""
     with DiskStore(path) as store:
         collection = Collection(store, "memories")
         expect_as_without(collection)
@@ -242,7 +243,7 @@ def test_a_file_that_has_read_no_entry_of_a_log_is_ignored(tmp_path: Path, entry
     while start < len(content):
         place = content.index(b"log/3/", start)
         content[place : place + len(entry)] = entry
-        # As if the segment had been written so.
+        # Fix the checksums, as if the segment had been written this way.
         [length] = struct.unpack_from("<Q", content, start + 32)
         end = start + 48 + length
         struct.pack_into("<I", content, start + 40, zlib.crc32(content[start + 48 : end]))
@@ -274,7 +275,7 @@ def test_where_it_is_saved(tmp_path: Path) -> None:
         assert Collection(store, "c").stats().snapshot is not None
         assert Collection(store, "c", snapshots=False).stats().snapshot is None
         assert Collection(CompressedStore(store), "z").stats().snapshot is not None
-        # What is encrypted must not lie beside it in the clear.
+        # Encrypted data must not lie next to an unencrypted copy.
         encrypted = EncryptedStore(store, KeyRing({"k": new_key()}))
         assert Collection(encrypted, "e").stats().snapshot is None
         elsewhere = Collection(Store(), "m", snapshots=tmp_path / "elsewhere")
