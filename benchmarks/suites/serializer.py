@@ -39,7 +39,7 @@ def _serializer(contender: str) -> Any:
 class _Values:
     """Encodes and decodes a value as a saver that has stored or read it before.
 
-    Ours detects what is unchanged; a stock saver does not, and calls its serializer.
+    Our saver detects what is unchanged; a stock saver just calls its serializer.
     """
 
     def __init__(self, contender: str, serializer: Any, value: Any) -> None:

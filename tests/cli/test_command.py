@@ -106,7 +106,7 @@ def test_a_target_with_other_records_is_left_alone(source: Path, tmp_path: Path)
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
-    """Colons and brackets around a word mean something to what writes to the terminal."""
+    """The terminal library would interpret words between colons or in brackets."""
     name, key = "user:key:1", "[red]:book:"
     for path in (source := tmp_path / "a:key:.db", target := tmp_path / "target.db"):
         with DiskStore(path) as store:

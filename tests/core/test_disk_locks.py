@@ -31,7 +31,7 @@ sys.exit("the file is not locked")
 
 @pytest.mark.parametrize("name", ["state.db", "a link", "a link that was there before the file"])
 def test_a_second_store_of_a_path_keeps_the_locks_of_the_first(tmp_path: Path, name: str) -> None:
-    """Closing any handle on a file gives up the locks of the whole process, as POSIX has it."""
+    """In POSIX, closing any handle on a file releases the locks of the whole process."""
     pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
     path, first = tmp_path / "state.db", tmp_path / "state.db"
     second = tmp_path / name
@@ -60,7 +60,7 @@ def test_a_closed_store_that_goes_later_keeps_the_locks_of_the_next(tmp_path: Pa
 
 
 def test_a_file_is_not_opened_under_a_second_name_meanwhile(tmp_path: Path) -> None:
-    """Under each name it has another log, which the other store would not see."""
+    """Each name has its own WAL, which the other store would not see."""
     pytest.importorskip("fcntl", reason="locks of this kind are a matter of POSIX")
     path, second = tmp_path / "state.db", tmp_path / "second.db"
     with DiskStore(path) as store:

@@ -224,7 +224,7 @@ def test_what_is_removed_and_comes_back_within_one_update(right: list[Any]) -> N
 
 
 def test_most_sequences_are_merged_without_langgraph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or the test above would compare LangGraph with itself."""
+    """Otherwise the test above would compare LangGraph with itself."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("called LangGraph's")

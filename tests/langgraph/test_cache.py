@@ -249,7 +249,7 @@ def test_seconds_that_are_no_number_are_named(wrong: Any) -> None:
 
 
 def test_answers_of_other_kinds_are_refused() -> None:
-    """One would come back as something else, also where its class has such a name."""
+    """Such an answer would load as another class, even if its own class has the expected name."""
 
     class Scored(Generation):
         score: float = 0.0

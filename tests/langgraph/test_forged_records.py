@@ -108,7 +108,7 @@ def test_an_entry_of_the_index_that_names_no_thread_is_passed_over(key: str) -> 
 
 
 def test_versions_that_cannot_be_compared_are_damage() -> None:
-    """Of checkpoints as they were before LangGraph made a channel of what tasks send."""
+    """Uses checkpoints from before LangGraph made a channel of the sends of tasks."""
     with Store() as store:
         saver = SwarmStateSaver(store)
         first = saver.put(at(), empty_checkpoint(), {}, {})

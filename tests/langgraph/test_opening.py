@@ -46,7 +46,7 @@ def test_a_file_keeps_its_threads(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("opened", [SwarmStateSaver, SwarmStateStore, SwarmStateCache])
 def test_what_is_no_store_is_named(opened: Any) -> None:
-    """Such as the connection that LangGraph's own savers take."""
+    """For example, the connection that LangGraph's own savers take."""
     connection = sqlite3.connect(":memory:")
     for wrong, found in (
         (connection, r"sqlite3\.Connection; connections and pools are not taken"),
@@ -130,7 +130,7 @@ def test_an_unknown_scheme_is_named() -> None:
 def test_a_connection_string_is_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, given: str
 ) -> None:
-    """LangGraph's own savers of PostgreSQL take it."""
+    """LangGraph's own savers for PostgreSQL take it."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownSchemeError, match="postgresql://") as caught:
         kind.from_conn_string(given)

@@ -229,7 +229,7 @@ def test_a_put_relies_on_what_its_parent_was_when_it_was_encoded(
 def test_a_put_relies_on_all_before_it_that_may_not_be_stored(
     branch: Branch, store: RacingStore, lost: int
 ) -> None:
-    """Three checkpoints are encoded, each on the one before, of which one is never stored."""
+    """Three checkpoints are encoded, each based on the one before; one of them is never stored."""
     quick = Driver(branch.driver.saver, "sync")
     config, logs, configs = branch.config, [branch.values["log"]], []
     checkpoints = []

@@ -151,7 +151,7 @@ def test_an_interrupt_within_a_sink_is_not_kept_back() -> None:
 
 
 def test_spans_of_several_sinks_are_left_in_the_opposite_order() -> None:
-    """What the last one has put in place of the others' is to be put back first."""
+    """The state that the last sink replaced must be restored first."""
     told: list[str] = []
 
     class Tracer(TracingSink):

@@ -182,7 +182,7 @@ def test_damage_stops_it_and_is_named() -> None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_expected_values_hold_though_a_value_was_encrypted_anew(mode: str) -> None:
-    """Compare-and-swap compares what was stored, not how it is encrypted at the moment."""
+    """Compare-and-swap compares the stored value, not its current encryption."""
     below = Store()
     EncryptedStore(below, BEFORE).write([Batch("n", put={"a": b"1"})])
     anew = [Batch("n", put={"a": b"1"}), Batch("n", put={"a": b"1"})]

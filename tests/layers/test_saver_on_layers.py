@@ -44,7 +44,7 @@ class TestSharded(OnLayers):
 
 
 def test_no_word_of_a_conversation_is_stored_in_clear() -> None:
-    """Names are in clear; what was said, the metadata and the writes are not."""
+    """Names are unencrypted; messages, metadata and writes are not."""
     below = Store()
     saver = SwarmStateSaver(CompressedStore(EncryptedStore(below, KEYS)))
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}

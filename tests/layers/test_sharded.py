@@ -20,7 +20,7 @@ def stores(names: str) -> dict[str, BaseStore]:
 
 
 def test_places_are_as_documented() -> None:
-    """Another program finds them by the rule in formats.md; they must never change."""
+    """Other programs find them by the rule in formats.md, so they must never change."""
     store = ShardedStore(stores("abc"))
     places = [store.shard_of(name) for name in ["ada", "grace", "user/1", "é"]]
     assert places == ["c", "a", "c", "c"]

@@ -206,7 +206,7 @@ CREATE TRIGGER no_room BEFORE INSERT ON swarmstate_record FOR EACH ROW EXECUTE F
 
 
 def test_no_room_is_a_clear_error_and_hurts_nobody_else(postgres_server: PostgresServer) -> None:
-    """A trigger raises what a full disk raises, for one value of many."""
+    """A trigger raises the error of a full disk, for one value of many."""
     url = postgres_server.new_database()
 
     async def main(store: PostgresStore) -> list[BaseException | None]:

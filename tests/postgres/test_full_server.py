@@ -86,7 +86,7 @@ def test_turns_go_on_when_connections_are_lost(
 def test_no_turn_is_lost_with_those_who_are_cancelled(
     postgres_server: PostgresServer, narrow_url: str
 ) -> None:
-    """A connection ends with who used it, and so may who was to open the next one."""
+    """Cancelling a task ends its connection, and perhaps the task that was to open the next one."""
     owner_url = postgres_server.url(narrow_url.rpartition("/")[2])
     role = urlsplit(narrow_url).username
     waiting = (
@@ -119,7 +119,7 @@ def test_no_turn_is_lost_with_those_who_are_cancelled(
 def test_who_waits_for_a_turn_notices_that_there_is_room_again(
     postgres_server: PostgresServer, narrow_url: str
 ) -> None:
-    """The connection that is in use may be in use for long."""
+    """The connection in use may stay in use for long."""
     owner_url = postgres_server.url(narrow_url.rpartition("/")[2])
     refused = f'too many connections for role "{urlsplit(narrow_url).username}"'
 

@@ -137,7 +137,7 @@ def test_an_answer_that_does_not_come_is_given_up(url: str) -> None:
 def test_work_of_several_requests_is_not_kept_waiting_for_an_answer(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is done in a task has sent nothing when the first step ends."""
+    """Work in a task has not sent anything when the first step ends."""
     collection = Collection(store, "facts")
     collection.upsert([Record("a", {}, [[1.0, 0.0]])])
     assert collection.stats().searched_by == "pgvector"
@@ -147,7 +147,7 @@ def test_work_of_several_requests_is_not_kept_waiting_for_an_answer(
 
 
 def test_work_may_use_what_needs_a_task(store: PostgresStore) -> None:
-    """From Python 3.12 on, also `asyncio.wait_for`, and so the driver's `executemany`."""
+    """From Python 3.12 on, this includes `asyncio.wait_for`, and so the driver's `executemany`."""
 
     async def do(connection: AnyConnection) -> str | None:
         task = asyncio.current_task()
@@ -188,7 +188,7 @@ def test_what_is_cancelled_by_hand_is_not_called() -> None:
 
 
 def test_a_timer_that_is_cancelled_in_the_loop_keeps_nothing() -> None:
-    """As those of the driver, which know of the answer that they waited for."""
+    """Like the driver's timers, which hold the answer that they waited for."""
 
     class Answer:
         pass

@@ -91,7 +91,7 @@ def test_a_loop_that_ends_takes_its_connections_with_it(postgres_server: Postgre
 def test_loops_whose_sockets_only_show_themselves(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As those of uvloop do, which web servers run."""
+    """Like those of uvloop, which web servers run."""
 
     def refuse(*_: object) -> None:
         raise TypeError("transport sockets do not support shutdown() method")

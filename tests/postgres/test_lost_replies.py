@@ -74,7 +74,7 @@ def test_a_refusal_whose_reply_was_lost_is_still_one(
 def test_what_was_refused_is_not_applied_by_its_repetition(
     postgres_server: PostgresServer,
 ) -> None:
-    """Though what it expects holds by then."""
+    """Even if what it expects holds by the time of the retry."""
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
@@ -103,7 +103,7 @@ def test_what_was_refused_is_not_applied_by_its_repetition(
 def test_a_write_that_is_still_under_way_is_not_applied_after_its_repetition(
     postgres_server: PostgresServer,
 ) -> None:
-    """The server goes on with what a lost connection had asked; others wrote meanwhile."""
+    """The server continues with the request of a lost connection; others have written meanwhile."""
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
@@ -128,7 +128,7 @@ def test_a_write_that_is_still_under_way_is_not_applied_after_its_repetition(
 def test_an_outcome_is_unknown_only_where_too_much_was_written_since(
     postgres_server: PostgresServer, others: int
 ) -> None:
-    """A namespace knows some of its last writes, so it can tell that this one never came."""
+    """A namespace knows some of its last writes, so it can tell that this one never arrived."""
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
@@ -156,7 +156,7 @@ def test_an_outcome_is_unknown_only_where_too_much_was_written_since(
 def test_a_lost_round_trip_of_several_tasks_is_repeated_for_each_of_them(
     postgres_server: PostgresServer,
 ) -> None:
-    """None of them is taken for another one, which was applied or refused."""
+    """None of them is mistaken for another one, which was applied or refused."""
     url = postgres_server.new_database()
     keys = [f"{number}" for number in range(5)]
     refused = Batch("n", put={"refused": b""}, expect=Expect("", None))
@@ -187,7 +187,7 @@ def test_a_lost_round_trip_of_several_tasks_is_repeated_for_each_of_them(
 def test_a_lost_write_brings_nothing_back_that_was_deleted_since(
     postgres_server: PostgresServer, tidying: str
 ) -> None:
-    """Whoever tidies up does not forget at once which writes an empty namespace has seen."""
+    """Cleaning up an empty namespace must not immediately forget which writes it has seen."""
     url = postgres_server.new_database()
     with (
         proxy_to(postgres_server.port) as proxy,
@@ -215,7 +215,7 @@ def test_a_lost_write_brings_nothing_back_that_was_deleted_since(
 def test_what_the_server_rolled_back_is_repeated_whatever_was_written_since(
     postgres_server: PostgresServer, isolation: str
 ) -> None:
-    """As by writers of one namespace whose transactions see the database as it was before."""
+    """For example, by writers to one namespace whose transactions see an older snapshot."""
     url = postgres_server.new_database()
     with PostgresStore(url) as other, ThreadPoolExecutor(1) as pool:
         other.write([Batch("n", put={"a": b""})])
@@ -262,7 +262,7 @@ def test_a_lost_write_stays_unknown_when_its_repetition_is_rolled_back(
 def test_a_lost_write_is_repeated_after_hours_without_one(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    """Also where the machine slept for them, so that its monotonic clock knows of none."""
+    """Even if the machine slept for hours, which its monotonic clock does not count."""
     url = postgres_server.new_database()
     hours = 9 * 3600.0
     with (

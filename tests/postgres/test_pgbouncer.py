@@ -55,7 +55,7 @@ def test_what_to_do_is_said_if_statements_are_prepared(bouncer_url: str) -> None
 
 
 def test_nothing_is_kept_in_a_session(postgres_server: PostgresServer) -> None:
-    """The same rules, on any machine: the server's own log of statements shows them kept."""
+    """The server's own log of statements shows, on any machine, that the same rules are kept."""
     url = postgres_server.new_database()
     database = url.rpartition("/")[2]
     postgres_server.execute(f"ALTER DATABASE {database} SET log_statement = 'all'")

@@ -79,7 +79,7 @@ _WAITING = (
 def test_closing_in_the_pools_loop_does_not_wait_for_a_sweep(
     postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Which needs that loop to go on."""
+    """The sweep needs that loop to continue."""
     url = postgres_server.new_database()
 
     async def main() -> None:
@@ -149,7 +149,7 @@ from_elsewhere = pytest.mark.parametrize(
 def test_a_call_is_not_left_waiting_by_the_end_of_the_pools_loop(
     postgres_server: PostgresServer, write: Callable[[PostgresStore], None]
 ) -> None:
-    """Nor taken for one that its own caller has cancelled."""
+    """Nor is it mistaken for a call that its own caller has cancelled."""
     url = postgres_server.new_database()
     with psycopg.connect(url) as locker, ThreadPoolExecutor(1) as elsewhere:
 

@@ -173,7 +173,7 @@ def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
 
 
 def test_the_sql_sees_what_was_done_while_it_waited(postgres_server: PostgresServer) -> None:
-    """Also where transactions see the database as it was at their first statement."""
+    """Even if transactions see the database as of their first statement."""
     url = postgres_server.new_database()
     database = url.rpartition("/")[2]
     postgres_server.execute(
@@ -300,7 +300,7 @@ def test_names_that_cannot_be_are_refused(options: dict[str, str], message: str)
 
 
 def test_no_name_is_filled_into_a_comment() -> None:
-    """Whatever is in a name, it could only end quotes that are meant to hold it."""
+    """Names are filled in only between quotes, so a name could at most end those quotes."""
     for found in (schema_module.migrations(), schema_module.vector_migrations()):
         for sql in found.values():
             assert not [line for line in sql.splitlines() if re.search(r"--.*\{", line)]

@@ -173,7 +173,7 @@ def test_a_handler_that_raises_while_it_is_not_put_off_leaves_no_other_so(
 
 
 def test_what_has_no_handler_is_not_put_off(handled: signal.Signals) -> None:
-    """By default it ends the process, at once."""
+    """By default, it ends the process immediately."""
     signal.signal(handled, signal.SIG_DFL)
     with PutOff():
         assert signal.getsignal(handled) is signal.SIG_DFL
@@ -226,7 +226,7 @@ def test_a_handler_runs_while_a_call_waits(
 def test_a_handler_may_close_the_store_within_a_call(
     postgres_server: PostgresServer, url: str, handled: signal.Signals, ends: bool
 ) -> None:
-    """As that of SIGTERM does; the call within which it runs cannot end before the handler does."""
+    """For example, on SIGTERM; the interrupted call cannot end before the handler does."""
 
     def close(number: int, frame: FrameType | None) -> None:
         store.close()

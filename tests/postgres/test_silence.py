@@ -50,7 +50,7 @@ def standing_still(server: PostgresServer, url: str) -> Iterator[None]:
 def test_a_first_call_gives_up_in_time(
     postgres_server: PostgresServer, get: Callable[[PostgresStore], object]
 ) -> None:
-    """Somebody repairs the tables, and holds them."""
+    """Somebody repairs the tables, and locks them."""
     url = postgres_server.new_database()
     with PostgresStore(url) as store:
         store.set("n", "a", 1)
@@ -63,7 +63,7 @@ def test_a_first_call_gives_up_in_time(
 
 
 def test_setting_up_gives_up_where_nothing_is_answered(postgres_server: PostgresServer) -> None:
-    """Not even that what was begun is rolled back."""
+    """Even the rollback of what was begun gets no answer."""
     url = postgres_server.new_database()
     lock = lock_sql(Names.of("public", "swarmstate"))
     with (

@@ -47,7 +47,7 @@ def test_what_expired_is_removed_in_the_background(postgres_server: PostgresServ
 def test_only_a_sweep_that_should_have_worked_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """None of a standby, which its primary sweeps, and none that the store was closed under."""
+    """Not one on a standby, which its primary sweeps, nor one interrupted by closing the store."""
     errors: list[Exception] = [StoreReadOnlyError("first"), StoreUnavailableError("second")]
 
     def sweep() -> None:
@@ -73,7 +73,7 @@ def test_there_may_be_no_end_to_the_time_between_two_sweeps() -> None:
 
 
 def test_what_expired_is_removed_by_the_server_itself(postgres_server: PostgresServer) -> None:
-    """As pg_cron would: by the function alone, and in steps of some namespaces."""
+    """Like pg_cron: by the function alone, and in steps of some namespaces."""
     url = postgres_server.new_database()
     with PostgresStore(url, sweep_interval=None) as store:
         for number in range(5):

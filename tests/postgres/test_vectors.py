@@ -155,7 +155,7 @@ def test_many_vectors(url: str) -> None:
 
 
 def test_a_search_in_a_scope_looks_at_nothing_else(postgres_server: PostgresServer) -> None:
-    """What is stored of others does not make it slower."""
+    """Records in other scopes do not make it slower."""
     url = postgres_server.new_database()
     rng = np.random.default_rng(7)
     data = rng.standard_normal((2_000, 8)).astype(np.float32)

@@ -1,6 +1,4 @@
-"""Cluster nodes at other addresses than those that first reached them, and URLs of several
-hosts.
-"""
+"""Cluster nodes reached at other addresses than the first ones, and URLs of several hosts."""
 
 from __future__ import annotations
 
@@ -150,7 +148,7 @@ def test_nodes_that_a_client_finds_elsewhere_than_they_say() -> None:
 def test_a_seed_that_has_forgotten_its_cluster(
     redis_cluster: list[RedisServer], tmp_path: Path
 ) -> None:
-    """It is reachable, is a node of a cluster, and serves nothing."""
+    """It is reachable and is a cluster node, but serves nothing."""
     prefix = prefix_of(tmp_path)
     with running_cluster(1, {"cluster-require-full-coverage": "no"}) as [alone]:
         alone.execute("CLUSTER", "FLUSHSLOTS")

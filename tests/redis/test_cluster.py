@@ -42,7 +42,7 @@ def scripts_run(node: RedisServer) -> int:
 def test_a_namespace_whose_name_cannot_be_entered_in_the_index_is_told(
     redis_cluster: list[RedisServer], tmp_path: Path
 ) -> None:
-    """It may be on another node than the namespace, and can be damaged by itself."""
+    """The index may be on another node than the namespace, and can be damaged independently."""
     prefix = prefix_of(tmp_path)
     index = f"{{{prefix}}}:namespaces"
     server = redis_cluster[slot_of(prefix.encode()) * len(redis_cluster) // SLOTS]
@@ -122,7 +122,7 @@ def test_a_node_that_answers_too_late_is_an_error_and_no_second_write(
 def test_a_node_whose_connections_stay_in_use_is_told(
     redis_cluster: list[RedisServer], tmp_path: Path
 ) -> None:
-    """Though others have done their share of the same request by then."""
+    """Even though the other nodes have done their share of the same request by then."""
     url = f"{redis_cluster[0].url()}?cluster=true&max_connections=1&timeout=0.2&retry_for=0"
     batches = [Batch(f"{number}", put={"k": b"v"}) for number in range(20)]
     with RedisStore(url, prefix=prefix_of(tmp_path)) as store:

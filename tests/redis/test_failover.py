@@ -198,7 +198,7 @@ class Counters:
 
 @on_both_servers
 def test_masters_replaced_in_an_orderly_way(nodes: list[RedisServer]) -> None:
-    """Nobody gets an error, loses anything, applies it twice or sees half of it."""
+    """No call fails, nothing is lost or applied twice, and no partial write is visible."""
     with RedisStore(url_of(nodes[0])) as store:
         counters = Counters(store)
         Writers(store, threads=4, tasks=8).run_while(
@@ -251,7 +251,9 @@ class Rewinders(Writers):
 
 @on_both_servers
 def test_a_master_that_is_killed(nodes: list[RedisServer]) -> None:
-    """Nobody gets an error; what is lost at most is what no replica had yet."""
+    """Only writers to the killed master may get errors, and lose only writes that no replica had
+    yet.
+    """
     master, replica = nodes[0], nodes[MASTERS]
     masters = [replica, *nodes[1:MASTERS]]
     replicated: dict[str, int] = {}

@@ -33,7 +33,7 @@ def test_an_answer_that_comes_too_late_is_an_error_and_no_second_write(own: Redi
 def test_a_value_that_is_not_taken_in_time_is_an_error_and_not_sent_again(
     own: RedisServer, mode: str
 ) -> None:
-    """More than fits into the buffers on its way."""
+    """It is larger than the buffers on its way."""
     large = b"x" * 50_000_000
 
     async def write() -> None:

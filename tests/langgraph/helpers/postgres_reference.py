@@ -100,7 +100,7 @@ class PostgresReference:
         return results
 
     def _renew(self, ops: Sequence[Op], results: list[Any]) -> None:
-        """Renew only what the searches returned: they were made to find more than that."""
+        """Renew only what the searches return: they were made to find more than that."""
         renewed = [
             GetOp(item[0], item[1], refresh_ttl=True)
             for op, result in zip(ops, results, strict=True)
