@@ -78,7 +78,7 @@ def _time_saver(saver: SwarmStateSaver, times: int) -> float:
     def step() -> None:
         nonlocal config
         checkpoint = {**empty_checkpoint(), "channel_values": {"step": len(stored)}}
-        config = saver.put(config, checkpoint, {"step": len(stored)}, {})  # type: ignore[arg-type]  # is one
+        config = saver.put(config, checkpoint, {"step": len(stored)}, {})  # type: ignore[arg-type]  # a plain dict
         found = saver.get_tuple(config)
         assert found is not None
         stored.append(found.checkpoint["channel_values"]["step"])

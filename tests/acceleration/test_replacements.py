@@ -108,7 +108,7 @@ def test_the_queue_hands_out_what_came_before_it_was_waited_for() -> None:
 
 def test_parameters_are_those_of_each_method() -> None:
     class Old(InMemorySaver):
-        def put_writes(self, config: Any, writes: Any, task_id: Any) -> None:  # type: ignore[override]  # as it once was
+        def put_writes(self, config: Any, writes: Any, task_id: Any) -> None:  # type: ignore[override]  # the old signature
             raise NotImplementedError
 
     model = GenericFakeChatModel(messages=iter(()))

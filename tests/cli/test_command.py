@@ -84,7 +84,7 @@ def test_a_store_is_not_copied_onto_itself(
             assert "are one" in run("copy", one, same, *options, code=1)
     with DiskStore(source) as store:
         assert store.namespaces() == ["n0", "n1", "n2"]
-    # Others on the same server are not.
+    # Other prefixes and schemas on the same server are different stores.
     run("copy", redis_server.url(), f"{redis_server.url()}?prefix=other")
     run("copy", f"{postgres_server.url()}?schema=one", f"{postgres_server.url()}?schema=two")
     assert "30 were there" in run("copy", f"{redis_server.url()}?prefix=other", redis_server.url())

@@ -108,7 +108,7 @@ class Model:
 
 
 class AsyncModel(Model):
-    async def __call__(self, text: str) -> str:  # type: ignore[override]  # the same, later
+    async def __call__(self, text: str) -> str:  # type: ignore[override]  # async variant
         return super().__call__(text)
 
 

@@ -170,9 +170,9 @@ def test_it_does_not_matter_how_arguments_are_passed() -> None:
     assert function(1, c=4) == 4
     assert function(1, e=1, d=2) == function(1, d=2, e=1) == 5
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
-        function()  # type: ignore[call-arg]  # what is tested
+        function()  # type: ignore[call-arg]  # invalid on purpose
     with pytest.raises(TypeError, match="multiple values"):
-        function(1, a=1)  # type: ignore[misc]  # what is tested
+        function(1, a=1)  # type: ignore[misc]  # invalid on purpose
 
 
 def test_a_long_default_is_as_good_as_passing_it() -> None:

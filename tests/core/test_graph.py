@@ -72,7 +72,7 @@ def test_unknown_and_known_nodes() -> None:
     with pytest.raises(GraphError, match='expected a new node, found "triage"'):
         graph.add_node("triage")
     with pytest.raises(ValueError, match="on_cycle must be"):
-        HandoffGraph(on_cycle="ignore")  # type: ignore[arg-type] # wrong on purpose
+        HandoffGraph(on_cycle="ignore")  # type: ignore[arg-type] # invalid on purpose
 
 
 def test_cycles() -> None:

@@ -461,7 +461,7 @@ def test_names_within_a_path_may_be_words_of_other_languages() -> None:
 def test_a_function_is_no_condition() -> None:
     expected = 'when is a text such as "amount > 100", not function'
     with pytest.raises(TypeError, match=re.escape(expected)):
-        holds(lambda state: True, {})  # type: ignore[arg-type]  # as said
+        holds(lambda state: True, {})  # type: ignore[arg-type]  # invalid on purpose
 
 
 @pytest.mark.parametrize(

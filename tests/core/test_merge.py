@@ -273,7 +273,7 @@ def test_what_is_not_equal_to_itself_is_no_element(element: Any) -> None:
 def test_what_does_not_merge_is_refused_and_stays_as_it_is() -> None:
     store = Store()
     with pytest.raises(TypeError, match=r"expected a value that merges.*found int"):
-        store.merge("n", "new", 3)  # type: ignore[type-var]  # what is being tested
+        store.merge("n", "new", 3)  # type: ignore[type-var]  # invalid on purpose
     assert not store.contains("n", "new")
     store.set("n", "k", 3)
     with pytest.raises(TypeError, match=r"the value of 'k' in namespace 'n'.*found int"):

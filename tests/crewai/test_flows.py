@@ -319,7 +319,7 @@ def test_keys_that_have_no_form_are_refused() -> None:
 
 
 class Unhashable(Enum):
-    PAIR = ["one", "two"]  # noqa: RUF012  # what is tested
+    PAIR = ["one", "two"]  # noqa: RUF012  # under test
 
 
 def test_a_member_of_an_enum_whose_value_is_no_key_is_refused_as_one() -> None:

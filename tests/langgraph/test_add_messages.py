@@ -34,7 +34,7 @@ class Own(HumanMessage):
 class WithProperty(HumanMessage):
     """A message whose id differs from what its dict holds."""
 
-    @property  # type: ignore[misc] # what a class of a user may do
+    @property  # type: ignore[misc] # a user's class may do this
     def id(self) -> str | None:
         return "property"
 

@@ -156,7 +156,7 @@ def test_an_entry_that_is_cut_by_content_is_handed_out_to_one_alone(puts: int) -
 
 def test_what_was_loaded_is_handed_out_again_however_the_thread_grows() -> None:
     saver = _messages_saver()
-    config = saver.get_tuple(_THREAD).config  # type: ignore[union-attr]  # it was put
+    config = saver.get_tuple(_THREAD).config  # type: ignore[union-attr]  # was put above
     for step in range(8):
         messages = _messages(saver)
         refs = [weakref.ref(message) for message in messages]

@@ -106,7 +106,7 @@ def test_a_thread_that_comes_back_while_its_entries_are_removed_keeps_them(
     quick = Driver(driver.saver, "sync")
     for area in entries:
         store.write([Batch("langgraph:t", clear=True)])
-        racing = RacingStore(store, lambda batch, area=area: batch.delete == entries[area])  # type: ignore[misc]  # a default
+        racing = RacingStore(store, lambda batch, area=area: batch.delete == entries[area])  # type: ignore[misc]  # bind the loop variable
         racing.before_write = lambda: quick.put(at("t"), gone, make_metadata(run_id="r"), {})
         other = driver.over(SwarmStateSaver(racing))
         assert _threads(other) == []

@@ -122,7 +122,7 @@ def delete(item: Plain) -> None:
 
 
 def give_it_more(item: Plain) -> None:
-    item.more = 1  # type: ignore[attr-defined]  # not before
+    item.more = 1  # type: ignore[attr-defined]  # added dynamically
 
 
 ASSIGNMENTS = [assign, assign_anew, delete, give_it_more]

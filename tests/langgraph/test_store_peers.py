@@ -276,7 +276,7 @@ def renewed_for(store: Any) -> float:
 
 
 def middle(store: Any) -> Any:
-    return store.batch([ListNamespacesOp((MatchCondition("middle", ("a",)),))])  # type: ignore[arg-type]  # what is tested
+    return store.batch([ListNamespacesOp((MatchCondition("middle", ("a",)),))])  # type: ignore[arg-type]  # invalid on purpose
 
 
 BOTH, FIRST, NONE = ["k", "l"], ["k"], list[str]()

@@ -28,7 +28,7 @@ class Model(BaseChatModel):
     _calls: Said = PrivateAttr(default_factory=list)
 
     def __init__(self, agent: str, calls: Said) -> None:
-        super().__init__(agent=agent)  # type: ignore[call-arg]  # a field
+        super().__init__(agent=agent)  # type: ignore[call-arg]  # a pydantic field
         self._calls = calls
 
     @property

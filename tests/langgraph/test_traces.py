@@ -69,7 +69,7 @@ def test_round_trips_are_children_of_operations_and_these_of_the_turn(
                 asyncio.run(graph.ainvoke({"messages": [("user", "Hi")]}, THREAD))
             else:
                 graph.invoke({"messages": [("user", "Hi")]}, THREAD)
-    names = {span.get_span_context().span_id: span.name for span in traces.all()}  # type: ignore[union-attr]  # they have one
+    names = {span.get_span_context().span_id: span.name for span in traces.all()}  # type: ignore[union-attr]  # never None here
     parents: dict[str, set[str]] = {}
     for span in traces.all():
         of = {names[span.parent.span_id]} if span.parent is not None else set()
@@ -84,7 +84,7 @@ def test_round_trips_are_children_of_operations_and_these_of_the_turn(
         f"swarmstate.checkpoint.{name}" for name in ("get", "put", "put_writes")
     }
     assert all(names == {"turn"} for names in parents.values())
-    assert len({span.get_span_context().trace_id for span in traces.all()}) == 1  # type: ignore[union-attr]  # they have one
+    assert len({span.get_span_context().trace_id for span in traces.all()}) == 1  # type: ignore[union-attr]  # never None here
     assert turn.is_recording() is False
 
 
@@ -97,7 +97,7 @@ def test_what_fails_is_told_with_its_type_alone(traces: Traces) -> None:
             saver.put_writes(THREAD, [("messages", SECRET)], "task")
         checkpoint = {**empty_checkpoint(), "channel_values": {"c": lambda: SECRET}}
         with pytest.raises(TypeError):
-            saver.put(THREAD, checkpoint, {}, {})  # type: ignore[arg-type]  # nearly one
+            saver.put(THREAD, checkpoint, {}, {})  # type: ignore[arg-type]  # a plain dict
     assert [type(each.error).__name__ for each in other.operations()] == [
         "InvalidConfigError",
         "InvalidConfigError",
@@ -115,7 +115,7 @@ def test_names_that_no_store_takes_are_told_as_exporters_take_them(traces: Trace
     hostile = {"configurable": {"thread_id": "\ud800", "checkpoint_ns": "\udfff"}}
     with SwarmStateSaver(metrics=traces.sink) as saver:
         with pytest.raises(InvalidNameError):
-            saver.get_tuple(hostile)  # type: ignore[arg-type]  # a part of one
+            saver.get_tuple(hostile)  # type: ignore[arg-type]  # a partial config
         with pytest.raises(InvalidNameError):
             saver.delete_thread("\ud800")
     for name in ("get", "delete_thread"):

@@ -106,7 +106,7 @@ def test_values_stay_msgpack_and_say_what_they_are() -> None:
 )
 def test_options_that_cannot_be(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"level|min_size|dictionary"):
-        CompressedStore(Store(), **options)  # type: ignore[arg-type]  # what is tested
+        CompressedStore(Store(), **options)  # type: ignore[arg-type]  # invalid on purpose
 
 
 def records(start: int, count: int) -> list[bytes]:

@@ -264,7 +264,7 @@ class TestKeyRing:
 
     def test_it_must_be_a_key_ring(self) -> None:
         with pytest.raises(TypeError, match="KeyRing"):
-            EncryptedStore(Store(), {"a": KEY})  # type: ignore[arg-type]  # what is tested
+            EncryptedStore(Store(), {"a": KEY})  # type: ignore[arg-type]  # invalid on purpose
 
 
 def test_errors_are_of_the_tree() -> None:

@@ -72,7 +72,7 @@ def test_errors_are_told_and_raised() -> None:
     with pytest.raises(ConflictError) as raised:
         store.write([Batch("n", put={"a": b"1"}, expect=Expect("", "z"))])
     with pytest.raises(TypeError):
-        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
+        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # invalid on purpose
     assert sink.seen[0].error is raised.value
     assert [type(seen.error) for seen in sink.seen] == [ConflictError, TypeError]
 
@@ -81,9 +81,9 @@ def test_what_fails_is_told_as_what_it_was() -> None:
     sink, below = Recorder(), Store()
     store = MeteredStore(below, sink, namespaces=True)
     with pytest.raises(TypeError):
-        store.read([None])  # type: ignore[list-item]  # what is tested
+        store.read([None])  # type: ignore[list-item]  # invalid on purpose
     with pytest.raises(TypeError):
-        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
+        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # invalid on purpose
     below.close()
     with pytest.raises(StoreClosedError):
         store.read([Query("n", keys=["a"]), Query("m", keys=["a"])])

@@ -103,7 +103,7 @@ def test_failures_have_an_error_type_and_say_nothing_more(collector: Collector) 
     with pytest.raises(ConflictError):
         store.write([Batch("thread of zoe", put={"a": b"1"}, expect=Expect("", "z"))])
     with pytest.raises(TypeError):
-        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # what is tested
+        store.write([Batch("n", put={"a": "text"})])  # type: ignore[dict-item]  # invalid on purpose
     points = collector.points()[f"{DB_CLIENT_OPERATION_DURATION} s"]
     errors = ["TypeError", "swarmstate.errors.ConflictError"]
     assert sorted(point.attributes[ERROR_TYPE] for point in points) == errors

@@ -151,7 +151,7 @@ def test_the_framework_works_or_waits(is_async: bool) -> None:
 
     for reducer, name in ((worked, "framework"), (slept, "waiting")):
         # Reducers run between nodes.
-        builder = StateGraph(TypedDict("State", {"n": Annotated[int, reducer]}))  # type: ignore[operator]  # made anew
+        builder = StateGraph(TypedDict("State", {"n": Annotated[int, reducer]}))  # type: ignore[operator]  # created here
         builder.add_node("one", lambda state: {"n": 1})
         builder.add_edge(START, "one")
         graph = builder.compile()

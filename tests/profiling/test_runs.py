@@ -26,7 +26,7 @@ def test_chunks_of_a_stream_may_be_fetched_by_several_threads() -> None:
         work(NAP)
         return left + right
 
-    builder = StateGraph(TypedDict("State", {"n": Annotated[int, worked]}))  # type: ignore[operator]  # made anew
+    builder = StateGraph(TypedDict("State", {"n": Annotated[int, worked]}))  # type: ignore[operator]  # created here
     builder.add_node("one", lambda state: {"n": 1})
     builder.add_edge(START, "one")
     graph = builder.compile()

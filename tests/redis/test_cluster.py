@@ -145,8 +145,8 @@ def test_slots_that_move_are_followed() -> None:
         number, moving = node_of(nodes, "swarmstate", "n"), slot("swarmstate", "n")
         source, target = nodes[number], nodes[number - 1]
         names = {each: each.execute("CLUSTER", "MYID") for each in (source, target)}
-        target.execute("CLUSTER", "SETSLOT", moving, "IMPORTING", names[source])  # type: ignore[arg-type]  # a name
-        source.execute("CLUSTER", "SETSLOT", moving, "MIGRATING", names[target])  # type: ignore[arg-type]  # a name
+        target.execute("CLUSTER", "SETSLOT", moving, "IMPORTING", names[source])  # type: ignore[arg-type]  # a node id
+        source.execute("CLUSTER", "SETSLOT", moving, "MIGRATING", names[target])  # type: ignore[arg-type]  # a node id
         assert store.get("n", "a") == 1
         keys = ("swarmstate:n", "{swarmstate:n}:keys")
         to = ("127.0.0.1", target.port, "", 0, 5_000)
@@ -158,7 +158,7 @@ def test_slots_that_move_are_followed() -> None:
             # Until the move is complete, a key that does not exist yet is on neither node.
             writing = pool.submit(store.set, "n", "c", 3)
             for each in (target, source):
-                each.execute("CLUSTER", "SETSLOT", moving, "NODE", names[target])  # type: ignore[arg-type]  # a name
+                each.execute("CLUSTER", "SETSLOT", moving, "NODE", names[target])  # type: ignore[arg-type]  # a node id
             writing.result()
         assert store.items("n") == [("a", 1), ("b", 2), ("c", 3)]
         assert store.namespaces() == ["n"]

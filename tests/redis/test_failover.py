@@ -57,7 +57,7 @@ def fail_over_all(nodes: list[RedisServer]) -> None:
     replaced = dict(pair if is_master(pair[0]) else pair[::-1] for pair in pairs)
     for master, replica in replaced.items():
         fail_over(replica)
-        wait_until(lambda master=master: is_linked(master), "it follows")  # type: ignore[misc]  # a default
+        wait_until(lambda master=master: is_linked(master), "it follows")  # type: ignore[misc]  # bind the loop variable
     wait_until_agreed(nodes, list(replaced.values()))
 
 
@@ -100,7 +100,7 @@ def assert_settled(store: RedisStore, nodes: list[RedisServer], masters: list[Re
             assert "errorstat_MOVED" not in client.info("errorstats")
     for node in nodes:
         if node not in masters:
-            wait_until(lambda node=node: connections_to(node) == 0, "it leaves the old master")  # type: ignore[misc]  # a default
+            wait_until(lambda node=node: connections_to(node) == 0, "it leaves the old master")  # type: ignore[misc]  # bind the loop variable
 
 
 def connections_to(node: RedisServer) -> int:
@@ -251,9 +251,7 @@ class Rewinders(Writers):
 
 @on_both_servers
 def test_a_master_that_is_killed(nodes: list[RedisServer]) -> None:
-    """Only writers to the killed master may get errors, and lose only writes that no replica had
-    yet.
-    """
+    """Only writers to the killed master may fail, and lose only writes that no replica had yet."""
     master, replica = nodes[0], nodes[MASTERS]
     masters = [replica, *nodes[1:MASTERS]]
     replicated: dict[str, int] = {}

@@ -20,13 +20,13 @@ def lose_a_reply(store: RedisStore, meanwhile: Callable[[], object] = lambda: No
     link = store._open_link()
     sent = link.send
 
-    def send_and_lose(commands):  # type: ignore[no-untyped-def]  # as the link's
-        link.send = sent  # type: ignore[method-assign]  # of this object alone
+    def send_and_lose(commands):  # type: ignore[no-untyped-def]  # same signature as the link's
+        link.send = sent  # type: ignore[method-assign]  # only on this object
         sent(commands)
         meanwhile()
         return [ConnectionError("the reply was lost")] * len(commands)
 
-    link.send = send_and_lose  # type: ignore[method-assign]  # of this object alone
+    link.send = send_and_lose  # type: ignore[method-assign]  # only on this object
 
 
 def appended(number: int) -> Batch:

@@ -179,7 +179,7 @@ def test_a_namespace_that_comes_back_while_its_name_is_forgotten(
                 other.set("brief", "k", 2)
             return send(commands)
 
-        store._open_link().send = send_later  # type: ignore[method-assign]  # of this object alone
+        store._open_link().send = send_later  # type: ignore[method-assign]  # only on this object
         wait_until(lambda: store.namespaces() == ["lasting"], "it expires")
         assert other.get("brief", "k") == 2
         assert other.namespaces() == ["brief", "lasting"]
@@ -193,7 +193,7 @@ def test_a_namespace_whose_name_is_forgotten_before_it_is_there(
         send = store._open_link().send
 
         def send_apart(commands: Any) -> Any:
-            store._open_link().send = send  # type: ignore[method-assign]  # of this object alone
+            store._open_link().send = send  # type: ignore[method-assign]  # only on this object
             # Two nodes may run these in any order.
             [entered] = send(commands[1:])
             assert other.namespaces() == []
@@ -202,7 +202,7 @@ def test_a_namespace_whose_name_is_forgotten_before_it_is_there(
         store.get("n", "k")
         store.write([Batch("m", put={"k": b""})])
         store.write([Batch("m", clear=True)])
-        store._open_link().send = send_apart  # type: ignore[method-assign]  # of this object alone
+        store._open_link().send = send_apart  # type: ignore[method-assign]  # only on this object
         store.set("n", "k", 1)
         assert other.namespaces() == ["n"]
 

@@ -47,7 +47,7 @@ def running_cluster(
             assert isinstance(name, bytes)
             replica.execute("CLUSTER", "REPLICATE", name)
         for replica in servers[nodes:]:
-            wait_until(lambda replica=replica: is_linked(replica), "replicas follow")  # type: ignore[misc]  # a default
+            wait_until(lambda replica=replica: is_linked(replica), "replicas follow")  # type: ignore[misc]  # bind the loop variable
         if replicated:
             wait_until(lambda: all(map(_knows_replicas, servers)), "all have heard of replicas")
         yield servers

@@ -96,9 +96,9 @@ def test_cached_methods_have_the_types_of_methods() -> None:
     assert_type(rates.size.cache_info().hits, int)
     rates.size.cache_clear()
     with pytest.raises(TypeError):
-        rates.size()  # type: ignore[call-arg]  # as said
+        rates.size()  # type: ignore[call-arg]  # invalid on purpose
     with pytest.raises(TypeError):
-        rates.size(1)  # type: ignore[arg-type]  # as said
+        rates.size(1)  # type: ignore[arg-type]  # invalid on purpose
 
 
 def test_cached_coroutine_methods_have_the_types_of_methods() -> None:
@@ -112,4 +112,4 @@ async def check_cached_coroutine_methods() -> None:
     await rates.asize.acache_clear()
     assert_type(rates.asize.cache_info().hits, int)
     with pytest.raises(TypeError):
-        await rates.asize()  # type: ignore[call-arg]  # as said
+        await rates.asize()  # type: ignore[call-arg]  # invalid on purpose

@@ -117,18 +117,18 @@ def test_other_bad_input_is_refused_and_nothing_is_stored(store: BaseStore) -> N
         (("a", {}), TypeError),
         (Record("", {}), InvalidNameError),
         (Record("a\0", {}), InvalidNameError),
-        (Record("a", "text"), TypeError),  # type: ignore[arg-type]  # what is tested
+        (Record("a", "text"), TypeError),  # type: ignore[arg-type]  # invalid on purpose
         (Record("a", {"x": object()}), EncodeError),
         (Record("a", {}, scope="crew"), TypeError),
         (Record("a", {}, scope=["\ud800"]), ValueError),
-        (Record("a", {}, categories=[1]), TypeError),  # type: ignore[list-item]  # what is tested
+        (Record("a", {}, categories=[1]), TypeError),  # type: ignore[list-item]  # invalid on purpose
     ]
     for record, error in bad:
         with pytest.raises(error):
             collection.upsert([Record("good", {}), record])
     for metric in ("euclid", "\ud800"):
         with pytest.raises(ValueError, match="metric must be"):
-            Collection(store, "memories", metric=metric)  # type: ignore[arg-type]  # what is tested
+            Collection(store, "memories", metric=metric)  # type: ignore[arg-type]  # invalid on purpose
     assert store.namespaces() == []
 
 
@@ -238,7 +238,7 @@ def test_selections(store: BaseStore) -> None:
             collection.search([1.0], filter=no_field)
     for no_filter in ("n", [("n", 1)], ["n"]):
         with pytest.raises(InvalidFilterError, match="a dict of conditions by field"):
-            collection.count(filter=no_filter)  # type: ignore[arg-type]  # what is refused
+            collection.count(filter=no_filter)  # type: ignore[arg-type]  # invalid on purpose
     assert collection.scopes(categories=["x"]) == {("crew",): 1, ("crew", "a"): 1}
     assert collection.categories() == {"x": 2, "y": 2}
     assert collection.delete_where(scope=("crew", "a")) == 2
@@ -388,7 +388,7 @@ def test_modify_changes_what_is_there_and_nothing_else(store: BaseStore) -> None
     with pytest.raises(ValueError, match="'a'"):
         collection.modify(["a"], lambda old: old._replace(id="b"))
     with pytest.raises(TypeError, match="`change` to return a Record, found NoneType for 'a'"):
-        collection.modify(["a"], lambda old: None)  # type: ignore[arg-type,return-value]  # tested
+        collection.modify(["a"], lambda old: None)  # type: ignore[arg-type,return-value]  # invalid on purpose
     with pytest.raises(DimensionError):
         collection.modify(["a"], lambda old: old._replace(embeddings=[[1.0]]))
     assert collection.get(["a", "b"]) == [found.record, None]

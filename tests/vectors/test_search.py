@@ -1,4 +1,4 @@
-"""Search is exact: it finds what a comparison with every vector finds."""
+"""Search finds what a comparison with every vector finds; approximate search, nearly all of it."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class SwarmStateCheckpointProvider(JsonProvider):
         return f"{location}#{identity}"
 
     def prune(self, location: str, max_keep: int, *, branch: str = "main") -> int:
-        """Delete all but the newest `max_keep` checkpoints of a branch; return how many.
+        """Delete all but the newest `max_keep` checkpoints of a branch; return the count.
 
         Raises:
             ValueError: `max_keep` is negative.

@@ -44,10 +44,10 @@ def checkpoint_without_internal_flows() -> Callable[[], None] | None:
         ):
             original(self, entity)
 
-    CrewAIEventsBus.register_entity = register_entity  # type: ignore[method-assign]  # the remedy
+    CrewAIEventsBus.register_entity = register_entity  # type: ignore[method-assign]  # the workaround
 
     def undo() -> None:
-        CrewAIEventsBus.register_entity = original  # type: ignore[method-assign]  # as it was
+        CrewAIEventsBus.register_entity = original  # type: ignore[method-assign]  # undo
 
     return undo
 
@@ -86,12 +86,12 @@ def checkpoint_under_lock() -> Callable[[], None] | None:
         with self._lock.r_locked():
             return dump_record(self, **options)
 
-    EventRecord.model_dump = locked  # type: ignore[assignment]  # the remedy
+    EventRecord.model_dump = locked  # type: ignore[assignment]  # the workaround
     for original in originals:
         setattr(RuntimeState, original.__name__, _raising_no_panic(original))
 
     def undo() -> None:
-        EventRecord.model_dump = dump_record  # type: ignore[method-assign]  # as it was
+        EventRecord.model_dump = dump_record  # type: ignore[method-assign]  # undo
         for original in originals:
             setattr(RuntimeState, original.__name__, original)
 

@@ -164,7 +164,7 @@ class FlowPersistenceContract:
     def test_a_state_of_another_kind_is_refused(self, persistence: FlowPersistence) -> None:
         """A state that is neither a dict nor a model raises ValueError and stores nothing."""
         with pytest.raises(ValueError, match="dict"):
-            persistence.save_state("flow", "step", ["no", "state"])  # type: ignore[arg-type]  # what is tested
+            persistence.save_state("flow", "step", ["no", "state"])  # type: ignore[arg-type]  # invalid on purpose
         assert persistence.load_state("flow") is None
 
     def test_init_db_keeps_what_is_there(self, persistence: FlowPersistence) -> None:
