@@ -3,7 +3,8 @@
     id          the memory's id
     scope       the segments of its scope
     categories  its categories
-    value       content, metadata, importance, created_at, last_accessed, source, private
+    value       content, metadata, importance, created_at, last_accessed, source, private,
+                and the scope and categories where the fields above do not preserve them
     embeddings  its embedding, if it has one
 
 Times are ISO 8601 in UTC with microseconds, so that they sort as text.
