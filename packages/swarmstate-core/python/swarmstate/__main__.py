@@ -1,4 +1,4 @@
-"""`python -m swarmstate` is the command `swarmstate`."""
+"""Run the `swarmstate` command as `python -m swarmstate`."""
 
 from __future__ import annotations
 

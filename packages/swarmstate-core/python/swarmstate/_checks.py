@@ -1,4 +1,4 @@
-"""Checks of arguments that are easily mistaken for others; public in `swarmstate.base`."""
+"""Checks for arguments that are easy to get wrong; public in `swarmstate.base`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["check_count", "check_numbers", "check_seconds", "check_ttl", "severa
 
 
 def check_ttl(ttl: float | None) -> None:
-    """Raise unless an expiry by default is None, or positive and finite seconds.
+    """Raise unless a default expiry is None, or a positive and finite number of seconds.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is none that makes sense.
+        TypeError: It is not a number.
+        ValueError: It is not positive and finite.
     """
     if ttl is not None:
         check_seconds("ttl", ttl)
@@ -25,8 +25,8 @@ def check_seconds(name: str, found: float) -> None:
     """Raise unless an argument is a positive and finite number of seconds.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is none that makes sense.
+        TypeError: It is not a number.
+        ValueError: It is not positive and finite.
     """
     if not isinstance(found, int | float):
         raise TypeError(
@@ -37,17 +37,17 @@ def check_seconds(name: str, found: float) -> None:
 
 
 def check_numbers(**options: object) -> None:
-    """Raise TypeError for an option that is no number, such as a text from the environment."""
+    """Raise TypeError for an option that is not a number, such as a str from the environment."""
     for name, found in options.items():
         if not isinstance(found, int | float):
             raise TypeError(f"expected {name} to be a number, found {found!r:.80}")
 
 
 def check_count(name: str, found: object) -> None:
-    """Check that an argument says how many.
+    """Check that an argument is a count.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: It is not a whole number.
         ValueError: It is negative.
     """
     if not isinstance(found, SupportsIndex):
@@ -57,10 +57,10 @@ def check_count(name: str, found: object) -> None:
 
 
 def several(texts: Iterable[str], what: str) -> list[str]:
-    """Return texts as a list.
+    """Return an iterable of texts as a list.
 
     Raises:
-        TypeError: They are a single text, whose characters nobody means, or nothing to go through.
+        TypeError: It is a single str, whose characters are surely not meant, or not iterable.
     """
     found: object = texts
     if not isinstance(found, Iterable):

@@ -1,4 +1,4 @@
-"""The requests to a store and its answers; public as `swarmstate.base`."""
+"""The queries and batches of the byte plane, and results; public as `swarmstate.base`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Batch", "Expect", "Query", "Range", "Result", "prefix_end"]
 def prefix_end(prefix: str) -> str | None:
     """Return the least string above every string that starts with `prefix`.
 
-    `None` means that no such bound exists (an empty prefix, or one made of
-    U+10FFFF alone). Code-point order equals UTF-8 byte order, and the surrogate
-    block, which names cannot hold, is stepped over.
+    Return None if there is no such bound: for an empty prefix, or one made only
+    of U+10FFFF. Code-point order equals UTF-8 byte order. Surrogates are skipped,
+    since names cannot hold them.
     """
     if prefix and (last := ord(prefix[-1])) < 0xD7FF:
         return prefix[:-1] + chr(last + 1)
@@ -31,9 +31,9 @@ class Range(NamedTuple):
     Attributes:
         start: First key, inclusive; "" is the beginning.
         stop: End, exclusive; None is the end of the namespace.
-        reverse: Greatest key first.
-        limit: The maximum number of records (>= 0); None means all of them.
-        keys_only: Leave out the values: each comes back as `b""`.
+        reverse: Return the greatest key first.
+        limit: Return at most this many records (>= 0); None is all of them.
+        keys_only: Omit the values: each comes back as `b""`.
     """
 
     start: str = ""
@@ -64,7 +64,7 @@ class Query(NamedTuple):
         ranges: Key ranges to read.
         ttl: If given and the namespace exists, it expires this many seconds
             from now (`math.inf`: never).
-        ask_ttl: Also return how long the namespace has to live.
+        ask_ttl: Also return the namespace's remaining time to live.
     """
 
     namespace: str
@@ -78,11 +78,11 @@ class Result(NamedTuple):
     """The answer to one `Query`.
 
     Attributes:
-        values: One entry per requested key, None if it is absent.
+        values: One entry per requested key, None where it does not exist.
         ranges: One list of `(key, value)` per requested range.
-        ttl: Seconds until the namespace expires (`math.inf`: never), after the
-            query's own `ttl` was applied; None if not requested, or if
-            the namespace does not exist.
+        ttl: Seconds until the namespace expires (`math.inf`: never), with the
+            query's own `ttl` already applied; None if the query did not ask for
+            it, or if the namespace does not exist.
     """
 
     values: list[bytes | None]
@@ -91,9 +91,9 @@ class Result(NamedTuple):
 
 
 class Expect(NamedTuple):
-    """An expectation: the greatest key that starts with `prefix` is `last_key`.
+    """An expectation that the greatest key starting with `prefix` is `last_key`.
 
-    `last_key=None` expects that no key starts with `prefix`.
+    With `last_key=None`, no key may start with `prefix`.
     """
 
     prefix: str
@@ -101,23 +101,23 @@ class Expect(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Changes to one namespace, applied atomically.
+    """Changes to one namespace, applied in full or not at all.
 
-    First `expect` and `expect_values` are checked, against the state before the
-    batch. Then come `clear`, `delete_ranges`, `delete`, `put_if_absent`, `put` and
-    `ttl`, in this order: a put always wins over a deletion.
+    `expect` and `expect_values` are checked first, against the state before the
+    batch. Then `clear`, `delete_ranges`, `delete`, `put_if_absent`, `put` and
+    `ttl` are applied in this order, so a put always wins over a deletion.
 
     Attributes:
         namespace: The namespace.
         put: Records to write, replacing existing ones.
-        put_if_absent: Records to write if the key does not exist yet.
+        put_if_absent: Records to write where the key does not exist yet.
         delete: Keys to delete; absent ones are ignored.
-        delete_ranges: `(start, stop)` key ranges to delete, bounds as in `Range`.
+        delete_ranges: `(start, stop)` key ranges to delete, with bounds as in `Range`.
         clear: Delete the whole namespace, including its expiry.
         ttl: The namespace expires this many seconds from now (`math.inf`:
             never). None leaves its expiry unchanged.
-        expect: What the greatest key under a prefix must be.
-        expect_values: What keys must hold: each exactly this value, or (None) none.
+        expect: The required greatest key under a prefix.
+        expect_values: The exact value each key must hold; None if it must not exist.
     """
 
     namespace: str

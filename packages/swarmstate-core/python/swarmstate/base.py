@@ -1,11 +1,11 @@
-"""The seam between stores and everything above them.
+"""The interface between stores and everything above them.
 
-A store holds records: `(namespace, key) -> bytes`. Keys of a namespace are
-ordered by their UTF-8 bytes. A namespace is the unit of atomicity, of routing,
-of expiry, of deletion and of copying.
+A store holds records: `(namespace, key) -> bytes`. The keys of a namespace are
+ordered by their UTF-8 bytes. A namespace is the unit of atomicity, routing,
+expiry, deletion and copying.
 
-`Query` and `Batch` are the whole byte plane: adapters use nothing else.
-A back-end subclasses `BaseStore`, which provides the value plane for free.
+`Query` and `Batch` make up the byte plane: everything an adapter can ask of a
+store. Back-ends subclass `BaseStore`, which adds the value plane on top.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ def check_listing(prefix: str, after: str | None, limit: int | None) -> None:
     """Check the arguments of `namespaces`.
 
     Raises:
-        InvalidNameError: `prefix` or `after` cannot be part of a name.
-        TypeError: One of them is not a str, or `limit` is not an int.
+        InvalidNameError: `prefix` or `after` cannot be part of any name.
+        TypeError: `prefix` or `after` is not a str, or `limit` is not an int.
         ValueError: `limit` is negative.
     """
-    # Empty ones leave nothing out.
+    # An empty string is not a valid name, but here it just excludes nothing.
     if prefix != "":
         check_name(prefix, "prefix")
     if after is not None and after != "":
         check_name(after, "after")
-    # That of a range must keep the same rules.
+    # The same rules apply to the limit of a range.
     check_queries([Query("_", ranges=[Range("", limit=limit)])])
 
 
 def check_store(store: object) -> None:
-    """Raise TypeError unless this is a store."""
+    """Raise TypeError unless `store` is a store."""
     if not isinstance(store, BaseStore):
         found = type(store).__name__
         raise TypeError(f'expected a store, such as DiskStore("x.db"), found {found}')
@@ -85,54 +85,54 @@ class BaseStore(Closing):
     `check_listing` and `check_name`, so that all stores raise the same errors. It
     passes `allow` on to `super().__init__()`.
 
-    Namespaces and keys are nonempty `str` without NUL or lone surrogates;
-    others raise `InvalidNameError`.
+    Namespaces and keys are non-empty `str` without NUL and without lone
+    surrogates; anything else raises `InvalidNameError`.
 
-    You can call every method from any thread, and the async ones from any event
-    loop without blocking it. You can also call sync methods while a loop runs
+    Every method may be called from any thread; the async ones from any event
+    loop, without blocking it. Sync methods may also be called while a loop runs
     in the calling thread. After `close()`, every method raises `StoreClosedError`.
 
     A namespace exists while it holds at least one record. An expired namespace
     is invisible from the moment it expires.
 
-    Values are any Python objects that the codec supports. Returned values are
-    independent of stored ones: changing one never changes the other. The
-    async twins, named with a leading `a`, do the same as their sync methods.
+    Values are any Python objects that the codec supports. A returned value is
+    independent of the stored one: changing one never changes the other. The
+    async twins, whose names start with `a`, do what their sync methods do.
 
-    A store is a context manager, sync and async, that closes itself. It is true
-    even when empty.
+    A store is a sync and async context manager that closes itself. An empty
+    store is true, too.
 
     Args:
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
 
     Attributes:
-        system: The storage system, by its OpenTelemetry name (`db.system.name`),
-            such as "sqlite". A back-end sets it on its class.
+        system: OpenTelemetry's name (`db.system.name`) for what holds the records,
+            such as "sqlite". Back-ends set it on the class.
     """
 
     system: str = "swarmstate"
 
     def __init__(self, *, allow: Allow = ()) -> None:
-        """Set up what the value plane needs; a back-end calls this first."""
+        """Set up the value plane; a back-end calls this first."""
         self._codec = Codec(allow=allow)
         self._snapshot_ids = itertools.count(1)
 
     @property
     def derived_folder(self) -> Path | None:
-        """The folder for files that are derived from records and may be lost; None if none.
+        """The folder for disposable files derived from records; None if there is none.
 
-        Its files are as readable as the store's contents. So it is None for a
-        store on a server, and for a layer that hides what is stored.
+        These files reveal as much as the store does. So it is None for a store on a
+        server, and for a layer that hides what is stored.
         """
         return None
 
     @property
     def vector_search(self) -> VectorSearch | None:
-        """Searches embeddings where the records are; None if each process does that itself.
+        """The store's own search over embeddings; None if each process searches for itself.
 
-        It returns records just as this store's `read` does. So it is None for
-        a layer that changes values.
+        It sees and returns records as this store's `read` does. So it is None for a
+        layer that changes values.
         """
         return None
 
@@ -140,7 +140,7 @@ class BaseStore(Closing):
     def read(self, queries: Sequence[Query]) -> list[Result]:
         """Answer `queries` in order and in one round trip, with one `Result` each.
 
-        Each is answered before the next one sets an expiry.
+        Each query is answered before the next one sets an expiry.
         """
 
     @abstractmethod
@@ -151,8 +151,8 @@ class BaseStore(Closing):
         nothing is applied.
 
         Raises:
-            ConflictError: An expectation did not hold. That batch and those
-                after it were not applied; those before it were.
+            ConflictError: An expectation did not hold. The batches before it were
+                applied; that batch and those after it were not.
         """
 
     @abstractmethod
@@ -170,9 +170,9 @@ class BaseStore(Closing):
         """Return the namespaces that start with `prefix`, in UTF-8 byte order.
 
         Args:
-            prefix: Their common prefix.
-            after: Only namespaces greater than this one, for paging.
-            limit: The maximum number of namespaces.
+            prefix: The prefix of the names.
+            after: Return only names greater than this one; for paging.
+            limit: Return at most this many.
         """
 
     @abstractmethod
@@ -185,9 +185,9 @@ class BaseStore(Closing):
     def copy(self, source: str, target: str) -> None:
         """Make `target` hold exactly the records of `source`, atomically.
 
-        The contents of `target` are replaced, and it takes the expiry of `source`.
-        Copying a namespace onto itself changes nothing; an absent source
-        leaves `target` empty.
+        The records of `target` are replaced, and it takes the expiry of `source`.
+        Copying a namespace onto itself changes nothing. If `source` does not exist,
+        `target` is left empty.
         """
 
     @abstractmethod
@@ -199,7 +199,7 @@ class BaseStore(Closing):
 
         Args:
             namespace: The namespace; its first record creates it.
-            key: The key; its old value is replaced.
+            key: The key; its previous value is replaced.
             value: The value.
             ttl: The whole namespace expires this many seconds from now
                 (`math.inf`: never). None leaves its expiry unchanged.
@@ -216,7 +216,7 @@ class BaseStore(Closing):
     def set_many(
         self, namespace: str, items: Mapping[str, Any], *, ttl: float | None = None
     ) -> None:
-        """Store several values atomically; otherwise as `set`."""
+        """Store several values atomically; otherwise like `set`."""
         _values.drive(self, _values.set_many(self._codec, namespace, items, ttl))
 
     async def aset_many(
@@ -230,7 +230,7 @@ class BaseStore(Closing):
 
         Raises:
             DecodeError: The stored bytes are not an encoded value.
-            TypeNotAllowedError: The value's class is not in `allow`.
+            TypeNotAllowedError: The value has a class that is not allowed.
         """
         return _values.drive(self, _values.get(self._codec, namespace, key, default))
 
@@ -239,7 +239,7 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.get(self._codec, namespace, key, default))
 
     def get_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those `keys` that exist, from one moment."""
+        """Return the values of those `keys` that exist, all read at the same moment."""
         return _values.drive(self, _values.get_many(self._codec, namespace, keys))
 
     async def aget_many(self, namespace: str, keys: Iterable[str]) -> dict[str, Any]:
@@ -247,20 +247,20 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.get_many(self._codec, namespace, keys))
 
     def merge(self, namespace: str, key: str, value: M, *, ttl: float | None = None) -> M:
-        """Merge `value` into the stored value atomically, and return the result.
+        """Merge `value` into the stored one, atomically, and return the result.
 
-        Nothing that others merge or set at the same time is lost. If nothing is stored yet,
-        `value` is stored.
+        Concurrent merges and sets by others are not lost. If nothing is stored yet, `value`
+        is stored.
 
         Args:
             namespace: The namespace.
             key: The key.
-            value: A value of `swarmstate.merge`, or any object with a `merge` method. The
-                stored value must be readable for this; see `allow` for your own classes.
+            value: A value from `swarmstate.merge`, or any other that has a `merge` method. The
+                stored value must be readable to be merged; see `allow` for your own classes.
             ttl: As for `set`.
 
         Raises:
-            TypeError: The stored value is of another kind, or `value` has no such method.
+            TypeError: The stored value is of another kind, or `value` has no `merge` method.
         """
         return _values.drive(self, _values.merge(self._codec, namespace, key, value, ttl))
 
@@ -269,11 +269,11 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.merge(self._codec, namespace, key, value, ttl))
 
     def contains(self, namespace: str, key: str) -> bool:
-        """Tell whether a record exists."""
+        """Return whether a record exists."""
         return _values.drive(self, _values.contains(namespace, key))
 
     async def acontains(self, namespace: str, key: str) -> bool:
-        """Tell whether a record exists."""
+        """Return whether a record exists."""
         return await _values.adrive(self, _values.contains(namespace, key))
 
     def delete(self, namespace: str, key: str) -> bool:
@@ -293,7 +293,7 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.keys(namespace, prefix))
 
     def items(self, namespace: str, prefix: str = "") -> list[tuple[str, Any]]:
-        """Return `(key, value)` of the keys that start with `prefix`, in their order."""
+        """Return `(key, value)` pairs of the keys that start with `prefix`, in key order."""
         return _values.drive(self, _values.items(self._codec, namespace, prefix))
 
     async def aitems(self, namespace: str, prefix: str = "") -> list[tuple[str, Any]]:
@@ -301,7 +301,7 @@ class BaseStore(Closing):
         return await _values.adrive(self, _values.items(self._codec, namespace, prefix))
 
     def clear(self, namespace: str | None = None) -> None:
-        """Delete a namespace; without one, every namespace."""
+        """Delete a namespace, or every namespace if none is given."""
         _values.drive(self, _values.clear(namespace))
 
     async def aclear(self, namespace: str | None = None) -> None:
@@ -309,21 +309,21 @@ class BaseStore(Closing):
         await _values.adrive(self, _values.clear(namespace))
 
     def __len__(self) -> int:
-        """Return how many records there are in all namespaces."""
+        """Return the number of records in all namespaces."""
         return _values.drive(self, _values.length())
 
     async def alength(self) -> int:
-        """Return how many records there are, as `len(store)` does."""
+        """Return the number of records, as `len(store)` does."""
         return await _values.adrive(self, _values.length())
 
     def __bool__(self) -> bool:
-        """Return True: an empty store is still a store."""
+        """Return True, even if the store is empty."""
         return True
 
     def snapshot(self) -> Snapshot:
         """Return all records as an immutable `Snapshot`.
 
-        Each namespace is captured at a single moment. Expiry is not included.
+        Each namespace is read at a single moment. Expiry is not included.
         """
         return _values.drive(self, _values.snapshot(next(self._snapshot_ids)))
 
@@ -334,8 +334,9 @@ class BaseStore(Closing):
     def restore(self, snapshot: Snapshot) -> None:
         """Make every namespace hold exactly what it held in `snapshot`.
 
-        Namespaces that are not in it are deleted; restored ones do not expire.
-        Each namespace is replaced atomically. The snapshot may be from another store.
+        Namespaces that are not in the snapshot are deleted, and restored ones do not
+        expire. Each namespace is replaced atomically. The snapshot may come from
+        another store.
         """
         _values.drive(self, _values.restore(snapshot))
 

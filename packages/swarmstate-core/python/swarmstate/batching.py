@@ -1,9 +1,9 @@
-"""Round trips that concurrent tasks share, for stores on servers.
+"""Round trips shared by concurrent tasks, for stores on servers.
 
-What tasks of one event loop ask of a store in the same moment goes out together.
-Nothing waits for more to come: while a round trip is under way, requests queue,
-and the next one takes them all. So a lone caller pays nothing, and the busier a
-store is, the more each round trip carries.
+Requests that the tasks of an event loop make at the same moment go out together.
+Nothing waits for more requests to arrive: while a round trip is under way, requests
+queue up, and the next one takes them all. So a lone caller pays nothing, and the
+busier a store is, the more each round trip carries.
 
 A `Batcher` belongs to the event loop it is first used in; `swarmstate.loops.PerLoop`
 keeps one for each loop.
@@ -28,7 +28,7 @@ class _Trip:
     """A round trip that is under way.
 
     Attributes:
-        is_abandoned: Whether a caller was cancelled whose request is part of it.
+        is_abandoned: Whether the caller of one of its requests was cancelled.
     """
 
     __slots__ = ("is_abandoned",)
@@ -38,16 +38,16 @@ class _Trip:
 
 
 class _Answer(asyncio.Future[A]):
-    """What the outcome of a request will be.
+    """The future outcome of a request.
 
     Attributes:
-        trip: The round trip that takes the request along, once there is one.
+        trip: The round trip that carries the request, once there is one.
     """
 
     trip: _Trip | None = None
 
     def cancel(self, msg: Any = None) -> bool:
-        """Cancel as futures do, and let it be known if the request was sent already."""
+        """Cancel the future, and mark the round trip as abandoned if the request was sent."""
         cancelled = super().cancel(msg)
         if cancelled and self.trip is not None:
             self.trip.is_abandoned = True
@@ -64,19 +64,18 @@ class _Waiting(Generic[Q, A]):
 class Batcher(Generic[Q, A]):
     """Gathers the requests of concurrent tasks into round trips.
 
-    Each caller gets the outcome of its own request: an error of one is not seen
-    by the others. Cancelling a caller withdraws its request if it has not been
-    sent, and otherwise only stops waiting for it: a round trip runs in a task of
-    its own, to its end, whoever still waits. Until then no other begins: what is
-    asked after a cancellation is never undone by what was cancelled. Requests of one
-    caller that awaits each are sent in its order; nothing is said about the order
-    between callers.
+    Each caller gets the outcome of its own request and never sees another's error.
+    Cancelling a caller withdraws its request if it has not been sent; otherwise the
+    caller just stops waiting. A round trip runs to its end in its own task, whether
+    or not anyone still waits. After a cancellation, no other round trip begins until
+    it has ended, so a cancelled request never undoes a later one. The requests of a
+    caller that awaits each one are sent in order; there is no order between callers.
 
     Args:
-        round_trip: Sends requests and returns their outcomes, one each, in their
-            order: the answer, or the exception that is raised for its caller. If
-            it raises, so does every request of the round trip.
-        lanes: How many round trips may be under way at once.
+        round_trip: Sends requests and returns one outcome for each, in order: the
+            answer, or the exception to raise for its caller. If it raises, every
+            request of the round trip raises the same exception.
+        lanes: The number of round trips that may be under way at once.
         limit: A round trip takes requests until their weights add up to this;
             it always takes at least one.
 
@@ -97,20 +96,20 @@ class Batcher(Generic[Q, A]):
         self._lanes = lanes
         self._limit = limit
         self._queue: deque[_Waiting[Q, A]] = deque()
-        # Tasks that make round trips, at most one per lane; they end when the queue is empty.
+        # The tasks that make round trips, at most one per lane; they end when the queue is empty.
         self._tasks: set[asyncio.Task[None]] = set()
-        # Lanes in use: those of these tasks, and that of one which runs while it is being made.
+        # Lanes in use: one per task above, and one for a task that runs while being created.
         self._used = 0
         self._trips: set[_Trip] = set()
-        # A task is about to be started, so nobody else needs to.
+        # Whether a task is about to be started, so that nobody else starts one.
         self._starting = False
 
     def ask(self, request: Q, weight: int = 1) -> asyncio.Future[A]:
-        """Queue a request and return what its outcome will be; await it at once.
+        """Queue a request and return its future outcome; await it at once.
 
         Args:
             request: The request.
-            weight: What it counts for the limit, such as its bytes.
+            weight: How much it counts towards the limit, such as its size in bytes.
         """
         loop = asyncio.get_running_loop()
         future: _Answer[A] = _Answer(loop=loop)
@@ -119,7 +118,7 @@ class Batcher(Generic[Q, A]):
         return future
 
     async def drain(self) -> None:
-        """Return when every request that was made so far has its outcome."""
+        """Wait until every request made so far has its outcome."""
         while self._starting or self._tasks:
             if self._tasks:
                 await asyncio.wait(self._tasks)
@@ -127,7 +126,7 @@ class Batcher(Generic[Q, A]):
                 await asyncio.sleep(0)
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not now: what else is ready to run in this turn of the loop may ask, too.
+        # Not right now: other callbacks that are ready in this turn of the loop may ask, too.
         if self._starting or self._used >= self._lanes or self._has_abandoned():
             return
         self._starting = True
@@ -138,7 +137,7 @@ class Batcher(Generic[Q, A]):
         if not self._queue:
             return
         self._used += 1
-        # The task serves all callers, so it inherits the context of none.
+        # The task serves all callers, so it must not inherit the context of any one of them.
         task = Context().run(loop.create_task, self._run(loop))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -160,7 +159,7 @@ class Batcher(Generic[Q, A]):
             try:
                 outcomes = await self._outcomes([each.request for each in taken])
             except BaseException:
-                # Only the end of the loop comes here; nobody must wait for ever.
+                # Reached only when the loop ends; nobody may be left waiting forever.
                 for each in taken:
                     each.future.cancel()
                 raise
@@ -190,7 +189,7 @@ class Batcher(Generic[Q, A]):
         return taken
 
     def _has_abandoned(self) -> bool:
-        # Whoever makes that round trip goes on with what waits when it has ended.
+        # The task that makes the abandoned round trip takes up the queue when it has ended.
         return any(trip.is_abandoned for trip in self._trips)
 
     async def _outcomes(self, requests: Sequence[Q]) -> Sequence[A | Exception]:

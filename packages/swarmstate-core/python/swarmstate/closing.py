@@ -14,11 +14,11 @@ __all__ = ["Closing"]
 
 
 class Closing(ABC):
-    """What is closed with a block: a context manager, sync and async, that closes itself."""
+    """A sync and async context manager that closes itself at the end of the block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release all resources; closing twice is fine."""
+        """Release all resources; safe to call twice."""
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -1,8 +1,8 @@
-"""Cache entries in a store: what caches are made of.
+"""Cache entries in a store.
 
-Each entry is a namespace of the store with the one record `value`, so that stores expire
-entries by themselves, each at its time. A cache loses nothing that cannot be computed anew:
-an entry that cannot be read counts as missing, and the next one takes its place.
+Each entry is a namespace of its own with the single record `value`, so the store expires
+each entry at its own time. A cache holds only what can be computed again: an entry that
+cannot be read counts as missing, and the next write replaces it.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ logger = logging.getLogger(__name__)
 
 _KEY = "value"
 
-# Entries that are deleted in one round trip.
+# How many entries are deleted in one round trip.
 _PAGE = 500
 
 
 def read(names: Sequence[str], decode: Callable[[Any], Any]) -> Operation[dict[str, Any]]:
-    """Return the values of those entries that exist and can be read, by name.
+    """Return the values of the entries that exist and can be read, by name.
 
     Args:
         names: The names of the entries.
-        decode: Turns what was written as their content into their values. What it cannot
-            read, whatever it raises, is logged and missing.
+        decode: Turns the written content of an entry into its value. If it raises
+            anything, the error is logged and the entry counts as missing.
     """
     results = yield from read_apart([Query(name, keys=[_KEY]) for name in names])
     found = {}
@@ -53,12 +53,12 @@ def _log_unreadable(name: str, error: Exception) -> None:
 
 
 def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
-    """Write entries, each with its content and its time to live in seconds (None: for ever).
+    """Write entries, each with its content and its time to live in seconds (None: forever).
 
     Contents are plain data, such as bytes.
 
     Raises:
-        TypeError: A time to live is no number.
+        TypeError: A time to live is not a number.
     """
     for _, ttl in contents.values():
         if not (ttl is None or isinstance(ttl, SupportsFloat)):
@@ -74,7 +74,7 @@ def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
     try:
         yield Write(batches)
     except StoreFormatError:
-        # Of one of them the store has lost a part.
+        # The store has lost a part of one of the entries; start all of them anew.
         yield Write([batch._replace(clear=True) for batch in batches])
 
 
@@ -82,8 +82,8 @@ def clear(prefix: str, *, deep: bool = True) -> Operation[None]:
     """Delete the entries whose names start with `prefix`.
 
     Args:
-        prefix: The beginning, up to a slash.
-        deep: Whether to delete also those with a slash after it.
+        prefix: The beginning of the names, up to a slash.
+        deep: Whether to delete also names with another slash after the prefix.
     """
     names: list[str] = yield Namespaces(prefix)
     doomed = [name for name in names if deep or "/" not in name[len(prefix) :]]

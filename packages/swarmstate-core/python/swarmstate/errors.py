@@ -2,30 +2,30 @@
 
     SwarmStateError
     ├── InvalidNameError        (ValueError)   a namespace or key that cannot be stored
-    ├── InvalidConfigError      (ValueError)   a config that lacks required information
+    ├── InvalidConfigError      (ValueError)   a config that lacks what an operation needs
     ├── CodecError              (ValueError)
     │   ├── EncodeError         (TypeError)    a value that cannot be encoded
-    │   ├── DecodeError                        bytes that are truncated or malformed
+    │   ├── DecodeError                        bytes that are not a valid encoding
     │   └── TypeNotAllowedError                a class that is not allowed
     ├── StoreError
     │   ├── StoreClosedError                   used after close()
     │   ├── StoreUnavailableError              cannot be opened or reached, disk full, lock timeout
-    │   ├── StoreReadOnlyError                 a write to a store that can only be read
+    │   ├── StoreReadOnlyError                 a write to a read-only store
     │   ├── StoreFormatError                   not a swarmstate store, damaged, or a newer format
-    │   │   └── StoreIncompleteError           a namespace with a missing part
+    │   │   └── StoreIncompleteError           a namespace with a part missing
     │   ├── EncryptionError                    a value that is not encrypted, was changed or moved
     │   └── ConflictError                      a batch whose expectation did not hold
     ├── CheckpointError                        a stored checkpoint that is damaged or incomplete
     ├── ItemError                              a stored memory item that is damaged or incomplete
     ├── EmbeddingError          (ValueError)   an embedding that is invalid or not finite
-    │   └── DimensionError                     a different dimension than the stored embeddings
+    │   └── DimensionError                     an embedding whose dimension differs from stored ones
     ├── InvalidFilterError      (ValueError)   a filter that cannot be understood
     ├── ConditionError          (ValueError)   a condition that cannot be parsed or evaluated
-    ├── GraphError              (ValueError)   an unknown node, or an impossible graph
-    └── UnknownSchemeError      (ValueError)   a URL that no installed store handles
+    ├── GraphError              (ValueError)   a graph operation that is not possible or not allowed
+    └── UnknownSchemeError      (ValueError)   a URL that no installed store opens
 
 Messages say what was expected, what was found and what to do. Add-on
-distributions subclass these, so one `except SwarmStateError` is enough.
+distributions subclass these, so one `except SwarmStateError` catches everything.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
 
 
 class SwarmStateError(Exception):
-    """Base of every exception that swarmstate itself raises."""
+    """Base class of all exceptions that swarmstate itself raises."""
 
 
 class InvalidNameError(SwarmStateError, ValueError):
@@ -66,7 +66,7 @@ class InvalidNameError(SwarmStateError, ValueError):
 
 
 class InvalidConfigError(SwarmStateError, ValueError):
-    """A framework's config lacks something that an operation needs."""
+    """A framework's config lacks what an operation needs."""
 
 
 class CodecError(SwarmStateError, ValueError):
@@ -74,7 +74,7 @@ class CodecError(SwarmStateError, ValueError):
 
 
 class EncodeError(CodecError, TypeError):
-    """A value cannot be encoded; the message names its type and what to do."""
+    """A value cannot be encoded; the message gives its type and what to do."""
 
 
 class DecodeError(CodecError):
@@ -82,11 +82,11 @@ class DecodeError(CodecError):
 
 
 class TypeNotAllowedError(CodecError):
-    """Bytes name a class that the reader does not allow to be constructed."""
+    """Bytes name a class that the reader is not allowed to construct."""
 
 
 class StoreError(SwarmStateError):
-    """A store cannot perform a request."""
+    """A store cannot do what it was asked to do."""
 
 
 class StoreClosedError(StoreError):
@@ -102,11 +102,11 @@ class StoreClosedError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The storage cannot currently be opened, reached or written to."""
+    """The storage cannot currently be opened, reached or written."""
 
 
 class StoreReadOnlyError(StoreError):
-    """A write was attempted on a read-only store."""
+    """A read-only store was asked to write."""
 
 
 class StoreFormatError(StoreError):
@@ -114,7 +114,7 @@ class StoreFormatError(StoreError):
 
 
 class EncryptionError(StoreError):
-    """A value is not encrypted, not the one that was stored there, or its key is missing."""
+    """A value is not encrypted, is not the one stored there, or its key is missing."""
 
 
 class StoreIncompleteError(StoreFormatError):
@@ -122,7 +122,7 @@ class StoreIncompleteError(StoreFormatError):
 
 
 class ConflictError(StoreError):
-    """A batch's expectation did not hold; nothing of the batch was applied."""
+    """A batch's expectation did not hold; no part of the batch was applied."""
 
 
 class CheckpointError(SwarmStateError):
@@ -142,23 +142,23 @@ class EmbeddingError(SwarmStateError, ValueError):
 
 
 class DimensionError(EmbeddingError):
-    """An embedding has a different dimension than the stored ones.
+    """An embedding's dimension differs from that of the stored ones.
 
     Attributes:
         stored: The dimension of the stored embeddings.
         given: The dimension of this one.
-        advice: What to do besides using the same model.
+        advice: The alternative to using the same model.
     """
 
     def __init__(self, stored: int, given: int, advice: str = "clear the collection") -> None:
-        """Keep both dimensions, and what to do."""
+        """Keep both dimensions and the advice."""
         super().__init__(stored, given, advice)
         self.stored = stored
         self.given = given
         self.advice = advice
 
     def __str__(self) -> str:
-        """Say what to do."""
+        """Return the message, which says what to do."""
         return (
             f"expected an embedding of {self.stored} dimensions, as the stored ones have, but "
             f"this one has {self.given}: use the model they were made with, or {self.advice}"
@@ -166,12 +166,12 @@ class DimensionError(EmbeddingError):
 
 
 class InvalidFilterError(SwarmStateError, ValueError):
-    """A filter is not a mapping, or has an unknown operator."""
+    """A filter is not a mapping, or uses an unknown operator."""
 
 
 class ConditionError(SwarmStateError, ValueError):
-    """A condition cannot be parsed, or cannot be evaluated on a state; the message shows where."""
+    """A condition cannot be parsed, or evaluated on a state; the message shows where."""
 
 
 class GraphError(SwarmStateError, ValueError):
-    """A graph lacks a node, already has it, or would contain something not possible or allowed."""
+    """A graph lacks the node, already has it, or cannot or may not have what was asked for."""

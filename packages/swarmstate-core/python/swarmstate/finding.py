@@ -1,7 +1,7 @@
 """Finding objects in long lists, for adapters.
 
-`InstanceFinder` finds, by an attribute that is a text, those of many objects of plain classes:
-messages by their ids. How it does so is in docs/design.md, under "Merging".
+`InstanceFinder` finds objects of plain classes in a long list by a str attribute, such as
+messages by their ids. docs/design.md explains how, under "Merging".
 """
 
 from swarmstate._core import InstanceFinder

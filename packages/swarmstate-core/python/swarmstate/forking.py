@@ -1,7 +1,7 @@
-"""What begins anew in a forked child.
+"""Renewing things in a forked child.
 
-A thread that the child does not have may hold a lock, and a connection that it was forked with is
-still its parent's.
+A lock may be held by a thread that the child does not have, and an inherited connection still
+belongs to the parent.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ T = TypeVar("T")
 def renew_in_children(made: T, renew: Callable[[T], None]) -> None:
     """Call `renew(made)` in each child that is forked while `made` lives.
 
-    No other thread runs then: locks are to be made anew, and what a thread may have left
-    half done, or would do, is to be forgotten.
+    No other thread runs at that point. `renew` must replace locks, and drop whatever a thread may
+    have left half done or was about to do.
     """
     _renewals[made] = renew
 
 
 def leave_to_parent(*resources: object) -> None:
-    """Keep what a forked child has of its parent, such as connections, and never use it again.
+    """Keep resources that a forked child inherited, such as connections, but never use them.
 
-    What nobody holds is collected, and that may close it, for the parent as well.
+    Without a reference they would be collected, which may close them for the parent, too.
     """
     _of_parents.extend(resources)
 

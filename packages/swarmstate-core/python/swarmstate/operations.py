@@ -1,9 +1,9 @@
 """Operations on a store, written once and free of I/O.
 
-An operation is a generator: it yields the steps it needs of a store, is sent
-their answers, and returns its result. What a step raises is raised where it was
-yielded. `drive` and `adrive` run it, so the sync and the async method of
-whatever is made of operations cannot differ.
+An operation is a generator: it yields the steps it needs from a store, receives
+their answers, and returns its result. An exception in a step is raised where the
+step was yielded. `drive` and `adrive` run an operation, so the sync and async methods
+built on it cannot differ.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ __all__ = [
 
 T = TypeVar("T")
 
-# What stores and their layers raise for records that are no longer what was stored: encrypted with
-# another key, or not at all, or evicted in part.
+# What stores and their layers raise for records that cannot be read back as they were stored:
+# not encrypted, encrypted with another key, or partly evicted.
 _UNREADABLE = EncryptionError, StoreFormatError
 
-# Work on this many bytes takes long enough for others to notice that an event loop stands still.
+# Working on this many bytes would block an event loop long enough for others to notice.
 OFFLOADED_BYTES = 256 * 1024
 
 
 class Step(Protocol):
-    """Something that an operation asks for."""
+    """A request that an operation makes."""
 
     def run(self, store: BaseStore) -> Any:
-        """Do it."""
+        """Run the step."""
 
     def arun(self, store: BaseStore) -> Awaitable[Any]:
-        """Do it without blocking the event loop."""
+        """Run the step without blocking the event loop."""
 
 
-# What a step is answered with depends on the step; generators cannot say so.
+# The type of an answer depends on the step, which the type of a generator cannot express.
 Operation = Generator[Step, Any, T]
 
 
 class Read(NamedTuple):
-    """A step that is answered with a list of `Result`."""
+    """A step whose answer is a list of `Result`."""
 
     queries: Sequence[Query]
 
@@ -71,7 +71,7 @@ class Read(NamedTuple):
 
 
 class Write(NamedTuple):
-    """A step that is answered with None."""
+    """A step that writes; its answer is None."""
 
     batches: Sequence[Batch]
 
@@ -85,23 +85,23 @@ class Write(NamedTuple):
 
 
 class Namespaces(NamedTuple):
-    """A step that is answered with a list of namespaces."""
+    """A step whose answer is a list of namespaces."""
 
     prefix: str = ""
     after: str | None = None
     limit: int | None = None
 
     def run(self, store: BaseStore) -> list[str]:
-        """List those of `store`."""
+        """List namespaces of `store`."""
         return store.namespaces(self.prefix, after=self.after, limit=self.limit)
 
     def arun(self, store: BaseStore) -> Awaitable[list[str]]:
-        """List those of `store`."""
+        """List namespaces of `store`."""
         return store.anamespaces(self.prefix, after=self.after, limit=self.limit)
 
 
 class Copy(NamedTuple):
-    """A step that copies a namespace and is answered with None."""
+    """A step that copies a namespace; its answer is None."""
 
     source: str
     target: str
@@ -116,11 +116,11 @@ class Copy(NamedTuple):
 
 
 class Compute(NamedTuple):
-    """A step that calls a function and is answered with what it returns.
+    """A step that calls a function; its answer is what the function returns.
 
     Attributes:
-        function: What to call; on another thread if that keeps an event loop going.
-        size: How many bytes it works on.
+        function: The function; called on another thread if it could block an event loop.
+        size: The number of bytes it works on.
     """
 
     function: Callable[[], Any]
@@ -140,10 +140,10 @@ class Compute(NamedTuple):
 def read_apart(
     queries: Sequence[Query],
 ) -> Operation[list[Result | EncryptionError | StoreFormatError]]:
-    """Answer queries, of which some may be about records that are no longer what was stored.
+    """Answer queries even if some of their records cannot be read.
 
     Returns:
-        One result per query, or the error with which it alone could not be answered.
+        For each query its result, or the error of that query alone.
     """
     answers: list[Result | EncryptionError | StoreFormatError] = []
     if not queries:
@@ -151,7 +151,7 @@ def read_apart(
     try:
         answers += yield Read(queries)
     except _UNREADABLE:
-        # One of them.
+        # At least one query failed; ask one by one to find out which.
         for query in queries:
             try:
                 answers += yield Read([query])
@@ -167,7 +167,7 @@ def drive(store: BaseStore, operation: Operation[T]) -> T:
         while True:
             try:
                 answer = step.run(store)
-            except BaseException as error:  # of an interrupt, too, an operation is told at once
+            except BaseException as error:  # also interrupts: the operation must see them at once
                 step = operation.throw(error)
             else:
                 step = operation.send(answer)
@@ -183,7 +183,7 @@ async def adrive(store: BaseStore, operation: Operation[T]) -> T:
         while True:
             try:
                 answer = await step.arun(store)
-            except BaseException as error:  # of its cancellation, too, and in its own context
+            except BaseException as error:  # also a cancellation, raised in the operation's context
                 step = operation.throw(error)
             else:
                 step = operation.send(answer)

@@ -1,10 +1,10 @@
-"""What a store may offer to collections: searching embeddings where the records are.
+"""Search over embeddings where the records are, which a store may offer to collections.
 
-Most stores do not: then each process has an index of its own, in memory. A store that
-does has `BaseStore.vector_search`. What it keeps for that is derived from the records,
-by collections, and may be lost; it knows nothing of how they keep up with the log.
+Most stores do not offer it; then each process has its own index in memory. A store that
+does sets `BaseStore.vector_search`. Its vector data is derived from the records by
+collections, and may be lost. The store does not know how collections follow the log.
 
-Requests are answered by `VectorSearch.ask`, each in one transaction.
+`VectorSearch.ask` answers each request in one transaction.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class VectorState(NamedTuple):
     """What a store keeps for a collection.
 
     Attributes:
-        cursors: How far it was derived, as `ApplyVectors` said; None if nothing is kept.
-        dimensions: Of its embeddings; None if there are none.
-        problem: Why the store cannot search this collection, or any, if so.
+        cursors: How far the data was derived, as set by `ApplyVectors`; None if there is none.
+        dimensions: The dimension of its embeddings; None if there are none.
+        problem: Why the store cannot search this collection, or any; None if it can.
     """
 
     cursors: Sequence[str] | None
@@ -42,17 +42,18 @@ class VectorState(NamedTuple):
 
 
 class VectorRow(NamedTuple):
-    """What is derived from one record.
+    """The data derived from one record.
 
     Attributes:
         key: The record's key.
-        embeddings: Its embeddings, float32, none of them with a norm that float32
-            cannot hold, or only as 0.
+        embeddings: Its embeddings, float32. None of them has a norm that overflows
+            float32 or underflows to 0.
         scope: Its scope, as segments from the root down.
         categories: Its categories.
         facts: Its value as far as it is plain data: None, bools, ints of up to
-            2^53, floats, texts that are UTF-8, lists and dicts with such keys;
-            `UNKNOWN` (Python's `...`) stands for all else, or for all of it.
+            2^53, floats, texts that are valid UTF-8, and lists and dicts of these,
+            with such texts as keys. `UNKNOWN` (Python's `...`) stands for anything
+            else, or for the whole value.
         rest: The record without its embeddings, encoded.
     """
 
@@ -65,10 +66,10 @@ class VectorRow(NamedTuple):
 
 
 class VectorWhere(NamedTuple):
-    """What selects records; see `swarmstate.vectors.Where`.
+    """A selection of records; see `swarmstate.vectors.Where`.
 
-    At least the records that meet it are to be answered. More may be, as far as that
-    depends on the filter: whoever asks looks at it again.
+    The answer must contain every matching record. Where `filter` is concerned it may contain
+    others, too: the caller checks again.
     """
 
     scope: Sequence[str] = ()
@@ -77,19 +78,19 @@ class VectorWhere(NamedTuple):
 
 
 class OpenVectors(NamedTuple):
-    """Answered with a `VectorState`; makes what the store needs for vectors at all."""
+    """Set up the store for vectors, if necessary, and return a `VectorState`."""
 
     namespace: str
 
 
 class ApplyVectors(NamedTuple):
-    """Answered with whether it was applied: nothing is, if `before` is not what is kept.
+    """Apply changes and return whether they were applied: not if `before` is outdated.
 
     Attributes:
         namespace: The namespace.
-        before: The cursors of the state that this changes; None to begin anew.
-        after: The cursors from then on.
-        rows: What replaces rows of equal keys.
+        before: The cursors of the state that this changes; None to start over.
+        after: The cursors of the state after it.
+        rows: Rows to add; they replace those with equal keys.
         gone: Keys of rows to remove.
         problem: Why this collection cannot be searched from now on, if so.
     """
@@ -103,17 +104,17 @@ class ApplyVectors(NamedTuple):
 
 
 class FindVectors(NamedTuple):
-    """Answered with `(key, record)` of the selected records, or None if nothing is kept.
+    """Return `(key, record)` of the selected records, or None if the store keeps no data.
 
     Attributes:
         namespace: The namespace.
-        where: What selects them.
-        embedding: If given, only records with embeddings, the nearest first by the
-            nearest of them.
-        metric: How near is measured; see `swarmstate.vectors.Collection`.
-        limit: At most so many; None is all of them.
-        whole: Records as they are stored now; otherwise without embeddings.
-        exact: Compare all of them, also if the store could look at some only.
+        where: The selection.
+        embedding: If given, return only records with embeddings, nearest first; a
+            record is as near as the nearest of its embeddings.
+        metric: The measure of nearness; see `swarmstate.vectors.Collection`.
+        limit: At most this many records; None is all of them.
+        whole: Return records as they are stored now, instead of without embeddings.
+        exact: Compare all of them, even if the store could search approximately.
     """
 
     namespace: str
@@ -126,7 +127,7 @@ class FindVectors(NamedTuple):
 
 
 class CountVectors(NamedTuple):
-    """Answered with `(records, embeddings)` that are kept, or None if nothing is."""
+    """Return the numbers of `(records, embeddings)` kept, or None if the store keeps no data."""
 
     namespace: str
 
@@ -139,7 +140,7 @@ class VectorSearch(Protocol):
     """Searches embeddings of collections.
 
     Attributes:
-        name: What searches, such as "pgvector".
+        name: The name of the search engine, such as "pgvector".
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""Making records, for adapters: values as parts that their versions share, and checks.
+"""Tools for adapters that write records: parts shared between versions, and checks.
 
-`Sharing` splits values into entries and blobs, and joins them; `blob_hash`, `blob_home` and
-`blob_names` say what blobs are called. `seal` puts a check around a record, which `unseal`
-looks at; `check_entries` and `check_entry` look whether what was in it has the form of entries,
-and `newest_items` finds the newest of memories without decoding them.
-The formats are in docs/formats.md, how sharing works in docs/design.md.
+`Sharing` splits values into entries and blobs, and joins them again; `blob_hash`, `blob_home`
+and `blob_names` compute the names of blobs. `seal` adds a checksum to a record, and `unseal`
+verifies it. `check_entries` and `check_entry` check that the content of a record has the form of
+entries, and `newest_items` finds the newest memory items without decoding them.
+docs/formats.md has the formats, and docs/design.md explains how sharing works.
 """
 
 from swarmstate._core import (

@@ -1,7 +1,7 @@
-"""Opening a store by its URL.
+"""Open a store by its URL.
 
 A distribution registers its store with an entry point in the group
-`swarmstate.stores`: the name is the scheme; the object is called with the URL
+`swarmstate.stores`. Its name is the URL scheme. Its object is called with the URL
 and the options, and returns the store.
 """
 
@@ -28,7 +28,7 @@ DISTRIBUTIONS = {
     "rediss": "swarmstate-redis",
 }
 
-# What to write instead of schemes that people try.
+# What to use instead of other schemes that people try.
 _FILE = "for a file use disk:///absolute/path or disk://relative/path; "
 _POSTGRES = "use postgresql:// (pip install swarmstate-postgres); "
 _REDIS = "use redis:// or, with TLS, rediss:// (pip install swarmstate-redis); "
@@ -42,7 +42,7 @@ HINTS = {
     "valkeys": _REDIS,
 }
 
-# What RFC 3986 takes for a scheme.
+# A scheme as defined by RFC 3986.
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -61,7 +61,7 @@ def open(url: str, **options: Any) -> BaseStore:
         UnknownSchemeError: No installed store handles such URLs; the message
             says what to install.
         TypeError: `url` is not a str, or the store has no such option.
-        ValueError: The URL or an option is invalid for the store.
+        ValueError: The store does not understand the URL or an option.
         StoreUnavailableError: A file cannot be opened. Stores on servers connect
             on first use.
     """
@@ -90,7 +90,7 @@ def open(url: str, **options: Any) -> BaseStore:
 
 
 def _hint(scheme: str) -> str:
-    """Return what to write instead of `scheme` as a part of a sentence, or nothing."""
+    """Return what to use instead of `scheme`, as part of a sentence, or ""."""
     base, driver, _ = scheme.partition("+")  # as SQLAlchemy names drivers
     if driver and base in DISTRIBUTIONS:
         return _REDIS if base.startswith("redis") else _POSTGRES
