@@ -1,4 +1,4 @@
-"""The value plane, written once as operations on the byte plane; see `swarmstate.operations`."""
+"""The value plane, as operations on the byte plane; see `swarmstate.operations`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = [
 M = TypeVar("M", bound="Mergeable")
 T = TypeVar("T")
 
-# Namespaces per step where an operation walks over all of them.
+# How many namespaces an operation over all of them handles per step.
 PAGE = 100
 
 
 def page(after: str | None) -> Namespaces:
-    """Return the step that is answered with the next namespaces."""
+    """Return the step that lists the next namespaces."""
     return Namespaces(after=after, limit=PAGE)
 
 
@@ -70,7 +70,7 @@ def get_many(codec: Codec, namespace: str, keys: Iterable[str]) -> Operation[dic
 
 
 def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -> Operation[M]:
-    """Read, merge and replace what was read, until nobody else was faster."""
+    """Read, merge and compare-and-swap, until no other write comes in between."""
     while True:
         [result] = yield Read([Query(namespace, keys=[key])])
         [found] = result.values
@@ -88,7 +88,7 @@ def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -
             expected = {key: found}
             yield Write([Batch(namespace, put={key: data}, ttl=ttl, expect_values=expected)])
         except ConflictError:
-            # Somebody else succeeded, so all together make progress.
+            # Another writer succeeded, so the writers as a whole make progress.
             continue
         return merged
 

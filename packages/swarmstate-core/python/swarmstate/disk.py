@@ -1,4 +1,4 @@
-"""The store in one SQLite file."""
+"""A store in a single SQLite file."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ __all__ = ["DiskStore", "open_url", "path_of"]
 
 
 class DiskStore(_core.DiskStore, BaseStore):
-    """A store of records in one SQLite file.
+    """A store of records in a single SQLite file.
 
-    Any number of threads, event loops and processes can use the file at once;
-    each sees the records of all others as soon as they are written. Concurrent
-    writes share a transaction and its sync to disk.
+    Any number of threads, event loops and processes may use the file at once; each sees
+    the records of all others as soon as they are written. Concurrent writes share a
+    transaction and its sync to disk.
 
-    Do not use a store across `os.fork()`: close it before, or open it in
-    each child. A process forked while a store is open gets a
-    `StoreUnavailableError` when it uses that file.
+    A store must not be used across `os.fork()`: close it before forking, or open it in
+    each child. A child forked while a store is open gets a `StoreUnavailableError` when it
+    uses that file.
 
     Args:
-        path: The file; created if it does not exist. While the store is open,
-            SQLite keeps two more next to it, named `-wal` and `-shm`.
+        path: The file; created if it does not exist. While the store is open, SQLite keeps
+            two more files beside it, named `-wal` and `-shm`.
         durability: "full": a write that returned survives a power failure.
-            "normal": it survives the end of the process, even if killed, but a
-            power failure may lose the newest writes; the file stays intact.
-        timeout: Seconds to wait while other processes write to the file.
+            "normal": it survives the end of the process, even if killed, but a power
+            failure may lose the newest writes; the file stays intact.
+        timeout: Seconds to wait while other processes write the file.
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
-        clock: Returns the time, in seconds since the Unix epoch; the system
-            clock if None. Set it to test expiry.
+        clock: A function that returns the time in seconds since the Unix epoch; the
+            system's clock if None. Meant for tests of expiry.
 
     Raises:
         StoreUnavailableError: The file cannot be opened or created, or stayed
@@ -97,7 +97,7 @@ class DiskStore(_core.DiskStore, BaseStore):
 
     @property
     def derived_folder(self) -> Path:
-        """The folder next to the file for files derived from records, which may be lost."""
+        """The folder beside the file for disposable files derived from records."""
         return Path(f"{os.fspath(self.path)}-derived")
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
@@ -110,7 +110,7 @@ class DiskStore(_core.DiskStore, BaseStore):
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` as `write` does.
 
-        A canceled call may have been applied.
+        The writes of a cancelled call may still have been applied.
         """
         future, done = _expected()
         self.submit_write(batches, done)
@@ -132,20 +132,20 @@ class DiskStore(_core.DiskStore, BaseStore):
         await future
 
     def vacuum(self, max_pages: int | None = None) -> int:
-        """Return the file's free space to the file system.
+        """Return free space in the file to the file system.
 
-        Deleted records leave free pages of 8 KiB, which new records reuse. Works
-        in short steps, so that others can write in between.
+        Deleted records leave free pages of 8 KiB, which new records reuse. Works in short
+        steps, so that others can write in between.
 
         Args:
-            max_pages: Return at most this many pages; None means all of them.
+            max_pages: Release at most this many pages; None is all of them.
 
         Returns:
             The number of bytes by which the file shrank.
 
         Raises:
-            TypeError: `max_pages` is not an integer.
-            ValueError: It is negative.
+            TypeError: `max_pages` is not a whole number.
+            ValueError: `max_pages` is negative.
         """
         if max_pages is not None:
             check_count("max_pages", max_pages)
@@ -156,7 +156,7 @@ class DiskStore(_core.DiskStore, BaseStore):
         return await asyncio.to_thread(self.vacuum, max_pages)
 
     def close(self) -> None:
-        """Finish pending requests, end all threads and close the file."""
+        """Finish outstanding requests, stop all threads and close the file."""
         super().close()
 
     async def aclose(self) -> None:
@@ -167,8 +167,8 @@ class DiskStore(_core.DiskStore, BaseStore):
 def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
     """Open the store at `disk:///absolute/path` or `disk://relative/path`.
 
-    Percent-encoded characters in the path are decoded. Pass `durability` and
-    `timeout` as options or in the URL: `disk://a.db?durability=normal`.
+    Percent-encoded characters in the path are decoded. `durability` and
+    `timeout` may be passed as options or in the URL: `disk://a.db?durability=normal`.
 
     Raises:
         ValueError: The URL has an unknown option.
@@ -199,10 +199,10 @@ def path_of(url: str) -> Path:
 
 
 def _expected() -> tuple[asyncio.Future[Any], Callable[[Any, Exception | None], None]]:
-    """Return a future, and what another thread calls with its result or error.
+    """Return a future, and the callback with which another thread sets its result or error.
 
-    A call that waits is kept small, since Python's collector walks over all that many tasks
-    hold while they wait.
+    A waiting call must stay small: Python's garbage collector traverses everything that the
+    many waiting tasks hold.
     """
     loop = asyncio.get_running_loop()
     arrivals = _arrivals_of.get(loop)
@@ -213,28 +213,28 @@ def _expected() -> tuple[asyncio.Future[Any], Callable[[Any, Exception | None], 
 
 
 class _Arrivals:
-    """Results on their way to an event loop, which is woken once for all that have gathered."""
+    """Results on their way to an event loop, which is woken once for all pending ones."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[asyncio.Future[Any], object, Exception | None]] = deque()
         self._lock = threading.Lock()
         self._is_loop_woken = False
-        # One method object for all.
+        # One bound method, shared by all futures.
         self.arrive_at = self._arrive
 
     def _arrive(self, future: asyncio.Future[Any], result: object, error: Exception | None) -> None:
-        """Take a result, on any thread, and wake the loop if that is not under way."""
+        """Take a result, on any thread, and wake the loop unless that is already under way."""
         with self._lock:
             self._waiting.append((future, result, error))
             if self._is_loop_woken:
                 return
             self._is_loop_woken = True
-        # A loop that was closed meanwhile has nobody waiting any more.
+        # If the loop was closed in the meantime, nobody is waiting any more.
         with contextlib.suppress(RuntimeError):
             future.get_loop().call_soon_threadsafe(self.settle)
 
     def settle(self) -> None:
-        """Hand the results to those who wait for them."""
+        """Deliver the results to those waiting for them."""
         with self._lock:
             arrived = list(self._waiting)
             self._waiting.clear()
@@ -261,8 +261,8 @@ def _close_all() -> None:
         store.close()
 
 
-# Handlers run in reverse order: stores that nobody refers to any more, and that are so not
-# closed, may still have something to finish and somebody to tell.
+# Handlers run in reverse order, so the callbacks end last. Stores without references are not
+# closed here, but may still have work to finish and callers to notify.
 atexit.register(_core.end_callbacks)
 atexit.register(_close_all)
 

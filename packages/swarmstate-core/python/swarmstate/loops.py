@@ -1,4 +1,4 @@
-"""What belongs to one event loop, such as its connections, kept for each loop in use."""
+"""Resources that belong to one event loop, such as connections, kept for each loop in use."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class _Kept(Generic[T]):
     resource: T
-    # Holds the resource while it is suspended; closing the generator closes it.
+    # An async generator that owns the resource while suspended; closing it closes the resource.
     holder: AsyncGenerator[None, None]
 
 
 class PerLoop(Generic[T]):
-    """One resource for each event loop, made where it is first needed.
+    """One resource for each event loop, made on first use.
 
     A resource is closed in its own loop: by `aclose()`, by `close()`, or when the
     loop shuts down its asynchronous generators, as `asyncio.run` does at its end.
-    What belongs to a loop that ended without that is abandoned, and what belongs to one
-    that nobody holds any more goes with it.
+    If a loop ends without that, its resource is abandoned. If nothing refers to a loop
+    any more, its resource is collected with it.
 
     May be used from any thread.
 
     Args:
         make: Makes a resource; called while its loop is running.
-        close: Closes it; awaited in its loop.
-        abandon: Lets go of it without a loop: its loop is closed, or stands
-            still. Must not block, and may be called from any thread.
+        close: Closes a resource; awaited in its loop.
+        abandon: Lets go of a resource whose loop is closed or not running.
+            Must not block, and may be called from any thread.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PerLoop(Generic[T]):
         self._close = close
         self._abandon = abandon
         self._lock = Lock()
-        # What is kept refers to its loop, so it is the loop that holds it.
+        # A resource refers to its loop. The loop holds it, so that neither is kept alive from here.
         self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[_Kept[T]]] = (
             WeakKeyDictionary()
         )
@@ -64,7 +64,7 @@ class PerLoop(Generic[T]):
         self._abandon_closed()
         resource = self._make()
         holder = _hold(ref(self), loop, resource, self._close)
-        # Its first step, which ends at its yield, makes it known to the loop.
+        # Run it up to its yield: this registers the generator with the loop.
         with suppress(StopIteration):
             holder.__anext__().send(None)
         kept = _Kept(resource, holder)
@@ -74,16 +74,16 @@ class PerLoop(Generic[T]):
         return resource
 
     def loops(self) -> list[asyncio.AbstractEventLoop]:
-        """Return the loops that have a resource; whoever holds them keeps these from going.
+        """Return the loops that have a resource; holding them keeps their resources alive.
 
-        For forked children, which own none of it: does not wait for a lock of the parent's.
+        Takes no lock, because forked children call this: the parent may have held the lock.
         """
         return list(self._kept)
 
     async def aclose(self) -> None:
-        """Close what belongs to the running loop and wait for it; the rest as `close` does.
+        """Close the running loop's resource and wait for it; close all others as `close` does.
 
-        Who is cancelled only stops waiting.
+        Cancelling this call only stops the waiting.
         """
         loop = asyncio.get_running_loop()
         kept = self._take(loop)
@@ -99,7 +99,7 @@ class PerLoop(Generic[T]):
             await asyncio.shield(asyncio.gather(*under_way))
 
     def close(self) -> None:
-        """Close every resource, or have its loop close it soon if that is running."""
+        """Close every resource, or if its loop is running, have the loop close it soon."""
         with self._lock:
             loops = self.loops()
         for loop in loops:
@@ -107,13 +107,13 @@ class PerLoop(Generic[T]):
             if kept is None:
                 continue
             if loop.is_running():
-                # A loop that ended just now has closed it.
+                # A loop that has just ended has closed it.
                 with suppress(RuntimeError):
                     loop.call_soon_threadsafe(self._close_soon, loop, kept.holder)
             else:
                 self._abandon(kept.resource)
-                # If the loop runs once more, and that is to shut down its generators, then by that:
-                # it comes first, and is waited for.
+                # If the loop runs again, it may be to shut down its generators. One extra turn lets
+                # that shutdown, which is waited for, close the holder first.
                 with suppress(RuntimeError):
                     loop.call_soon_threadsafe(loop.call_soon, self._close_soon, loop, kept.holder)
 
@@ -153,7 +153,7 @@ async def _hold(
 
 
 def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any], _Kept[Any]]:
-    """Return what a loop holds, which is an attribute of it where it can have one."""
+    """Return what a loop holds, kept as an attribute of the loop where possible."""
     held: WeakKeyDictionary[PerLoop[Any], _Kept[Any]] | None = getattr(loop, _ATTRIBUTE, None)
     if held is None:
         held = _held_here.setdefault(loop, WeakKeyDictionary())
@@ -164,7 +164,7 @@ def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any],
 
 
 async def _close(holder: AsyncGenerator[None, None]) -> None:
-    # Not while the loop shuts down its generators.
+    # While it is running, the loop is shutting down its generators and closes it.
     if not holder.ag_running:  # type: ignore[attr-defined]  # not of all, but of those that are functions
         await holder.aclose()
 
@@ -174,8 +174,9 @@ def _closed(
 ) -> None:
     _closing.pop(task)
     if task.cancelled():
-        # Before it began, where the loop ends at once. Its generators are shut down then, and
-        # waited for; one that nobody holds would be closed by a task that nobody waits for.
+        # Cancelled before it began, because the loop is ending. Keep the holder until the loop
+        # shuts down its generators, which it waits for; once collected, it would be closed by a
+        # task that nobody waits for.
         left = getattr(loop, _LEFT, [])
         left.append(holder)
         with suppress(AttributeError, TypeError):
@@ -184,9 +185,9 @@ def _closed(
 
 _ATTRIBUTE = "_swarmstate_resources"
 _LEFT = "_swarmstate_left"
-# Of loops that take no attributes.
+# For loops that do not accept attributes.
 _held_here: WeakKeyDictionary[
     asyncio.AbstractEventLoop, WeakKeyDictionary[PerLoop[Any], _Kept[Any]]
 ] = WeakKeyDictionary()
-# The loop itself keeps weak references only.
+# Keeps the closing tasks alive; the loop itself has only weak references to tasks.
 _closing: dict[asyncio.Task[None], PerLoop[Any]] = {}

@@ -21,16 +21,16 @@ __all__ = ["Store", "open_url"]
 class Store(_core.Store, BaseStore):
     """A store of records in memory.
 
-    `snapshot()`, `restore()` and `copy()` take constant time however much the
-    store holds, and see the whole store at a single moment. Later writes free the
-    memory of expired namespaces. The async methods never wait for anything,
-    so they simply call the sync ones.
+    `snapshot()`, `restore()` and `copy()` take constant time whatever the store
+    holds, and see the whole store at a single moment. The memory of expired namespaces
+    is freed by later writes. The async methods never wait for anything, so they simply
+    call the sync ones.
 
     Args:
         allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
-        clock: Returns the time, in seconds since the Unix epoch; the system
-            clock if None. Set it to test expiry.
+        clock: A function that returns the time in seconds since the Unix epoch; the
+            system's clock if None. Meant for tests of expiry.
     """
 
     def __new__(cls, *, allow: Allow = (), clock: Callable[[], float] | None = None) -> Self:

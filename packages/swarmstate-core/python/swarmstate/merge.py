@@ -1,20 +1,20 @@
-"""Values that merge without conflicts, whatever the order of operations.
+"""Values that merge without conflict, in whatever order they were changed.
 
-Independent branches (forks of a thread, parallel nodes or processes) each
+Branches that run separately (forks of a thread, parallel nodes, processes) each
 change their own copy. Merging the copies gives the same value everywhere,
-because `merge` is commutative, associative and idempotent. Each value is
-immutable: operations return a new one.
+because `merge` is commutative, associative and idempotent. Values are immutable:
+methods that change one return a new one.
 
-Each writer names itself as a `replica`. **A replica must be a single writer: if two
-writers use one name at the same time, their changes cannot be distinguished**, and
-some are lost. So forks that continue with the same nodes need the fork's name
-in the replica, such as `f"{branch}/{node}"`. Names stay in the value forever; use a
+Whoever changes a value passes its own name as `replica`. **A replica must be a single
+writer: concurrent changes by two writers under one name cannot be distinguished**, and
+some of them are lost. So if forks run on with the same nodes, their replica names need
+the name of the fork, as in `f"{branch}/{node}"`. Names stay in the value forever; use a
 bounded set of them.
 
 The types are state-based replicated data types as in Shapiro, Preguiça, Baquero
 and Zawirski, "A comprehensive study of convergent and commutative replicated data
 types" (2011); the set is the one without tombstones of Bieniusa et al., "An
-optimized conflict-free replicated set" (2012). docs/formats.md has their bytes.
+optimized conflict-free replicated set" (2012). docs/formats.md describes their encoding.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["GCounter", "LWWMap", "Mergeable", "ORSet", "PNCounter", "merge"]
 
 
 class Mergeable(Protocol):
-    """The argument of `merge` and `store.merge`: merges with another value of its kind."""
+    """A value that merges with another of its kind, as `merge` and `store.merge` need it."""
 
     def merge(self, other: Any, /) -> Any:
-        """Return the merged value; raise TypeError for a value of another kind."""
+        """Return the merged value; raise TypeError if `other` is of another kind."""
 
 
 M = TypeVar("M", bound=Mergeable)
@@ -43,8 +43,8 @@ M = TypeVar("M", bound=Mergeable)
 def merge(left: M, right: M) -> M:
     """Return `left.merge(right)`; a reducer for LangGraph's channels.
 
-    `Annotated[GCounter, merge]` declares a channel that starts empty and merges what
-    nodes return. A node returns a changed version of the value it received.
+    `Annotated[GCounter, merge]` makes a channel that starts empty and merges the values
+    that nodes return. A node returns a changed version of the value it was given.
     """
     merged: M = left.merge(right)
     return merged
@@ -55,13 +55,13 @@ class GCounter:
     """A counter that only grows; merging takes the greater count of each replica.
 
     Attributes:
-        counts: What each replica counted, ints above 0.
+        counts: The count of each replica, an int above 0.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what may come from anywhere."""
+        """Check the fields, which may come from anywhere."""
         object.__setattr__(self, "counts", _counts(self.counts, "counts"))
 
     @property
@@ -73,14 +73,14 @@ class GCounter:
         """Return the counter increased by `by`, an int of at least 0.
 
         Raises:
-            TypeError: `by` is not an integer.
+            TypeError: `by` is not a whole number.
             ValueError: `by` is negative.
         """
         check_count("by", by)
         return GCounter({**self.counts, replica: self.counts.get(replica, 0) + by})
 
     def merge(self, other: GCounter) -> GCounter:
-        """Return both as one.
+        """Return the merged counter.
 
         Raises:
             TypeError: `other` is of another kind.
@@ -91,24 +91,24 @@ class GCounter:
 
 @dataclass(frozen=True)
 class PNCounter:
-    """A counter that goes up and down: two grow-only counters, one subtracted from the other.
+    """A counter that goes up and down: two growing counters, one subtracted from the other.
 
     Attributes:
-        added: How much each replica added.
-        taken: How much each replica subtracted.
+        added: The total that each replica added.
+        taken: The total that each replica subtracted.
     """
 
     added: dict[str, int] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what may come from anywhere."""
+        """Check the fields, which may come from anywhere."""
         object.__setattr__(self, "added", _counts(self.added, "added"))
         object.__setattr__(self, "taken", _counts(self.taken, "taken"))
 
     @property
     def value(self) -> int:
-        """The sum of additions minus the sum of subtractions."""
+        """The sum of all additions minus the sum of all subtractions."""
         return sum(self.added.values()) - sum(self.taken.values())
 
     def increment(self, replica: str, by: int = 1) -> PNCounter:
@@ -122,7 +122,7 @@ class PNCounter:
         return self.increment(replica, -by)
 
     def merge(self, other: PNCounter) -> PNCounter:
-        """Return both as one.
+        """Return the merged counter.
 
         Raises:
             TypeError: `other` is of another kind.
@@ -133,25 +133,25 @@ class PNCounter:
 
 @dataclass(frozen=True)
 class LWWMap:
-    """A map with str keys in which the last write to a key wins.
+    """A map with str keys in which the last writer of a key wins.
 
-    The write with the greater time wins; at equal times, the greater replica; if these are
-    equal too, a removal, then the greater encoded value. A write takes its time from the
-    clock, but always later than that of the entry it replaces. So a writer that has
-    seen an entry can replace it, however wrong the clocks are.
+    The entry with the greater time is the later one. Ties are broken by the greater replica,
+    then removal wins, then the greater encoded value. A write takes the time of the clock,
+    but always a later one than that of the entry it replaces. So whoever has seen an entry
+    can replace it, however wrong the clocks are.
 
-    A removed key leaves a tombstone; otherwise a copy that has not seen the removal would
-    bring the key back. `compact` drops old tombstones.
+    A removed key leaves a tombstone; otherwise a copy that does not know of the removal
+    would bring the key back. `compact` drops old tombstones.
 
     Attributes:
-        entries: `[time, replica, value]`, or `[time, replica]` where the key was removed,
-            by key. The time is in microseconds since the Unix epoch.
+        entries: By key, `[time, replica, value]`, or `[time, replica]` if the key was removed.
+            The time is in microseconds since the Unix epoch.
     """
 
     entries: dict[str, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what may come from anywhere."""
+        """Check the fields, which may come from anywhere."""
         if not isinstance(self.entries, dict):
             raise TypeError(f"entries must be a dict, not {type(self.entries).__name__}")
         for key, entry in self.entries.items():
@@ -165,7 +165,7 @@ class LWWMap:
 
     @property
     def value(self) -> dict[str, Any]:
-        """The existing keys and their values, in key order."""
+        """The present keys and their values, in key order."""
         present = sorted(key for key, entry in self.entries.items() if len(entry) == 3)
         return {key: self.entries[key][2] for key in present}
 
@@ -173,7 +173,7 @@ class LWWMap:
         return len(self.entries.get(key, ())) == 3  # type: ignore[call-overload] # any key may be asked for
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or `default` if it does not exist."""
+        """Return the value of a key, or `default` if the key is not present."""
         return self.entries[key][2] if key in self else default
 
     def set(self, key: str, value: Any, *, replica: str, at: float | None = None) -> LWWMap:
@@ -181,23 +181,23 @@ class LWWMap:
 
         Args:
             key: The key.
-            value: Any value that the codec supports.
+            value: Any value that the codec takes.
             replica: The writer's name.
-            at: The time, in seconds since the Unix epoch; now by default.
+            at: The time of the write in seconds since the Unix epoch; now by default.
         """
         return self._with(key, [self._time(key, at), replica, value])
 
     def remove(self, key: str, *, replica: str, at: float | None = None) -> LWWMap:
-        """Return the map without a key; arguments as for `set`."""
+        """Return the map without a key; the arguments are those of `set`."""
         return self._with(key, [self._time(key, at), replica])
 
     def merge(self, other: LWWMap) -> LWWMap:
-        """Return both as one.
+        """Return the merged map.
 
         Raises:
             TypeError: `other` is of another kind.
-            EncodeError: Two values were set at the same time under one replica name,
-                and the codec does not support them.
+            EncodeError: Two values were set at the same time under one replica name, and the
+                codec does not support them.
         """
         _check_kind(self, other)
         entries = dict(self.entries)
@@ -210,12 +210,12 @@ class LWWMap:
     def compact(self, before: float) -> LWWMap:
         """Return the map without the tombstones of keys removed before a given time.
 
-        If a copy that still has such a key is merged later, the key comes back. So choose a
-        time up to which all copies have been merged, or that is no later than the oldest copy
-        still to be merged.
+        A copy that still has such a key brings it back when it is merged. So choose a time up
+        to which all copies have been merged, or one that precedes every copy that is still to
+        be merged.
 
         Args:
-            before: In seconds since the Unix epoch.
+            before: The time, in seconds since the Unix epoch.
         """
         end = int(before * 1e6)
         kept = {key: each for key, each in self.entries.items() if len(each) == 3 or each[0] >= end}
@@ -232,17 +232,17 @@ class LWWMap:
 
 @dataclass(frozen=True)
 class ORSet:
-    """A set in which an add wins over a concurrent remove.
+    """A set in which adding wins over a concurrent removal.
 
-    Removing an element removes the additions that this copy has seen; others stay.
-    Removed elements leave no trace: each replica numbers its additions, and these numbers
-    show which ones a copy has seen.
+    Removing an element removes the additions of it that this copy has seen; others stay.
+    Nothing is kept of removed elements: each replica numbers its additions, so the numbers
+    show which of them a copy has seen.
 
-    Elements are any values that the codec supports as dict keys. Equal ones, such
-    as 1 and True, are one element.
+    An element is anything that the codec supports as a dict key. Equal elements, such as
+    1 and True, are the same element.
 
     Attributes:
-        additions: For each element, the numbers of its additions by replica.
+        additions: For each element, the number of its addition by each replica.
         seen: For each replica, the number of its last addition that this copy has seen.
     """
 
@@ -250,7 +250,7 @@ class ORSet:
     seen: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check what may come from anywhere."""
+        """Check the fields, which may come from anywhere."""
         if not isinstance(self.additions, dict):
             raise TypeError(f"additions must be a dict, not {type(self.additions).__name__}")
         seen = _counts(self.seen, "seen")
@@ -282,8 +282,8 @@ class ORSet:
 
         Raises:
             TypeError: `replica` is not a str: the set could be stored, but not loaded.
-            ValueError: An element is not equal to itself, such as NaN: once stored and
-                loaded, it would be a different one.
+            ValueError: An element is not equal to itself, such as NaN. It would become a
+                different element when stored and loaded.
         """
         named: object = replica
         if not isinstance(named, str):
@@ -295,7 +295,7 @@ class ORSet:
             return self
         additions, last = dict(self.additions), self.seen.get(replica, 0)
         for number, element in enumerate(elements, last + 1):
-            # What was seen of the element so far has nothing to add to this.
+            # This addition supersedes those of the element that this copy has seen.
             additions[element] = {replica: number}
         seen = _greatest(self.seen, {replica: last + len(elements)})
         return _unchecked(self, additions=additions, seen=seen)
@@ -306,7 +306,7 @@ class ORSet:
         return _unchecked(self, additions=kept, seen=self.seen)
 
     def merge(self, other: ORSet) -> ORSet:
-        """Return both as one.
+        """Return the merged set.
 
         Raises:
             TypeError: `other` is of another kind.
@@ -326,7 +326,7 @@ class ORSet:
 
 
 def _is_equal_to_itself(element: Hashable) -> bool:
-    # A tuple takes items for equal that are the same object.
+    # Comparing a tuple or a frozenset treats identical items as equal, even NaN.
     if isinstance(element, tuple | frozenset):
         return all(map(_is_equal_to_itself, element))
     same = element
@@ -336,7 +336,7 @@ def _is_equal_to_itself(element: Hashable) -> bool:
 def _surviving(
     mine: dict[str, int], others: dict[str, int], seen: dict[str, int]
 ) -> dict[str, int]:
-    """Return those of my additions that the other has, too, or has not seen."""
+    """Return those of my additions that the other copy also has, or has not seen."""
     return {
         replica: number
         for replica, number in mine.items()
@@ -345,7 +345,7 @@ def _surviving(
 
 
 def _check_one_writer(left: ORSet, right: ORSet) -> None:
-    """Raise if one addition is of different elements, which only two writers can have made."""
+    """Raise if two elements share one addition, which takes two writers."""
     mine = {
         each: element for element, numbers in left.additions.items() for each in numbers.items()
     }
@@ -393,7 +393,7 @@ def _check_kind(mine: Mergeable, other: object) -> None:
 
 
 def _unchecked(like: M, **fields: Any) -> M:
-    """Return a value of parts that were checked when they came in."""
+    """Return a value whose parts were already checked."""
     made = object.__new__(type(like))
     for name, value in fields.items():
         object.__setattr__(made, name, value)

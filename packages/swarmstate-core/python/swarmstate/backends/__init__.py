@@ -1,1 +1,1 @@
-"""The stores, one module each; thin aliases of where they are defined."""
+"""Short aliases for the modules of the stores."""

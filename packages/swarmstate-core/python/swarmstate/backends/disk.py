@@ -1,4 +1,4 @@
-"""The store in one SQLite file; an alias of `swarmstate.disk`."""
+"""An alias of `swarmstate.disk`, the store in an SQLite file."""
 
 from swarmstate.disk import DiskStore
 

@@ -1,4 +1,4 @@
-"""The store in PostgreSQL, under a short path; needs swarmstate-postgres."""
+"""An alias for the store in PostgreSQL; needs swarmstate-postgres."""
 
 try:
     from swarmstate_postgres import (

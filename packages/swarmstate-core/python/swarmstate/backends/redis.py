@@ -1,4 +1,4 @@
-"""The store in Redis, under a short path; needs swarmstate-redis."""
+"""An alias for the store in Redis; needs swarmstate-redis."""
 
 try:
     from swarmstate_redis import RedisStore

@@ -1,1 +1,1 @@
-"""Short paths to the adapters for agent frameworks, which are distributions of their own."""
+"""Short aliases for the adapters of agent frameworks, which are separate distributions."""

@@ -1,4 +1,4 @@
-"""All of the CrewAI adapter, under a short path; needs crewai-swarmstate and CrewAI."""
+"""An alias for everything in the CrewAI adapter; needs crewai-swarmstate and CrewAI."""
 
 try:
     from crewai_swarmstate import (

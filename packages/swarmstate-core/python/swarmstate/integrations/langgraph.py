@@ -1,4 +1,4 @@
-"""All of the LangGraph adapter, under a short path; needs langgraph-checkpoint-swarmstate."""
+"""An alias for everything in the LangGraph adapter; needs langgraph-checkpoint-swarmstate."""
 
 try:
     from langgraph.cache.swarmstate import SwarmStateCache, SwarmStateLLMCache
