@@ -1,4 +1,4 @@
-"""Records with embeddings, found by what they mean, where they belong and what they hold."""
+"""Records with embeddings, found by meaning, by scope and category, and by content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How records are written: in one batch with the entry of the log that names them.
+"""Writing records, in one batch with the log entry that names them.
 
 An operation, written once and free of I/O; see `swarmstate.operations`.
 """
@@ -24,10 +24,10 @@ def commit(
     dimensions: int | None,
     expected: Mapping[str, bytes] | None = None,
 ) -> Operation[bool]:
-    """Write records and the entry that names them, and show them to the index.
+    """Write records and the log entry that names them, and update the index.
 
-    Returns False if `expected`, values by key, may not be there any more; then
-    nothing is written.
+    Return False, with nothing written, if the store may no longer hold `expected`
+    (values by key).
     """
     ids = dumps([key.removeprefix(layout.ITEM) for key in (*put, *delete)])
     while True:
@@ -49,21 +49,22 @@ def commit(
         try:
             yield Write([batch])
             head.tails[lane] = key
-            # What an index knows beyond its cursors it would keep if the collection became again
-            # what these say, or nothing. Where it is behind, the next search reads what is there.
+            # Update the index only if it has read the lane up to here. Otherwise it would know more
+            # than its cursors say, and keep that even if the collection were reset to the state of
+            # the cursors. An index that is behind catches up at the next search.
             if view and view.cursors.get(lane) == last:
                 try:
                     view.index.apply(ticket, [*put.items(), *((each, None) for each in delete)])
                 except DimensionError:
-                    # It is of a collection that somebody has cleared since.
+                    # The index is of a collection that has been cleared since.
                     shared.drop(view)
                     return True
                 view.advance(lane, key)
                 shared.save_if_due(view)
             return True
         except ConflictError:
-            # Somebody else writes to this lane: leave it, and unless another thread of this
-            # process knows more, ask the store how things are.
+            # Somebody else is writing to this lane: choose another one. Read the head again,
+            # unless another thread of this process has done so.
             shared.lane = random.choice(layout.LANES)
             if shared.head is head and head.tails[lane] == last:
                 shared.head = None

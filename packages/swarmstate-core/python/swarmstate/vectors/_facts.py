@@ -1,4 +1,4 @@
-"""What of a value means the same to whoever compares it: plain data."""
+"""The part of a value that compares the same way everywhere: plain data."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 UNKNOWN: Final = ...
-"""Stands, in a value or in a filter, for what is too large or too secret to be there.
+"""Stands, in a value or in a filter, for data that is too large or too secret to include.
 
-It is Python's `...`. Whatever a filter compares with it holds, `$ne` included, and so
-does any condition on a field below it. So a filter selects at least the records that
-it would select if everything were known, and whoever uses this looks at what was left
-out of those that are found.
+It is Python's `...`. Every comparison with it holds, even `$ne`, and so does every
+condition on a field below it. So a filter selects at least the records that it would
+select if everything were known, and the caller must check the omitted parts of the
+records found.
 """
 
 _LONGEST_TEXT = 256
 _MOST_ITEMS = 64
 _DEEPEST = 4
-# Ints beyond are not equal to the float that they may be compared as.
+# Larger ints may not equal the float that they are compared as.
 _EXACT_INTS = 2**53
-# What may stand in a text that only Python reads as a number, such as "1_000", or that is no UTF-8.
+# Characters of texts that only Python parses as numbers, such as "1_000", or that are not UTF-8.
 _UNUSUAL = re.compile(r"[^\x00-\x1b\x20-\x5e\x60-\x7e]")
 
 
 def known_part(value: Any, depth: int = _DEEPEST) -> Any:
-    """Return a copy of a value with `UNKNOWN` for what is large or not plain data.
+    """Return a copy of a value with `UNKNOWN` in place of data that is large or not plain.
 
-    What stays are None, bools, ints of up to 2^53, floats, texts of up to 256
-    characters, and lists and dicts of up to 64 of these that are nested up to four
-    deep. Texts that only some would read as a number, such as "1_000", do not.
+    The copy keeps None, bools, ints of up to 2^53, floats, texts of up to 256
+    characters, and lists and dicts of up to 64 of these, nested up to four deep. It
+    omits texts that only some parsers take for a number, such as "1_000".
     """
     kind = type(value)
     if value is None or kind is bool or kind is float:
@@ -48,15 +48,15 @@ def known_part(value: Any, depth: int = _DEEPEST) -> Any:
 
 
 def known_filter(wanted: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a filter that compares plain data only and selects at least as much.
+    """Return a filter that compares only plain data and selects at least as much.
 
-    What it selects of the known parts of values are all those, and may be more, that
-    the filter selects of the values; see `Where` for filters and `known_part`.
+    Applied to the known parts of values, it selects every value that the original filter
+    selects, and possibly more; see `Where` for filters and `known_part`.
     """
     conditions = {
         name: _condition(part)
         for name, part in (wanted or {}).items()
-        # Within another field its name would be an operator.
+        # Nested within another field, such a name would be an operator.
         if type(name) is str and not name.startswith("$") and is_usual(name)
     }
     return conditions or None
@@ -76,7 +76,7 @@ def _condition(wanted: Any) -> Any:
 
 
 def is_usual(text: str) -> bool:
-    """Tell whether a text is UTF-8, and a number to everybody if it is one to Python."""
+    """Return whether a text is UTF-8, and numeric for everybody if it is for Python."""
     if not _UNUSUAL.search(text):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Whether a namespace holds a collection, of which dimension, and how its log ends.
+"""The head of a collection: whether it exists, its dimension, and the ends of its log.
 
 Operations, written once and free of I/O; see `swarmstate.operations`.
 """
@@ -53,17 +53,17 @@ def check_format(shared: Shared, meta: bytes) -> None:
 
 
 def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
-    """Make the collection if there is none, and its dimension known.
+    """Return the head, after creating the collection and setting its dimension as needed.
 
     Raises:
-        DimensionError: The dimension is another one.
+        DimensionError: The collection has another dimension.
         StoreFormatError: The namespace holds something else.
     """
     head = shared.head
     if head is not None and dimensions in (None, head.dimensions):
         return head
     while True:
-        # Not what was known before: meanwhile the collection may have been cleared.
+        # Read it anew: the collection may have been cleared in the meantime.
         head = shared.head = yield from read_head(shared)
         if head is None:
             batch = layout.creation(shared.namespace, dimensions)
@@ -77,20 +77,20 @@ def open_head(shared: Shared, dimensions: int | None) -> Operation[Head]:
             yield Write([batch])
             continue
         if head is None:
-            # Others have made it, and may even have cleared it again, or it is something else.
+            # Others created it, and may have cleared it since, or it is not a collection.
             yield from read_meta(shared)
 
 
 def check_dimensions(shared: Shared, dimensions: int) -> Operation[None]:
-    """Check that a dimension is that of the collection, if this has one.
+    """Check a dimension against that of the collection, if it has one.
 
     Raises:
-        DimensionError: The dimension is another one.
+        DimensionError: The collection has another dimension.
         StoreFormatError: The namespace holds something else.
     """
     head = shared.head
     if head is None or head.dimensions != dimensions:
-        # Not what was known before: meanwhile the collection may have been cleared.
+        # Read it anew: the collection may have been cleared in the meantime.
         head = shared.head = yield from read_head(shared)
     if head is not None and head.dimensions not in (None, dimensions):
         raise DimensionError(head.dimensions or 0, dimensions)
@@ -104,7 +104,7 @@ def no_collection(shared: Shared) -> StoreFormatError:
 
 
 def read_meta(shared: Shared) -> Operation[bytes | None]:
-    """Return what marks the namespace as a collection, None if it is empty.
+    """Return the record that marks a collection, or None if the namespace is empty.
 
     Raises:
         StoreFormatError: The namespace holds something else.
@@ -118,7 +118,7 @@ def read_meta(shared: Shared) -> Operation[bytes | None]:
 
 
 def clear(shared: Shared) -> Operation[None]:
-    """Delete everything, if it is a collection.
+    """Delete everything, if the namespace holds a collection.
 
     Raises:
         StoreFormatError: The namespace holds something else.
@@ -128,7 +128,7 @@ def clear(shared: Shared) -> Operation[None]:
         if meta is None:
             return
         check_format(shared, meta)
-        # Not what somebody else put there meanwhile.
+        # Must not delete what somebody else has put there in the meantime.
         batch = Batch(shared.namespace, clear=True, expect_values={layout.META: meta})
         with suppress(ConflictError):
             yield Write([batch])

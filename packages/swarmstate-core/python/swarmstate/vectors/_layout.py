@@ -1,15 +1,15 @@
 """The records of a collection in its namespace.
 
-    meta                          marks the namespace as a collection, and says its format
+    meta                          marks the namespace as a collection, with its format
     dimensions/{n}                the embeddings have n dimensions
     item/{id}                     a record; see `docs/formats.md`
     log/{lane}/{number}-{token}   the ids that one write changed
 
-Every write adds one entry to the end of one lane of the log, and expects the
-lane's last entry to be the one it knows: entries of a lane form a chain, and a
-lane never forks. Several lanes are there so that writers seldom meet. Tokens are
-random, so a chain that was replaced, by clearing, restoring or copying, is never
-taken for the one it replaced.
+Every write appends one entry to one lane of the log, and expects the lane's last
+entry to be the one it knows. So the entries of a lane form a chain, and a lane never
+forks. There are several lanes so that writers seldom collide. Tokens are random, so a
+chain that replaces another one, by clearing, restoring or copying, is never mistaken
+for it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ META = "meta"
 ITEM = "item/"
 DIMENSIONS = "dimensions/"
 
-# Entries of a lane that are kept for readers who are behind; one that is further
-# behind reads all records again. Trimmed every so many entries.
+# How many entries of a lane are kept for readers that are behind; a reader further behind
+# reads all records again. The lane is trimmed every `TRIMMED` entries.
 KEPT = 2048
 TRIMMED = 64
-# Entries after which an index is saved, so that whoever loads it is not behind.
+# An index is saved after this many entries, so that a process that loads it is not too far behind.
 SAVED = KEPT // 4
 
 
@@ -44,7 +44,7 @@ def entry_key(lane: int, number: int) -> str:
 
 
 def are_tails(keys: Sequence[str]) -> bool:
-    """Tell whether there is an entry of each lane."""
+    """Return whether there is an entry for each lane."""
     return len(keys) == len(LANES) and all(
         re.fullmatch(r"[0-9a-f]{12,}-[0-9a-f]{12}", key.removeprefix(lane_prefix(lane)))
         for lane, key in zip(LANES, keys, strict=True)
@@ -56,7 +56,7 @@ def entry_number(key: str) -> int:
 
 
 def following(lane: int, last: str) -> tuple[str, list[tuple[str, str | None]]]:
-    """Return the key of the entry after `last`, and the ranges that may go with it."""
+    """Return the key of the entry after `last`, and the key ranges to trim with it."""
     number = entry_number(last) + 1
     trim: list[tuple[str, str | None]] = []
     if number > KEPT and number % TRIMMED == 0:
@@ -66,7 +66,7 @@ def following(lane: int, last: str) -> tuple[str, list[tuple[str, str | None]]]:
 
 
 def head_query(namespace: str) -> Query:
-    """Ask whether there is a collection, for its dimension and for the last entry of each lane."""
+    """Return the query for the head: format, dimension, and the last entry of each lane."""
     return Query(
         namespace,
         keys=[META],
@@ -81,7 +81,7 @@ def head_query(namespace: str) -> Query:
 
 
 def creation(namespace: str, dimensions: int | None) -> Batch:
-    """Return what makes a collection of an empty namespace."""
+    """Return the batch that turns an empty namespace into a collection."""
     put = {META: dumps({"v": FORMAT})}
     put |= {entry_key(lane, 0): dumps([]) for lane in LANES}
     if dimensions is not None:
@@ -90,6 +90,6 @@ def creation(namespace: str, dimensions: int | None) -> Batch:
 
 
 def first_dimension(namespace: str, dimensions: int | None) -> Batch:
-    """Return what gives a collection its dimension, if it has none."""
+    """Return the batch that sets the dimension of a collection that has none."""
     put = {f"{DIMENSIONS}{dimensions}": dumps(None)}
     return Batch(namespace, put=put, expect=Expect(DIMENSIONS, None))

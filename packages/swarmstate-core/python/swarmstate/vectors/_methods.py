@@ -1,4 +1,4 @@
-"""What the methods of a collection do, as operations; see `swarmstate.operations`."""
+"""The methods of a collection, as operations; see `swarmstate.operations`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from swarmstate.vectors._refreshing import refresh
 from swarmstate.vectors._served import Served
 from swarmstate.vectors._shared import Shared, View
 
-# What is asked of a store beyond what is wanted, since it rounds and orders in its own way.
+# How many extra records to request, since the store rounds and orders in its own way.
 _SPARE = 8
-# If too little of it is selected, the next step asks for so many times as much.
+# The factor by which the next request grows if too few of the records are selected.
 _GROWTH = 4
-# By how much two scores may be off, for each dimension, where they are sums in single precision.
+# How far apart two sums in single precision may be, per dimension.
 _ROUNDING = 4 * 2.0**-24
 # More records than any collection has.
 _EVERYTHING = 1 << 40
@@ -36,7 +36,7 @@ _Found: TypeAlias = tuple[str, float, bytes, tuple[str, ...], tuple[str, ...], l
 
 
 class Selection(NamedTuple):
-    """What selects records; the filter is encoded."""
+    """Which records to select, with the filter encoded."""
 
     scope: Sequence[str]
     categories: Sequence[str]
@@ -50,7 +50,7 @@ class Selection(NamedTuple):
         categories: Sequence[str] = (),
         filter: Mapping[str, Any] | None = None,
     ) -> Selection:
-        """Return what keyword arguments, those of `Where`, select."""
+        """Return the selection that the keyword arguments of `Where` describe."""
         if filter and not isinstance(filter, Mapping):
             raise InvalidFilterError(
                 "expected a filter to be a dict of conditions by field, such as "
@@ -71,24 +71,24 @@ class Selection(NamedTuple):
         return not (self.scope or self.categories or self.filter)
 
     def where(self) -> VectorWhere:
-        """Return what a store is told about it."""
+        """Return the selection in the form that stores take."""
         wanted = None if self.filter is None else known_filter(loads(self.filter))
         return VectorWhere(self.scope, self.categories, wanted)
 
 
 class Page(NamedTuple):
-    """A part of a list of results, and whether they come with their embeddings."""
+    """A slice of a list of results, and whether they come with their embeddings."""
 
     limit: int | None
     offset: int
     embeddings: bool
 
     def check(self) -> Page:
-        """Return the page, its numbers not larger than every store takes.
+        """Return the page with its numbers capped to what every store accepts.
 
         Raises:
-            TypeError: A number is none, or no whole one.
-            ValueError: It is negative.
+            TypeError: A number is not a whole number.
+            ValueError: A number is negative.
         """
         if self.limit is not None:
             check_count("limit", self.limit)
@@ -98,12 +98,12 @@ class Page(NamedTuple):
 
 
 class Methods:
-    """What a collection does with its records.
+    """The operations of a collection.
 
     Args:
-        shared: What the threads that use the collection share.
-        codec: What values are encoded with.
-        served: What the store keeps for the collection, if it does.
+        shared: The state shared by the threads that use the collection.
+        codec: Encodes the values.
+        served: The search in the store, if it has one.
     """
 
     def __init__(self, shared: Shared, codec: Codec, served: Served | None = None) -> None:
@@ -192,7 +192,7 @@ class Methods:
     def _search_served(
         self, embedding: Embedding, selection: Selection, page: Page, exact: bool
     ) -> Operation[list[_Found] | None]:
-        """Search where the records are; None if that cannot be done."""
+        """Search in the store; None if that is not possible."""
         assert self._served is not None
         vector = self._vector(embedding, selection)
         wanted = page.offset + (page.limit or 0)
@@ -213,19 +213,19 @@ class Methods:
         selection: Selection,
         wanted: int,
     ) -> bool:
-        """Tell whether what a store left out cannot be among the nearest that are selected."""
+        """Return whether nothing that the store left out can be among the nearest selected."""
         assert self._served is not None
         if not wanted:
             return True
-        # The store may answer more than the filter selects, and then not enough of it.
+        # The store may return more than the filter selects, and so not enough that is selected.
         last = index.search(vector, *selection, 1, wanted - 1, False, True)
-        # A record that was changed in this moment may have lost its embeddings.
+        # A record that was changed just now may have lost its embeddings.
         end = index.search(vector, (), (), None, 1, len(index) - 1, False, True)
         if not last or not end:
             return False
         score, least = last[0][1], end[0][1]
-        # What the store left out may be nearer than what it answered by as much as it rounds.
-        # Equal embeddings it rounds equally, and orders by their ids.
+        # Rounding may make the store leave out a record that is nearer than one it returned, by at
+        # most this much. It rounds equal embeddings equally, and orders them by id.
         scale = 1.0 if self._served.metric == "cosine" else max(abs(score), abs(least))
         return score == least or score - least > len(vector) * _ROUNDING * scale
 
@@ -259,7 +259,7 @@ class Methods:
         index, snapshot = view.index, self.shared.snapshot
         size, failure = index.saved
         if problem is None:
-            # What was wrong with the file before it was written is no longer.
+            # A problem with the file no longer counts once the file has been written.
             unusable = None if snapshot is None or size is not None else snapshot.problem
             problem = failure or unusable
         return Stats(
@@ -306,9 +306,9 @@ class Methods:
     def _index(
         self, selection: Selection, embeddings: bool = False
     ) -> Operation[tuple[_core.VectorIndex, int]]:
-        """Return an index of at least the selected records, and how many bytes it looks at."""
+        """Return an index of at least the selected records, and how many bytes it examines."""
         if self._served is not None:
-            # Says what is wrong with the selection, whatever the store would say.
+            # Checks the selection, so that errors do not depend on the store.
             self.shared.new_index().count(*selection)
             found = yield from self._served.find(selection.where(), whole=embeddings)
             if found is not None:
@@ -339,7 +339,7 @@ class Methods:
 
 
 def _check_changed(name: str, record: object) -> None:
-    """Check what a caller made of a record."""
+    """Check a record that a caller's function returned."""
     if not isinstance(record, Record):
         raise TypeError(
             f"expected `change` to return a Record, found {type(record).__name__} for {name!r}"

@@ -1,4 +1,4 @@
-"""The types that a collection takes and returns."""
+"""The types that a collection accepts and returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 
 @runtime_checkable
 class SupportsArray(Protocol):
-    """What numpy can take for an array; it must also have a buffer."""
+    """An array that numpy understands; it must also support the buffer protocol."""
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -28,15 +28,15 @@ class Record(NamedTuple):
     """A record of a collection.
 
     Attributes:
-        id: Its id: a nonempty str without NUL or lone surrogates.
-        value: Its contents, by field; anything the codec supports.
-        embeddings: The vectors that searches compare: none, one or several, all of one
+        id: A non-empty str without NUL and without lone surrogates.
+        value: The fields of the record; anything the codec supports.
+        embeddings: The vectors it is found by: none, one or several, all of the same
             dimension (1 to 65,536). Each is a sequence of numbers, an array with
             one axis, or bytes of little-endian float32; they are stored as
-            float32. Read from a collection, they are `array("f")`, and present only
-            if you asked for them.
+            float32. A collection returns them as `array("f")`, and only if they
+            were requested.
         scope: Where it belongs, as segments from the root down.
-        categories: Labels, in no particular order; sorted when read.
+        categories: Labels, in no order; returned sorted.
     """
 
     id: str
@@ -51,10 +51,10 @@ class Match(NamedTuple):
 
     Attributes:
         record: The record.
-        score: How near it is; a higher score is nearer. With the metric
-            "cosine", the cosine of the angle, from -1 to 1, and 0 if a vector
-            is zero; with "dot", the inner product; with "l2", the negative
-            Euclidean distance. Computed in double precision.
+        score: How near it is; a greater score is nearer. For the metric "cosine",
+            the cosine of the angle, from -1 to 1, or 0 if a vector is zero; for
+            "dot", the inner product; for "l2", the negative Euclidean distance.
+            Computed in double precision.
     """
 
     record: Record
@@ -62,24 +62,23 @@ class Match(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """The contents of a collection, and what its searches use.
+    """What a collection holds, and what its searches use.
 
     Attributes:
-        searched_by: "index", or the store's name for its own search, such as
+        searched_by: "index", or the name of the store's own search, such as
             "pgvector".
-        records: How many records there are.
-        vectors: How many embeddings they have.
-        dimensions: The dimension of the embeddings; None if there are none yet.
-        clusters: How many clusters approximate searches choose from; None while
-            all searches are exact.
-        made_of: What the index was built from when first needed; None if the
-            store searches.
+        records: The number of records.
+        vectors: The number of their embeddings.
+        dimensions: The dimension of the embeddings; None until there is one.
+        clusters: The number of clusters that approximate searches choose from; None
+            while all searches are exact.
+        made_of: What the index was first built from; None if the store searches.
         snapshot: The file that the index is saved to, if any.
-        snapshot_bytes: Its size when last read or written here; None if
-            that has not happened yet.
+        snapshot_bytes: Its size when it was last read or written here; None if
+            it has not been.
         problem: Why the store cannot search although it offers to, or why the file
             could not be used or written the last time, if so. Searches find the
-            same either way.
+            same records in any case.
     """
 
     searched_by: str

@@ -1,7 +1,7 @@
-"""How an index is brought up to date before it answers.
+"""Bring an index up to date before it answers.
 
-The records in the store are the truth. Each process has an index of its own, which learns from
-the entries that came to the log's lanes since, and from the records that they name.
+The records in the store are the truth. Each process has its own index, which reads the log
+entries that were added since, and the records they name.
 Operations, written once and free of I/O; see `swarmstate.operations`.
 """
 
@@ -18,12 +18,12 @@ from swarmstate.vectors._head import read_head
 from swarmstate.vectors._shared import Shared, View
 from swarmstate.vectors._snapshots import WORTHWHILE
 
-# Records per step where many are read: those of one are in memory twice, as bytes and as vectors.
+# Records per step of a large read: those of one step are in memory twice, as bytes and as vectors.
 PAGE = 500
 
 
 def refresh(shared: Shared) -> Operation[View]:
-    """Return the index with everything that was written before this began."""
+    """Return the index, with everything that was written before this call."""
     while True:
         view = shared.view
         if view is None:
@@ -53,7 +53,7 @@ def refresh(shared: Shared) -> Operation[View]:
                 shared.save_if_due(view)
                 return view
         except DimensionError:
-            # The collection was cleared, and begun anew, after its log was read.
+            # The collection was cleared and started over after its log was read.
             shared.drop(view)
         finally:
             view.index.end(ticket)
@@ -68,27 +68,27 @@ def tail_query(namespace: str, cursors: Mapping[int, str], doubtful: Sequence[st
 
 
 def changes(cursors: Mapping[int, str], result: Result) -> set[str] | None:
-    """Return the keys of records that changed, or None if that cannot be known."""
+    """Return the keys of changed records, or None if they cannot be determined."""
     meta = result.values[0]
     if meta is None or not cursors:
         return None if cursors or meta is not None else set()
     changed: set[str] = set()
     for lane, entries in zip(layout.LANES, result.ranges, strict=True):
-        # The entry that was read last must still be there: it proves that what follows
-        # is the rest of the same chain, with nothing trimmed in between.
+        # The last entry that was read must still be there: this proves that the entries after
+        # it continue the same chain, with nothing trimmed in between.
         if not entries or entries[0][0] != cursors[lane]:
             return None
         for _, ids in entries[1:]:
             try:
                 changed.update(map(layout.ITEM.__add__, loads(ids)))
             except (DecodeError, TypeNotAllowedError, TypeError):
-                # Damaged: all records say what this would have said.
+                # The entry is damaged: read all records to find what it would have named.
                 return None
     return changed
 
 
 def load(shared: Shared) -> Operation[View]:
-    """Make an index of the file, or else of all records."""
+    """Load the index from the file, or else build it from all records."""
     snapshot = shared.snapshot
     if snapshot is not None and shared.trusts_snapshot:
         loaded = yield Compute(snapshot.load, OFFLOADED_BYTES)
@@ -103,10 +103,10 @@ def load(shared: Shared) -> Operation[View]:
 
 
 def read_all(shared: Shared) -> Operation[View]:
-    """Make an index of all records.
+    """Build an index from all records.
 
     Raises:
-        DimensionError: The records have embeddings of several dimensions.
+        DimensionError: The records have embeddings of different dimensions.
     """
     while True:
         head = yield from read_head(shared)
@@ -116,7 +116,7 @@ def read_all(shared: Shared) -> Operation[View]:
         try:
             yield from read_records(shared, view)
         except DimensionError:
-            # The collection may have been cleared, and begun anew, between two pages.
+            # The collection may have been cleared and started over between two pages.
             found = yield from read_head(shared)
             if found is not None and found.tails == head.tails:
                 raise
@@ -125,7 +125,7 @@ def read_all(shared: Shared) -> Operation[View]:
 
 
 def read_records(shared: Shared, view: View) -> Operation[None]:
-    # Whatever is written from here on is in the log after the tails of the view.
+    # Anything written from here on is in the log after the tails of the view.
     ticket, _ = view.index.begin()
     try:
         start, stop = layout.ITEM, prefix_end(layout.ITEM)
@@ -137,7 +137,7 @@ def read_records(shared: Shared, view: View) -> Operation[None]:
             view.index.apply(ticket, records)
             if len(records) < PAGE:
                 return
-            # Read again with the next page, which does no harm.
+            # The last record is read again with the next page, which does no harm.
             start = records[-1][0]
     finally:
         view.index.end(ticket)

@@ -1,12 +1,12 @@
-"""Searching in the store, where it can do that; see `swarmstate.serving`.
+"""Search in the store, if it supports that; see `swarmstate.serving`.
 
-What the store keeps is derived from the records as an index in memory is, and catches
-up with the log in the same way, but all processes share it. Whoever finds it behind
-brings it up to date: changes apply only to the state that they were made for, so of
-several who do so one succeeds, and the others look again.
+The store's vector data is derived from the records and catches up with the log, like
+an index in memory, but all processes share it. A process that finds it behind brings it
+up to date. Changes apply only to the state they were made for: if several processes
+try, one succeeds and the others look again.
 
-The store answers which records may be meant. An index of these alone then does what
-is left: the filter exactly, scores in double precision, and the order.
+The store returns candidates. An index of just these does the rest: the exact filter,
+scores in double precision, and the order.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from swarmstate.vectors._records import Metric
 from swarmstate.vectors._refreshing import PAGE, changes, pages, tail_query
 from swarmstate.vectors._shared import Shared
 
-# Stands before the cursors while not all records were read yet.
+# Precedes the cursors until all records have been read.
 _BUILDING = "building"
-# Norms between which float32 neither overflows nor underflows where it squares.
+# Within these norms, squares neither overflow nor underflow in float32.
 _LEAST_NORM, _GREATEST_NORM = 1e-15, 1e15
-# Records after which work on them is given to a thread.
+# Work on more records than this is offloaded to a thread.
 _OFFLOADED = 50
 _MAP_OF_THREE = b"\x83"
 
@@ -53,33 +53,33 @@ _Found: TypeAlias = list[tuple[str, bytes]]
 
 
 class Ask(NamedTuple):
-    """A step that is answered with what the store answers to a request."""
+    """A step whose answer is the store's answer to a request."""
 
     search: VectorSearch
     request: Request
 
     def run(self, store: BaseStore) -> Answer:
-        """Ask."""
+        """Ask the store."""
         return self.search.ask(self.request)
 
     async def arun(self, store: BaseStore) -> Answer:
-        """Ask."""
+        """Ask the store."""
         return await self.search.aask(self.request)
 
 
 class Served:
-    """What the store keeps for a collection.
+    """The vector data that the store keeps for a collection.
 
     Args:
-        search: What the store offers.
-        shared: What the threads that use the collection share.
-        codec: What values are decoded with.
-        metric: How near is measured.
+        search: The store's search.
+        shared: The state shared by the threads that use the collection.
+        codec: Decodes the values.
+        metric: The measure of nearness.
 
     Attributes:
-        name: What searches.
-        metric: How near is measured.
-        problem: Why the store cannot, once that is known.
+        name: The name of the search engine.
+        metric: The measure of nearness.
+        problem: Why the store cannot search, once that is known.
     """
 
     def __init__(self, search: VectorSearch, shared: Shared, codec: Codec, metric: Metric) -> None:
@@ -88,12 +88,12 @@ class Served:
         self._search = search
         self._shared = shared
         self.metric: Final[Metric] = metric
-        # What was last known; replaced, never changed.
+        # The last known state; replaced, never mutated.
         self._state: VectorState | None = None
         self._codec = codec
 
     def forget(self) -> None:
-        """Take nothing for known: the collection was cleared."""
+        """Forget what is known, because the collection was cleared."""
         self._state = None
         self.problem = None
 
@@ -106,10 +106,10 @@ class Served:
         whole: bool = True,
         exact: bool = False,
     ) -> Operation[_Found | None]:
-        """Return the records that may be meant; None if the store cannot tell.
+        """Return candidate records; None if the store cannot search.
 
         Raises:
-            DimensionError: The embeddings have another dimension.
+            DimensionError: The stored embeddings have another dimension.
         """
         while self.problem is None:
             state = yield from self._refresh()
@@ -127,7 +127,7 @@ class Served:
         return None
 
     def count(self) -> Operation[tuple[int, int, int | None] | None]:
-        """Return how many records and embeddings there are, and their dimension."""
+        """Return the numbers of records and embeddings, and the dimension."""
         while self.problem is None:
             state = yield from self._refresh()
             if state is None:
@@ -139,7 +139,7 @@ class Served:
         return None
 
     def index_of(self, found: _Found) -> Operation[_core.VectorIndex]:
-        """Return an index of records."""
+        """Return an index of the records found."""
         index = self._shared.new_index()
 
         def fill() -> None:
@@ -151,7 +151,7 @@ class Served:
         return index
 
     def _refresh(self) -> Operation[VectorState | None]:
-        """Bring what is kept up to date; None if there is no collection, or with a problem."""
+        """Bring the vector data up to date; None if there is no collection, or a problem."""
         namespace = self._shared.namespace
         while True:
             state = self._state
@@ -164,7 +164,7 @@ class Served:
             [result] = yield Read([tail_query(namespace, known, ())])
             changed = changes(known, result)
             if changed is None:
-                # Another collection lies there now, or none, or this is too far behind.
+                # The collection was replaced or cleared, or the vector data is too far behind.
                 self._state = None
                 if not (yield from self._begin()):
                     return None
@@ -180,7 +180,7 @@ class Served:
                 self._state = state._replace(cursors=after)
 
     def _open(self) -> Operation[VectorState | None]:
-        """Return the state of what is kept, after making it if need be."""
+        """Return the state of the vector data, which is created if necessary."""
         namespace = self._shared.namespace
         while self.problem is None:
             state: VectorState = yield Ask(self._search, OpenVectors(namespace))
@@ -191,7 +191,7 @@ class Served:
                 if not (yield from self._begin()):
                     return None
             elif state.cursors[0] == _BUILDING:
-                # Others are about it, or ended while they were: it does no harm to do it, too.
+                # Others are building it, or died while doing so. Building it twice does no harm.
                 yield from self._build(state.cursors)
             else:
                 self._state = state
@@ -199,7 +199,7 @@ class Served:
         return None
 
     def _is_of_this(self, state: VectorState) -> Operation[bool]:
-        """Tell whether a state is of the collection that lies there now."""
+        """Return whether a state belongs to the current collection."""
         if state.cursors is None:
             return True
         cursors = state.cursors[1:] if state.cursors[0] == _BUILDING else state.cursors
@@ -208,7 +208,7 @@ class Served:
         return changes(known, result) is not None
 
     def _begin(self) -> Operation[bool]:
-        """Make what is kept anew, unless others are faster; False if there is no collection."""
+        """Start the vector data over, unless others do; return False if there is no collection."""
         head = yield from read_head(self._shared)
         if head is None:
             return False
@@ -219,25 +219,25 @@ class Served:
         return True
 
     def _build(self, building: Sequence[str]) -> Operation[None]:
-        """Derive what is kept from all records, unless others have done so meanwhile."""
+        """Derive the vector data from all records, unless others have done so."""
         namespace = self._shared.namespace
         start, stop = layout.ITEM, prefix_end(layout.ITEM)
         while True:
             [result] = yield Read([Query(namespace, ranges=[Range(start, stop, limit=PAGE)])])
             [records] = result.ranges
             is_last = len(records) < PAGE
-            # Whatever was written since these cursors is in the log behind them.
+            # Anything written after these cursors is in the log behind them.
             after = building[1:] if is_last else building
             applied = yield from self._change(building, after, records, ())
             if is_last or not applied or self.problem is not None:
                 return
-            # Read again with the next page, which does no harm.
+            # The last record is read again with the next page, which does no harm.
             start = records[-1][0]
 
     def _apply(
         self, before: Sequence[str], after: Sequence[str], keys: Sequence[str]
     ) -> Operation[bool]:
-        """Derive what is kept from what changed; tell whether nobody else did meanwhile."""
+        """Apply changed records to the vector data; return False if others got ahead."""
         parts = [*pages(keys)] or [()]
         for number, part in enumerate(parts, 1):
             [result] = yield Read([Query(self._shared.namespace, keys=part)])
@@ -267,11 +267,11 @@ class Served:
         return (yield from self._ask_to_apply(request))
 
     def _ask_to_apply(self, request: ApplyVectors) -> Operation[bool]:
-        """Return what the store answers; where nothing can be written that is a problem."""
+        """Return the store's answer; a store that cannot be written has a problem."""
         try:
             applied: bool = yield Ask(self._search, request)
         except StoreReadOnlyError as error:
-            # Whoever writes to the primary server may never search there.
+            # Waiting may not help: the processes that write to the primary may never search.
             self.problem = f"what is kept for searching is behind the records: {error}"
             return False
         return applied
@@ -281,7 +281,7 @@ class Served:
         try:
             facts = known_part(self._codec.loads(value))
         except SwarmStateError:
-            # It holds what this process may not make; whoever may looks at the record itself.
+            # This process may not construct the value. One that may checks the record itself.
             facts = UNKNOWN
         parts = (dumps("scope"), dumps(list(scope)), dumps("categories"), dumps(list(categories)))
         rest = b"".join((_MAP_OF_THREE, *parts, dumps("value"), value))
@@ -290,7 +290,7 @@ class Served:
 
 
 def _problem_of(rows: Sequence[VectorRow]) -> str | None:
-    """Return why embeddings cannot be compared in single precision, if so."""
+    """Return why embeddings cannot be compared in single precision, or None."""
     for row in rows:
         for embedding in row.embeddings:
             norm = hypot(*embedding)

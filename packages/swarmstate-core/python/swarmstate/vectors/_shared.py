@@ -1,4 +1,4 @@
-"""What the threads of a process share of one collection: its head, and an index of it."""
+"""The state of a collection that a process's threads share: its head and an index."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ class Head(NamedTuple):
 
 
 class View:
-    """An index and how far it has read each lane of the log."""
+    """An index, and how far it has read each lane of the log."""
 
     def __init__(
         self, index: _core.VectorIndex, cursors: dict[int, str], *, is_saved: bool = False
     ) -> None:
         self.index: Final = index
-        # Whether it was made of a file, which may know less than was written meanwhile.
+        # Whether it was loaded from a file, which may be behind the log.
         self.is_saved: Final = is_saved
-        # Entries that were read since the index was last saved.
+        # Log entries read since the index was last saved.
         self.unsaved = 0
-        # By lane, the last entry that the index knows; none if there was no collection.
-        # Only ever moves ahead: entries are in the order of their keys.
+        # The last entry of each lane that the index has read; empty if there was no collection.
+        # Cursors only move forward, in the order of the keys.
         self.cursors = cursors
 
     def advance(self, lane: int, key: str, entries: int = 1) -> None:
         self.unsaved += entries
-        # Two threads may both advance, and the lesser key may win. Then entries are
+        # If two threads advance at once, the lesser key may win. Then entries are
         # read again, which does no harm.
         self.cursors[lane] = max(self.cursors[lane], key)
 
     @property
     def size(self) -> int:
-        """How many bytes a search looks at."""
+        """How many bytes a search examines."""
         return len(self.index) * (64 + (self.index.dimensions or 0))
 
 
 class Shared:
-    """What the threads that use one `Collection` share."""
+    """The state shared by the threads that use one `Collection`."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Shared:
         self.namespace: Final = namespace
         self.new_index: Final = new_index
         self.snapshot: Final = snapshot
-        # Whether the file is worth loading.
+        # Whether the file is worth trying to load.
         self.trusts_snapshot = True
-        # What was last known, None if nothing is; replaced, never changed, but for the tails.
+        # The last known head, or None; it is replaced, never mutated, except for its tails.
         self.head: Head | None = None
         self.view: View | None = None
-        # The lane that is written to unless another thread is doing so, and the busy ones.
+        # The lane to write to, unless another thread is writing to it; and the busy lanes.
         self.lane = random.choice(layout.LANES)
         self.busy: Final[set[int]] = set()
 
@@ -71,7 +71,7 @@ class Shared:
         self.view = None
 
     def drop(self, view: View) -> None:
-        """Let go of an index of another collection than lies there now, or too far behind it."""
+        """Drop an index whose collection was replaced, or that is too far behind the log."""
         if self.view is view:
             self.view = None
         if view.is_saved and self.snapshot is not None:
@@ -79,14 +79,14 @@ class Shared:
             self.snapshot.remove()
 
     def save(self, view: View, *, wait: bool = False) -> None:
-        """Save an index, unless there is no file for it or nothing in it."""
+        """Save an index, unless it has no file or is empty."""
         if self.snapshot is not None and view.cursors:
             view.unsaved = 0
-            # What is read while it is saved is read again by whoever loads it.
+            # Entries read during the save are read again by whoever loads the file.
             cursors = [view.cursors[lane] for lane in layout.LANES]
             self.snapshot.save(view.index, cursors, wait=wait)
 
     def save_if_due(self, view: View) -> None:
-        """Save an index in the background before the log forgets what it would have to read."""
+        """Save an index in the background, before the log trims entries that the file lacks."""
         if view.unsaved >= layout.SAVED:
             self.save(view)

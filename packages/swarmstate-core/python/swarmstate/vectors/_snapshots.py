@@ -1,8 +1,8 @@
-"""The file in which a process finds its index again; see `engine/src/vectors/snapshot`.
+"""The file from which a process restores its index; see `engine/src/vectors/snapshot`.
 
-The file is derived from the records. Whoever loads it reads what the log of the
-collection names since, or finds that the log has no more of what the file says was
-last read: then the file is of no use, and is removed.
+The file is derived from the records. A process that loads it then reads the records
+that the collection's log has named since. If the log no longer has the entry that the
+file read last, the file is useless and is removed.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Final
 from swarmstate import _core
 from swarmstate.vectors import _layout as layout
 
-# Making an index of fewer records takes less time than anybody notices.
+# Building an index of fewer records takes no noticeable time.
 WORTHWHILE = 2000
 
 
 def file_in(folder: Path, namespace: str) -> Path:
-    """Return the file for a collection."""
+    """Return the path of a collection's file."""
     name = blake2b(namespace.encode(), digest_size=16).hexdigest()
     return folder / f"vectors-{name}.index"
 
 
 class SnapshotFile:
-    """The file of an index, which several processes share.
+    """The file of an index, shared by several processes.
 
     Args:
         path: The file.
         namespace: The namespace of the collection.
-        metric: Of the index that is made of it.
-        approximate_above: Of the index that is made of it.
+        metric: The metric of the loaded index.
+        approximate_above: The threshold of the loaded index.
 
     Attributes:
         problem: Why the file was not used, or could not be removed, if so.
@@ -49,24 +49,24 @@ class SnapshotFile:
         self._saving: Thread | None = None
 
     def load(self) -> tuple[_core.VectorIndex, list[str]] | None:
-        """Return the index and the last entries that it knows, None if it cannot be had."""
+        """Return the index and the last log entries that it has read, or None if unusable."""
         loaded, self.problem = _core.VectorIndex.load(*self._arguments, self.path, self._namespace)
         if loaded is not None and not layout.are_tails(loaded[1]):
-            # Or it might be taken for one that is ahead, and never be written anew.
+            # Otherwise it might pass for a file that is ahead, and never be replaced.
             self.remove()
             self.problem = "it says that it has read what is no entry of a log"
             return None
         return loaded
 
     def save(self, index: _core.VectorIndex, cursors: list[str], *, wait: bool) -> None:
-        """Write what is new in the index, which had read the log up to `cursors` before.
+        """Write what is new in the index, which has read the log at least up to `cursors`.
 
-        Without waiting a thread does it, unless one is about it, and what goes wrong is
-        in `index.saved`. A process that ends lets it finish, or none that is short would
-        ever leave a file.
+        Unless `wait` is set, a thread does so, if none is running yet, and `index.saved` has
+        any error. A process that exits lets the thread finish; otherwise short processes
+        would never leave a file.
 
         Raises:
-            OSError: The file cannot be written; only if this waits.
+            OSError: The file cannot be written; only with `wait`.
         """
         if wait:
             index.save(self.path, self._namespace, cursors)
@@ -74,12 +74,12 @@ class SnapshotFile:
             self._saving = Thread(
                 target=self._try_to_save, args=(index, cursors), name="swarmstate-snapshot"
             )
-            # Where the interpreter is about to end there are no new threads.
+            # While the interpreter shuts down, no thread can be started.
             with suppress(RuntimeError):
                 self._saving.start()
 
     def _try_to_save(self, index: _core.VectorIndex, cursors: list[str]) -> None:
-        # The index knows what went wrong.
+        # The index keeps the error.
         with suppress(OSError):
             index.save(self.path, self._namespace, cursors)
 
@@ -89,5 +89,5 @@ class SnapshotFile:
             with suppress(FileNotFoundError):
                 self.path.unlink()
         except OSError as error:
-            # It is of no use to anybody, and is written over by the next one that saves.
+            # The file is useless, and the next save overwrites it.
             self.problem = str(error)

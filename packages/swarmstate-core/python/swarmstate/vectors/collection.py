@@ -28,20 +28,20 @@ __all__ = ["Collection", "Where"]
 
 
 class Where(TypedDict, total=False):
-    """Keyword arguments that select records: those that meet all of them.
+    """Keyword arguments that select the records that meet all of them.
 
     Attributes:
-        scope: Their scope begins with these segments.
-        categories: They have at least one of these, unless this is empty.
-        filter: Fields of their value meet these conditions, as in LangGraph's
-            stores: `{"kind": "fact", "age": {"$gte": 3}}`. Operators are `$eq`,
-            `$ne`, `$gt`, `$gte`, `$lt`, `$lte`; several for one field must all
-            hold, and field names cannot begin with `$`. A plain value means
-            equal, a nested mapping compares the fields of a mapping, and a list
-            compares item by item. A missing field is None. Numbers, bools and
-            numeric strings are ordered as numbers, other strings by code point.
-            Values that cannot be compared do not match. An `UNKNOWN`, in a record or
-            in the filter, always matches.
+        scope: The record's scope begins with these segments.
+        categories: The record has at least one of these, if any are given.
+        filter: Fields of the record's value meet these conditions, as in
+            LangGraph's stores: `{"kind": "fact", "age": {"$gte": 3}}`. The
+            operators are `$eq`, `$ne`, `$gt`, `$gte`, `$lt` and `$lte`. Several
+            operators on one field must all hold. No field name begins with `$`.
+            A plain value means equality, a nested mapping compares the fields of
+            a mapping, and a list is compared item by item. An absent field is
+            None. Numbers, bools and numeric texts are ordered as numbers, other
+            texts by their code points. Values that cannot be compared do not
+            match. `UNKNOWN`, in a record or in the filter, always matches.
     """
 
     scope: Sequence[str]
@@ -52,49 +52,48 @@ class Where(TypedDict, total=False):
 class Collection:
     """Records with embeddings, in one namespace of a store.
 
-    Only the records are stored. Searches use an index that this object builds
-    from them and keeps in memory; before it answers, it picks up whatever other
-    threads or processes have written. The first search, list or count builds it, by
-    reading either all records, or the file that the index was saved to and later
-    changes. Objects that only write need no index.
+    The store holds only the records. Searches use an index that this object builds
+    from them and keeps in memory; before each answer, the index picks up what other
+    threads and processes have written. The first search, list or count builds the
+    index by reading all records, or by loading the file that it was saved to and
+    reading what was written since. Objects that only write need no index.
 
-    Some stores search by themselves (`BaseStore.vector_search`), such as PostgreSQL with
-    pgvector. Then nothing is kept in memory, and the same records are found; `stats`
-    shows what searches.
+    Some stores search by themselves (`BaseStore.vector_search`), such as PostgreSQL
+    with pgvector. Then nothing is kept in memory, and searches find the same records;
+    `stats` says which of the two is in use.
 
-    You can call all methods from any thread and any event loop, also concurrently.
-    The async twins, named with a leading `a`, do the same as their sync methods. A
+    All methods may be called from any thread and any event loop, even concurrently.
+    The async twins, whose names start with `a`, do what their sync methods do. A
     collection has nothing to close: close the store.
 
-    Methods that take `Where` act on the records that `scope`, `categories` and
+    Methods that take `Where` work on the records that `scope`, `categories` and
     `filter` select, and raise `InvalidFilterError` for a filter with an unknown
     operator.
 
     Args:
         store: The store.
         namespace: The namespace, which must hold nothing else.
-        metric: How to measure nearness: "cosine", "dot" (inner product) or "l2"
-            (Euclidean distance). Not stored: collections with different metrics can
-            use the same namespace.
-        approximate_above: If more vectors than this have to be ranked, search
-            only those in the clusters nearest to the query: as many clusters as find
-            99 % of the nearest in a trial, and more if these hold too few. A
-            background thread builds the clusters. Searches are exact until they
-            exist, and also if a few of them would not be enough. None: always
-            exact.
-        snapshots: Where a background thread saves the index for the next
-            process: True for a file in the store's `derived_folder`, if it has
-            one, such as the folder next to the file of a `DiskStore`; a
-            folder; or False for nowhere. The file holds what the records hold,
-            embeddings and values, and is readable only by its owner. It is never
-            trusted: if anything is wrong with it, the index is built from the records.
+        metric: The measure of nearness: "cosine", "dot" (inner product) or "l2"
+            (Euclidean distance). It is not stored: collections with different
+            metrics may use the same namespace.
+        approximate_above: To rank more vectors than this, search only the clusters
+            nearest to the query: as many as found 99% of the nearest vectors in a
+            trial, and more if these hold too few. A background thread makes the
+            clusters. Searches are exact until they are ready, and if searching a
+            few of them would not be enough. None: always exact.
+        snapshots: Where a background thread saves the index for the next process:
+            True for a file in the store's `derived_folder`, if it has one, such as
+            the folder beside the file of a `DiskStore`; a folder; or False for
+            nowhere. The file holds the embeddings and values of the records, and
+            only its owner can read it. It is never trusted: if anything is wrong
+            with it, the index is built from the records.
         allow: Classes that may be constructed when values are read; see
             `swarmstate.codec.Codec`.
 
     Raises:
-        TypeError: `store` or another argument has the wrong type.
-        ValueError: The metric is unknown, or `approximate_above` is negative.
-        InvalidNameError: (a ValueError) A namespace cannot have this name.
+        TypeError: `store` is not a store, or another argument has the wrong type.
+        ValueError: There is no such metric, or `approximate_above` is negative.
+        InvalidNameError: (a ValueError) No namespace can have this name.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class Collection:
         if isinstance(metric, str) and metric not in get_args(Metric):
             raise ValueError(f"metric must be 'cosine', 'dot' or 'l2', not {metric!r}")
         new_index = partial(_core.VectorIndex, metric, approximate_above)
-        # Says what else is wrong now.
+        # Checks the types of the arguments at once, rather than at the first search.
         new_index()
         self.store = store
         self.namespace = namespace
@@ -135,13 +134,13 @@ class Collection:
         return f"{type(self).__name__}({self.store!r}, {self.namespace!r}, metric={self.metric!r})"
 
     def upsert(self, records: Iterable[Record]) -> None:
-        """Store records atomically, replacing those with the same ids.
+        """Store records, atomically, replacing those with the same ids.
 
-        If several records have the same id, the last one wins. Batches of about 100
-        give the highest throughput.
+        If several records have the same id, the last one counts. Batches of about 100
+        are the fastest.
 
         Raises:
-            DimensionError: An embedding has a different dimension than the stored
+            DimensionError: An embedding's dimension differs from that of the stored
                 ones; `clear()` resets the dimension.
             EmbeddingError: An embedding is invalid, or contains NaN or an infinity.
             EncodeError: The codec does not support a value.
@@ -153,9 +152,9 @@ class Collection:
         await adrive(self.store, self._methods.upsert(records))
 
     def check(self, records: Iterable[Record]) -> None:
-        """Raise what `upsert` would raise for these records, and store nothing.
+        """Raise what `upsert` would raise for these records, but store nothing.
 
-        Useful if you store something else first that belongs to them.
+        For callers that must store something related first.
         """
         drive(self.store, self._methods.check(records))
 
@@ -166,9 +165,8 @@ class Collection:
     def modify(self, ids: Iterable[str], change: Callable[[Record], Record]) -> int:
         """Replace records with the results of `change`, atomically; return how many.
 
-        Concurrent writes are not overwritten: `change` is called again
-        with the newly written records, so it must have no side effects. Ids without
-        a record are skipped.
+        Concurrent writes are not overwritten: `change` is called again with what they
+        wrote, so it must have no side effects. Ids without a record are skipped.
 
         Args:
             ids: The ids of the records.
@@ -189,7 +187,7 @@ class Collection:
         return await adrive(self.store, self._methods.modify(ids, change))
 
     def get(self, ids: Iterable[str]) -> list[Record | None]:
-        """Return records with their embeddings, in the order of `ids`; None where there is none."""
+        """Return records with their embeddings, in the order of `ids`; None for missing ones."""
         return drive(self.store, self._methods.get(ids))
 
     async def aget(self, ids: Iterable[str]) -> list[Record | None]:
@@ -197,7 +195,7 @@ class Collection:
         return await adrive(self.store, self._methods.get(ids))
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete records atomically; return how many of them existed."""
+        """Delete records, atomically; return how many existed."""
         return drive(self.store, self._methods.delete(ids))
 
     async def adelete(self, ids: Iterable[str]) -> int:
@@ -205,7 +203,7 @@ class Collection:
         return await adrive(self.store, self._methods.delete(ids))
 
     def delete_where(self, **where: Unpack[Where]) -> int:
-        """Delete the selected records atomically; return how many there were."""
+        """Delete the selected records, atomically; return how many there were."""
         return drive(self.store, self._methods.delete_where(Selection.of(**where)))
 
     async def adelete_where(self, **where: Unpack[Where]) -> int:
@@ -236,15 +234,15 @@ class Collection:
     ) -> list[Match]:
         """Return the records nearest to `embedding`, nearest first.
 
-        Ranks only selected records: all of them, up to
-        `approximate_above`. Scores are always exact. Records with equal
-        scores are ordered by id. A record with several embeddings
-        counts with the nearest one; a record without any is not found.
+        All selected records are ranked, unless there are more than `approximate_above`
+        vectors. Scores are always exact. Records with equal scores are ordered by id.
+        A record with several embeddings counts with the nearest of them; one without
+        embeddings is not found.
 
         Args:
-            embedding: What to search for.
-            limit: The maximum number of records.
-            offset: How many of the nearest to skip.
+            embedding: The embedding to search for.
+            limit: Return at most this many records.
+            offset: Skip this many of the nearest.
             embeddings: Return the records with their embeddings.
             exact: Rank all selected records, even above `approximate_above`.
             where: Selects records; see `Where`.
@@ -273,11 +271,11 @@ class Collection:
         return await adrive(self.store, operation)
 
     def optimize(self) -> None:
-        """Read what others wrote, build the clusters for approximate searches, and wait for it.
+        """Catch up with other writers, make the clusters of approximate searches, and wait.
 
-        With `approximate_above` vectors or fewer, there are no clusters. Also saves the
-        index, if there is a file for it. Searches do not require this; it
-        makes the first ones fast, for example before serving.
+        With at most `approximate_above` vectors there are no clusters. The index is also
+        saved, if it has a file. Searches do not need this, but it makes the first ones fast:
+        call it before serving, for example.
 
         Raises:
             OSError: The file of the index cannot be written.
@@ -289,11 +287,11 @@ class Collection:
         await adrive(self.store, self._methods.optimize())
 
     def stats(self) -> Stats:
-        """Read what others wrote, and return what the collection has and what searches use."""
+        """Catch up with other writers, and return what the collection holds and searches use."""
         return drive(self.store, self._methods.stats())
 
     async def astats(self) -> Stats:
-        """Return numbers as `stats` does."""
+        """Return statistics as `stats` does."""
         return await adrive(self.store, self._methods.stats())
 
     def select(
@@ -306,14 +304,14 @@ class Collection:
         embeddings: bool = False,
         **where: Unpack[Where],
     ) -> list[Record]:
-        """Return the selected records, in order.
+        """Return the selected records in order.
 
         Args:
-            order_by: Order by this field of the values: numbers before strings
-                before all else, equal ones by id. None orders by id.
+            order_by: Order by this field of the values: numbers, then texts, then
+                everything else; ties are ordered by id. None orders by id.
             descending: Reverse the order.
-            limit: The maximum number of records; None means all of them.
-            offset: How many of the first to skip.
+            limit: Return at most this many; None is all of them.
+            offset: Skip this many records.
             embeddings: Return the records with their embeddings.
             where: Selects records; see `Where`.
         """
@@ -337,15 +335,15 @@ class Collection:
         return await adrive(self.store, operation)
 
     def count(self, **where: Unpack[Where]) -> int:
-        """Return how many records are selected."""
+        """Return the number of selected records."""
         return drive(self.store, self._methods.count(Selection.of(**where)))
 
     async def acount(self, **where: Unpack[Where]) -> int:
-        """Return how many records are selected."""
+        """Return the number of selected records."""
         return await adrive(self.store, self._methods.count(Selection.of(**where)))
 
     def scopes(self, **where: Unpack[Where]) -> dict[tuple[str, ...], int]:
-        """Return the scopes of the selected records, and how many records each has.
+        """Return the scopes of the selected records, with the number of records in each.
 
         Parent scopes without records of their own are not included.
         """
@@ -356,7 +354,7 @@ class Collection:
         return await adrive(self.store, self._methods.scopes(Selection.of(**where)))
 
     def categories(self, **where: Unpack[Where]) -> dict[str, int]:
-        """Return the categories of the selected records, and how many records each has."""
+        """Return the categories of the selected records, with the number of records in each."""
         return drive(self.store, self._methods.categories(Selection.of(**where)))
 
     async def acategories(self, **where: Unpack[Where]) -> dict[str, int]:
