@@ -1,4 +1,4 @@
-"""Routing without a model: who takes over next, decided by conditions.
+"""Routing without a model: conditions decide which node takes over next.
 
     graph = HandoffGraph()
     for node in ("triage", "billing", "human"):
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 __all__ = ["Edge", "Explanation", "HandoffGraph", "Node", "Problem", "Question"]
 
 END = "__end__"
-"""What LangGraph calls the node at which a run ends."""
+"""LangGraph's name for the node at which a run ends."""
 
 
 class Edge(NamedTuple):
     """An edge of a `HandoffGraph`.
 
     Attributes:
-        source: The node it leads from.
+        source: The node it leaves.
         target: The node it leads to.
-        when: The condition for taking it; always if None.
-        priority: Edges with higher priorities are tried first.
+        when: The condition under which it is taken; always if None.
+        priority: Edges with a greater priority are tried first.
     """
 
     source: str
@@ -46,14 +46,14 @@ class Edge(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A probable mistake in a graph.
+    """A part of a graph that is probably a mistake.
 
     Attributes:
         kind: "unreachable": no path leads from the entry to the node; "shadowed": an edge is
-            never taken, because an earlier one is always taken instead;
+            never taken, because an earlier one is taken whenever its condition holds;
             "missing_default": all edges of the node have conditions.
         node: The node concerned.
-        message: The problem and what to do about it.
+        message: The problem and what to do.
     """
 
     kind: Literal["unreachable", "shadowed", "missing_default"]
@@ -62,14 +62,14 @@ class Problem(NamedTuple):
 
 
 class Question(NamedTuple):
-    """The evaluation of one edge for a state.
+    """The evaluation of one edge on a state.
 
     Attributes:
         target: The node that the edge leads to.
         when: Its condition; None for an edge that is always taken.
-        holds: Whether the condition is true.
-        values: The state's values at the condition's paths; paths that are missing
-            or cannot be read are left out.
+        holds: Whether the condition holds.
+        values: The state's values at the paths of the condition; paths that do not
+            exist, or cannot be read, are omitted.
     """
 
     target: str
@@ -83,9 +83,9 @@ class Explanation:
     """Why a state was routed as it was.
 
     Attributes:
-        node: The node it was at.
+        node: The node it was routed from.
         target: The node that takes over; None if no edge is taken.
-        questions: The edges tried, in order, up to the one that is taken.
+        questions: The edges evaluated, in this order, up to the one that is taken.
     """
 
     node: str
@@ -93,7 +93,7 @@ class Explanation:
     questions: list[Question] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return one line for each question."""
+        """Return one line per evaluated edge."""
         lines = [f"{self.node} -> {self.target or 'nobody: no edge is taken'}"]
         for question in self.questions:
             values = ", ".join(f"{path} = {value!r:.80}" for path, value in question.values.items())
@@ -111,18 +111,18 @@ class Node(Protocol):
 
 
 class HandoffGraph(_core.HandoffGraph):
-    """Nodes, and edges with conditions on a state that decide who takes over next.
+    """A graph whose edges have conditions on a state, which decide the node that takes over.
 
     States are dicts, other mappings, pydantic models, dataclasses, messages, or any objects with
-    attributes. The first edge whose condition is true is taken: higher priorities first, then
-    edges in the order they were added. Threads can use a graph while another changes it.
+    attributes. The first edge whose condition holds is taken: greater priorities first, then in
+    the order in which edges were added. The graph may be changed while other threads use it.
     It can be pickled and copied; a copy is independent.
 
     Args:
-        on_cycle: "error" refuses an edge that closes a cycle, "allow" accepts it.
+        on_cycle: "error" rejects an edge that closes a cycle, "allow" accepts it.
 
     Raises:
-        ValueError: `on_cycle` is neither.
+        ValueError: `on_cycle` is neither of these.
     """
 
     on_cycle: Literal["error", "allow"]
@@ -144,35 +144,35 @@ class HandoffGraph(_core.HandoffGraph):
         """Add an edge between two nodes.
 
         Args:
-            source: The node it leads from.
+            source: The node it leaves.
             target: The node it leads to.
-            when: The condition for taking it; always if None.
-            priority: Edges with higher priorities are tried first.
+            when: The condition under which it is taken; always if None.
+            priority: Edges with a greater priority are tried first.
 
         Raises:
-            ConditionError: (a ValueError) `when` is not a condition; the message shows where.
+            ConditionError: (a ValueError) `when` cannot be parsed; the message shows where.
             TypeError: `when` is not a str.
             GraphError: (a ValueError) A node is unknown, the edge closes a cycle, or the
-                priority has more than 64 bits.
+                priority does not fit in 64 bits.
         """
         self.insert_edge(source, target, when, priority)
 
     @property
     def edges(self) -> list[Edge]:
-        """All edges, in the order of their sources; each node's in the order they are tried."""
+        """All edges, grouped by source in node order; each node's in the order they are tried."""
         return [Edge(*edge) for edge in self.list_edges()]
 
     def explain(self, node: str, state: object) -> Explanation:
-        """Return the result of `route` and the reason for it; raise the same errors."""
+        """Return what `route` returns, and why; raise what `route` raises."""
         questions = [Question(*asked) for asked in self.examine(node, state)]
         taken = questions[-1].target if questions and questions[-1].holds else None
         return Explanation(node, taken, questions)
 
     def validate(self, entry: str | None = None) -> list[Problem]:
-        """Return probable mistakes in the graph.
+        """Return what is probably a mistake.
 
         Args:
-            entry: The node where runs begin; the first node by default.
+            entry: The node where runs begin; by default the first one.
 
         Raises:
             GraphError: (a ValueError) `entry` is not in the graph.
@@ -202,7 +202,7 @@ class HandoffGraph(_core.HandoffGraph):
         return problems
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the graph as plain data, for `from_dict`."""
+        """Return the graph as plain data; `from_dict` turns it back into a graph."""
         edges = []
         for source, target, when, priority in self.edges:
             edge: dict[str, Any] = {"from": source, "to": target}
@@ -215,10 +215,10 @@ class HandoffGraph(_core.HandoffGraph):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Create a graph from the result of `to_dict`, or from a configuration file.
+        """Create a graph from the output of `to_dict`, or from a configuration file.
 
         Raises:
-            GraphError: (a ValueError) A key is missing or unknown, something has the wrong
+            GraphError: (a ValueError) A key is missing or unknown, a value has the wrong
                 type, or as in `add_edge`.
             ConditionError: (a ValueError) As in `add_edge`.
         """
@@ -252,9 +252,9 @@ class HandoffGraph(_core.HandoffGraph):
         return self.to_svg()
 
     def as_router(self, node: str, *, end: str = END) -> Callable[[Any], str]:
-        """Return a function of a state that routes it from `node`.
+        """Return a function that routes a state from `node`.
 
-        Pass it to LangGraph's `add_conditional_edges`. In a CrewAI flow,
+        It suits LangGraph's `add_conditional_edges`; for a CrewAI flow,
         `crewai_swarmstate.handoff_router` is a `@router`.
 
         Args:
@@ -271,12 +271,12 @@ class HandoffGraph(_core.HandoffGraph):
         def router(state: Any) -> str:
             return route(node, state) or end
 
-        # LangGraph tells the branches that leave one node apart by their names.
+        # LangGraph distinguishes the branches of a node by their names.
         router.__name__ = f"router of {node}"
         return router
 
     def as_node(self, node: str, *, end: str = END) -> Node:
-        """Return a LangGraph node that goes to where `node` hands off.
+        """Return a node for a LangGraph graph that goes where `node` hands off to.
 
         It returns `Command(goto=...)`, so it needs no edges.
 
@@ -293,8 +293,8 @@ class HandoffGraph(_core.HandoffGraph):
         return routing_node(self, node, end=end)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Have pickle and copy make the graph again."""
-        # The edges first: whatever nodes are added meanwhile, theirs are among these.
+        """Let pickle and copy build the graph again."""
+        # Read the edges first: the nodes, read later, then include both ends of each edge.
         edges = self.list_edges()
         return _made_again, (type(self), self.on_cycle, self.nodes, edges), vars(self)
 
@@ -308,7 +308,7 @@ def _made_again(
     nodes: Iterable[str],
     edges: Iterable[tuple[str, str, str | None, int]],
 ) -> HandoffGraph:
-    """Return what `HandoffGraph.__reduce__` describes, without calling methods of subclasses."""
+    """Return the graph that `HandoffGraph.__reduce__` describes, bypassing subclass methods."""
     graph = HandoffGraph.__new__(cls, on_cycle=on_cycle)
     for node in nodes:
         _core.HandoffGraph.add_node(graph, node)

@@ -1,7 +1,7 @@
-"""Moving records from one store to another.
+"""Move records from one store to another.
 
-`copy_store` copies them byte for byte, whatever they mean. Other distributions
-provide importers for the records of other programs, in the entry-point group
+`copy_store` copies them byte for byte, whatever they mean. Other distributions offer
+importers for the records of other programs, in the entry-point group
 `swarmstate.importers`; see `Importer`.
 """
 
@@ -27,26 +27,26 @@ __all__ = [
     "measure",
 ]
 
-# Namespaces per look at which there are.
+# How many namespaces are listed at a time.
 _NAMESPACES = 500
 
-# Records are read in pages of about this many bytes, the first of so many records.
+# Records are read in pages of about this many bytes, the first one of this many records.
 _PAGE_BYTES = 8 * 1024 * 1024
 _FIRST_PAGE = 256
 _LARGEST_PAGE = 10_000
 
-# A namespace of up to this many bytes is written in one batch, and so whole or not at all.
+# A namespace of up to this many bytes is written in one batch, and so atomically.
 _BATCH_BYTES = 32 * 1024 * 1024
 
-# Seconds by which expiries differ that are the same: asking for them and setting them takes time.
+# How many seconds equal expiries may differ by: reading and setting them takes time.
 _TOLERANCE = 5.0
 
-# Namespaces that only say what is in others, by their keys: LangGraph's index over threads. Those
-# of two stores are merged, since what one of them says is of use beside the other's threads, too.
-# They are named here because stores are copied where no adapter is installed, too.
+# Namespaces whose keys index other namespaces: LangGraph's index over threads. Those of two stores
+# are merged, since the entries of one are useful beside the other's threads, too. They are named
+# here because stores are also copied where no adapter is installed.
 _INDEXES = frozenset({"langgraph-index"})
 
-# Where a mark is left that tells whether two stores are one, and for how many seconds at most.
+# Where to leave a mark that shows whether two stores are the same, and its time to live.
 _MARKS = "swarmstate-copy:"
 _MARK_TTL = 60.0
 
@@ -54,13 +54,13 @@ Row = tuple[str, bytes]
 
 
 class Progress(NamedTuple):
-    """The progress of an operation.
+    """How far a task has progressed.
 
     Attributes:
-        stage: What is being done, such as "copying".
+        stage: The current stage, such as "copying".
         done: How many units are done.
-        total: How many there are.
-        unit: What is counted, such as "namespaces".
+        total: How many units there are.
+        unit: The name of the unit, such as "namespaces".
     """
 
     stage: str
@@ -70,7 +70,7 @@ class Progress(NamedTuple):
 
 
 class Report(Protocol):
-    """What was moved; `str()` formats it for people."""
+    """A report of what was moved; `str()` makes it readable for people."""
 
     @property
     def failures(self) -> Sequence[str]:
@@ -80,8 +80,8 @@ class Report(Protocol):
 class Importer(Protocol):
     """Reads what another program stored, and stores it here.
 
-    Registered as an entry point in the group `swarmstate.importers`, under
-    the name that users give the kind of source.
+    The object of an entry point in the group `swarmstate.importers`, whose name is what
+    users call this kind of source.
     """
 
     def __call__(
@@ -94,13 +94,12 @@ class Importer(Protocol):
     ) -> Report:
         """Import everything, or only the named parts, and compare it afterwards.
 
-        Data that already exists is not imported again, so an interrupted
-        import can continue. If one part fails, the others are still
-        imported; the report names the failed one.
+        What already exists is not imported again, so an interrupted import can continue.
+        If a part fails, the others are still imported, and the report names it.
 
         Args:
-            source: A path or URL; never shown, since it may contain a password.
-            store: Where to store it.
+            source: A path or URL; never shown, since it may hold a password.
+            store: The store to import into.
             only: Names of what to import, such as threads; all if empty.
             progress: Called occasionally.
 
@@ -110,11 +109,11 @@ class Importer(Protocol):
 
 
 class CopyReport(NamedTuple):
-    """What `copy_store` did.
+    """The result of `copy_store`.
 
     Attributes:
-        namespaces: How many namespaces the source has.
-        records: How many records they hold.
+        namespaces: The number of namespaces in the source.
+        records: The number of records in them.
         size: The size of their values.
         written: How many records were written; the others already existed, or are in
             namespaces that failed.
@@ -128,7 +127,7 @@ class CopyReport(NamedTuple):
     failures: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return a one-line summary."""
+        """Return the report as a line of text."""
         others = "were there"
         if self.failures:
             others += f" or are in {len(self.failures):,} namespaces that failed"
@@ -139,12 +138,12 @@ class CopyReport(NamedTuple):
 
 
 class StoreSize(NamedTuple):
-    """What a store holds.
+    """The size of a store's content.
 
     Attributes:
-        namespaces: How many namespaces.
-        records: How many records.
-        size: The size of their values; the storage itself takes more.
+        namespaces: The number of namespaces.
+        records: The number of records.
+        size: The size of their values; the storage takes more space.
     """
 
     namespaces: int
@@ -162,20 +161,21 @@ def copy_store(
 ) -> CopyReport:
     """Copy all records, byte for byte and with the expiry of their namespaces, and compare them.
 
-    The target may hold other namespaces. In a namespace that already exists there, equal
-    records stay, so you can call this again to continue an interrupted copy.
-    Such a namespace then expires when the source's does. The index over LangGraph's
-    threads gets its missing entries and keeps the rest, even with `overwrite`.
-    A namespace of up to 32 MiB appears all or nothing; a larger one is
-    written in several steps. Nothing should write to either store meanwhile: concurrent
-    writes to the source may or may not be copied, and the comparison reports it.
+    The target may hold other namespaces. If it already has a namespace, equal records
+    stay; so to continue an interrupted copy, call this again. Such a namespace takes over
+    the source's expiry. The index over LangGraph's threads gains the records it lacks and
+    keeps the others, even with `overwrite`.
+
+    A namespace of up to 32 MiB is copied atomically; a larger one is written in several
+    steps. Nothing should write to either store meanwhile: writes to the source may or may
+    not be copied, and the comparison reports those that were not.
 
     Args:
-        source: Where the records are; only read.
-        target: Where to copy them.
-        prefix: Only namespaces that start with it.
+        source: The store to copy from; it is only read.
+        target: The store to copy to.
+        prefix: Only namespaces that start with this.
         overwrite: Replace namespaces that hold other records in the target.
-            Otherwise they are left alone and reported.
+            Otherwise they are left unchanged, and reported.
         progress: Called after each namespace.
 
     Returns:
@@ -183,8 +183,8 @@ def copy_store(
 
     Raises:
         TypeError: One of the two is not a store.
-        StoreError: A store cannot be read or written. Copied records stay; call this
-            again to continue.
+        StoreError: A store cannot be read or written. What was copied stays; call this again
+            to continue.
     """
     check_store(source)
     check_store(target)
@@ -212,11 +212,11 @@ def copy_store(
 
 
 def are_one(source: BaseStore, target: BaseStore) -> bool:
-    """Tell whether two stores are the same one, such as the same file.
+    """Return whether writes to one store appear in the other, such as when both are one file.
 
-    Addresses cannot answer this: a file has many paths, and a server many names. So this writes
-    a marker to `target`, looks for it in `source` and removes it. If `target` cannot be
-    written to, the answer is False.
+    Addresses cannot show this: a file has many paths, and a server many names. So a mark is
+    written to `target`, looked up in `source` and removed again. If the target cannot be
+    written, the answer is False.
     """
     mark = f"{_MARKS}{token_hex(16)}"
     try:
@@ -231,7 +231,7 @@ def are_one(source: BaseStore, target: BaseStore) -> bool:
 
 
 def measure(store: BaseStore, prefix: str = "") -> StoreSize:
-    """Return what a store holds in namespaces that start with `prefix`; reads all of it."""
+    """Measure the namespaces of a store that start with `prefix`; reads all of them."""
     namespaces = records = size = 0
     for name in _names(store, prefix):
         namespaces += 1
@@ -249,7 +249,7 @@ def _names(store: BaseStore, prefix: str) -> Iterator[str]:
 
 
 def _pages(store: BaseStore, name: str) -> Iterator[list[Row]]:
-    """Yield all records of a namespace in pages of about equal size."""
+    """Yield all records of a namespace, in pages of about equal size."""
     start, limit = "", _FIRST_PAGE
     while True:
         [found] = store.read([Query(name, ranges=[Range(start, limit=limit)])])
@@ -300,33 +300,33 @@ def _copy(source: BaseStore, target: BaseStore, name: str, overwrite: bool) -> i
         expect = Expect("", None) if fresh and not written else None
         target.write([Batch(name, put=rows, delete=sorted(left), ttl=_ttl(end), expect=expect)])
         written += len(rows)
-    # Also after a write, which may have taken long.
+    # Even after a write, because it may have taken long.
     if _difference_of_ends(end, _end(target, name)) is not None:
         target.write([Batch(name, ttl=_ttl(end))])
     return written
 
 
 def _merge(source: BaseStore, target: BaseStore, name: str) -> int:
-    """Add the records of an index that the target lacks, and return how many they were."""
+    """Add the index records that the target lacks, and return their number."""
     there = _keys(target, name)
     written = 0
     for page in _pages(source, name):
         missing = {key: value for key, value in page if key not in there}
         if missing:
-            # Somebody who uses the target may have been faster.
+            # Another user of the target may have added them in the meantime.
             target.write([Batch(name, put_if_absent=missing)])
             written += len(missing)
     return written
 
 
 def _end(store: BaseStore, name: str) -> float | None:
-    """Return when a namespace expires, by the monotonic clock; None if it does not exist."""
+    """Return when a namespace expires, on the monotonic clock; None if it does not exist."""
     [found] = store.read([Query(name, ask_ttl=True)])
     return None if found.ttl is None else time.monotonic() + found.ttl
 
 
 def _ttl(end: float | None) -> float | None:
-    # What has expired meanwhile must do so in the target, too.
+    # If the source has expired in the meantime, the target must expire, too.
     return None if end is None else max(end - time.monotonic(), 0.001)
 
 
@@ -339,7 +339,7 @@ def _difference_of_ends(end: float | None, other: float | None) -> str | None:
 
 
 def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[str]) -> None:
-    """Raise a ConflictError unless the target has nothing but records of the source."""
+    """Raise ConflictError unless the target holds nothing but records of the source."""
     unknown = set(left)
     for page in _pages(source, name):
         there = [(key, value) for key, value in page if key in left]
@@ -357,7 +357,7 @@ def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[
 
 
 def _other(store: BaseStore, name: str, rows: Sequence[Row]) -> list[Row]:
-    """Return those of `rows` that a store does not have, or has with another value."""
+    """Return those of `rows` that a store lacks, or holds with another value."""
     [found] = store.read([Query(name, keys=[key for key, _ in rows])])
     return [
         (key, value)
@@ -367,7 +367,7 @@ def _other(store: BaseStore, name: str, rows: Sequence[Row]) -> list[Row]:
 
 
 def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int, str | None]:
-    """Return how many records there are, their size, and in what the target differs, if it does."""
+    """Return the number of records, their size, and the first difference in the target, if any."""
     records = size = 0
     difference: str | None = None
     there = _keys(target, name)

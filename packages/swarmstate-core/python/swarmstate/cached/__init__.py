@@ -1,11 +1,11 @@
-"""Caching the results of functions and coroutines.
+"""Remember the results of functions and coroutines.
 
     from swarmstate.cached import cached
 
     @cached(maxsize=1000, ttl=60)
     def look_up(city: str) -> dict: ...
 
-Results are keyed by the values of the arguments, however these are passed.
+Results are remembered by the values of the arguments, however they were passed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all cached functions share: options, keys and statistics."""
+"""Options, keys and statistics, which all cached functions share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class CacheInfo(NamedTuple):
     """Statistics of a cached function.
 
     Attributes:
-        hits: Calls that were answered with a result of before.
-        misses: Calls that were not, those included that waited for a result
-            which another one was computing.
-        maxsize: Results that are remembered at most; None is all.
-        currsize: Results that are remembered now, also those that have expired
-            and were not asked for since. None if they are in a store.
-        evictions: Results that were forgotten to make room for others.
+        hits: Calls that were answered with a remembered result.
+        misses: All other calls, including those that waited for a result that
+            another call was computing.
+        maxsize: The maximum number of remembered results; None is unlimited.
+        currsize: The number of remembered results, including expired ones that
+            have not been looked up since. None if they are in a store.
+        evictions: Results that were dropped to make room for others.
     """
 
     hits: int
@@ -46,7 +46,7 @@ class Options(NamedTuple):
 
 
 def arguments(function: Callable[..., Any], options: Options) -> dict[str, Any]:
-    """Return what the cache of a function is made with."""
+    """Return the arguments for the cache of a function."""
     parameters: list[tuple[str | None, tuple[Any] | None]] = []
     positional = 0
     if options.key is None:
@@ -58,7 +58,7 @@ def arguments(function: Callable[..., Any], options: Options) -> dict[str, Any]:
             parameters.append((each.name if is_named else None, default))
             positional += each.kind is not each.KEYWORD_ONLY
     return {
-        # Nothing is remembered here of what a store holds.
+        # Results that are kept in a store are not kept here as well.
         "maxsize": options.maxsize if options.entries is None else 0,
         "ttl": options.ttl,
         "clock": options.clock,
@@ -72,7 +72,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return [*inspect.signature(function).parameters.values()]
     except ValueError:
-        # Some of those written in C do not tell: what they are given is taken as it is passed.
+        # Some functions written in C have no signature: their arguments are used as passed.
         return []
 
 
@@ -80,11 +80,11 @@ def check_result(result: object) -> None:
     """Check that a result can be given to more than one caller.
 
     Raises:
-        TypeError: It can be used once.
+        TypeError: It can be used only once.
     """
     if isinstance(result, CoroutineType | GeneratorType | AsyncGeneratorType):
         if isinstance(result, CoroutineType):
-            # Nobody will await it, of which Python would complain.
+            # Otherwise Python would warn that it was never awaited.
             result.close()
         raise TypeError(
             f"expected a result that can be remembered, found {type(result).__name__!r}, which can "

@@ -27,14 +27,14 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class CachedCoroutine(Protocol[P, R_co]):
-    """A coroutine function whose results are remembered; what `cached` makes of one."""
+    """A coroutine function that remembers its results, as `cached` returns it."""
 
     __wrapped__: Callable[..., Any]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
         """Return the result for these arguments, when awaited."""
 
-    # As for functions.
+    # The same overloads as for functions.
     @overload
     def __get__(
         self: Callable[Concatenate[T, Q], Coroutine[Any, Any, R_co]],
@@ -53,19 +53,19 @@ class CachedCoroutine(Protocol[P, R_co]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any: ...
 
     def cache_info(self) -> CacheInfo:
-        """Return statistics since the function was made or its cache was cleared."""
+        """Return statistics since the function was created or its cache was cleared."""
 
     def cache_clear(self) -> None:
         """Forget all results and the statistics."""
 
     async def acache_clear(self) -> None:
-        """Forget as `cache_clear` does, without blocking the event loop."""
+        """Forget everything as `cache_clear` does, without blocking the event loop."""
 
 
 def cached_coroutine(
     function: Callable[..., Coroutine[Any, Any, Any]], options: Options
 ) -> CachedCoroutine[..., Any]:
-    """Return a coroutine function that remembers what another one returns."""
+    """Return a coroutine function that remembers the results of another one."""
     cache = CallCache(**arguments(function, options))
     flights = AsyncFlights[tuple[bool, Any]]()
     entries = options.entries

@@ -1,4 +1,4 @@
-"""The decorator that remembers what functions and coroutines return."""
+"""The decorator that remembers the results of functions and coroutines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ R = TypeVar("R")
 _DEFAULT_SIZE = 128
 
 
-# A coroutine function is a function, too; of the overloads the first one that fits counts.
+# The overloads overlap, since a coroutine function is a function, too; the first match counts.
 @overload
 def cached(  # type: ignore[overload-overlap]  # as said
     function: Callable[P, Coroutine[Any, Any, R]], /
@@ -54,42 +54,44 @@ def cached(
     allow: Allow = (),
     clock: Callable[[], float] | None = None,
 ) -> Any:
-    """Cache the results of a function or a coroutine function.
+    """Remember the results of a function or a coroutine function.
 
-    Two calls are the same if their arguments are equal: strings, numbers, lists, dicts
-    in any order, sets, dataclasses, pydantic models, arrays and all else that
-    the codec supports, passed by position, by name or by default. Values of different
-    types differ: 1, 1.0 and True are three different calls, and (1,) and [1] are two.
+    Calls are the same if their arguments are equal: strings, numbers, lists, dicts in
+    any order, sets, dataclasses, pydantic models, arrays and everything else that the
+    codec supports, passed by position, by name or by default. Values of different
+    types differ: 1, 1.0 and True are three calls, and so are (1,) and [1].
 
-    If several calls miss the same result at once, one computes it and the
-    others wait. An exception reaches all of them and is not cached. Canceling a call of
-    a coroutine function stops only that call; when no caller is
-    left, the computation is canceled too. Safe for threads and event loops.
+    If several calls miss the same result at the same time, one computes it and the
+    others wait. An exception reaches all of them and is not remembered. Cancelling a
+    call of a coroutine function affects no other call; once no call is left, the
+    computation is cancelled, too. Safe for threads and event loops.
 
-    In process, a call returns the same object that the first call returned. With a
-    store, it returns a copy, and results outlive the process and are shared with
-    others that use the store; calls wait for one another only within a process.
+    In process, a call returns the very object that the first one returned. With a
+    store, it returns a copy; results outlive the process and are shared with others
+    that use the store, but only calls in the same process wait for one another.
 
     Args:
-        function: The function, if used as `@cached` without arguments.
-        maxsize: How many results to keep in process, 128 if not given; the least recently
-            used is dropped first. None keeps all, 0 none. Not for stores.
-        ttl: Seconds until a result expires; None means never.
+        function: The function, when used as `@cached` without arguments.
+        maxsize: How many results to remember in process, 128 by default; the least
+            recently used is forgotten first. None is all, 0 none. Not for stores.
+        ttl: Seconds after which a result is computed again; None is never.
         store: Where to keep results; in process if not given.
-        name: Identifies the function in the store; its module and qualified name by
-            default. Change it when the function's results change.
-            Required for lambdas, callable objects and their methods.
-        key: Called with the arguments; returns the value to use in place of them, such as
+        name: The function's name in the store, unique among its users; the module and
+            qualified name by default. Give another one when the results change.
+            Lambdas, callable objects and their methods need one.
+        key: Called with the arguments, returns a value that stands for them, such as
             `lambda self, text: text`. Needed for arguments the codec does not support.
         allow: Classes that results in a store may have; see `swarmstate.codec.Codec`.
-        clock: Returns the time in process, in seconds. Set it to test expiry.
+        clock: A function that returns the time in seconds, for results in process. Meant
+            for tests of expiry.
 
     Raises:
-        EncodeError: (a TypeError) On a call, if the codec does not support an argument
+        EncodeError: (a TypeError) On a call, if the codec does not support an argument,
             or, with a store, the result.
-        TypeError: `store`, `maxsize`, `name` or the decorated object has the wrong type; on a
-            call, if the result can be used only once, such as a generator.
-        ValueError: An option is invalid, or a name is missing.
+        TypeError: `store` is not a store, `maxsize` not a number, `name` not a str, or the
+            decorated object not a function; on a call, if the result can be used only
+            once, like a generator.
+        ValueError: An option makes no sense, or a name is missing.
     """
     if function is not None and not callable(function):
         raise TypeError(
@@ -130,10 +132,10 @@ def cached(
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """Return what tells a function from others.
+    """Return a name that identifies the function.
 
     Raises:
-        ValueError: Nothing does.
+        ValueError: The function has no such name.
     """
     name = getattr(function, "__qualname__", None)
     if name is None or name.endswith("<lambda>") or inspect.ismethod(function):

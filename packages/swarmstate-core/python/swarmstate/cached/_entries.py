@@ -1,7 +1,7 @@
 """Cached results in a store, by the key of a call.
 
-Each result is an entry of its own, `cache:{name}/{hash}`; see `swarmstate.entries`. In names `%`
-and `/` are escaped, so that clearing one function's results never meets another's.
+Each result is its own entry, `cache:{name}/{hash}`; see `swarmstate.entries`. `%` and `/` in
+names are escaped, so that clearing one function's results never affects another's.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["StoredEntries"]
 
 
 class StoredEntries:
-    """Results of one function in a store.
+    """The results of one function in a store.
 
     Args:
         store: The store; it is not closed.
-        name: What tells the function from others that use the store.
+        name: The function's name, unique among those that use the store.
         ttl: Seconds after which a result expires; None is never.
-        allow: Classes that results may be of; see `swarmstate.codec.Codec`.
+        allow: Classes that results may have; see `swarmstate.codec.Codec`.
     """
 
     def __init__(self, store: BaseStore, name: str, ttl: float | None, allow: Allow) -> None:
@@ -48,7 +48,7 @@ class StoredEntries:
         """Store a result.
 
         Raises:
-            EncodeError: The codec does not take it.
+            EncodeError: The codec does not support it.
         """
         drive(self.store, self._put(key, value))
 

@@ -1,8 +1,8 @@
-"""Single flight: of callers that need the same result at the same time, one computes it.
+"""Single flight: if several callers need the same result at the same time, one computes it.
 
-A flight that ends with a result or an exception gives it to all who wait. One
-that was broken off, because its thread was interrupted or its event loop ended,
-gives nothing: then one of those who waited starts anew.
+A flight that ends with a result or an exception hands it to all who wait. A flight
+that was broken off, because its thread was interrupted or its event loop ended, has
+nothing to hand over: one of those who wait starts again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _BrokenOffError(Exception):
 
 
 class _ByKey(Generic[FlightT]):
-    """What is under way, by key."""
+    """The flights that are under way, by key."""
 
     def __init__(self) -> None:
         self._renew()
         renew_in_children(self, _ByKey._renew)
 
     def _renew(self) -> None:
-        """Let nobody wait for what is under way: in a forked child nobody does it."""
+        """Forget the flights under way: in a forked child, nothing is computing them."""
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, FlightT] = {}
 
@@ -44,12 +44,12 @@ class Flights(_ByKey[tuple[Future[T], int]]):
     """Flights of functions, by key. Safe for threads."""
 
     def result(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return what `compute` returns, or what another thread's does at this moment.
+        """Return the result of `compute`, or that of a flight that is under way in another thread.
 
         A call from within the flight of the same key computes for itself.
 
         Raises:
-            Exception: What `compute` raised, here or there.
+            Exception: The exception that `compute` raised, here or there.
         """
         while True:
             with self._lock:
@@ -73,19 +73,19 @@ class Flights(_ByKey[tuple[Future[T], int]]):
             self._end(key)
             flight.set_exception(error if isinstance(error, Exception) else _BrokenOffError())
             raise
-        # Ended before it is known: who comes now finds what was remembered.
+        # End the flight before publishing its result: later callers find the remembered one.
         self._end(key)
         flight.set_result(value)
         return value
 
     def _end(self, key: Hashable) -> None:
         with self._lock:
-            # What forked itself has none in the child.
+            # If `compute` forked, the flight is not there in the child.
             self._under_way.pop(key, None)
 
 
 class _AsyncFlight(Generic[T]):
-    """A task that computes a result, and how many wait for it."""
+    """A task that computes a result, and the number of callers waiting for it."""
 
     def __init__(self) -> None:
         self.future: Future[T] = Future()
@@ -95,16 +95,16 @@ class _AsyncFlight(Generic[T]):
 
 
 async def _done(future: Future[Any]) -> None:
-    """Wait until a future is done, whatever becomes of it.
+    """Wait until a future is done, whatever its outcome.
 
-    Unlike `asyncio.wrap_future`, who is cancelled leaves nothing behind that
-    complains of an exception that nobody looked at.
+    Unlike with `asyncio.wrap_future`, cancelling the wait leaves nothing behind that
+    warns about an exception that was never retrieved.
     """
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
     def wake(_: Future[Any]) -> None:
-        # A loop that was closed meanwhile waits for nothing any more.
+        # A loop that has been closed in the meantime is waiting for nothing.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(woken.set)
 
@@ -113,17 +113,17 @@ async def _done(future: Future[Any]) -> None:
 
 
 class AsyncFlights(_ByKey[_AsyncFlight[T]]):
-    """Flights of coroutines, by key. Safe for event loops of several threads."""
+    """Flights of coroutines, by key. Safe for event loops in several threads."""
 
     async def result(self, key: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what awaiting `compute()` returns, or what another caller's does.
+        """Return the result of awaiting `compute()`, or that of a flight under way.
 
-        The computation is a task of its own: who cancels a call stops waiting, and
-        the last one to do so cancels the task. A call from within that task computes
+        The computation is a task of its own: a cancelled call only stops waiting, and the
+        last call to be cancelled cancels the task. A call from within that task computes
         for itself.
 
         Raises:
-            Exception: What it raised.
+            Exception: The exception that the computation raised.
             asyncio.CancelledError: The computation that this call began was cancelled.
         """
         while True:
@@ -138,7 +138,7 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
                 return await compute()
             try:
                 if begins:
-                    # Without the lock: a loop's task factory may run it at once, even to its end.
+                    # Not under the lock: an eager task factory may run it at once, even to its end.
                     task = flight.loop.create_task(self._fly(key, flight, compute))
                     flight.task = task
                     task.add_done_callback(partial(self._landed, key, flight))
@@ -146,7 +146,7 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
                 return flight.future.result()
             except _BrokenOffError:
                 if begins:
-                    # As if it had been awaited here. To start anew might never end.
+                    # As if it had been awaited here. Starting again might never end.
                     raise asyncio.CancelledError from None
             finally:
                 self._leave(key, flight)
@@ -157,7 +157,7 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
         flight: _AsyncFlight[T],
         compute: Callable[[], Coroutine[Any, Any, T]],
     ) -> None:
-        # It may call itself before whoever began it gets to know the task.
+        # The computation may call itself before its caller has stored the task.
         flight.task = asyncio.current_task()
         try:
             value = await compute()
@@ -169,7 +169,7 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
             flight.future.set_result(value)
 
     def _landed(self, key: Hashable, flight: _AsyncFlight[T], _: asyncio.Task[None]) -> None:
-        # One that was cancelled may not even have begun.
+        # A task may be cancelled before it has even begun.
         if not flight.future.done():
             self._end(key, flight)
             flight.future.set_exception(_BrokenOffError())
@@ -185,6 +185,6 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
 
     def _end(self, key: Hashable, flight: _AsyncFlight[T]) -> None:
         with self._lock:
-            # An abandoned flight has made room for another one already.
+            # An abandoned flight may already have been replaced by another one.
             if self._under_way.get(key) is flight:
                 del self._under_way[key]

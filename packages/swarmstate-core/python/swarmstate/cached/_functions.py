@@ -46,17 +46,17 @@ class _CachedMethod(Protocol[P, R_co]):
         """Return the result for the instance and these arguments."""
 
     def cache_info(self) -> CacheInfo:
-        """Return statistics, for all instances."""
+        """Return the statistics of all instances."""
 
     def cache_clear(self) -> None:
-        """Forget all results, of all instances, and the statistics."""
+        """Forget the results of all instances, and the statistics."""
 
 
 class CachedFunction(CallCache, Generic[P, R]):
-    """A function whose results are remembered; what `cached` makes of one.
+    """A function that remembers its results, as `cached` returns it.
 
     Attributes:
-        __wrapped__: The function.
+        __wrapped__: The original function.
     """
 
     __wrapped__: Callable[P, R]
@@ -69,7 +69,7 @@ class CachedFunction(CallCache, Generic[P, R]):
         def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
             """Return the result for these arguments."""
 
-    # For methods. Type checkers ask it of class methods and static methods, too: these are Any.
+    # For methods. Type checkers apply it to class methods and static methods, too: these are Any.
     @overload
     def __get__(
         self: Callable[Concatenate[T, Q], R], instance: None, owner: type[T]
@@ -85,24 +85,24 @@ class CachedFunction(CallCache, Generic[P, R]):
         return self if instance is None else types.MethodType(self, instance)
 
     def cache_info(self) -> CacheInfo:
-        """Return statistics since the function was made or its cache was cleared."""
+        """Return statistics since the function was created or its cache was cleared."""
         return info(self, self._options)
 
     def cache_clear(self) -> None:
-        """Forget all results and the statistics. What is being computed is not forgotten."""
+        """Forget all results, except those still being computed, and the statistics."""
         if self._options.entries is not None:
             self._options.entries.clear()
         self.clear()
 
     def __reduce__(self) -> str:
-        """Have pickle and copy take it for what it is in its module, as they do functions."""
+        """Let pickle and copy refer to it by its qualified name, as they do for functions."""
         return self.__qualname__
 
     def _miss(self, key: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
         return self._flights.result(key, lambda: self._compute(key, args, kwargs or {}))
 
     def _compute(self, key: CallKey, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # A flight that has just landed has left its result.
+        # A flight that has just landed has left its result in the cache.
         found = self.peek(key)
         if found is MISSING:
             found = self.__wrapped__(*args, **kwargs)
@@ -112,7 +112,7 @@ class CachedFunction(CallCache, Generic[P, R]):
 
 
 class _KeyedFunction(CachedFunction[P, R]):
-    """A cached function with keys of its own making."""
+    """A cached function with a key function."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Return the result for these arguments."""
@@ -131,8 +131,8 @@ class _StoredFunction(CachedFunction[P, R]):
         assert entries is not None
         key = key_of(self, self._options, args, kwargs)
 
-        # Within the flight already, so that the store is asked once, and what is
-        # computed meanwhile is not missed.
+        # Look into the store within the flight, so that it is asked only once, and so that
+        # results computed in the meantime are found.
         def compute() -> tuple[bool, Any]:
             found = entries.get(key, MISSING)
             if found is not MISSING:
@@ -150,7 +150,7 @@ class _StoredFunction(CachedFunction[P, R]):
 
 
 def cached_function(function: Callable[P, R], options: Options) -> CachedFunction[P, R]:
-    """Return a function that remembers what another one returns."""
+    """Return a function that remembers the results of another one."""
     kind: type[CachedFunction[P, R]]
     if options.entries is not None:
         kind = _StoredFunction

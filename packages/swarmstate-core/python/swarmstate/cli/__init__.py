@@ -1,4 +1,4 @@
-"""The command `swarmstate`; what it needs comes with `swarmstate-core[cli]`."""
+"""The `swarmstate` command; its dependencies come with `swarmstate-core[cli]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands: a thin shell around `swarmstate.moving`."""
+"""The subcommands: a thin shell around `swarmstate.moving`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["app"]
 
 IMPORTERS = "swarmstate.importers"
 
-# What SQLite's files begin with.
+# The first bytes of SQLite files.
 _MAGIC = b"SQLite format 3\0"
 _HEADER_LENGTH = 100
 
-# In the order in which `--version` names those that are installed.
+# In the order in which `--version` lists the installed ones.
 DISTRIBUTIONS = (
     "swarmstate-core",
     "langgraph-checkpoint-swarmstate",
@@ -37,14 +37,14 @@ DISTRIBUTIONS = (
     "swarmstate-redis",
 )
 
-# No tracebacks with local variables: URLs may hold passwords.
+# No tracebacks with local variables, because URLs may hold passwords.
 app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     no_args_is_help=True,
 )
 
-# Without emoji: the `:key:` in a name is not one.
+# Without emoji: `:key:` in a name must not be turned into one.
 _out = Console(highlight=False, soft_wrap=True, emoji=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
@@ -75,7 +75,7 @@ def _swarmstate(
         ),
     ] = False,
 ) -> None:
-    """Look into stores of agent state, and move what they hold."""
+    """Inspect stores of agent state, and move their content."""
 
 
 @app.command()
@@ -99,10 +99,10 @@ def copy(
 ) -> None:
     """Copy a store into another one, byte for byte, and compare them afterwards.
 
-    Run it again to go on after an interruption. What the target holds besides stays.
+    Run it again to continue after an interruption. Other namespaces of the target are kept.
     """
     with _errors(), _open(source, must_exist=True) as opened:
-        # Before a target is made: a source that cannot be used says so now.
+        # Before the target is created: fail now if the source cannot be used.
         opened.namespaces(prefix, limit=1)
         with _open(target) as other, _progress() as progress:
             if are_one(opened, other):
@@ -129,11 +129,11 @@ def import_(
 ) -> None:
     """Import what another program stored, and compare it afterwards.
 
-    Run it again to go on after an interruption. The source is only read.
+    Run it again to continue after an interruption. The source is only read.
     """
     importer = _importer(kind)
     with _errors():
-        # Before a target is made: of a source that can be used, this is not there.
+        # Before the target is created: fail if the source cannot be used. Nothing has this name.
         importer(source, Store(), only=["swarmstate: nothing of this name"])
         with _open(target) as store, _progress() as progress:
             report = importer(source, store, only=only or (), progress=progress)
@@ -154,7 +154,7 @@ def _importer(kind: str) -> Importer:
 
 
 def _open(store: str, *, must_exist: bool = False) -> BaseStore:
-    """Open a store; one that is only read must exist, where opening it would make it."""
+    """Open a store; with `must_exist`, its file is not created or initialized."""
     if "://" not in store:
         path = Path(store)
     elif store.startswith("disk://"):
@@ -169,15 +169,15 @@ def _open(store: str, *, must_exist: bool = False) -> BaseStore:
 
 
 def _check_holds_something(path: Path) -> None:
-    """Raise if opening a file would make it a store: an empty one, also in SQLite's terms."""
+    """Raise if opening the file would initialize it: if it or its SQLite database is empty."""
     if not path.stat().st_size:
         raise StoreFormatError(f"expected a store, but the file is empty: {path}")
     log = path.with_name(f"{path.name}-wal")
     if log.is_file() and log.stat().st_size:
-        return  # The file alone does not tell.
+        return  # The log may hold more than the file.
     with path.open("rb") as file:
         header = file.read(_HEADER_LENGTH)
-    # Numbers of 4 bytes: the version of the schema, and whose database it is.
+    # Two numbers of 4 bytes: the schema cookie and the application id.
     if header.startswith(_MAGIC) and header[40:44] == header[68:72] == bytes(4):
         raise StoreFormatError(
             f"expected a store, but the file is an SQLite database without any table: {path}"
@@ -186,7 +186,7 @@ def _check_holds_something(path: Path) -> None:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Say what went wrong in one line, without a traceback."""
+    """Report errors in one line, without a traceback."""
     try:
         yield
     except KeyboardInterrupt:

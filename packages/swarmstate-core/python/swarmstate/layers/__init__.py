@@ -1,9 +1,9 @@
-"""Stores that wrap stores: encryption, compression, metrics, sharding, and their base classes.
+"""Stores on top of stores: encryption, compression, metrics, sharding, and their base classes.
 
     CompressedStore(EncryptedStore(DiskStore("agents.db"), KeyRing.from_env()))
 
-A layer is itself a store. It inherits the `allow` of the store below, and
-closing the layer closes that store.
+A layer is itself a store. It adopts the `allow` of the store below, and closes that
+store when it is closed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What layers are made of: forwarding, and changing values on their way."""
+"""The base classes of layers: forwarding, and changing values on their way."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from swarmstate.operations import Compute, Copy, Namespaces, Operation, Read, Wr
 
 __all__ = ["StoreLayer", "ValueLayer", "take_over"]
 
-# The least time to live that is sure to be one tick of every store's clock.
+# The shortest time to live that is at least one tick of every store's clock.
 _LEAST_TTL = 0.001
 
 
 def take_over(name: str, found: Result, put: dict[str, bytes]) -> Batch:
-    """Return the batch that makes `name` hold exactly `put`, and expire as what was found."""
+    """Return the batch that makes `name` hold exactly `put`, with the expiry in `found`."""
     if not put or found.ttl is None:
         return Batch(name, clear=True)
     return Batch(name, clear=True, put=put, ttl=max(found.ttl, _LEAST_TTL))
@@ -37,10 +37,10 @@ class StoreLayer(BaseStore):
     """A store that forwards everything to another one.
 
     A subclass overrides the operations that it changes: `reading`, `writing`,
-    `listing` and `copying`. Each is a generator that yields steps (`Read`,
-    `Write`, `Namespaces`, `Copy`) to run on the store below, receives
-    their answers, and returns its own. They serve both the sync and the async
-    methods. The value plane is built on them too.
+    `listing` and `copying`. Each is a generator: it yields steps (`Read`, `Write`,
+    `Namespaces`, `Copy`) that run on the store below, receives their answers, and
+    returns its own. The same operations serve the sync and the async methods, and
+    the value plane.
 
     Args:
         store: The store below; closing the layer closes it.
@@ -82,7 +82,7 @@ class StoreLayer(BaseStore):
         yield Copy(source, target)
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
-        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        """Answer `queries` in order and in one round trip, with one `Result` each."""
         return drive(self.store, self.reading(queries))
 
     async def aread(self, queries: Sequence[Query]) -> list[Result]:
@@ -90,7 +90,7 @@ class StoreLayer(BaseStore):
         return await adrive(self.store, self.reading(queries))
 
     def write(self, batches: Sequence[Batch]) -> None:
-        """Apply `batches` in their order, each atomically."""
+        """Apply `batches` in order, each atomically."""
         drive(self.store, self.writing(batches))
 
     async def awrite(self, batches: Sequence[Batch]) -> None:
@@ -127,30 +127,29 @@ class StoreLayer(BaseStore):
 
 
 class ValueLayer(StoreLayer):
-    """A layer that changes values in transit: implement `encode` and `decode`.
+    """A layer that changes values on their way; subclasses implement `encode` and `decode`.
 
-    Names stay unchanged. Large values are changed on another thread when an
-    event loop is waiting.
+    Names stay unchanged. Large values are converted on another thread if an event loop
+    is waiting.
 
     Attributes:
-        portable: Whether `decode` also accepts values that `encode` returned for
-            another address. Then the store below copies namespaces;
-            otherwise they are read, decoded, encoded and written, in one read
-            and one atomic write.
+        portable: Whether `decode` accepts a value that was encoded for another
+            address. If so, the store below copies namespaces. Otherwise they are
+            read, decoded, encoded and written, in one read and one atomic write.
     """
 
     portable: ClassVar[bool] = False
 
     @abstractmethod
     def encode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
-        """Return what to store for `values`, one each."""
+        """Return the stored form of each of `values`."""
 
     @abstractmethod
     def decode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
-        """Return the original values for the stored `values`, one each.
+        """Return the original form of each of `values`.
 
         Raises:
-            StoreError: They are not values that `encode` returned.
+            StoreError: A value was not returned by `encode`.
         """
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
@@ -176,7 +175,7 @@ class ValueLayer(StoreLayer):
             yield Write(ready)
 
     def copying(self, source: str, target: str) -> Operation[None]:
-        """Copy below if values can move, otherwise read and write."""
+        """Copy below if values are portable, otherwise read and write."""
         check_name(source, "source")
         check_name(target, "target")
         if self.portable or source == target:
@@ -190,8 +189,8 @@ class ValueLayer(StoreLayer):
     def _compare_and_write(self, batch: Batch) -> Operation[None]:
         """Write a batch that expects values.
 
-        What `encode` returns may differ each time, so the values are compared
-        here, and what is stored for them is what the store below must still find.
+        `encode` may return different bytes each time. So the values are compared here, and
+        the store below must still hold the bytes that were just read for them.
         """
         encoded = yield from self._encoded(batch)
         query = Query(batch.namespace, keys=list(batch.expect_values))
@@ -213,8 +212,8 @@ class ValueLayer(StoreLayer):
             try:
                 yield Write([encoded._replace(expect_values=expected)])
             except ConflictError as error:
-                # Encoded anew meanwhile, or another expectation does not hold; then the
-                # next read finds the same.
+                # Either a value was encoded again in the meantime, or another expectation does
+                # not hold; in that case the next read finds the same bytes.
                 conflict = error
             else:
                 return

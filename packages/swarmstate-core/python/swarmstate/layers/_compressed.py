@@ -16,35 +16,35 @@ LEVEL = 3
 MIN_SIZE = 64
 MAX_SIZE = 256 * 1024 * 1024
 DICTIONARY_SIZE = 16 * 1024
-# What zstd makes and reads on every platform.
+# The sizes that zstd can create and read on every platform.
 DICTIONARY_SIZES = range(256, 1 << 31)
 
 
 class CompressedStore(ValueLayer):
     """Compresses the values of the store below with zstd.
 
-    Each value carries a marker for how it is stored, and a checksum
-    (formats.md). Reading a value that is damaged, or was not written through a
-    `CompressedStore`, raises a `StoreFormatError`.
-    To bring in existing records, use `copy_store`.
+    Each value carries a marker for how it is stored, and a checksum (formats.md).
+    Reading a value that is damaged, or was not written through a `CompressedStore`,
+    raises `StoreFormatError`. To compress existing records, copy them in with
+    `copy_store`.
 
-    Encrypted bytes do not compress: compress above, encrypt below, as in
+    Encrypted bytes do not compress: compress above and encrypt below, as in
     `CompressedStore(EncryptedStore(store, keys))`.
 
     Args:
         store: The store below.
-        level: The zstd level; higher is smaller and slower to write.
-        min_size: Values smaller than this, in bytes, are stored uncompressed. So are
-            those that compression would not make smaller.
-        max_size: The largest value, in bytes, to compress or
-            decompress. It bounds how much memory a few bytes can expand to.
-        dictionaries: Results of `train_dictionary`. The first one compresses;
-            each decompresses values that were compressed with it. Values that need a
-            dictionary cannot be read without it.
+        level: zstd's level; higher is smaller and slower to write.
+        min_size: Smaller values, in bytes, are stored uncompressed. So are values
+            that compression would not make smaller.
+        max_size: The size in bytes of the largest value to compress or decompress;
+            it limits how much memory a few bytes can expand to.
+        dictionaries: Results of `train_dictionary`. The first one compresses; each
+            decompresses what was compressed with it. Values that need a dictionary
+            cannot be read without it.
 
     Raises:
-        TypeError: `store` or another argument has the wrong type.
-        ValueError: The level does not exist, or a size or a dictionary is
+        TypeError: `store` is not a store, or another argument has the wrong type.
+        ValueError: There is no such level, the sizes make no sense, or a dictionary is
             invalid.
     """
 
@@ -79,8 +79,8 @@ class CompressedStore(ValueLayer):
         """Decompress values.
 
         Raises:
-            StoreFormatError: A value is damaged, was not written through such a
-                store, needs a missing dictionary, or is too large.
+            StoreFormatError: A value is damaged, was not written through a
+                `CompressedStore`, needs a missing dictionary, or is too large.
         """
         return self._compression.decode(namespace, keys, values)
 
@@ -89,12 +89,12 @@ def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -
     """Return a zstd dictionary trained on typical values, as a store holds them.
 
     Args:
-        samples: A few hundred values or more, such as records from a store's
-            `read`; a hundred times `size` bytes in total is plenty.
-        size: The maximum size in bytes, from 256 to 2 GiB.
+        samples: At least some hundred values, such as records that a store's `read`
+            returns; a hundred times `size` bytes in total is plenty.
+        size: At most this many bytes, from 256 to 2 GiB.
 
     Raises:
-        ValueError: The samples are too few or too small, or no dictionary has that size.
+        ValueError: The samples are too few or too small, or `size` is out of range.
     """
     if size not in DICTIONARY_SIZES:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Encryption, and the rotation of its keys."""
+"""Encryption and key rotation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from swarmstate.operations import Namespaces, Operation, Read, Write, adrive, dr
 
 __all__ = ["EncryptedStore", "Rotation"]
 
-# Per step of a rotation.
+# How many namespaces and records a rotation handles per step.
 NAMESPACES = 100
 RECORDS = 64
 
-# A page that changes at each attempt is being written under another key.
+# A page that changes at every attempt is being written under another key.
 ATTEMPTS = 20
 
 
 class Rotation(NamedTuple):
-    """What `rotate` did.
+    """The result of `rotate`.
 
     Attributes:
-        namespaces: How many namespaces there were.
-        records: How many records there were.
-        rotated: How many of them were re-encrypted.
+        namespaces: The number of namespaces.
+        records: The number of records.
+        rotated: How many of the records were encrypted again.
     """
 
     namespaces: int
@@ -37,20 +37,19 @@ class Rotation(NamedTuple):
 class EncryptedStore(ValueLayer):
     """Encrypts the values of the store below with AES-256-GCM.
 
-    Each value is encrypted with a key derived for it alone (XAES-256-GCM, see
+    Each value is encrypted under a key derived just for it (XAES-256-GCM, see
     formats.md) and bound to its namespace and key. Reading a value that is not
-    encrypted, was changed, or was moved to another address raises an
-    `EncryptionError`. Names stay in plaintext, because the store below
-    orders and finds records by them; sizes and write times are visible too.
-    An older value put back at its own address, and a deleted one,
-    cannot be detected.
+    encrypted, was changed, or was moved to another address raises
+    `EncryptionError`. Names are not encrypted, because the store below orders and
+    finds records by them. Sizes and times of writes are visible, too. Putting an
+    older value back at its own address, or deleting a value, cannot be detected.
 
     Args:
         store: The store below.
         keys: The keys; the active one encrypts.
 
     Raises:
-        TypeError: `store` is not a store, or `keys` is not a `KeyRing`.
+        TypeError: `store` is not a store, or `keys` not a `KeyRing`.
     """
 
     def __init__(self, store: BaseStore, keys: KeyRing) -> None:
@@ -68,26 +67,26 @@ class EncryptedStore(ValueLayer):
         """Decrypt values.
 
         Raises:
-            EncryptionError: A value is not encrypted, not the one that was
+            EncryptionError: A value is not encrypted, is not the one that was
                 stored there, or its key is missing.
         """
         return self._keys.decode(namespace, keys, values)
 
     def rotate(self, prefix: str = "") -> Rotation:
-        """Re-encrypt all values that are not encrypted with the active key.
+        """Re-encrypt all values that are not encrypted under the active key.
 
-        Safe alongside readers and writers: a value is replaced only if it is still
-        the one that was read. Expiry is unchanged. After an interruption, call it
-        again to continue: values under the active key are only
-        inspected. Beforehand, every process must have the active key in its ring
-        and must encrypt with it; otherwise new values need another call.
+        Safe beside readers and writers: a value is replaced only if it is still the one
+        that was read. Expiry does not change. After an interruption, call it again to
+        continue: values under the active key are only inspected. Beforehand, every process
+        must have the active key in its ring and encrypt under it; otherwise new values need
+        another call.
 
         Args:
-            prefix: Only namespaces that start with it.
+            prefix: Only namespaces that start with this.
 
         Raises:
-            EncryptionError: A value cannot be decrypted; it is unchanged.
-            ConflictError: Another writer keeps using another key.
+            EncryptionError: A value cannot be decrypted; it is left unchanged.
+            ConflictError: Somebody keeps writing under another key.
         """
         return drive(self.store, self._rotate(prefix))
 

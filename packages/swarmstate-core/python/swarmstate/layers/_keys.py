@@ -26,22 +26,22 @@ def new_key() -> bytes:
 
 
 class KeyRing:
-    """Keys by their ids: one encrypts, all decrypt.
+    """Keys by id: one encrypts, all decrypt.
 
         KeyRing({"2026-11": new, "2026-05": old}, active="2026-11")
 
-    The text form, for variables and files, has one key per line (or separated by
-    commas), `id:key`, with the key in base64. The first key is active. Empty lines
-    and whole lines that begin with `#` are skipped. Neither `repr` nor any
-    message shows a key.
+    The text form, for environment variables and files, consists of `id:key` entries with
+    the key in base64, one per line or separated by commas. The first key is active. Empty
+    lines and lines that begin with `#` are skipped. Neither `repr` nor any message shows
+    a key.
 
     Args:
-        keys: Keys of 32 random bytes by their ids. Ids are stored with the
-            values, in plaintext; never reuse one for another key.
-        active: The id of the key that encrypts; the only one by default.
+        keys: Keys of 32 random bytes, by id. Ids are stored with the values, in the
+            clear, and must never be reused for another key.
+        active: The id of the key that encrypts; may be omitted if there is only one key.
 
     Raises:
-        TypeError: A key is not bytes, or its id is not a str.
+        TypeError: A key is not bytes, or its id not a str.
         ValueError: A key has another size, or `active` is not among them.
     """
 
@@ -74,7 +74,7 @@ class KeyRing:
             except ValueError:
                 key = b""
             if len(key) != KEY_BYTES:
-                # The line is not shown: it may hold a key.
+                # The line is not shown, because it may hold a key.
                 raise ValueError(
                     f"expected entry {number} of the keys to be 'id:key' with {KEY_BYTES} bytes "
                     "in base64 as the key"
@@ -109,7 +109,7 @@ class KeyRing:
             OSError: The file cannot be read.
             ValueError: It is not in the form above.
         """
-        # Some editors put a mark before the first line, which would become a part of its id.
+        # Some editors begin a file with a byte order mark, which must not become part of an id.
         return cls.parse(Path(path).read_text("utf-8-sig"))
 
     @staticmethod
@@ -117,7 +117,7 @@ class KeyRing:
         """Return the line for a key in the text form.
 
         Raises:
-            TypeError: The key is not bytes, or its id is not a str.
+            TypeError: The key is not bytes, or its id not a str.
             ValueError: The key has another size, or the text form cannot hold its id.
         """
         KeyRing({key_id: key})
@@ -137,13 +137,13 @@ class KeyRing:
 
 
 def _entries(text: str) -> Iterator[str]:
-    """Yield what stands on lines and between commas; a line that is skipped is one entry."""
+    """Yield the entries of lines and between commas; a comment line is a single entry."""
     for line in map(str.strip, text.splitlines()):
         yield from [line] if line.startswith("#") else map(str.strip, line.split(","))
 
 
 def _check_types(keys: object) -> None:
-    """Check what may have been taken for keys; no message shows what may be one."""
+    """Check something passed as keys; no message may show what could be a key."""
     if not isinstance(keys, Mapping):
         raise TypeError(
             f"expected the keys as a dict {{id: 32 bytes}}, found {type(keys).__name__}; "

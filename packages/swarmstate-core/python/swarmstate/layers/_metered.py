@@ -1,4 +1,4 @@
-"""Measuring what a store does."""
+"""Measure what a store does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def metered(
 ) -> S | MeteredStore:
     """Return `store` with its round trips measured; without a sink, `store` itself.
 
-    So disabling metrics by configuration costs nothing.
+    If metrics are optional, turning them off then costs nothing.
 
     Args:
         store: The store.
@@ -36,7 +36,7 @@ def metered(
         namespaces: As for `MeteredStore`.
 
     Raises:
-        TypeError: `store` is not a store, or `sink` is not a sink.
+        TypeError: `store` is not a store, or `sink` not a sink.
     """
     check_store(store)
     if sink is None:
@@ -48,15 +48,15 @@ class MeteredStore(StoreLayer):
     """Reports each round trip to the store below to a sink.
 
     Methods of the value plane are measured as the round trips of the byte plane
-    that they make. An exception from a sink is logged once by the logger
-    `swarmstate`, and never fails a call.
+    that they make. If a sink raises, the logger `swarmstate` logs it once, and no
+    operation fails.
 
     Args:
         store: The store below.
-        sink: Where the measurements go; see `metered` for one that may be None.
+        sink: Where the measurements go; see `metered` if it may be None.
         label: The store's name in the measurements.
-        namespaces: Whether measurements include namespaces. These contain the ids of
-            threads and, in many applications, of people.
+        namespaces: Whether measurements include namespaces. These contain the ids
+            of threads and, in many applications, of people.
 
     Raises:
         TypeError: `store` is not a store, `sink` not a sink, or `label` not a str.
@@ -73,7 +73,7 @@ class MeteredStore(StoreLayer):
         super().__init__(store)
         named: object = label
         if named is not None and not isinstance(named, str):
-            # Sinks that sort labels, or write them out, would lose everything.
+            # Other types would break sinks that sort or write out labels.
             raise TypeError(f"expected label to be a text, found {named!r:.200}")
         self.sink = sink
         self._guarded = GuardedSink(sink)
@@ -87,7 +87,7 @@ class MeteredStore(StoreLayer):
 
     @property
     def vector_search(self) -> VectorSearch | None:
-        """What searches embeddings in the store below; its round trips are not measured."""
+        """The search of the store below; its round trips are not measured."""
         return self.store.vector_search
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
@@ -135,7 +135,7 @@ class MeteredStore(StoreLayer):
             found = None if count is None or answer is None else partial(count, answer)
             about = requests, found, names
             self._guarded.call(self.label, self._tell, span, operation, seconds, error, *about)
-            # Its traceback refers to this frame, and to all that the round trip carried.
+            # Its traceback refers to this frame, and to everything that the round trip carried.
             error = None
         return answer
 
@@ -152,7 +152,7 @@ class MeteredStore(StoreLayer):
         records, read = (0, 0) if found is None else found()
         written = sent = 0
         about: tuple[str, ...] = ()
-        # Other errors say that the request is none, so it cannot be counted.
+        # Any other error means that the request is invalid, so it cannot be counted.
         if error is None or isinstance(error, StoreError):
             sent = 1 if requests is None else len(requests)
             for request in requests or ():
@@ -179,7 +179,7 @@ class MeteredStore(StoreLayer):
 
 
 def _of_results(results: list[Result]) -> tuple[int, int]:
-    """Return how many records results hold, and their size."""
+    """Return the number of records in results, and their size."""
     records = size = 0
     for result in results:
         for value in result.values:

@@ -1,4 +1,4 @@
-"""Several stores as one."""
+"""Use several stores as one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["ShardedStore"]
 
 
 class _On(NamedTuple):
-    """A step that runs other steps on stores of their own, async ones at once."""
+    """A step that runs other steps on stores of their own, async ones concurrently."""
 
     steps: Sequence[tuple[BaseStore, Step]]
 
@@ -35,7 +35,7 @@ class _On(NamedTuple):
         return [step.run(target) for target, step in self.steps]
 
     async def arun(self, store: BaseStore) -> list[Any]:
-        """Run the steps at once; all have ended when this ends."""
+        """Run the steps concurrently; all have ended when this returns."""
         calls: Iterable[Awaitable[Any]] = (step.arun(target) for target, step in self.steps)
         answers = await asyncio.gather(*calls, return_exceptions=True)
         for answer in answers:
@@ -47,24 +47,24 @@ class _On(NamedTuple):
 class ShardedStore(StoreLayer):
     """Spreads namespaces over several stores by rendezvous hashing.
 
-    A namespace is in the store whose name, hashed together with the
-    namespace's, gives the greatest hash (formats.md). So adding a store moves only the
-    namespaces that it takes over, an equal share from each of the others, and
-    the order of the stores does not matter. Do not rename stores: names determine
-    where things are. Nothing moves by itself: move namespaces before you use a changed
-    set of stores (operations.md).
+    A namespace is in the store whose name, hashed together with the namespace, gives
+    the greatest hash (formats.md). So adding a store moves only the namespaces that
+    it takes over, an equal share from each of the others, and the order of the stores
+    does not matter. Their names must not change: they determine where namespaces are.
+    Nothing moves automatically: move namespaces before you use a changed set of stores
+    (operations.md).
 
-    Each namespace is as consistent as its store. `copy` from one store to
-    another reads the source at one moment and writes the target atomically, all
-    of it through memory. A `write` of batches for several stores takes a
-    round trip for each run of consecutive batches for the same store.
+    Each namespace is as consistent as its store. `copy` from one store to another
+    reads the source at a single moment and writes the target atomically, all of it
+    through memory. A `write` makes a new round trip each time its batches switch from
+    one store to another.
 
     Args:
-        shards: The stores by their names; at least one. Closing this store closes
-            them; they should have the same `allow`.
+        shards: The stores by name; at least one. They are closed with this one,
+            and should have the same `allow`.
 
     Raises:
-        TypeError: It is not a mapping of stores.
+        TypeError: `shards` is not a mapping of stores.
         ValueError: There are no stores.
     """
 
@@ -79,7 +79,7 @@ class ShardedStore(StoreLayer):
             raise ValueError("expected at least one store to spread namespaces over, found none")
         for store in self.shards.values():
             check_store(store)
-        # What a layer runs its own steps on; here every step says where.
+        # The store that a layer runs its steps on; here, each step names its own.
         super().__init__(next(iter(self.shards.values())))
         if len({store.system for store in self.shards.values()}) > 1:
             self.system = BaseStore.system
@@ -90,11 +90,11 @@ class ShardedStore(StoreLayer):
 
     def shard_of(self, namespace: str) -> str:
         """Return the name of the store that holds a namespace."""
-        # Equal hashes are as good as impossible; the name decides them all the same.
+        # Equal hashes are practically impossible, but if they occur, the name decides.
         return max(self.shards, key=lambda shard: (_weight(shard, namespace), shard))
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
-        """Read from all stores that the queries concern, each in one round trip."""
+        """Read from all stores concerned, with one round trip each."""
         queries = list(queries)
         check_queries(queries)
         places: dict[str, list[int]] = {}
@@ -112,7 +112,7 @@ class ShardedStore(StoreLayer):
         return [results[index] for index in range(len(queries))]
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
-        """Write the batches in order, so that none overtakes one that fails."""
+        """Write in the order of the batches, so that none is applied after one that fails."""
         batches = list(batches)
         check_batches(batches)
         if not batches:
@@ -124,7 +124,7 @@ class ShardedStore(StoreLayer):
         """List the namespaces of all stores in order."""
         step = Namespaces(prefix, after, limit)
         pages: list[list[str]] = yield _On([(store, step) for store in self.shards.values()])
-        # While namespaces are moved, one may be in its old and its new store.
+        # While namespaces are being moved, one may be in both its old and its new store.
         return sorted({name for page in pages for name in page})[:limit]
 
     def copying(self, source: str, target: str) -> Operation[None]:
@@ -141,7 +141,7 @@ class ShardedStore(StoreLayer):
         yield _On([(self.shards[goal], Write([batch]))])
 
     def close(self) -> None:
-        """Close all stores, also if one of them fails to."""
+        """Close all stores, even if closing one fails."""
         failure: Exception | None = None
         for store in self.shards.values():
             try:
@@ -152,7 +152,7 @@ class ShardedStore(StoreLayer):
             raise failure
 
     async def aclose(self) -> None:
-        """Close all stores, also if one of them fails to."""
+        """Close all stores, even if closing one fails."""
         closing = (store.aclose() for store in self.shards.values())
         for answer in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(answer, BaseException):
@@ -160,5 +160,5 @@ class ShardedStore(StoreLayer):
 
 
 def _weight(shard: str, namespace: str) -> bytes:
-    """Return the hash of a pair of names, in which no NUL can be."""
+    """Return the hash of a pair of names, which cannot contain the NUL that separates them."""
     return hashlib.blake2b(f"{shard}\0{namespace}".encode(), digest_size=8).digest()
