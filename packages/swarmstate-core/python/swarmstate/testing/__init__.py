@@ -1,4 +1,4 @@
-"""Contract suites that a store joins by subclassing; needs pytest.
+"""Contract suites that test a store when subclassed; needs pytest.
 
 from swarmstate.testing import StoreContract
 
@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 
 import pytest
 
-# pytest shows the values in failed assertions of modules that are imported from here on.
+# Make pytest show the values in failed assertions of the modules imported below.
 pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
 from swarmstate.testing._harness import ManualClock  # noqa: E402

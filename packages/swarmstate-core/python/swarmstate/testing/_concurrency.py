@@ -29,7 +29,7 @@ def in_threads(work: Callable[[int], None], threads: int = THREADS) -> None:
 
 
 def append(store: BaseStore, namespace: str, value: bytes) -> None:
-    """Append to a log that everybody appends to, by reading and expecting what was read."""
+    """Append to a shared log, expecting the last key that was read, and retry on conflict."""
     while True:
         last = Range(reverse=True, limit=1, keys_only=True)
         [result] = store.read([Query(namespace, ranges=[last])])
@@ -134,7 +134,7 @@ class ConcurrencyContract(Harness):
         assert store.get("n", "count").counts == {str(n): 10 for n in range(THREADS)}
 
     def test_a_value_that_was_set_is_never_merged_over(self, store: BaseStore) -> None:
-        """A merge sees it or is replaced by it."""
+        """A merge either sees it or is replaced by it."""
 
         def work(number: int) -> None:
             for index in range(20):
@@ -174,7 +174,7 @@ class ConcurrencyContract(Harness):
         assert len(store) == 100
 
     def test_each_of_many_tasks_gets_its_own_answers(self, store: BaseStore) -> None:
-        """Whatever they ask for in the same moment, and however much of it."""
+        """Whatever they ask for at the same moment, and however much of it."""
 
         async def read(count: int) -> None:
             names = [f"n{(count + number) % 10}" for number in range(count)]
@@ -230,7 +230,7 @@ class ConcurrencyContract(Harness):
         assert store.keys("n") == ["a", "b"]
 
     def test_whoever_cancels_all_tasks_leaves_the_store_usable(self, store: BaseStore) -> None:
-        """As a server does that shuts down: also those that the store made for itself."""
+        """As a server does when it shuts down, including tasks that the store made for itself."""
 
         async def main() -> None:
             for turn in range(20):

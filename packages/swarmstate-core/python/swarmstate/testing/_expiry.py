@@ -89,7 +89,7 @@ class ExpiryContract(Harness):
         plane.write([Batch("shorter", put={"a": b"1"}, ttl=3600), Batch("shorter", ttl=TTL)])
         self.let_expire(plane, "shorter")
         assert plane.namespaces() == ["longer", "never"]
-        # All of them, too.
+        # And all of their records.
         assert [plane.records(name) for name in ("longer", "never")] == [{"a": b"1"}] * 2
 
     def test_reading_can_refresh_it(self, plane: Plane) -> None:
@@ -108,7 +108,7 @@ class ExpiryContract(Harness):
         assert brief.ttl is not None
         assert 0 < brief.ttl <= 60
         assert (lasting.ttl, absent.ttl) == (math.inf, None)
-        # What the query itself sets counts, and nobody is told who did not ask.
+        # The query's own `ttl` is included, and a query that does not ask gets no answer.
         [renewed, kept] = plane.read([Query("n", ttl=3600, ask_ttl=True), Query("n")])
         assert renewed.ttl is not None
         assert 60 < renewed.ttl <= 3600
@@ -158,7 +158,7 @@ class ExpiryContract(Harness):
     def test_a_write_may_empty_a_namespace_and_fill_it_again(
         self, plane: Plane, emptying: dict[str, Any], filling: dict[str, Any]
     ) -> None:
-        """In batches of their own: what is there then is new, and does not expire."""
+        """In separate batches: the refilled namespace is new, and does not expire."""
         for ttl in (60, None):
             plane.write([Batch("n", clear=True, put={"a": b"1"}, ttl=ttl)])
             plane.write([Batch("n", **emptying), Batch("n", **filling)])

@@ -1,4 +1,4 @@
-"""What the chapters of the contract share: making stores, calling them, passing time."""
+"""What the chapters of the contract share: creating stores, calling them, passing time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from swarmstate.base import BaseStore, Query, Range
 
 __all__ = ["TTL", "Harness", "ManualClock", "Plane"]
 
-# A time to live that is over soon on a real clock.
+# A time to live that expires soon on a real clock.
 TTL = 0.25
 
 
 class ManualClock:
-    """A clock that stands still until it is told to advance."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self) -> None:
         self.seconds = float(round(time.time()))
@@ -34,7 +34,7 @@ class ManualClock:
 
 
 class Plane:
-    """One store, called by its sync or by its async methods under the same names."""
+    """One store whose sync or async methods are called under the same names."""
 
     def __init__(self, store: BaseStore, loop: asyncio.AbstractEventLoop | None) -> None:
         self.store = store
@@ -49,7 +49,7 @@ class Plane:
         return lambda *args, **kwargs: loop.run_until_complete(method(*args, **kwargs))
 
     def length(self) -> int:
-        """Return how many records there are."""
+        """Return the number of records."""
         if self._loop is None:
             return len(self.store)
         return self._loop.run_until_complete(self.store.alength())
@@ -61,7 +61,7 @@ class Plane:
 
 
 class Harness:
-    """Base of the chapters; documented in `StoreContract`."""
+    """Base class of the chapters; documented in `StoreContract`."""
 
     persistent: ClassVar[bool] = False
     shared: ClassVar[bool] = False
@@ -73,8 +73,8 @@ class Harness:
         """Return an open store.
 
         Args:
-            path: An existing directory of this test alone. A store that keeps its
-                records elsewhere derives from it a name that is as unique.
+            path: An existing directory for this test alone. A store that keeps its
+                records elsewhere derives an equally unique name from it.
         """
         raise NotImplementedError(f"{type(self).__name__} must override make_store()")
 
@@ -91,7 +91,7 @@ class Harness:
 
     @pytest.fixture(params=["sync", "async"])
     def plane(self, store: BaseStore, request: pytest.FixtureRequest) -> Iterator[Plane]:
-        """The same store; tests that use it run on the sync and on the async methods."""
+        """The same store; tests that use this run with the sync and with the async methods."""
         if request.param == "sync":
             yield Plane(store, None)
             return
@@ -103,7 +103,7 @@ class Harness:
             loop.close()
 
     def let_expire(self, plane: Plane, namespace: str) -> None:
-        """Return when `namespace`, which was given `TTL`, has expired."""
+        """Wait until `namespace`, which was given `TTL`, has expired."""
         if self.manual_clock:
             self.clock.advance(TTL)
             return

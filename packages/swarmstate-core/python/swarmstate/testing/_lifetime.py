@@ -36,13 +36,13 @@ CALLS: list[Callable[[Any], Any]] = [
 
 
 def new_directory(path: Path) -> Path:
-    """Make a directory for one more store."""
+    """Create a directory for one more store."""
     path.mkdir()
     return path
 
 
 class LifetimeContract(Harness):
-    """From opening to closing and on."""
+    """Everything from opening to closing and after."""
 
     def test_a_closed_store_refuses_every_call(self, plane: Plane) -> None:
         plane.set("n", "a", 1)
@@ -92,7 +92,7 @@ class LifetimeContract(Harness):
                 assert asyncio.all_tasks() == {asyncio.current_task()}
 
         asyncio.run(main())
-        # What is open still says so now.
+        # Anything left open warns now.
         gc.collect()
 
     def test_stores_of_other_paths_see_nothing_of_each_other(

@@ -1,4 +1,4 @@
-"""Names: what they may hold, what is refused."""
+"""Names: what they may contain, and what is rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading: points, ranges, namespaces."""
+"""Reads: points, ranges, namespaces."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import pytest
 from swarmstate.base import Batch, Query, Range, Result
 from swarmstate.testing._harness import Harness, Plane
 
-# UTF-8 byte order is code-point order; UTF-16 order would put the last two elsewhere.
+# UTF-8 byte order is code-point order; in UTF-16 order, the last two would be elsewhere.
 ORDERED = ["A", "B", "a", "a/", "a/b", "aa", "b", "é", "퟿", "\ue000", "\uffff", "😀"]
 
-# Characters that pattern languages of databases give a meaning.
+# Characters that have a meaning in the pattern languages of databases.
 PATTERNS = ["a%", "a*", "a?", "a[bc]", "a\\", "a_", "ab", "a{b}"]
 
 
 def fill(plane: Plane, namespace: str, keys: list[str]) -> None:
-    """Write each key with itself as its value, in an order that is not theirs."""
+    """Write each key with itself as its value, in reverse order."""
     plane.write([Batch(namespace, put={key: key.encode() for key in reversed(keys)})])
 
 
 def keys_of(plane: Plane, namespace: str, wanted: Range) -> list[str]:
-    """Return the keys of a range, having checked that each has its own value."""
+    """Return the keys of a range, after checking that each has its own value."""
     [result] = plane.read([Query(namespace, ranges=[wanted])])
     for key, value in result.ranges[0]:
         assert value == (b"" if wanted.keys_only else key.encode())
@@ -28,7 +28,7 @@ def keys_of(plane: Plane, namespace: str, wanted: Range) -> list[str]:
 
 
 class ReadContract(Harness):
-    """What `read` and `namespaces` answer."""
+    """What `read` and `namespaces` return."""
 
     def test_points_come_back_in_the_order_asked_for(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"1", "b": b"2", "empty": b""})])

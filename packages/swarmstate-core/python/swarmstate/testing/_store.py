@@ -1,4 +1,4 @@
-"""The contract of a store, put together from its chapters."""
+"""The contract of a store, assembled from its chapters."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class StoreContract(
     Both planes are tested, sync and async, without any pytest plug-in.
 
     Attributes:
-        persistent: A store made for the same path after the first was closed
-            finds its records.
-        shared: Stores made for the same path see each other's writes at once.
-        manual_clock: `make_store` gives `self.clock` to the store, which takes
-            the time from nowhere else. Otherwise tests of expiry wait for the
-            real clock, with a time to live of a quarter of a second.
+        persistent: A store reopened at the same path after closing finds its
+            records.
+        shared: Stores opened at the same path see each other's writes at once.
+        manual_clock: `make_store` passes `self.clock` to the store, as its only
+            source of time. Otherwise tests of expiry wait for the real clock,
+            with a time to live of a quarter of a second.
     """

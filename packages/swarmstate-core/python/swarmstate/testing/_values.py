@@ -32,7 +32,7 @@ VALUES: list[Any] = [
 
 
 class Unknown:
-    """A class that no codec takes."""
+    """A class that no codec supports."""
 
     def __reduce__(self) -> str:
         raise TypeError("this value cannot be reduced")

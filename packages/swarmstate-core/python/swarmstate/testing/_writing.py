@@ -1,4 +1,4 @@
-"""Writing: the parts of a batch, expectations, copies."""
+"""Writes: the parts of a batch, expectations, copies."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class WriteContract(Harness):
     def test_each_of_several_batches_changes_what_it_names(
         self, plane: Plane, together: bool
     ) -> None:
-        """Not what those before or after it name, also where they do the same by several keys."""
+        """Not what its neighbors name, even if they change several keys in the same way."""
         plane.write([Batch(name, put=dict.fromkeys("abcdef", b"old")) for name in "mno"])
         batches = [
             Batch("m", delete=["a", "b"]),
@@ -123,7 +123,7 @@ class WriteContract(Harness):
         ]
 
     def test_an_expectation_that_holds(self, plane: Plane) -> None:
-        # Neighbours of what the prefix begins: those before and after all of that.
+        # Neighbors of the keys that start with the prefix: just before and just after them.
         plane.write([Batch("n", put={"log.": b"", "log0": b""})])
         plane.write([Batch("n", put={"log/1": b""}, expect=Expect("log/", None))])
         plane.write([Batch("n", put={"log/2": b""}, expect=Expect("log/", "log/1"))])
@@ -234,7 +234,7 @@ class WriteContract(Harness):
         plane.write([Batch("target", put={"a": b"1"})])
         plane.copy("none", "target")
         assert plane.namespaces() == []
-        # And it can be used again.
+        # The target can be used again.
         assert plane.records("target") == {}
         plane.write([Batch("target", put={"b": b"2"})])
         assert plane.records("target") == {"b": b"2"}
