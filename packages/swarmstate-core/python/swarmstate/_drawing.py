@@ -24,7 +24,7 @@ _MARGIN = 20.0
 
 
 def mermaid(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
-    """Return a flowchart; names are shown as they are, whatever they hold."""
+    """Return a flowchart; names are shown literally, whatever they contain."""
     numbers = {name: number for number, name in enumerate(nodes)}
     lines = ["flowchart TD"]
     lines += [f'    n{number}["{_quoted(name)}"]' for name, number in numbers.items()]
@@ -34,12 +34,12 @@ def mermaid(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# What Mermaid would take for Markdown: emphasis, the number of an item, a link.
+# What Mermaid would interpret as Markdown: emphasis, a list item's number, a link.
 _MARKDOWN = re.compile(r"(?<![^\W_])_|_(?![^\W_])|^\s*\d+[.)]|\]\(")
 
 
 def _quoted(text: str) -> str:
-    """Return text as Mermaid's labels take it: with entities, which are written with #."""
+    """Return text escaped for Mermaid's labels: with entities, which begin with #."""
     marked = {place for found in _MARKDOWN.finditer(text) for place in range(*found.span())}
     return "".join(
         each
@@ -50,7 +50,7 @@ def _quoted(text: str) -> str:
 
 
 def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
-    """Return an SVG document: each node below those that lead to it, cycles aside."""
+    """Return an SVG document with each node below those that lead to it, except in cycles."""
     plan = _planned(nodes, edges)
     lines, labels = _drawn_edges(plan, edges)
     left = min([0.0, *(x - _MARGIN for x, _, _, _ in labels)])
@@ -66,7 +66,7 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
         *lines,
     ]
     for x, y, covered, text in labels:
-        # What many converters do not know, such as a stroke below the text, is not used.
+        # Avoid what many converters do not support, such as painting a stroke below the text.
         parts.append(
             f'<rect x="{x:.1f}" y="{y - 11:.1f}" width="{covered:.1f}" '
             f'height="{_ROW}" fill="#ffffff"/>'
@@ -84,7 +84,7 @@ def svg(nodes: Sequence[str], edges: Sequence[Edge]) -> str:
 
 
 def letters(text: str) -> float:
-    """Return how wide a text is, about, in letters of usual width."""
+    """Return the approximate width of a text, in letters of average width."""
     return sum(
         1.8 if each in "MWm@%" or east_asian_width(each) in "WF" else 1.2 if each.isupper() else 1.0
         for each in text
@@ -92,16 +92,16 @@ def letters(text: str) -> float:
 
 
 class _Plan(NamedTuple):
-    """Where everything is in a drawing.
+    """The layout of a drawing.
 
     Attributes:
         width: The width of the drawing.
         height: Its height.
-        places: The middle of the upper side of each node, in the nodes' order.
+        places: The middle of the upper side of each node, in node order.
         widths: The width of each node.
         depths: The layer of each node.
-        rows: How many labels of edges stand above each node.
-        beside: For each layer, how many edges lead from one of its nodes to one of them.
+        rows: The number of edge labels above each node.
+        beside: For each layer, the number of edges between its own nodes.
     """
 
     width: float
@@ -117,10 +117,10 @@ def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
     layers = _layers(nodes, edges)
     depths = {name: depth for depth, layer in enumerate(layers) for name in layer}
     widths = {name: max(60.0, letters(name) * _LETTER + 24) for name in nodes}
-    # The labels of edges that lead down stand in a column above the node that they lead to.
+    # The labels of edges that lead down are stacked above the node that they lead to.
     columns = dict(widths)
     rows = dict.fromkeys(nodes, 0)
-    # Below a layer are those that lead beside, then labels of those that lead up to it, in rows.
+    # Below a layer are first its sideways edges, then the labels of edges that lead up to it.
     beside, up = [0] * len(layers), [0] * len(layers)
     for source, target, when, _ in edges:
         depth = depths[target]
@@ -146,18 +146,18 @@ def _planned(nodes: Sequence[str], edges: Sequence[Edge]) -> _Plan:
 
 
 class _Ends:
-    """Where edges touch one side of each node: beside each other, as far as there is room."""
+    """Where edges touch one side of each node: next to each other, as far as there is room."""
 
     def __init__(self, widths: dict[str, float]) -> None:
         self._widths = widths
         self._taken: dict[str, set[int]] = {name: set() for name in widths}
 
     def next(self, name: str, side: int) -> float:
-        """Return how far from the middle of a node another edge is.
+        """Return how far from the middle of a node its next edge is.
 
         Args:
             name: The node.
-            side: 1 for the right of the middle, -1 for the left, 0 for the nearest.
+            side: 1 for the right of the middle, -1 for the left, 0 for the nearest place.
         """
         taken = self._taken[name]
         places = (step * sign for step in count() for sign in (1, -1) if step or not side)
@@ -167,12 +167,12 @@ class _Ends:
         return max(-room, min(room, 14.0 * place))
 
 
-# The left end of a label, its base line, its width, and the text.
+# The left end of a label, its baseline, its width, and the text.
 _Label = tuple[float, float, float, str]
 
 
 def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_Label]]:
-    """Return all edges, and their labels."""
+    """Return the SVG elements of all edges, and their labels."""
     lines: list[str] = []
     labels: list[_Label] = []
     above, below = _Ends(plan.widths), _Ends(plan.widths)
@@ -184,7 +184,7 @@ def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_L
         covered = letters(when or "") * _LABEL_LETTER
         if depth > plan.depths[source]:
             shift = above.next(target, 0)
-            # Of several between two nodes the outer one leaves the others early.
+            # Of several edges between two nodes, the outer one turns away from the others early.
             bend = shift * (0.6 if x2 > x1 else -0.6)
             path = _curve((x1, y1 + _HEIGHT), (x2 + shift, y2), bend)
             labelled[target] += when is not None
@@ -195,7 +195,7 @@ def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_L
             row = y2 + _HEIGHT + _ROW * (sideways[depth] + 0.5)
             side = 1 if x1 < x2 else -1
             start, end = x1 + below.next(source, side), x2 + below.next(target, -side)
-            # So deep that three quarters of it are at the row.
+            # The curve reaches three quarters of this depth, which is the height of the row.
             low = y2 + _HEIGHT + _ROW * (sideways[depth] + 0.5) / 0.75
             path = (
                 f"M{start:.1f} {y1 + _HEIGHT:.1f}"
@@ -222,23 +222,23 @@ def _drawn_edges(plan: _Plan, edges: Sequence[Edge]) -> tuple[list[str], list[_L
     return lines, labels
 
 
-# What XML has no way to write, not even escaped.
+# Characters that XML cannot represent, even escaped.
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def xml_text(text: str) -> str:
-    """Return text as XML takes it, which has no control characters."""
+    """Return text escaped for XML, without the characters that it cannot represent."""
     return escape(_NOT_IN_XML.sub("\ufffd", text))
 
 
 def _layers(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
-    """Return nodes by how many steps the first path to them takes, in their own order."""
+    """Return nodes in layers, by how many steps the first path to them takes."""
     targets: dict[str, list[str]] = {}
     for edge in edges:
         targets.setdefault(edge.source, []).append(edge.target)
     led_to = {edge.target for edge in edges if edge.target != edge.source}
     depths: dict[str, int] = {}
-    # Those that nothing leads to begin; then whatever only a cycle leads to.
+    # Start with the nodes that nothing leads to; then add those that only a cycle leads to.
     for start in [*(name for name in nodes if name not in led_to), *nodes]:
         if start in depths:
             continue
@@ -256,19 +256,19 @@ def _layers(nodes: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
 
 
 def _curve(start: tuple[float, float], end: tuple[float, float], bend: float = 0.0) -> str:
-    """Return a path that leaves and arrives upright, and bends above the middle by so much."""
+    """Return a path that begins and ends vertically, and turns `bend` above the middle."""
     (x1, y1), (x2, y2) = start, end
     middle = (y1 + y2) / 2 - bend
     return f"M{x1:.1f} {y1:.1f}C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"
 
 
 def _crossing(start: tuple[float, float], end: tuple[float, float], y: float) -> float:
-    """Return where such a path, that bends in the middle, is at this height."""
+    """Return where such a path without a bend is at a given height."""
     (x1, y1), (x2, y2) = start, end
     least, most = 0.0, 1.0
     for _ in range(20):
         t = (least + most) / 2
-        # All control points but the first and the last are half-way up.
+        # The two inner control points are at half the height.
         passed = 1.5 * t * (1 - t) + t**3
         least, most = (t, most) if y1 + (y2 - y1) * passed > y else (least, t)
     return x1 + (x2 - x1) * (3 * t * t - 2 * t**3)

@@ -1,10 +1,11 @@
-"""What stores and adapters tell about their work: measurements, and where they go.
+"""Measurements of what stores and adapters do, and the sinks that receive them.
 
 A sink is anything with a `record` method (`MetricsSink`). `MeteredStore` in
 `swarmstate.layers` calls it once per round trip, and a checkpointer with `metrics=` once
 per operation. `Summary` is a sink in memory, `OpenTelemetrySink` reports metrics and
-spans, `PrometheusSink` is fetched, `Sinks` are several at once. A `TracingSink` is told
-when something begins, too. A `Profile` says where the time of a run went.
+spans, Prometheus scrapes a `PrometheusSink`, and `Sinks` combines several. A
+`TracingSink` is also told when an operation begins. A `Profile` shows where the time of
+a run went.
 """
 
 from __future__ import annotations

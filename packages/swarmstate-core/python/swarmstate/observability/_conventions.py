@@ -1,9 +1,9 @@
-"""Buckets and error names that the sinks for OpenTelemetry and Prometheus share.
+"""Buckets and error names shared by the sinks for OpenTelemetry and Prometheus.
 
-Names are those of OpenTelemetry's semantic conventions for database clients,
-https://opentelemetry.io/docs/specs/semconv/db/database-metrics/, where these have
-one. The conventions' own `db.namespace` and `db.collection.name` are left out:
-what is a namespace here holds the ids of threads, too many for a metric.
+Names follow OpenTelemetry's semantic conventions for database clients,
+https://opentelemetry.io/docs/specs/semconv/db/database-metrics/, where these apply.
+`db.namespace` and `db.collection.name` are omitted: namespaces here contain the ids of
+threads, which are too many for a metric.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from math import isfinite
 
 __all__ = ["BUCKETS", "check_buckets", "error_type"]
 
-# The conventions' own bounds, in seconds, and below them those that stores in the same process
-# and on the same machine need.
+# The bounds of the conventions, in seconds, with smaller ones added for stores in the same process
+# or on the same machine.
 BUCKETS = (0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
@@ -34,7 +34,7 @@ def check_buckets(buckets: Sequence[float]) -> tuple[float, ...]:
 
 
 def error_type(error: BaseException) -> str:
-    """Return the full name of an error's class, of a built-in one without its module."""
+    """Return the full name of an error's class, without the module for a built-in one."""
     kind = type(error)
     if kind.__module__ == "builtins":
         return kind.__qualname__

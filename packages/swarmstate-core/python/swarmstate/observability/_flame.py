@@ -1,4 +1,4 @@
-"""Drawings of where time went: blocks as wide as their time, over what they are made of."""
+"""Flame graphs of where time went: blocks as wide as their time, above their parts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Block:
     """Something that took time, and its parts.
 
     Args:
-        name: What it is called.
-        kind: What its colour says.
+        name: Its name.
+        kind: The category, which determines its color.
     """
 
     def __init__(self, name: str, kind: Kind) -> None:
@@ -39,7 +39,7 @@ class Block:
         self.parts: dict[str, Block] = {}
 
     def add(self, path: Path, kind: Kind, seconds: float) -> None:
-        """Add time to a part of it, and so to itself."""
+        """Add time to one of its parts, and so to the block itself."""
         self.seconds += seconds
         if path:
             part = self.parts.setdefault(path[0], Block(path[0], kind))
@@ -48,12 +48,12 @@ class Block:
             part.add(path[1:], kind, seconds)
 
     def depth(self) -> int:
-        """Return how many levels of parts there are."""
+        """Return the number of levels of parts."""
         return 1 + max((part.depth() for part in self.parts.values()), default=-1)
 
 
 def flame(root: Block, title: str) -> str:
-    """Return an SVG document; names and times of blocks are shown where they fit, and as titles."""
+    """Return an SVG document; each block has its name, if it fits, and its time in a title."""
     height = _HEAD + root.depth() * _ROW + 2 * _MARGIN
     total = root.seconds or 1.0
     lines = [
@@ -91,7 +91,7 @@ def _draw(block: Block, x: float, y: float, scale: float, total: float) -> Itera
 
 
 def _cut(name: str, fitting: int) -> str:
-    """Return what there is room for of a name."""
+    """Return as much of a name as there is room for."""
     if letters(name[: fitting + 1]) <= fitting:
         return name
     head = name[: fitting - 1]

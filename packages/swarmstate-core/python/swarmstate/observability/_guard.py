@@ -1,4 +1,4 @@
-"""Calling sinks such that their failures do no harm."""
+"""Call sinks so that their failures do no harm."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _log = logging.getLogger("swarmstate")
 
 
 def check_sink(sink: object) -> None:
-    """Check that measurements can be given to something.
+    """Check that an object is a sink.
 
     Raises:
-        TypeError: They cannot.
+        TypeError: It is not.
     """
     if isinstance(sink, type) or not callable(getattr(sink, "record", None)):
         found = f"the class {sink.__name__}" if isinstance(sink, type) else repr(sink)
@@ -30,13 +30,13 @@ def check_sink(sink: object) -> None:
 
 
 class GuardedSink:
-    """A sink that raises nothing; its first exception is logged by the logger `swarmstate`.
+    """A sink that never raises; the logger `swarmstate` logs its first exception.
 
     Args:
         sink: The sink.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a sink.
     """
 
     def __init__(self, sink: MetricsSink) -> None:
@@ -46,18 +46,18 @@ class GuardedSink:
         self._has_failed = False
 
     def begin(self, store: str, operation: str) -> Span | None:
-        """Return the span of an operation; None if there is none."""
+        """Return the span of an operation, or None if the sink makes none."""
         if self._tracing is None:
             return None
         return self.call(store, self._tracing.begin, store, operation)
 
     def end(self, span: Span | None, measurement: Measurement) -> None:
-        """Tell what was measured of an operation; its span, if there is one, was left."""
+        """Report the measurement of an operation, whose span, if any, has been left."""
         tell = self.sink.record if span is None else span.end
         self.call(measurement.store, tell, measurement)
 
     def call(self, store: str, function: Callable[..., T], /, *args: object) -> T | None:
-        """Return what a function of the sink, or of its span, returns; None if it raises."""
+        """Call a function of the sink, or of its span, and return its result; None if it raises."""
         try:
             return function(*args)
         except Exception:

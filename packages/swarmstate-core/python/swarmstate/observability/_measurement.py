@@ -1,4 +1,4 @@
-"""The seam between what is measured and where measurements go."""
+"""The interface between what is measured and the sinks for measurements."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ class Measurement(NamedTuple):
 
     Attributes:
         store: The label of the store.
-        operation: "read", "write", "namespaces" or "copy"; an adapter's also names what
-            it works on, such as "checkpoint.put".
+        operation: "read", "write", "namespaces" or "copy"; the name of an adapter's
+            operation begins with what it works on, as in "checkpoint.put".
         seconds: How long it took.
-        requests: How many queries or batches it carried; 1 for the others.
-        records: How many records were read, or written and deleted by key;
-            for "namespaces", how many were listed.
-        read_bytes: The size of the values read.
-        written_bytes: The size of the values to write.
-        error: The exception that it raised, None if it succeeded. Conflicts count as
-            exceptions.
-        system: The storage system, such as "sqlite"; see `BaseStore.system`.
-        namespaces: The namespaces concerned, each once. They contain thread ids,
-            so this is empty unless the `MeteredStore` was asked for them.
-        round_trips: How many round trips an adapter's operation made, which are also measured
-            separately; None if this is a round trip itself.
-        attributes: What an adapter's operation was about, by OpenTelemetry
-            names, such as the thread id. Never values of a
-            state. For spans and logs; there are too many for a metric's labels.
+        requests: The number of queries or batches it carried; 1 for other round trips.
+        records: The number of records that were read, or written and deleted by key;
+            for "namespaces", the number listed.
+        read_bytes: The size of the values that were read.
+        written_bytes: The size of the values that were to be written.
+        error: The exception that was raised, including conflicts; None on success.
+        system: What holds the records, such as "sqlite"; see `BaseStore.system`.
+        namespaces: The namespaces involved, without duplicates. They contain the ids of
+            threads, so this is empty unless the `MeteredStore` includes them.
+        round_trips: For an operation of an adapter, the number of its round trips, which
+            are also measured themselves; None for a round trip.
+        attributes: What an operation of an adapter was about, under OpenTelemetry's
+            names, such as the id of a thread. Never values of a state. For spans and
+            logs; there are too many different ones for a metric's labels.
     """
 
     store: str
@@ -50,22 +49,22 @@ class Measurement(NamedTuple):
 
 
 class MetricsSink(Protocol):
-    """Where measurements go."""
+    """A receiver of measurements."""
 
     def record(self, measurement: Measurement, /) -> None:
         """Take one measurement.
 
-        Called on the thread or event loop where the operation ran, before
-        its caller continues: it must be quick and must not block. An exception is
+        Called where the operation ran, on any thread or event loop, before its
+        caller continues: it must be quick and must not block. An exception is
         logged and does not fail the operation.
         """
 
 
 class Span(Protocol):
-    """A running operation; one that pauses, such as a listing, is entered several times."""
+    """An operation under way; one that pauses, such as a listing, is entered several times."""
 
     def enter(self) -> None:
-        """Become the parent of whatever begins in this thread or task from now on."""
+        """Become the parent of spans that begin in this thread or task from now on."""
 
     def leave(self) -> None:
         """Undo `enter`, in the same thread or task."""
@@ -75,20 +74,20 @@ class Span(Protocol):
 
 
 class TracingSink(ABC):
-    """A sink that also learns when an operation begins, so that operations can nest.
+    """A sink that is also told when an operation begins, so that spans can be nested.
 
     The requirements for `record` apply to all of its methods, and to those of its spans.
     """
 
     @abstractmethod
     def record(self, measurement: Measurement, /) -> None:
-        """Take one measurement, of an operation without a span."""
+        """Take the measurement of an operation without a span."""
 
     @abstractmethod
     def begin(self, store: str, operation: str, /) -> Span | None:
-        """Return the span for an operation that begins, or None if it has none.
+        """Return a span for an operation that begins, or None for no span.
 
         Args:
             store: The label of the store.
-            operation: What the operation is called; see `Measurement`.
+            operation: The name of the operation; see `Measurement`.
         """

@@ -23,51 +23,52 @@ __all__ = ["OpenTelemetrySink"]
 
 
 class _Instruments(NamedTuple):
-    """The metrics of one kind of measurement: of round trips, or of operations."""
+    """The metrics for one kind of measurement: round trips or operations."""
 
     duration: Histogram
-    # Of round trips their records, of operations their round trips.
+    # Counts records for round trips, and round trips for operations.
     counted: Counter
     size: Counter
 
 
 class OpenTelemetrySink(TracingSink):
-    """A sink that reports through OpenTelemetry, by its conventions for database clients.
+    """A sink that reports to OpenTelemetry, following its conventions for database clients.
 
-    Metrics of round trips, each with `db.system.name`, `db.operation.name` ("read",
-    "write", "namespaces" or "copy"), `swarmstate.store` (the label of the store) and, of
-    what failed, `error.type` (the full name of the exception's class):
+    Round trips have the following metrics. Their attributes are `db.system.name`,
+    `db.operation.name` ("read", "write", "namespaces" or "copy"), `swarmstate.store` (the
+    label of the store) and, on failure, `error.type` (the full name of the exception's
+    class):
 
     - `db.client.operation.duration`: a histogram, in seconds;
-    - `swarmstate.records`: how many records were read, written or deleted by key;
-    - `swarmstate.io`: how many bytes of values were read or written.
+    - `swarmstate.records`: the number of records read, written or deleted by key;
+    - `swarmstate.io`: the number of bytes of values read or written.
 
-    Metrics of operations of adapters, such as those of a checkpointer, with
+    Operations of adapters, such as a checkpointer, have the following metrics, with
     `swarmstate.operation` ("checkpoint.put") in place of `db.operation.name`:
 
     - `swarmstate.operation.duration`: a histogram, in seconds;
-    - `swarmstate.operation.round_trips`: how many round trips they made;
-    - `swarmstate.operation.io`: how many bytes of values these read or wrote.
+    - `swarmstate.operation.round_trips`: the number of round trips they made;
+    - `swarmstate.operation.io`: the number of bytes of values these read or wrote.
 
-    A read is one round trip, however many queries it carries, and so is a write.
-    What values, keys and errors say is never reported. Namespaces are attributes of
-    spans if the `MeteredStore` was asked for them, and never of metrics; so are the
-    ids of threads, of operations of a checkpointer.
+    A read is one round trip, however many queries it carries, and so is a write. The
+    content of values, keys and error messages is never reported. Namespaces are
+    attributes of spans if the `MeteredStore` includes them, but never of metrics. The same
+    holds for thread ids in the operations of a checkpointer.
 
     May be shared by any number of stores, threads and event loops.
 
     Args:
-        spans: Also make spans, children of the span that is current where they begin:
-            "swarmstate.checkpoint.put" and so on of operations, and of each of their
-            round trips "swarmstate.read" and so on, of kind client. With the attributes
-            of the metrics they have `swarmstate.requests` (how many queries or batches
-            there were), `swarmstate.records`, `swarmstate.io`; operations
-            `swarmstate.round_trips`, and of a checkpointer `gen_ai.conversation.id` (the
-            thread) and `swarmstate.checkpoint.namespace`; round trips, if known,
+        spans: Also create spans, as children of the current span: for operations, such as
+            "swarmstate.checkpoint.put", and for each of their round trips, such as
+            "swarmstate.read", with the kind client. Beside the attributes of the metrics,
+            all spans have `swarmstate.requests` (the number of queries or batches),
+            `swarmstate.records` and `swarmstate.io`. Operations also have
+            `swarmstate.round_trips`; those of a checkpointer `gen_ai.conversation.id`
+            (the thread) and `swarmstate.checkpoint.namespace`; round trips, if known,
             `swarmstate.namespaces`.
         buckets: The upper bounds of the histograms' buckets, in seconds; a view of the
-            meter provider comes first. Beside the conventions' there are four
-            below a millisecond by default.
+            meter provider takes precedence. The default adds four buckets below a
+            millisecond to those of the conventions.
         meter_provider: Where the metrics go; None is the global one.
         tracer_provider: Where the spans go; None is the global one.
 
@@ -135,7 +136,7 @@ class OpenTelemetrySink(TracingSink):
         self._context = context
 
     def record(self, measurement: Measurement, /) -> None:
-        """Report a measurement; if spans are asked for, make one that ends now."""
+        """Report a measurement; with `spans`, also create a span that ends now."""
         attributes = self._count(measurement)
         if self._tracer is not None:
             end = time_ns()
@@ -147,7 +148,7 @@ class OpenTelemetrySink(TracingSink):
             self._finish(span, measurement, attributes, end)
 
     def begin(self, store: str, operation: str, /) -> Span | None:
-        """Start a span if spans are asked for."""
+        """Start a span if `spans` is set."""
         return None if self._tracer is None else _Span(self, self._start(store, operation))
 
     def _start(self, store: str, operation: str, start_time: int | None = None) -> trace.Span:
@@ -156,7 +157,7 @@ class OpenTelemetrySink(TracingSink):
         return self._tracer.start_span(
             f"swarmstate.{operation}",
             kind=kind.INTERNAL if "." in operation else kind.CLIENT,
-            # Samplers see what is known at the start alone.
+            # Samplers see only the attributes known at the start.
             attributes={"swarmstate.store": store},
             start_time=start_time,
             record_exception=False,
@@ -205,13 +206,13 @@ class OpenTelemetrySink(TracingSink):
         if measurement.namespaces:
             span.set_attribute("swarmstate.namespaces", measurement.namespaces)
         if measurement.error is not None:
-            # No description: messages name namespaces.
+            # Without a description, because error messages contain namespaces.
             span.set_status(self._trace.StatusCode.ERROR)
         span.end(end_time)
 
 
 class _Span:
-    """A span of OpenTelemetry's, current while it is entered."""
+    """An OpenTelemetry span, current while it is entered."""
 
     def __init__(self, sink: OpenTelemetrySink, span: trace.Span) -> None:
         self._sink = sink

@@ -1,4 +1,4 @@
-"""Operations of adapters, such as those of a checkpointer: measured around their round trips."""
+"""Operations of adapters, such as a checkpointer, measured around their round trips."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _current: ContextVar[MeteredOperation | None] = ContextVar("swarmstate_operation
 
 
 def count_round_trip(store: MeteredStore, measurement: Measurement) -> None:
-    """Add a round trip of `store` to the operations that it is made for, if there are any."""
+    """Add a round trip of `store` to the operations that it is part of, if any."""
     operation = _current.get()
     while operation is not None:
         if operation.store is store:
@@ -31,19 +31,19 @@ def count_round_trip(store: MeteredStore, measurement: Measurement) -> None:
 class MeteredOperation:
     """An operation of an adapter, as a context manager around its work.
 
-    The round trips that its store makes meanwhile are counted, and spans of theirs are
-    children of its own. One that pauses, such as a listing, is entered several times,
-    and its seconds are those that it worked. `end` tells the sink.
+    It counts the round trips that its store makes in the meantime; their spans become
+    children of its own. An operation that pauses, such as a listing, is entered several
+    times, and only its working time counts. `end` reports it to the sink.
 
     Args:
         sink: Where the measurement goes.
-        store: The store that it works on.
-        operation: What it is called, such as "checkpoint.put".
+        store: The store that the operation works on.
+        operation: The name of the operation, such as "checkpoint.put".
         attributes: See `Measurement`.
 
     Attributes:
-        store: The store that it works on.
-        outer: The operation that it is part of.
+        store: The store that the operation works on.
+        outer: The operation that this one is part of.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class MeteredOperation:
         self._written += measurement.written_bytes
 
     def __enter__(self) -> MeteredOperation:
-        """Work from now on."""
+        """Start or resume the work."""
         self.outer = _current.get()
         self._token = _current.set(self)
         if self._span is not None:
@@ -87,7 +87,7 @@ class MeteredOperation:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Pause, or be done; what was raised is told as its error."""
+        """Pause or finish; an exception is recorded as the operation's error."""
         self._seconds += perf_counter() - self._started
         self._error = exc
         if self._span is not None:
@@ -96,7 +96,7 @@ class MeteredOperation:
             _current.reset(self._token)
 
     def end(self) -> None:
-        """Tell what was measured."""
+        """Report the measurement."""
         measurement = Measurement(
             self.store.label,
             self._operation,
@@ -110,6 +110,6 @@ class MeteredOperation:
             round_trips=self._round_trips,
             attributes=self._attributes,
         )
-        # Its traceback refers to this, and to all that the operation was given.
+        # Its traceback refers to this object, and to everything that the operation was given.
         self._error = None
         self._sink.end(self._span, measurement)

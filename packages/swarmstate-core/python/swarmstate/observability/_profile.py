@@ -12,27 +12,27 @@ __all__ = ["Profile", "ProfileRow", "profile"]
 
 
 def profile(*, everywhere: bool = False) -> AbstractContextManager[Profile]:
-    """Find out where LangGraph runs spend their time, sync and async.
+    """Profile where the time of LangGraph runs goes, sync and async.
 
         with swarmstate.profile() as found:
             graph.invoke(...)
         print(found)
 
-    Profiles all runs that begin inside the block, of any graph, with all the
-    threads and tasks that LangGraph starts for them; a graph that a node runs is part of that
-    node. If blocks are nested, the innermost one gets the run. For a `SwarmStateSaver`,
-    encoding, decoding and store I/O are listed separately; the time of any
-    other checkpointer counts as the framework's or as waiting.
+    All runs that begin inside the block are profiled, whatever their graph, with the threads
+    and tasks that LangGraph starts for them. A graph run by a node is part of that node. With
+    nested blocks, only the innermost one gets a run. Encoding, decoding and store I/O of a
+    checkpointer are listed separately if it is a `SwarmStateSaver`; the time of any other
+    checkpointer counts as the framework's or as waiting.
 
-    Inside such a block, some functions of LangGraph and of the saver are replaced; the
-    originals return when the last block has ended.
+    While such a block is active, functions of LangGraph and of the saver are replaced; the
+    originals are restored when the last block ends.
 
     Args:
-        everywhere: Also profile runs that other threads and tasks begin meanwhile.
+        everywhere: Also profile runs that other threads and tasks begin in the meantime.
 
     Raises:
         ModuleNotFoundError: LangGraph, or langgraph-checkpoint-swarmstate, is not installed.
-        RuntimeError: The installed LangGraph lacks the functions to measure.
+        RuntimeError: The installed LangGraph lacks a function to be measured.
     """
     from swarmstate.integrations.langgraph import profiling
 
@@ -40,13 +40,13 @@ def profile(*, everywhere: bool = False) -> AbstractContextManager[Profile]:
 
 
 class ProfileRow(NamedTuple):
-    """Where time went, in seconds, for all runs together.
+    """Where time went, in seconds, summed over all runs.
 
     Attributes:
         name: "framework", "node NAME" (for a node in a subgraph, "node OUTER / INNER"),
             "encode", "decode", "store I/O" or "waiting".
-        seconds: Its share of the runs' time; the rows add up to the total.
-        busy: How long it was active, even while the time counted for something else.
+        seconds: Its share of the runs' time: the rows add up to the total.
+        busy: How long it was under way, even while the time counted for something else.
         calls: How often it began.
     """
 
@@ -57,16 +57,16 @@ class ProfileRow(NamedTuple):
 
 
 class Profile:
-    """Where the time of runs went; made by `swarmstate.profile`.
+    """Where the time of runs went; returned by `swarmstate.profile`.
 
-    Every moment of a run counts for one thing: for a node that runs, else for encoding or
-    decoding, else for the framework, else for the store, and for waiting if there is none of
-    these; nodes that run at once share it. So what a checkpointer does in the background
-    takes time only while nothing else goes on; how long it was busy is told beside.
+    Every moment of a run counts for one thing: for a running node, else for encoding or
+    decoding, else for the framework, else for the store, else for waiting. Nodes that run
+    concurrently share it. So background work of a checkpointer takes time only while nothing
+    else is going on; how long it was busy is listed separately.
 
-    The framework's time is the processor time of the thread that called, or that took a chunk of
-    a stream, between nodes; in an event loop, what other tasks do there meanwhile counts as well.
-    What a loop over `stream()` does with its chunks is no part of the run.
+    The framework's time is the processor time, between nodes, of the thread that called or
+    that took a chunk of a stream. In an event loop, this includes what other tasks do there
+    in the meantime. What a loop over `stream()` does with its chunks is not part of the run.
     """
 
     def __init__(self) -> None:
@@ -74,20 +74,20 @@ class Profile:
 
     @property
     def runs(self) -> int:
-        """How many runs have ended."""
+        """The number of runs that have ended."""
         return len(self._runs)
 
     @property
     def seconds(self) -> float:
-        """How long they took together."""
+        """The total time of these runs."""
         return sum(row.seconds for row in self.rows())
 
     def add(self, run: Timeline) -> None:
-        """Take a run that has ended."""
+        """Add a run that has ended."""
         self._runs.append(run)
 
     def rows(self) -> list[ProfileRow]:
-        """Return where the time went; nodes in the order of their names."""
+        """Return where the time went, with nodes ordered by name."""
         rows: dict[str, ProfileRow] = {}
         for path, spent in sorted(self._spent().items()):
             nodes = [part.removeprefix("node ") for part in path if part.startswith("node ")]
@@ -101,7 +101,7 @@ class Profile:
         return [row for row in (first, *rows.values(), *last) if row is not None]
 
     def to_svg(self) -> str:
-        """Return a drawing, as wide as the time: what was called stands below what called it."""
+        """Return a flame graph as SVG: widths are times, and callees are below their callers."""
         root = Block("", "framework")
         for path, spent in sorted(self._spent().items()):
             root.add(path, spent.kind, spent.seconds)
@@ -113,7 +113,7 @@ class Profile:
         return self.to_svg()
 
     def __str__(self) -> str:
-        """Return a table: what took the time of an average run."""
+        """Return a table of where the time of an average run went."""
         runs = self.runs
         if not runs:
             return "no run has ended"

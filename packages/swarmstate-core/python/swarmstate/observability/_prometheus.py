@@ -16,7 +16,7 @@ __all__ = ["PrometheusSink"]
 
 
 class _Family(NamedTuple):
-    """What metrics of one kind of measurement are called."""
+    """The names of the metrics for one kind of measurement."""
 
     operation: str
     duration: tuple[str, str]
@@ -42,38 +42,38 @@ _OPERATIONS = _Family(
 
 
 class _Series:
-    """What was measured under one set of labels."""
+    """The measurements under one set of labels."""
 
     def __init__(self, labels: str, buckets: int) -> None:
         self.labels = labels
-        # The last is that of +Inf; none holds what is in the ones below it.
+        # One count per bucket, the last for +Inf; not cumulative.
         self.counts = [0] * (buckets + 1)
         self.seconds = 0.0
-        # Of round trips their records are counted, of operations their round trips.
+        # Counts records for round trips, and round trips for operations.
         self.counted = self.size = 0
 
 
 class PrometheusSink:
-    """A sink whose sums Prometheus fetches: `render()` is the answer to its request.
+    """A sink whose totals Prometheus scrapes: `render()` is the response.
 
     The metrics are those of `OpenTelemetrySink`, under the names that OpenTelemetry's
-    exporters give them in Prometheus:
+    exporters use in Prometheus:
 
     - `db_client_operation_duration_seconds`: a histogram of round trips;
-    - `swarmstate_records_total`: how many records were read, written or deleted by key;
-    - `swarmstate_io_bytes_total`: the size of the values that were read or written.
+    - `swarmstate_records_total`: the number of records read, written or deleted by key;
+    - `swarmstate_io_bytes_total`: the size of the values read or written.
 
-    Their labels are `db_system_name`, `db_operation_name`, `swarmstate_store` and, of what
-    failed, `error_type`. Of operations of adapters, such as those of a checkpointer, there are,
-    with `swarmstate_operation` in place of `db_operation_name`:
+    Their labels are `db_system_name`, `db_operation_name`, `swarmstate_store` and, on
+    failure, `error_type`. Operations of adapters, such as a checkpointer, have the following
+    metrics, with `swarmstate_operation` in place of `db_operation_name`:
 
-    - `swarmstate_operation_duration_seconds`: a histogram of them;
-    - `swarmstate_operation_round_trips_total`: how many round trips they made;
-    - `swarmstate_operation_io_bytes_total`: the size of the values that these read or wrote.
+    - `swarmstate_operation_duration_seconds`: a histogram of operations;
+    - `swarmstate_operation_round_trips_total`: the number of round trips they made;
+    - `swarmstate_operation_io_bytes_total`: the size of the values these read or wrote.
 
-    Namespaces and the ids of threads are never told.
+    Namespaces and thread ids are never reported.
 
-    The sums are of one process; each has a sink and an address of its own. May be
+    The totals are those of one process; each process needs its own sink and address. May be
     shared by any number of stores and threads.
 
     Args:
@@ -81,7 +81,7 @@ class PrometheusSink:
             added.
 
     Attributes:
-        content_type: The `Content-Type` of what `render()` returns.
+        content_type: The `Content-Type` of the result of `render()`.
 
     Raises:
         ValueError: The buckets are not ascending.
@@ -97,7 +97,7 @@ class PrometheusSink:
         renew_in_children(self, PrometheusSink._renew)
 
     def _renew(self) -> None:
-        """Go on in a forked child with what was measured before."""
+        """Replace the lock in a forked child, which keeps the parent's measurements."""
         self._lock = Lock()
 
     def record(self, measurement: Measurement, /) -> None:
@@ -133,7 +133,7 @@ class PrometheusSink:
 
     def _render(self, is_operation: bool, family: _Family) -> Iterable[str]:
         every = [each for key, each in sorted(self._series.items()) if key[0] is is_operation]
-        # Operations are only told of by those who meter some.
+        # Metrics of operations appear only if some were measured.
         if not every and is_operation:
             return
         name, help_text = family.duration

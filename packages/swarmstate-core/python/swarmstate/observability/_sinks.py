@@ -11,29 +11,29 @@ __all__ = ["Sinks"]
 class Sinks(TracingSink):
     """A sink that forwards to several others, in order.
 
-    An exception from one of them is logged once by the logger `swarmstate`; the others, and
-    the operation, continue.
+    If one of them raises, the logger `swarmstate` logs it once; the others, and the
+    operation, continue.
 
     Args:
-        *sinks: The others.
+        *sinks: The other sinks.
     """
 
     def __init__(self, *sinks: MetricsSink) -> None:
         self._sinks = [GuardedSink(sink) for sink in sinks]
 
     def record(self, measurement: Measurement, /) -> None:
-        """Forward a measurement to each."""
+        """Forward a measurement to each sink."""
         for sink in self._sinks:
             sink.end(None, measurement)
 
     def begin(self, store: str, operation: str, /) -> Span | None:
-        """Return the spans of those that make one, as one."""
+        """Combine the spans of the sinks that return one."""
         spans = [(sink, sink.begin(store, operation)) for sink in self._sinks]
         return None if all(span is None for _, span in spans) else _Spans(store, spans)
 
 
 class _Spans:
-    """The spans of several sinks; a sink without one is told at the end."""
+    """The spans of several sinks; a sink without one gets the measurement at the end."""
 
     def __init__(self, store: str, spans: list[tuple[GuardedSink, Span | None]]) -> None:
         self._store = store

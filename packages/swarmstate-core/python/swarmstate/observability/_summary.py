@@ -1,4 +1,4 @@
-"""Measurements added up in memory."""
+"""Measurements, added up in memory."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from swarmstate.observability._measurement import Measurement
 
 __all__ = ["OperationStats", "Summary"]
 
-# Buckets of latencies: each is 2^(1/8), about 9 %, wider than the one before it, and the last
-# begins at about 3,900 seconds. So a histogram stays small, and its percentiles are that exact.
+# Buckets of latencies: each is 2^(1/8), about 9%, wider than the previous one, and the last begins
+# at about 3,900 seconds. So a histogram stays small, and its percentiles are accurate to 9%.
 _SHORTEST = 1e-6
 _PER_OCTAVE = 8
 _BUCKETS = 32 * _PER_OCTAVE + 1
 
 
 class OperationStats(NamedTuple):
-    """The measurements of one operation of one store, or of an adapter that works on it.
+    """The measurements of one operation of a store, or of an adapter that uses it.
 
     Attributes:
-        calls: How many there were, including failed ones.
+        calls: The number of calls, including failed ones.
         errors: How many of them failed.
         requests: How many queries or batches they carried.
         records: How many records were read or written.
         read_bytes: The size of the values read.
         written_bytes: The size of the values written.
-        round_trips: How many round trips there were; for round trips themselves, the
-            number of calls.
-        seconds: How long they took in total.
-        p50: Half of them took at most this many seconds, up to 9 % less.
-        p95: So did 95 % of them.
-        p99: So did 99 % of them.
-        longest: How long the longest took.
+        round_trips: The number of round trips; if the calls are round trips, the
+            same as `calls`.
+        seconds: How long the calls took in total.
+        p50: Half of the calls took at most this many seconds; up to 9% too high.
+        p95: The same for 95% of them.
+        p99: The same for 99% of them.
+        longest: How long the longest call took.
     """
 
     calls: int
@@ -74,13 +74,13 @@ class _Totals:
         self.buckets[min(math.ceil(octaves * _PER_OCTAVE), _BUCKETS - 1)] += 1
 
     def percentile(self, share: float) -> float:
-        """Return the upper bound of the bucket in which the `share`-th latency is."""
+        """Return the upper bound of the bucket that contains the `share`-th latency."""
         left = math.ceil(self.calls * share)
         for index, count in enumerate(self.buckets[:-1]):
             left -= count
             if left <= 0:
                 return min(_SHORTEST * math.pow(2, index / _PER_OCTAVE), self.longest)
-        # The last bucket has no bound.
+        # The last bucket has no upper bound.
         return self.longest
 
     def stats(self) -> OperationStats:
@@ -101,7 +101,7 @@ class _Totals:
 
 
 class Summary:
-    """A sink that aggregates measurements, for a quick look at what a process does.
+    """A sink that adds up measurements, for a quick view of what a process does.
 
     Takes about 2 kB per store and operation, however much is measured. Any number of
     stores and threads can share it.
@@ -113,7 +113,7 @@ class Summary:
         renew_in_children(self, Summary._renew)
 
     def _renew(self) -> None:
-        """Go on in a forked child with what was measured before."""
+        """Replace the lock in a forked child, which keeps the parent's measurements."""
         self._lock = Lock()
 
     def record(self, measurement: Measurement, /) -> None:
@@ -126,12 +126,12 @@ class Summary:
             totals.add(measurement)
 
     def stats(self) -> dict[tuple[str, str], OperationStats]:
-        """Return what was measured so far, by `(store, operation)`."""
+        """Return the measurements so far, by `(store, operation)`."""
         with self._lock:
             return {key: totals.stats() for key, totals in sorted(self._totals.items())}
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Discard all measurements."""
         with self._lock:
             self._totals.clear()
 

@@ -1,4 +1,4 @@
-"""What went on in a run, event by event; `Timeline` and `Activity` themselves are in Rust."""
+"""What happened in a run, event by event; `Timeline` and `Activity` are written in Rust."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["Activity", "Kind", "Path", "Spent", "Timeline", "current_activity"]
 Kind = Literal["framework", "node", "encode", "decode", "store I/O", "waiting"]
 
 Path = tuple[str, ...]
-"""What an activity is called, and before it what it was part of."""
+"""The name of an activity, preceded by the names of those it was part of."""
 
 current_activity: ContextVar[Activity | None] = ContextVar("swarmstate_activity", default=None)
-"""What goes on in this thread or task, if it is profiled."""
+"""The activity of this thread or task, if it is being profiled."""
 
 
 class Spent(NamedTuple):
-    """Where time went.
+    """How much time an activity took.
 
     Attributes:
-        kind: What it counts as.
+        kind: The category that its time counts under.
         seconds: How much of the run's time it took.
-        busy: How long it went on, also while the run's time counted for something else.
+        busy: How long it was under way, even while the run's time counted for something else.
         calls: How often it began.
     """
 
@@ -44,15 +44,16 @@ class Spent(NamedTuple):
 
 
 class Timeline(_core.Timeline):
-    """The activities of a run: marked when they begin and end, added up when it is asked for.
+    """The activities of a run: marked as they begin and end, added up on request.
 
-    Every moment of the run counts for one thing: for the innermost activity that goes on, and if
-    there are several, in threads or tasks, then for nodes before encoding and decoding, for
-    these before the framework, for that before the store, and for waiting if there is none.
-    Equal ones share it. The framework goes on as long as the thread that drives the run uses the
-    processor; only that thread is asked, through a clock that others can read on Linux.
+    Every moment of the run counts for one activity, the innermost one under way. If several
+    are under way, in threads or tasks, nodes take precedence over encoding and decoding, these
+    over the framework, and the framework over the store; equal ones share the moment. If there
+    is none, the moment counts as waiting. The framework is under way while the thread that
+    drives the run uses the processor. Only that thread's processor time is read, from a clock
+    that other threads can read on Linux.
 
-    Created in the thread that drives the run; the others may be used from any.
+    Create it in the thread that drives the run; its activities may be used from any thread.
     """
 
     _clock: _Clock
@@ -65,12 +66,12 @@ class Timeline(_core.Timeline):
         return made
 
     def drive_here(self) -> None:
-        """Take this thread for the one that drives the run from now on; the run must pause."""
+        """Make this the thread that drives the run from now on; the run must be paused."""
         self._clock.read = _clock_of_this_thread()
 
 
 class _Clock:
-    """Tells the processor time of the thread that drives a run."""
+    """Returns the processor time of the thread that drives a run."""
 
     def __init__(self) -> None:
         self.read = _clock_of_this_thread()
@@ -80,7 +81,7 @@ class _Clock:
 
 
 def _clock_of_this_thread() -> Callable[[], float]:
-    """Return what tells the processor time of this thread, or NaN, to any thread."""
+    """Return a function that gives any thread the processor time of this thread, or NaN."""
     this = threading.get_ident()
     if hasattr(time, "pthread_getcpuclockid"):
         return partial(time.clock_gettime, time.pthread_getcpuclockid(this))
