@@ -56,7 +56,7 @@ class Range(NamedTuple):
 
 
 class Query(NamedTuple):
-    """What to read from one namespace; answered from one consistent view of it.
+    """A read of one namespace, answered from a single consistent view of it.
 
     Attributes:
         namespace: The namespace.

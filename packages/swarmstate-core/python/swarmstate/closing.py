@@ -1,4 +1,4 @@
-"""Closing at the end of a `with` or `async with` block."""
+"""Close objects at the end of a `with` or `async with` block."""
 
 from __future__ import annotations
 

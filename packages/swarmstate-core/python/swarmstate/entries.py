@@ -74,7 +74,7 @@ def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
     try:
         yield Write(batches)
     except StoreFormatError:
-        # The store has lost a part of one of the entries; start all of them anew.
+        # The store has lost a part of one of these entries; replace all of them entirely.
         yield Write([batch._replace(clear=True) for batch in batches])
 
 

@@ -97,7 +97,7 @@ class StoreClosedError(StoreError):
         message: str = "the store is closed, as at the end of a `with` block: use it inside the "
         "block, or open a new one",
     ) -> None:
-        """Say what to do."""
+        """Take a message; the default one says what to do."""
         super().__init__(message)
 
 
@@ -174,4 +174,4 @@ class ConditionError(SwarmStateError, ValueError):
 
 
 class GraphError(SwarmStateError, ValueError):
-    """A graph lacks the node, already has it, or cannot or may not have what was asked for."""
+    """A graph operation is not possible or not allowed, such as routing from an unknown node."""

@@ -1,4 +1,4 @@
-"""Finding objects in long lists, for adapters.
+"""Find objects in long lists, for adapters.
 
 `InstanceFinder` finds objects of plain classes in a long list by a str attribute, such as
 messages by their ids. docs/design.md explains how, under "Merging".

@@ -1,4 +1,4 @@
-"""Renewing things in a forked child.
+"""Renew in a forked child what it cannot share with its parent.
 
 A lock may be held by a thread that the child does not have, and an inherited connection still
 belongs to the parent.

@@ -107,7 +107,7 @@ class Node(Protocol):
     """A node of a LangGraph graph."""
 
     def __call__(self, state: Any) -> Any:
-        """Return where to go."""
+        """Return where to go next."""
 
 
 class HandoffGraph(_core.HandoffGraph):

@@ -165,7 +165,7 @@ def _held_by(loop: asyncio.AbstractEventLoop) -> WeakKeyDictionary[PerLoop[Any],
 
 async def _close(holder: AsyncGenerator[None, None]) -> None:
     # While it is running, the loop is shutting down its generators and closes it.
-    if not holder.ag_running:  # type: ignore[attr-defined]  # not of all, but of those that are functions
+    if not holder.ag_running:  # type: ignore[attr-defined]  # only some kinds have it
         await holder.aclose()
 
 

@@ -72,7 +72,7 @@ class Store(_core.Store, BaseStore):
         return self.get(namespace, key, default)
 
     async def acontains(self, namespace: str, key: str) -> bool:
-        """Tell whether a record exists."""
+        """Return whether a record exists."""
         return self.contains(namespace, key)
 
     async def adelete(self, namespace: str, key: str) -> bool:

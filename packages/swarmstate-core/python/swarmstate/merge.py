@@ -181,7 +181,7 @@ class LWWMap:
 
         Args:
             key: The key.
-            value: Any value that the codec takes.
+            value: Any value that the codec supports.
             replica: The writer's name.
             at: The time of the write in seconds since the Unix epoch; now by default.
         """
@@ -369,7 +369,7 @@ def _is_later(entry: list[Any], known: list[Any]) -> bool:
 
 
 def _counts(counts: Any, what: str) -> dict[str, int]:
-    """Return counts in the order of their replicas, without zeros."""
+    """Return counts sorted by replica, without zeros."""
     if not isinstance(counts, dict):
         raise TypeError(f"{what} must be a dict, not {type(counts).__name__}")
     for replica, count in counts.items():

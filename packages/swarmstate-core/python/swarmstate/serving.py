@@ -68,8 +68,8 @@ class VectorRow(NamedTuple):
 class VectorWhere(NamedTuple):
     """A selection of records; see `swarmstate.vectors.Where`.
 
-    The answer must contain every matching record. Where `filter` is concerned it may contain
-    others, too: the caller checks again.
+    The answer must contain every matching record. It may contain others that fail only
+    `filter`: the caller checks that again.
     """
 
     scope: Sequence[str] = ()
@@ -78,13 +78,13 @@ class VectorWhere(NamedTuple):
 
 
 class OpenVectors(NamedTuple):
-    """Set up the store for vectors, if necessary, and return a `VectorState`."""
+    """A request to set up the store for vectors as needed; the answer is a `VectorState`."""
 
     namespace: str
 
 
 class ApplyVectors(NamedTuple):
-    """Apply changes and return whether they were applied: not if `before` is outdated.
+    """A request to apply changes; the answer is whether `before` was current, so that they were.
 
     Attributes:
         namespace: The namespace.
@@ -104,7 +104,7 @@ class ApplyVectors(NamedTuple):
 
 
 class FindVectors(NamedTuple):
-    """Return `(key, record)` of the selected records, or None if the store keeps no data.
+    """A request for `(key, record)` of the selected records; None if the store keeps no data.
 
     Attributes:
         namespace: The namespace.
@@ -127,7 +127,7 @@ class FindVectors(NamedTuple):
 
 
 class CountVectors(NamedTuple):
-    """Return the numbers of `(records, embeddings)` kept, or None if the store keeps no data."""
+    """A request for the numbers of `(records, embeddings)`; None if the store keeps no data."""
 
     namespace: str
 

@@ -26,7 +26,7 @@ _DEFAULT_SIZE = 128
 
 # The overloads overlap, since a coroutine function is a function, too; the first match counts.
 @overload
-def cached(  # type: ignore[overload-overlap]  # as said
+def cached(  # type: ignore[overload-overlap]  # see above
     function: Callable[P, Coroutine[Any, Any, R]], /
 ) -> CachedCoroutine[P, R]: ...
 @overload
@@ -77,7 +77,7 @@ def cached(
         ttl: Seconds after which a result is computed again; None is never.
         store: Where to keep results; in process if not given.
         name: The function's name in the store, unique among its users; the module and
-            qualified name by default. Give another one when the results change.
+            qualified name by default. Give a new one when the results change.
             Lambdas, callable objects and their methods need one.
         key: Called with the arguments, returns a value that stands for them, such as
             `lambda self, text: text`. Needed for arguments the codec does not support.

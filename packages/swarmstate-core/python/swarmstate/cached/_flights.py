@@ -118,9 +118,9 @@ class AsyncFlights(_ByKey[_AsyncFlight[T]]):
     async def result(self, key: Hashable, compute: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the result of awaiting `compute()`, or that of a flight under way.
 
-        The computation is a task of its own: a cancelled call only stops waiting, and the
-        last call to be cancelled cancels the task. A call from within that task computes
-        for itself.
+        The computation is a task of its own: a cancelled call only stops waiting, unless it
+        is the last one waiting: then the task is cancelled, too. A call from within that
+        task computes for itself.
 
         Raises:
             Exception: The exception that the computation raised.

@@ -32,7 +32,7 @@ class KeyRing:
 
     The text form, for environment variables and files, consists of `id:key` entries with
     the key in base64, one per line or separated by commas. The first key is active. Empty
-    lines and lines that begin with `#` are skipped. Neither `repr` nor any message shows
+    lines and whole lines that begin with `#` are skipped. Neither `repr` nor any message shows
     a key.
 
     Args:

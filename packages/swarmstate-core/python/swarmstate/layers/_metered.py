@@ -48,8 +48,8 @@ class MeteredStore(StoreLayer):
     """Reports each round trip to the store below to a sink.
 
     Methods of the value plane are measured as the round trips of the byte plane
-    that they make. If a sink raises, the logger `swarmstate` logs it once, and no
-    operation fails.
+    that they make. If a sink raises, the logger `swarmstate` logs it once, and the
+    operation does not fail.
 
     Args:
         store: The store below.

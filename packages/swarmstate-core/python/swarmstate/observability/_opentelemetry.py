@@ -52,8 +52,8 @@ class OpenTelemetrySink(TracingSink):
 
     A read is one round trip, however many queries it carries, and so is a write. The
     content of values, keys and error messages is never reported. Namespaces are
-    attributes of spans if the `MeteredStore` includes them, but never of metrics. The same
-    holds for thread ids in the operations of a checkpointer.
+    attributes of spans if the `MeteredStore` includes them, but never of metrics. Thread
+    ids, in the operations of a checkpointer, are attributes of spans only.
 
     May be shared by any number of stores, threads and event loops.
 

@@ -1,4 +1,4 @@
-"""Writing records, in one batch with the log entry that names them.
+"""Write records, in one batch with the log entry that names them.
 
 An operation, written once and free of I/O; see `swarmstate.operations`.
 """

@@ -79,7 +79,7 @@ class Shared:
             self.snapshot.remove()
 
     def save(self, view: View, *, wait: bool = False) -> None:
-        """Save an index, unless it has no file or is empty."""
+        """Save an index, unless it has no file, or there was no collection."""
         if self.snapshot is not None and view.cursors:
             view.unsaved = 0
             # Entries read during the save are read again by whoever loads the file.

@@ -52,9 +52,9 @@ class Where(TypedDict, total=False):
 class Collection:
     """Records with embeddings, in one namespace of a store.
 
-    The store holds only the records. Searches use an index that this object builds
-    from them and keeps in memory; before each answer, the index picks up what other
-    threads and processes have written. The first search, list or count builds the
+    The records are in the store, but the index for searches is not: this object builds
+    it from them and keeps it in memory. Before each answer, the index picks up what
+    other threads and processes have written. The first search, list or count builds the
     index by reading all records, or by loading the file that it was saved to and
     reading what was written since. Objects that only write need no index.
 
@@ -234,7 +234,7 @@ class Collection:
     ) -> list[Match]:
         """Return the records nearest to `embedding`, nearest first.
 
-        All selected records are ranked, unless there are more than `approximate_above`
+        All selected records are ranked, unless they have more than `approximate_above`
         vectors. Scores are always exact. Records with equal scores are ordered by id.
         A record with several embeddings counts with the nearest of them; one without
         embeddings is not found.
