@@ -91,7 +91,7 @@ def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -
     Args:
         samples: At least some hundred values, such as records that a store's `read`
             returns; a hundred times `size` bytes in total is plenty.
-        size: At most this many bytes, from 256 to 2 GiB.
+        size: The maximum size in bytes, at least 256 and below 2 GiB.
 
     Raises:
         ValueError: The samples are too few or too small, or `size` is out of range.

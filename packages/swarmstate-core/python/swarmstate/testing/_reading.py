@@ -7,7 +7,7 @@ import pytest
 from swarmstate.base import Batch, Query, Range, Result
 from swarmstate.testing._harness import Harness, Plane
 
-# UTF-8 byte order is code-point order; in UTF-16 order, the last two would be elsewhere.
+# UTF-8 byte order is code-point order; UTF-16 order would put the last one before "\ue000".
 ORDERED = ["A", "B", "a", "a/", "a/b", "aa", "b", "é", "퟿", "\ue000", "\uffff", "😀"]
 
 # Characters that have a meaning in the pattern languages of databases.
