@@ -1,26 +1,26 @@
-//! Names of content-addressed bytes.
+//! Names of content-addressed blobs.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// By what some bytes are stored: where they belong, and the first 120 bits of their BLAKE3 hash.
+/// The address of a blob: its home and the first 120 bits of its BLAKE3 hash.
 ///
-/// Equal hashes mean equal bytes, also for bytes that somebody chose to collide:
-/// the hash is cryptographic, and a collision takes about 2^60 attempts.
+/// Equal hashes mean equal bytes, even against deliberate collisions: the hash is cryptographic,
+/// and finding a collision takes about 2^60 attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlobHash([u8; Self::BYTES]);
 
-/// What blobs that are read together have in common; all zeros where that is nothing.
+/// A prefix shared by blobs that are read together; all zeros for blobs without a home.
 ///
-/// Different owners may have the same home.
+/// Different owners may share a home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobHome([u8; Self::BYTES]);
 
 impl BlobHome {
-    /// The size of a home: four characters of a name.
+    /// The size of a home, which is four characters of a name.
     pub const BYTES: usize = 3;
 
-    /// Returns the home of what belongs to an owner, never the common one.
+    /// Returns the home of an owner's blobs, never the all-zero one.
     pub fn of(owner: &str) -> Self {
         let mut home = [0; Self::BYTES];
         home.copy_from_slice(&blake3::hash(owner.as_bytes()).as_bytes()[..Self::BYTES]);
@@ -30,17 +30,17 @@ impl BlobHome {
         Self(home)
     }
 
-    /// Returns what the names of blobs of this home begin with.
+    /// Returns the prefix of the names of this home's blobs.
     pub fn prefix(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 }
 
 impl BlobHash {
-    /// The size of a home and a hash.
+    /// The size of a home plus a hash.
     pub const BYTES: usize = 18;
 
-    /// Returns the hash of some bytes that have no home.
+    /// Returns the hash of bytes without a home.
     pub fn of(bytes: &[u8]) -> Self {
         const TAKEN: usize = BlobHash::BYTES - BlobHome::BYTES;
         let mut hash = [0; Self::BYTES];
@@ -62,17 +62,17 @@ impl BlobHash {
         self
     }
 
-    /// Tells whether this is the hash of some bytes, in whatever home.
+    /// Returns whether this is the hash of `bytes`, in any home.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         self.is_same(&Self::of(bytes))
     }
 
-    /// Tells whether another is the hash of the same bytes, in whatever home.
+    /// Returns whether `other` is the hash of the same bytes, in any home.
     fn is_same(&self, other: &Self) -> bool {
         self.homeless() == other.homeless()
     }
 
-    /// Returns the hashes that stand one after another, or None if one is cut short.
+    /// Splits concatenated hashes; returns None if the last one is truncated.
     pub fn read_all(hashes: &[u8]) -> Option<Vec<Self>> {
         let (hashes, rest) = hashes.as_chunks();
         rest.is_empty()
@@ -84,7 +84,7 @@ impl BlobHash {
         &self.0
     }
 
-    /// Returns the name that the bytes are stored under: the hash in base64url.
+    /// Returns the name under which the bytes are stored: the hash in base64url.
     pub fn name(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn names_are_the_published_hash() {
-        // BLAKE3 of nothing begins with af1349b9f5f9a1a6a0404dea36dcc949.
+        // BLAKE3 of the empty string begins with af1349b9f5f9a1a6a0404dea36dcc949.
         assert_eq!(BlobHash::of(b"").name(), "AAAArxNJufX5oaagQE3qNtzJ");
     }
 

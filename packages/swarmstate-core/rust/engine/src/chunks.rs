@@ -1,24 +1,24 @@
-//! Cutting bytes where what they hold says so.
+//! Splits bytes into chunks at boundaries that depend on the content.
 //!
-//! A text that grows, or an object that is changed somewhere, has no items of which some stay. Its
-//! bytes are cut by content (FastCDC; Xia et al., IEEE TPDS 2020, doi 10.1109/TPDS.2020.2984632):
-//! whether there is a boundary depends on the bytes just before it, so boundaries behind a change
-//! are where they were, and what lies between two of them has the same bytes as before.
+//! A text that grows, or an object that changes somewhere, has no items that could stay the same.
+//! Its bytes are cut by content (FastCDC; Xia et al., IEEE TPDS 2020, doi
+//! 10.1109/TPDS.2020.2984632): a boundary depends only on the bytes just before it. So boundaries
+//! after a change stay where they were, and the chunks between them keep the same bytes.
 
 use fastcdc::v2020::FastCDC;
 
-/// Chunks are on average between these sizes.
+/// The average chunk size is between these.
 const SMALLEST_AVERAGE: usize = 1 << 10;
 const LARGEST_AVERAGE: usize = 1 << 16;
 
-/// Returns the chunks of some bytes, in their order.
+/// Returns the chunks of `data`, in order.
 ///
-/// A change rewrites one or two of them, and each costs a reference in every version. With chunks
-/// that grow as the square root of the whole both stay in proportion: of 64 KB they are about
-/// 2 KB, of 1 MB about 8 KB.
+/// A change rewrites one or two chunks, and each chunk costs a reference in every version. Chunks
+/// that grow with the square root of the whole balance the two: they average about 2 KB in 64 KB of
+/// data and 8 KB in 1 MB.
 pub fn chunks(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let root = data.len().isqrt().max(1);
-    // A power of two, since other sizes are rounded to one.
+    // A power of two, because FastCDC rounds other sizes to one.
     let average = (1 << (8 * root).ilog2()).clamp(SMALLEST_AVERAGE, LARGEST_AVERAGE);
     let chunks = FastCDC::new(data, average / 4, average, average * 4);
     chunks.map(|chunk| &data[chunk.offset..chunk.offset + chunk.length])
@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that look random, and are always the same.
+    /// Returns bytes that look random but are always the same.
     fn noise(len: usize) -> Vec<u8> {
         let next = |state: &mut u64| {
             *state = state

@@ -1,4 +1,4 @@
-//! Values compressed with zstd, each marked with how it was stored and checked when it is read.
+//! Values compressed with zstd, each marked with how it is stored and verified when read.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use zstd::zstd_safe::{get_dict_id_from_dict, get_dict_id_from_frame, get_frame_c
 use crate::error::{Error, Result};
 use crate::ext;
 
-/// How a value is stored. No change of one bit turns one mark into the other.
+/// Marks how a value is stored. No single-bit flip turns one mark into the other.
 const STORED: u8 = 0x53;
 const ZSTD: u8 = 0x7a;
 /// The mark and the CRC-32 of the value.
@@ -20,14 +20,14 @@ pub struct Compression {
     level: i32,
     min_size: usize,
     max_size: usize,
-    /// The first one compresses; each decompresses what names it. No dictionary comes last, and
-    /// is named by the id 0.
+    /// The first one compresses; each decompresses values that name it. The last entry has id 0 and
+    /// stands for no dictionary.
     dictionaries: Vec<Dictionary>,
     compressors: Mutex<Vec<Compressor<'static>>>,
 }
 
-/// A dictionary and contexts that have loaded it and are not in use: making one costs more than
-/// a small value.
+/// A dictionary, with idle contexts that have loaded it: creating one costs more than compressing a
+/// small value.
 struct Dictionary {
     id: u32,
     bytes: Vec<u8>,
@@ -35,14 +35,14 @@ struct Dictionary {
 }
 
 impl Compression {
-    /// Returns a compression that leaves values alone that are smaller than `min_size` bytes, or
-    /// larger than the `max_size` bytes up to which it decompresses.
+    /// Creates a compression that leaves values smaller than `min_size` bytes or larger than
+    /// `max_size` bytes uncompressed. `max_size` also limits decompression.
     ///
-    /// The first of the dictionaries compresses, and each decompresses what was compressed with
-    /// it; with none there is no dictionary.
+    /// The first dictionary compresses; each decompresses values compressed with it. If there are
+    /// none, values are compressed without a dictionary.
     ///
     /// # Errors
-    /// [`Error::Format`] if a dictionary is none, or none that `train` made.
+    /// [`Error::Format`] if a dictionary is invalid or was not made by `train`.
     pub fn new(
         level: i32,
         min_size: usize,
@@ -51,7 +51,8 @@ impl Compression {
     ) -> Result<Self> {
         let mut known = Vec::with_capacity(dictionaries.len() + 1);
         for bytes in dictionaries {
-            // An id tells which one a value needs; raw content, which zstd would take, has none.
+            // The id identifies the dictionary that a value needs. zstd would accept raw content,
+            // which has none.
             let id = get_dict_id_from_dict(&bytes).map_or(0, |id| id.get());
             let loaded = Decompressor::with_dictionary(&bytes);
             if id == 0 || loaded.is_err() {
@@ -73,7 +74,7 @@ impl Compression {
         })
     }
 
-    /// Makes a dictionary of at most `size` bytes from values that are like those to come.
+    /// Trains a dictionary of at most `size` bytes on values like those to be compressed.
     ///
     /// # Errors
     /// [`Error::Format`] if there are too few samples.
@@ -87,16 +88,16 @@ impl Compression {
         })
     }
 
-    /// The levels that zstd has.
+    /// Returns the compression levels that zstd supports.
     #[must_use]
     pub fn levels() -> std::ops::RangeInclusive<i32> {
         zstd::compression_level_range()
     }
 
-    /// Compresses a value, or stores it as it is if that is not smaller.
+    /// Compresses a value, or stores it as is if that is not smaller.
     ///
     /// # Errors
-    /// [`Error::Format`] if the value is too large for msgpack, 4 GiB.
+    /// [`Error::Format`] if the value exceeds msgpack's limit of 4 GiB.
     pub fn compress(&self, namespace: &str, key: &str, value: &[u8]) -> Result<Vec<u8>> {
         self.frame(value)
             .map_err(|reason| named(namespace, key, &reason))
@@ -117,11 +118,11 @@ impl Compression {
         frame(STORED, value, value)
     }
 
-    /// Decompresses what [`compress`](Self::compress) returned.
+    /// Decompresses a value returned by [`compress`](Self::compress).
     ///
     /// # Errors
-    /// [`Error::Format`] if it is something else, by damage or otherwise. The value is named in
-    /// the message by its address.
+    /// [`Error::Format`] if the data is damaged or is something else. The message gives the value's
+    /// address.
     pub fn decompress(&self, namespace: &str, key: &str, data: &[u8]) -> Result<Vec<u8>> {
         self.unframe(data)
             .map_err(|reason| named(namespace, key, &reason))
@@ -151,7 +152,7 @@ impl Compression {
         Ok(value)
     }
 
-    /// The declared size is believed up to the limit, and no more than that is written.
+    /// Trusts the declared size only up to the limit, and never writes more than that.
     fn inflate(&self, frame: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let Ok(Some(size)) = get_frame_content_size(frame) else {
             return Err("is damaged: it holds no zstd frame of known size".into());
@@ -269,7 +270,8 @@ mod tests {
                 for bit in 0..8 {
                     let mut damaged = data.clone();
                     damaged[index] ^= 1 << bit;
-                    // zstd has bits that mean nothing: the value may be whole, but never another.
+                    // Some bits of a zstd frame mean nothing, so the value may survive, but it is
+                    // never a different one.
                     match compression().decompress("n", "k", &damaged) {
                         Ok(found) => assert_eq!(found, value),
                         Err(error) => assert!(error.to_string().contains("\"k\"")),

@@ -1,24 +1,24 @@
-//! Conditions: a small language of questions about a state, parsed once.
+//! Conditions: a small language for questions about a state, parsed once.
 //!
-//! It is a part of Python's expressions (see `condition_parser`), and so is what it means, but for
-//! None (see `condition_program`).
+//! Both syntax (see `condition_parser`) and semantics are a subset of Python's expressions, except
+//! for None (see `condition_program`).
 
 use std::fmt;
 
 pub use crate::condition_expr::{Binary, Comparison, Expr, Literal, Path, Step, Unary};
 use crate::condition_parser::Parser;
 
-/// Conditions may have this many bytes.
+/// The maximum length of a condition in bytes.
 pub const MAX_LENGTH: usize = 8 * 1024;
-/// Conditions may nest this deeply.
+/// The maximum nesting depth of a condition.
 pub const MAX_DEPTH: usize = 64;
 
-/// Why a condition cannot be parsed, and where.
+/// Why and where a condition cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// What was expected and found.
     pub message: String,
-    /// The character at which it went wrong, counted from 1.
+    /// The position of the error in characters, counted from 1.
     pub column: usize,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for SyntaxError {
 
 impl std::error::Error for SyntaxError {}
 
-/// A condition, parsed.
+/// A parsed condition.
 #[derive(Clone, Debug)]
 pub struct Condition {
     text: String,
@@ -42,8 +42,8 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// [`SyntaxError`] if it is none, is longer than [`MAX_LENGTH`], nests more deeply than
-    /// [`MAX_DEPTH`], or holds a regular expression that is none or too large.
+    /// [`SyntaxError`] if it is invalid, longer than [`MAX_LENGTH`], nested more deeply than
+    /// [`MAX_DEPTH`], or contains an invalid or too large regular expression.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         if text.len() > MAX_LENGTH {
             return Err(SyntaxError {
@@ -60,23 +60,23 @@ impl Condition {
         })
     }
 
-    /// The condition as it was written.
+    /// Returns the condition as written.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The condition as it is understood.
+    /// Returns the parsed expression.
     #[must_use]
     pub fn expr(&self) -> &Expr {
         &self.expr
     }
 
-    /// What is equal for conditions that are the same but for spaces, needless parentheses and the
-    /// kind of quotes.
+    /// Returns a string that is equal for conditions that differ only in spaces, redundant
+    /// parentheses and quote style.
     #[must_use]
     pub fn shape(&self) -> String {
-        // Regular expressions have no equality, but print as what they are.
+        // Regular expressions cannot be compared, but their debug output shows their pattern.
         format!("{:?}", self.expr)
     }
 }

@@ -1,10 +1,10 @@
-//! What conditions are made of.
+//! The expression tree of a condition.
 
 use std::fmt;
 
 use regex::Regex;
 
-/// A constant of a condition.
+/// A constant in a condition.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "they are what they are called")]
 pub enum Literal {
@@ -43,20 +43,20 @@ pub enum Step {
 /// A path into the state.
 #[derive(Clone)]
 pub struct Path {
-    /// At least one; the first is a name.
+    /// Never empty; the first step is a name.
     pub steps: Vec<Step>,
-    /// The path as it is written.
+    /// The path as written.
     pub text: String,
 }
 
 impl fmt::Debug for Path {
-    /// Writes what it is, however it is written: `Condition::shape` relies on that.
+    /// Prints the steps, not the text: `Condition::shape` relies on that.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Path").field(&self.steps).finish()
     }
 }
 
-/// What a call of one argument does.
+/// A function of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are what they are called")]
 pub enum Unary {
@@ -65,7 +65,7 @@ pub enum Unary {
     Upper,
 }
 
-/// What a call of two strings asks.
+/// A function of two strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are what they are called")]
 pub enum Binary {
@@ -78,22 +78,22 @@ pub enum Binary {
 pub enum Expr {
     /// A constant.
     Literal(Literal),
-    /// What lies at a path; None if nothing does.
+    /// The value at a path; None if there is none.
     Path(Path),
-    /// Whether something lies at a path.
+    /// Whether there is a value at a path.
     Exists(Path),
-    /// The first that is false, or the last.
+    /// The first false operand, or the last one.
     And(Vec<Expr>),
-    /// The first that is true, or the last.
+    /// The first true operand, or the last one.
     Or(Vec<Expr>),
-    /// Whether it is false.
+    /// Whether the operand is false.
     Not(Box<Expr>),
     /// `a < b <= c`: each pair holds.
     Compare(Box<Expr>, Vec<(Comparison, Expr)>),
-    /// A function of one value.
+    /// A call with one argument.
     Unary(Unary, Box<Expr>),
-    /// A question about two strings.
+    /// A test on two strings.
     Binary(Binary, Box<Expr>, Box<Expr>),
-    /// Whether a regular expression is found in a string.
+    /// Whether a regular expression matches anywhere in a string.
     Matches(Box<Expr>, Regex),
 }

@@ -1,8 +1,8 @@
-//! What to write instead of what other languages, or Python itself, would have there.
+//! Hints for syntax from other languages, or from Python itself, that conditions do not support.
 
 use crate::condition_tokens::Token;
 
-/// The literal that is meant by a name which is one in JSON, YAML or JavaScript.
+/// Returns the literal meant by a name that is a literal in JSON, YAML or JavaScript.
 pub(crate) fn constant(name: &str) -> Option<&'static str> {
     match name {
         "true" => Some("True"),
@@ -12,7 +12,7 @@ pub(crate) fn constant(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a function does what would be written as a method.
+/// Returns whether a function here is a method in Python.
 pub(crate) fn is_method(name: &str) -> bool {
     matches!(
         name,
@@ -20,7 +20,7 @@ pub(crate) fn is_method(name: &str) -> bool {
     )
 }
 
-/// The rest of a message that ends in a token found where an operator may stand.
+/// Returns the end of a message about a token found where an operator may stand.
 pub(crate) fn operator(found: &Token<'_>) -> &'static str {
     match found {
         Token::Name("is") => "; write == or !=",
@@ -28,7 +28,7 @@ pub(crate) fn operator(found: &Token<'_>) -> &'static str {
     }
 }
 
-/// The rest of a message about a character that begins no token.
+/// Returns the end of a message about a character that starts no token.
 pub(crate) fn character(found: char) -> &'static str {
     match found {
         '&' | '|' | '!' => "; write and, or, not",

@@ -1,6 +1,6 @@
-//! From the text of a condition to an expression.
+//! Parses the text of a condition into an expression.
 //!
-//! The grammar is a part of Python's:
+//! The grammar is a subset of Python's:
 //!
 //! ```text
 //! or         = and ("or" and)*
@@ -22,12 +22,12 @@ use crate::condition_expr::{Binary, Comparison, Expr, Literal, Path, Step, Unary
 use crate::condition_hints::{constant, is_method, operator};
 use crate::condition_tokens::{Token, Tokens};
 
-/// A compiled regular expression may take this many bytes.
+/// The maximum size of a compiled regular expression in bytes.
 const MAX_REGEX: usize = 1 << 20;
 
 type Parsed<T> = Result<T, SyntaxError>;
 
-/// What is left of a condition.
+/// Parses the remaining tokens of a condition.
 pub(crate) struct Parser<'t> {
     tokens: Tokens<'t>,
     depth: usize,
@@ -41,7 +41,7 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// An expression, and nothing after it.
+    /// Parses an expression that must use up all tokens.
     pub(crate) fn all(mut self) -> Parsed<Expr> {
         let expr = self.or()?;
         match self.tokens.peek() {
@@ -88,7 +88,7 @@ impl<'t> Parser<'t> {
         }
         let mut expr = self.comparison()?;
         if negations > 0 {
-            // An even number of them still makes a bool of a value.
+            // An even number of `not`s still converts the value to a bool.
             expr = Expr::Not(Box::new(expr));
             if negations.is_multiple_of(2) {
                 expr = Expr::Not(Box::new(expr));
@@ -154,7 +154,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// An expression in parentheses, or a tuple of literals.
+    /// Parses an expression in parentheses, or a tuple of literals.
     fn parenthesised(&mut self) -> Parsed<Expr> {
         self.tokens.next();
         if self.tokens.take_symbol(")") {
@@ -213,7 +213,7 @@ impl<'t> Parser<'t> {
         Ok(expr)
     }
 
-    /// What to write for a call such as `x.lower()`, which would find no method.
+    /// Suggests how to write a call such as `x.lower()`: there are no methods.
     fn method(&mut self, name: &str, path: &Path) -> SyntaxError {
         let mut error = self.unexpected("a comparison or a function");
         self.tokens.next();
@@ -276,7 +276,7 @@ impl<'t> Parser<'t> {
 
     fn name(&mut self) -> Parsed<String> {
         match self.tokens.peek().clone() {
-            // Attributes that begin so are not state, and some lead to code.
+            // Such attributes are not state, and some of them lead to code.
             Token::Name(name) if name.starts_with('_') => Err(self.error(format!(
                 "expected a name without leading '_', found '{name}'"
             ))),
@@ -288,7 +288,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// As a path, `true` would most often be of nothing: None, silently.
+    /// As a path, `true` would usually not exist and silently be None.
     fn refuse_foreign_constant(&self) -> Parsed<()> {
         match self.tokens.peek() {
             Token::Name(name) => constant(name).map_or(Ok(()), |constant| {
@@ -315,7 +315,7 @@ impl<'t> Parser<'t> {
                 self.depth -= 1;
                 return Ok(match (open, items.len()) {
                     ("[", _) => Literal::List(items),
-                    // Parentheses alone make no tuple.
+                    // Parentheses alone do not make a tuple.
                     (_, 1) if !ends_in_comma => items.remove(0),
                     _ => Literal::Tuple(items),
                 });
@@ -326,7 +326,7 @@ impl<'t> Parser<'t> {
         Ok(literal)
     }
 
-    /// Literals up to a closing bracket, which is taken, and whether a comma stands before it.
+    /// Parses literals through the closing bracket; returns whether a comma comes before it.
     fn literals(&mut self, close: &'static str) -> Parsed<(Vec<Literal>, bool)> {
         let mut items = Vec::new();
         while !self.tokens.take_symbol(close) {
@@ -340,7 +340,7 @@ impl<'t> Parser<'t> {
         Ok((items, ends_in_comma))
     }
 
-    /// Goes one level deeper, if that is not too deep; the caller takes it back from `depth`.
+    /// Goes one level deeper, within the limit; the caller decrements `depth`.
     fn descend(&mut self) -> Parsed<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {

@@ -1,49 +1,49 @@
-//! Conditions made ready for a host, whose values they ask about.
+//! Compiles conditions for a host, which holds the values that they test.
 //!
-//! What conditions mean is what they mean in Python, with one exception: what is not there is
-//! None, and None is neither less nor greater than anything, has no length (None), no letters
-//! and no items, and no text holds it. So `score > 0.5` is false, not an error, while there is no score.
+//! Conditions mean what they mean in Python, with one exception: a missing value is None, and None
+//! is neither less nor greater than anything, its length is None, it has no letters and no items,
+//! and no text contains it. So `score > 0.5` is false, not an error, while there is no score.
 
 use regex::Regex;
 
 use crate::condition::{Binary, Comparison, Condition, Expr, Literal, Path, Step, Unary};
 
-/// Who has the values; implemented by the language that the state is in.
+/// Holds the values; implemented by the language that the state is in.
 pub trait Host {
     /// A value of the state; cheap to clone.
     type Value: Clone;
-    /// A literal or the name of a field, made once.
+    /// A literal or field name, converted once.
     type Constant;
-    /// What looking at values may raise.
+    /// An error raised while inspecting values.
     type Error;
 
-    /// Makes the constant of a literal.
+    /// Converts a literal to a constant.
     fn literal(&self, literal: &Literal) -> Result<Self::Constant, Self::Error>;
-    /// Makes the constant that `field` takes.
+    /// Converts a name to a constant for `field`.
     fn name(&self, name: &str) -> Result<Self::Constant, Self::Error>;
-    /// The value of a constant, which nobody who is given it can change for the next one.
+    /// Returns the value of a constant; a recipient must not be able to change it for the next one.
     fn value(&self, constant: &Self::Constant) -> Result<Self::Value, Self::Error>;
-    /// A bool as a value.
+    /// Returns a bool as a value.
     fn bool(&self, value: bool) -> Self::Value;
-    /// None.
+    /// Returns None.
     fn none(&self) -> Self::Value;
-    /// Whether a value is None.
+    /// Returns whether a value is None.
     fn is_none(&self, value: &Self::Value) -> bool;
-    /// What a mapping or object has under a name.
+    /// Returns the value that a mapping or object has under a name.
     fn field(
         &self,
         of: &Self::Value,
         name: &Self::Constant,
     ) -> Result<Option<Self::Value>, Self::Error>;
-    /// What a sequence or mapping has at an index or key.
+    /// Returns the value that a sequence or mapping has at an index or key.
     fn item(
         &self,
         of: &Self::Value,
         key: &Self::Constant,
     ) -> Result<Option<Self::Value>, Self::Error>;
-    /// Whether a value counts as true.
+    /// Returns whether a value is true.
     fn is_true(&self, value: &Self::Value) -> Result<bool, Self::Error>;
-    /// Compares two values; neither is None where one is ordered or has items.
+    /// Compares two values. Operands of ordering are not None, nor is the container of `in`.
     fn compare(
         &self,
         comparison: Comparison,
@@ -52,7 +52,7 @@ pub trait Host {
     ) -> Result<bool, Self::Error>;
     /// Applies a function to a value that is not None.
     fn apply(&self, function: Unary, value: &Self::Value) -> Result<Self::Value, Self::Error>;
-    /// Looks at the text of a value that is not None.
+    /// Calls a function with the text of a value that is not None.
     fn with_text<T>(
         &self,
         value: &Self::Value,
@@ -60,7 +60,7 @@ pub trait Host {
     ) -> Result<T, Self::Error>;
 }
 
-/// A condition with the constants of a host.
+/// A condition with a host's constants.
 pub struct Program<C>(Node<C>);
 
 enum Node<C> {
@@ -76,30 +76,30 @@ enum Node<C> {
     Matches(Box<Node<C>>, Regex),
 }
 
-/// Paths as they are written, and what lies there, or what looking there raises.
+/// Paths as written, each with the value there or the error raised on access.
 pub type AtPaths<'p, V, E> = Vec<(&'p str, Result<Option<V>, E>)>;
 
-/// A path: names and items in their order.
+/// A path: names and items in order.
 struct Steps<C> {
     steps: Vec<(bool, C)>,
     text: String,
 }
 
 impl<C> Program<C> {
-    /// Makes a condition ready.
+    /// Compiles a condition.
     ///
     /// # Errors
     ///
-    /// What the host raises for a constant.
+    /// Any error that the host raises for a constant.
     pub fn new<H: Host<Constant = C>>(host: &H, condition: &Condition) -> Result<Self, H::Error> {
         node(host, condition.expr()).map(Self)
     }
 
-    /// Whether the condition holds in a state.
+    /// Returns whether the condition holds in a state.
     ///
     /// # Errors
     ///
-    /// What the host raises for values that cannot be looked at so.
+    /// Any error that the host raises for a value that does not support an operation.
     pub fn holds<H: Host<Constant = C>>(
         &self,
         host: &H,
@@ -108,7 +108,8 @@ impl<C> Program<C> {
         test(host, &self.0, state)
     }
 
-    /// The paths of the condition, also those that it is decided without, and what lies there.
+    /// Returns every path in the condition with its value, even paths that do not affect the
+    /// result.
     pub fn paths<H: Host<Constant = C>>(
         &self,
         host: &H,
@@ -143,7 +144,8 @@ fn node<H: Host>(host: &H, expr: &Expr) -> Result<Node<H::Constant>, H::Error> {
             let last = rest.len() - 1;
             let rest = rest.iter().enumerate().map(|(index, (op, expr))| {
                 let right = match expr {
-                    // Of what is compared no further, only the items are looked at.
+                    // Nothing is compared with the last list itself, only with its items, so a
+                    // tuple serves.
                     Expr::Literal(Literal::List(items))
                         if index == last && matches!(op, Comparison::In | Comparison::NotIn) =>
                     {
@@ -246,7 +248,7 @@ fn test<H: Host>(host: &H, node: &Node<H::Constant>, state: &H::Value) -> Result
             if host.is_none(&text) || host.is_none(&part) {
                 return Ok(false);
             }
-            // Two texts are not borrowed at once, so that a host need not allow it.
+            // Copies one text, so that a host need not allow borrowing two at once.
             let part = host.with_text(&part, str::to_owned)?;
             host.with_text(&text, |text| match question {
                 Binary::StartsWith => text.starts_with(&part),
@@ -284,7 +286,7 @@ fn eval<H: Host>(
     }
 }
 
-/// The value of the first node that is as true as wanted, or of the last one.
+/// Returns the value of the first node whose truth is `wanted`, or of the last node.
 fn first_that_is<H: Host>(
     host: &H,
     nodes: &[Node<H::Constant>],

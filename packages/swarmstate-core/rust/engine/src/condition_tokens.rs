@@ -1,4 +1,4 @@
-//! The words of a condition.
+//! The tokens of a condition.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -9,7 +9,7 @@ use unicode_ident::{is_xid_continue, is_xid_start};
 use crate::condition::SyntaxError;
 use crate::condition_hints::character;
 
-/// Longer ones first, so that `<=` is not read as `<`.
+/// Longer symbols first, so that `<=` is not read as `<`.
 const SYMBOLS: [&str; 12] = [
     "==", "!=", "<=", ">=", "<", ">", "(", ")", "[", "]", ",", ".",
 ];
@@ -37,17 +37,17 @@ impl fmt::Display for Token<'_> {
     }
 }
 
-/// A token, and the bytes it takes.
+/// A token and the bytes it spans.
 struct Placed<'t> {
     token: Token<'t>,
     start: usize,
     end: usize,
 }
 
-/// The tokens of a condition, and which is next.
+/// The tokens of a condition, with the position of the next one.
 pub(crate) struct Tokens<'t> {
     text: &'t str,
-    /// Never empty: the last is `End`.
+    /// Never empty: the last token is `End`.
     tokens: Vec<Placed<'t>>,
     next: usize,
 }
@@ -106,17 +106,17 @@ impl<'t> Tokens<'t> {
         taken
     }
 
-    /// Where the next token begins, in bytes.
+    /// Returns where the next token starts, in bytes.
     pub(crate) fn offset(&self) -> usize {
         self.tokens[self.next].start
     }
 
-    /// Where the next token begins, in characters from 1.
+    /// Returns where the next token starts, in characters counted from 1.
     pub(crate) fn column(&self) -> usize {
         column(self.text, self.offset())
     }
 
-    /// The text from an offset up to the last token that was taken.
+    /// Returns the text from an offset to the end of the last token taken.
     pub(crate) fn text_since(&self, start: usize) -> &'t str {
         let end = self
             .next
@@ -130,7 +130,7 @@ fn column(text: &str, offset: usize) -> usize {
     text[..offset].chars().count() + 1
 }
 
-/// Reads the token at an offset, and how many bytes it takes.
+/// Reads the token at an offset; returns it and its length in bytes.
 fn read(text: &str, offset: usize) -> Result<(Token<'_>, usize), SyntaxError> {
     let rest = &text[offset..];
     let error = |message: String| SyntaxError {

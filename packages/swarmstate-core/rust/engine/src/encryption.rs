@@ -1,9 +1,9 @@
-//! Values encrypted under one of several keys, and bound to the address they are stored at.
+//! Values encrypted under one of several keys and bound to the address they are stored at.
 //!
-//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>): AES-256-GCM under a key that is derived for
-//! each value from half of a random nonce of 192 bits. AES-256-GCM alone, with its random nonces
-//! of 96 bits, is safe for 2^32 values under a key (NIST SP 800-38D, section 8.3), which a busy
-//! store writes within months; here it is 2^80 for the same risk of a repeated nonce.
+//! XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>) is AES-256-GCM under a key derived for each value
+//! from half of a random 192-bit nonce. Plain AES-256-GCM with random 96-bit nonces is safe for
+//! 2^32 values per key (NIST SP 800-38D, section 8.3), which a busy store writes within months.
+//! Here the limit is 2^80 values for the same risk of a repeated nonce.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,10 +18,10 @@ use crate::ext;
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 24;
 const TAG_BYTES: usize = 16;
-/// What the associated data begins with, so that no other use of a key can be taken for this one.
+/// Prefix of the associated data, so that no other use of a key can be mistaken for this one.
 const PURPOSE: &[u8] = b"swarmstate encrypted value 1";
 
-/// Keys by their ids; one of them encrypts, all of them decrypt.
+/// Keys by id; one of them encrypts, all of them decrypt.
 pub struct KeyRing {
     keys: BTreeMap<String, Xaes256Gcm>,
     active: String,
@@ -33,10 +33,12 @@ impl KeyRing {
     /// The longest id, in bytes of UTF-8.
     const MAX_ID_BYTES: usize = 64;
 
-    /// Returns a ring of `keys`, which are wiped from where they were, encrypting under `active`.
+    /// Creates a ring of `keys` that encrypts under `active`. Wipes the keys from the argument's
+    /// memory.
     ///
     /// # Errors
-    /// [`Error::Encryption`] if an id is empty, too long or holds NUL, or if `active` has no key.
+    /// [`Error::Encryption`] if an id is empty, too long or contains NUL, or if `active` has no
+    /// key.
     pub fn new(keys: Vec<(String, [u8; Self::KEY_BYTES])>, active: &str) -> Result<Self> {
         let mut ring = Self {
             keys: BTreeMap::new(),
@@ -97,10 +99,10 @@ impl KeyRing {
         Ok(out)
     }
 
-    /// Decrypts what was encrypted for this address.
+    /// Decrypts a value that was encrypted for this address.
     ///
     /// # Errors
-    /// [`Error::Encryption`] if it was not, or under no key of the ring.
+    /// [`Error::Encryption`] if it was not, or if its key is not in the ring.
     pub fn decrypt(&self, namespace: &str, key: &str, data: &[u8]) -> Result<Vec<u8>> {
         let fail = |reason: String| {
             Error::Encryption(format!(
@@ -134,7 +136,7 @@ impl KeyRing {
         Ok(value)
     }
 
-    /// Tells whether a value is encrypted under the active key, without decrypting it.
+    /// Returns whether a value is encrypted under the active key, without decrypting it.
     #[must_use]
     pub fn is_current(&self, data: &[u8]) -> bool {
         Sealed::parse(data).is_ok_and(|sealed| sealed.id == self.active)
@@ -184,7 +186,7 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Names hold no NUL, so no two addresses have the same bytes.
+/// Names contain no NUL, so no two addresses produce the same bytes.
 fn associated_data(id: &str, namespace: &str, key: &str) -> Vec<u8> {
     [PURPOSE, id.as_bytes(), namespace.as_bytes(), key.as_bytes()].join(&0)
 }

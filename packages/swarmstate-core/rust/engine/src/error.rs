@@ -1,30 +1,30 @@
-//! What can go wrong in the engine; mapped to Python exceptions once, in the binding crate.
+//! The engine's errors, which the binding crate maps to Python exceptions in one place.
 
 use std::fmt;
 
 use crate::plane::Expect;
 
-/// An error of the engine.
+/// An engine error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store was used after it was closed.
+    /// The store is closed.
     Closed,
-    /// A batch's expectation did not hold; nothing of the batch was applied.
+    /// A batch's expectation did not hold; nothing in the batch was applied.
     Conflict(String),
-    /// The storage cannot be opened, reached or written at this moment.
+    /// The storage cannot be opened, reached or written right now.
     Unavailable(String),
-    /// A write was asked of storage that can only be read.
+    /// Attempted to write to read-only storage.
     ReadOnly(String),
     /// The storage is not a swarmstate store, is damaged, or has a newer format.
     Format(String),
-    /// A value is not encrypted as it should be, or its key is missing.
+    /// A value is not encrypted as expected, or its key is missing.
     Encryption(String),
-    /// A filter that cannot be understood.
+    /// A filter is invalid.
     Filter(String),
-    /// A stored record of a collection that is none.
+    /// A stored record is not a valid record of its collection.
     Record(String),
-    /// A vector of another dimension than those of the index.
+    /// A vector's dimension differs from the index's.
     Dimensions {
         /// The dimension of the index.
         stored: usize,
@@ -33,11 +33,11 @@ pub enum Error {
     },
 }
 
-/// What the engine's fallible operations return.
+/// The result type of the engine's fallible operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Returns the conflict of a batch that expected another greatest key than `found`.
+    /// Returns the conflict for a batch that expected a greatest key other than `found`.
     #[must_use]
     pub fn conflict(namespace: &str, expect: &Expect, found: Option<&str>) -> Self {
         let name = |key: Option<&str>| key.map_or("none".to_owned(), |key| format!("{key:?}"));
@@ -50,9 +50,9 @@ impl Error {
         ))
     }
 
-    /// Returns the conflict of a batch that expected another value of a key.
+    /// Returns the conflict for a batch that expected a key to hold another value.
     ///
-    /// Values are nobody's business but their owner's, so none is shown.
+    /// The message never contains values: they are private to their owner.
     #[must_use]
     pub fn value_conflict(namespace: &str, key: &str, expected: bool, found: bool) -> Self {
         let finding = match (expected, found) {

@@ -1,14 +1,14 @@
-//! msgpack's extension type: the frame of values that a layer over a store has changed.
+//! msgpack extension types, which frame values that a layer over a store has transformed.
 //!
-//! Such a value is standard msgpack still, and no value that the codec wrote begins like one.
+//! A framed value is still standard msgpack, and no value written by the codec starts like one.
 
-/// The code of an encrypted value.
+/// The extension code of an encrypted value.
 pub(crate) const ENCRYPTED: u8 = 64;
-/// The code of a value that a compressing layer wrote.
+/// The extension code of a value written by a compressing layer.
 pub(crate) const COMPRESSED: u8 = 65;
 
-/// Appends the head of an extension whose payload of `length` bytes follows, or returns None if
-/// msgpack has none that long.
+/// Appends the head of an extension with a payload of `length` bytes, or returns None if that is
+/// too long for msgpack.
 pub(crate) fn begin(out: &mut Vec<u8>, code: u8, length: usize) -> Option<()> {
     match length {
         1 => out.push(0xd4),
@@ -32,8 +32,8 @@ pub(crate) fn begin(out: &mut Vec<u8>, code: u8, length: usize) -> Option<()> {
     Some(())
 }
 
-/// Returns the payload of the extension that `data` is, if it is one of this code and its head is
-/// what `begin` writes.
+/// Returns the payload of `data` if it is an extension of this code with a head as written by
+/// `begin`.
 pub(crate) fn payload(data: &[u8], code: u8) -> Option<&[u8]> {
     let head = match data.first()? {
         0xd4..=0xd8 => 2,

@@ -1,4 +1,4 @@
-//! Handoff graphs: who takes over next, decided by conditions in a fixed order.
+//! Handoff graphs: conditions, tried in a fixed order, decide who takes over next.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use crate::condition::Condition;
 
-/// A graph may have this many nodes, and a node this many edges.
+/// The maximum number of nodes in a graph, and of edges from a node.
 pub const MAX_SIZE: usize = 10_000;
 
-/// An edge; `C` is what a caller keeps with its condition.
+/// An edge; `C` is the caller's data for its condition.
 #[derive(Debug)]
 pub struct Edge<C> {
     /// The node it leads to.
     pub target: usize,
-    /// Edges with greater ones come first.
+    /// Edges with higher priority come first.
     pub priority: i64,
-    /// When it is taken; always if None.
+    /// The condition for taking it; `None` means always.
     pub when: Option<Arc<(Condition, C)>>,
 }
 
@@ -33,7 +33,7 @@ impl<C> Clone for Edge<C> {
 #[derive(Debug)]
 struct Node<C> {
     name: Arc<str>,
-    /// By falling priority, then in the order in which they were added.
+    /// By descending priority, then in insertion order.
     edges: Vec<Edge<C>>,
 }
 
@@ -50,7 +50,7 @@ impl<C> Clone for Node<C> {
 #[derive(Debug)]
 pub struct Graph<C> {
     nodes: Vec<Node<C>>,
-    /// Where each name is in `nodes`.
+    /// Maps each name to its position in `nodes`.
     index: HashMap<Arc<str>, usize>,
 }
 
@@ -72,19 +72,19 @@ impl<C> Default for Graph<C> {
     }
 }
 
-/// Why a graph cannot be changed, or asked, as wanted.
+/// Why a graph rejects a change or a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// There is no such node.
+    /// The node does not exist.
     Unknown(String),
-    /// There is such a node already.
+    /// The node already exists.
     Exists(String),
     /// The name of a node is empty.
     Nameless,
     /// The edge would close this cycle.
     Cycle(Vec<Arc<str>>),
-    /// There are [`MAX_SIZE`] of these already.
+    /// There are already [`MAX_SIZE`] of these.
     Full(&'static str),
 }
 
@@ -112,15 +112,16 @@ impl fmt::Display for GraphError {
 
 impl std::error::Error for GraphError {}
 
-/// Something that is probably not meant.
+/// Something that is probably a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
     /// No path leads from the entry to this node.
     Unreachable(usize),
-    /// An edge of this node, by its place, is never taken: the one at the other place always is.
+    /// A node, the position of an edge that is never taken, and that of the edge always taken
+    /// instead.
     Shadowed(usize, usize, usize),
-    /// A node whose edges all have conditions: if none holds, there is no route.
+    /// All edges of this node have conditions: if none holds, there is no route.
     MissingDefault(usize),
 }
 
@@ -149,7 +150,7 @@ impl<C> Graph<C> {
         Ok(())
     }
 
-    /// Adds an edge from `source`, behind those of the same or a greater priority.
+    /// Adds an edge from `source`, after those with the same or higher priority.
     ///
     /// # Errors
     ///
@@ -177,7 +178,7 @@ impl<C> Graph<C> {
         Ok(())
     }
 
-    /// The number of a node.
+    /// Returns the number of a node.
     ///
     /// # Errors
     ///
@@ -187,18 +188,18 @@ impl<C> Graph<C> {
         found.ok_or_else(|| GraphError::Unknown(name.to_owned()))
     }
 
-    /// The names of all nodes, in the order of their numbers.
+    /// Returns the names of all nodes, in the order of their numbers.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().map(|node| &*node.name)
     }
 
-    /// The edges of a node in the order in which they are tried.
+    /// Returns the edges of a node in the order in which they are tried.
     #[must_use]
     pub fn edges(&self, node: usize) -> &[Edge<C>] {
         &self.nodes[node].edges
     }
 
-    /// Whether no path leads from a node back to it.
+    /// Returns whether the graph has no cycles.
     #[must_use]
     pub fn is_dag(&self) -> bool {
         let mut entering = vec![0_usize; self.nodes.len()];
@@ -221,7 +222,7 @@ impl<C> Graph<C> {
         removed == self.nodes.len()
     }
 
-    /// What is probably not meant, seen from the node where runs begin.
+    /// Returns probable mistakes in the graph, for runs that begin at `entry`.
     #[must_use]
     pub fn problems(&self, entry: usize) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -231,7 +232,7 @@ impl<C> Graph<C> {
                 problems.push(Problem::Unreachable(node));
             }
             let edges = self.edges(node);
-            // By what is asked, the first edge that asks it; nothing is asked of a default.
+            // Maps each condition to the first edge that has it; a default edge has none.
             let mut first: HashMap<Option<String>, usize> = HashMap::new();
             for (place, edge) in edges.iter().enumerate() {
                 let asked = edge.when.as_ref().map(|when| when.0.shape());
@@ -250,7 +251,7 @@ impl<C> Graph<C> {
         problems
     }
 
-    /// The nodes of a shortest path, ends included, whatever its conditions.
+    /// Returns the nodes of a shortest path, including both ends, ignoring conditions.
     #[must_use]
     pub fn path(&self, from: usize, to: usize) -> Option<Vec<usize>> {
         let (reached, from_where) = self.search(from);
@@ -267,7 +268,7 @@ impl<C> Graph<C> {
         Some(path)
     }
 
-    /// All nodes that can be reached, and from where each was reached first.
+    /// Returns all reachable nodes, and from which node each was first reached.
     fn search(&self, from: usize) -> (BTreeSet<usize>, HashMap<usize, usize>) {
         let mut reached = BTreeSet::new();
         let mut from_where = HashMap::new();

@@ -1,7 +1,7 @@
 //! The state engine of swarmstate: records, snapshots and file storage.
 //!
-//! This crate knows nothing of Python and nothing of checkpoints. It moves
-//! bytes between named records; what the bytes mean is its callers' business.
+//! This crate knows nothing about Python or checkpoints. It moves bytes between named records; only
+//! its callers know what the bytes mean.
 #![forbid(unsafe_code)]
 
 mod blob;

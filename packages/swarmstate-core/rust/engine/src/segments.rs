@@ -1,60 +1,59 @@
-//! When the segments of a long value are merged.
+//! Decides when the segments of a long value are merged.
 //!
-//! A long value is stored as a sequence of segments, each a run of consecutive
-//! items. What changed is stored as new segments of one item each; these
-//! functions say which neighbours to join, so that a value has few segments to
-//! read while every item is rewritten only a few times. They are pure
-//! arithmetic on sizes and on what is new: a value of which nothing was known is
-//! always cut alike, so that processes that never met share it, and one that only
-//! ever grew is cut as if all of it were new.
+//! A long value is stored as a sequence of segments, each a run of consecutive items. Changes are
+//! stored as new one-item segments; these functions decide which neighbors to join, so that a value
+//! has few segments to read while each item is rewritten only a few times. They are pure arithmetic
+//! on sizes and on which segments are new. A value without known segments is always cut the same
+//! way, so that processes that never met share its segments. A value that only ever grew is cut as
+//! if all of it were new.
 
 use std::ops::Range;
 
-/// A segment, old or new: how many items it has and how many bytes they take.
+/// A segment, old or new: its number of items and their size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Number of items, at least one.
     pub items: usize,
-    /// Their encoded size.
+    /// Their encoded size in bytes.
     pub bytes: usize,
-    /// Whether it has to be stored: it was not there before, or is a part of what was.
+    /// Whether it must be stored: it did not exist before, or is part of a segment that did.
     pub is_new: bool,
 }
 
-/// How many neighbours become one segment, by how many items they have.
+/// How many neighbors merge into one segment; also the base of the levels.
 ///
-/// An item is rewritten once for each level below its segment's, and each
-/// segment costs a reference in every version: with a fan-out of 32 lists of
-/// less than 1,024 items are rewritten once, and longer ones twice.
+/// An item is rewritten once for each level below its segment's, and each segment costs a reference
+/// in every version. With a fan-out of 32, lists of fewer than 1,024 items are rewritten once and
+/// longer ones twice.
 const FAN_OUT: usize = 32;
 
-/// Segments of fewer items are of the lower level, those of fewer than the square of the upper.
+/// Segments with fewer items are on the lower level; those with fewer than its square on the upper.
 const LEVEL: usize = FAN_OUT;
 
-/// So many neighbours of the lower level become one segment also where none of them is new.
+/// This many lower-level neighbors merge even if none of them is new.
 const MANY_KEPT: usize = 2 * FAN_OUT;
 
-/// No merge makes a segment larger than this, so that a rewrite stays cheap. A
-/// single item that is larger, an image say, stands alone for ever.
+/// No merge makes a segment larger than this, so that rewrites stay cheap. A larger single item,
+/// such as an image, stays a segment of its own.
 const LIST_SEGMENT_BYTES: usize = 1024 * 1024;
 
-/// About what a reference to a segment costs in the record of a version, in bytes.
+/// Approximate cost in bytes of a reference to a segment in the record of a version.
 const REFERENCE_BYTES: usize = 16;
 
 /// Segments of a dict are at least this large, if it has enough entries.
 const DICT_SEGMENT_BYTES: usize = 512;
 
-/// Returns which runs of a list's segments become one segment each.
+/// Returns which runs of a list's segments to merge into one segment each.
 ///
-/// Lists grow at the end, so this is a logarithmic method of two levels: as soon as a new segment
-/// has enough neighbours of its level before it, they become one segment of the next.
+/// Lists grow at the end, so this is a logarithmic method with two levels: as soon as a new segment
+/// has enough neighbors of its level before it, they merge into one segment of the next level.
 ///
-/// What a list loses breaks a segment, and its other items are new segments of one item each. A
-/// list that is trimmed at its beginning again and again would lose what these are merged to at
-/// the next step. So segments that were kept do not cause a merge by themselves, and what is merged
-/// are the last ones: those that stay for the longest time. An item that is edited breaks a segment
-/// of any level, and the next one may lie beside it. So the upper level is merged only
-/// where the list grows, with nothing kept behind it, and an edit costs it once.
+/// Removing an item breaks up its segment and turns the remaining items into new one-item segments.
+/// A list that is trimmed at its beginning again and again would lose their merged segment on the
+/// next trim. So kept segments do not trigger a merge by themselves, and a merge takes the last
+/// segments, which will stay the longest. Editing an item can break a segment of any level, and the
+/// next edit may hit its neighbor. So the upper level is merged only where the list grows, with no
+/// kept segment after it, and an edit is rewritten there only once.
 pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
     let growing = (segments.iter().rposition(|segment| !segment.is_new)).map_or(0, |last| last + 1);
     let mut merged: Vec<(Range<usize>, Segment)> = Vec::with_capacity(segments.len());
@@ -78,7 +77,7 @@ pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
     merged.into_iter().map(|(range, _)| range).collect()
 }
 
-/// Returns where the tail begins that makes a segment of the next level, if any.
+/// Returns the start of the tail that forms a segment of the next level, if any.
 fn mergeable_tail(merged: &[(Range<usize>, Segment)], is_growing: bool) -> Option<usize> {
     let (_, last) = merged.last()?;
     let (level, count) = match (last.items < LEVEL, last.is_new) {
@@ -96,11 +95,11 @@ fn mergeable_tail(merged: &[(Range<usize>, Segment)], is_growing: bool) -> Optio
     is_mergeable.then_some(start)
 }
 
-/// Returns which runs of a dict's segments become one segment each.
+/// Returns which runs of a dict's segments to merge into one segment each.
 ///
-/// Dicts change anywhere, and a change rewrites its segment; but each segment
-/// costs a reference in every version. Segments of `sqrt(total * reference)`
-/// bytes make the sum of both smallest. Larger entries stand alone.
+/// Dicts change anywhere. A change rewrites its segment, but each segment costs a reference in
+/// every version. Segments of `sqrt(total * reference)` bytes minimize the sum of both. Larger
+/// entries stay segments of their own.
 pub fn merge_dict(segments: &[Segment]) -> Vec<Range<usize>> {
     let total: usize = segments.iter().map(|segment| segment.bytes).sum();
     let target = (total * REFERENCE_BYTES).isqrt().max(DICT_SEGMENT_BYTES);
@@ -148,7 +147,7 @@ mod tests {
         }
     }
 
-    /// Cut a list once more, and add what that writes to `written`.
+    /// Cuts a list once more and adds the bytes that this writes to `written`.
     fn cut(list: &[Segment], written: &mut usize) -> Vec<Segment> {
         let runs = merge_list(list);
         let cut = apply(list, &runs);
@@ -158,7 +157,7 @@ mod tests {
         cut
     }
 
-    /// Take items from the beginning of a list; what is left of a segment is new.
+    /// Removes items from the beginning of a list; the rest of a broken segment is new.
     fn trim(list: &mut Vec<Segment>, mut count: usize) {
         while count > 0 {
             let first = list.remove(0);

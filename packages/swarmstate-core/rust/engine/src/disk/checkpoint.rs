@@ -1,8 +1,8 @@
-//! Copies the log into the file beside the commits, not within them.
+//! Copies the log into the file in parallel to commits rather than within them.
 //!
-//! A commit starts the log over, and so keeps it short and its syncs cheap, only if all of it was
-//! copied. Beside a busy writer there is always some more of it, so what is copied in the
-//! background is the bulk, and the few pages that came meanwhile are copied by a commit.
+//! A commit starts the log over, which keeps it short and its syncs cheap, only if all of it was
+//! copied. With a busy writer there is always a bit more. So the bulk is copied in the background,
+//! and the few pages added meanwhile are copied by a commit.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -18,24 +18,24 @@ use super::process::OpenFile;
 use super::workers::Workers;
 use crate::{Error, Result};
 
-/// From this many pages on, about 4 MB, the log is copied.
+/// The log is copied once it has this many pages, about 4 MB.
 ///
-/// A longer log makes no difference to the mean, and a shorter one is copied more often.
+/// A longer log does not change the mean cost, and a shorter one is copied more often.
 const LOG_PAGES: u32 = 500;
 
-/// From this many pages on, commits do not leave the background behind any further.
+/// From this many pages on, commits wait for the background instead of getting further ahead.
 const LONGEST_LOG_PAGES: u32 = 4 * LOG_PAGES;
 
-/// The log is shorter than that.
+/// The log is shorter than `LOG_PAGES`.
 const SHORT: u8 = 0;
 /// The bulk is being copied in the background.
 const COPYING: u8 = 1;
 /// The bulk was copied; the next commit copies the rest.
 const COPIED: u8 = 2;
 
-/// The connection that copies.
+/// The connection used for copying.
 enum Link {
-    /// It is opened when first needed.
+    /// Not opened before it is needed.
     Unopened,
     Open(Connection),
     Closed,
@@ -44,18 +44,19 @@ enum Link {
 pub(super) struct Checkpointer {
     path: PathBuf,
     timeout: Duration,
-    /// Of the log after the last commit on the watched connection.
+    /// Pages in the log after the last commit on the watched connection.
     pages: Arc<AtomicU32>,
     state: AtomicU8,
-    /// Locked while it copies.
+    /// Locked while copying.
     link: Mutex<Link>,
     background: Workers,
-    /// Last, to be dropped after the connection.
+    /// The last field, so that it is dropped after the connection.
     file: Arc<OpenFile>,
 }
 
 impl Checkpointer {
-    /// Watches the log of the connection that writes, on which SQLite then copies nothing itself.
+    /// Watches the log of the writer's connection, and turns off SQLite's automatic checkpoints
+    /// there.
     pub(super) fn watch(
         path: PathBuf,
         timeout: Duration,
@@ -79,9 +80,9 @@ impl Checkpointer {
         })
     }
 
-    /// Sees to the log after a commit on `connection`.
+    /// Starts or finishes a copy of the log, if due, after a commit on `connection`.
     ///
-    /// Errors are left to later commits, which try again: the records are safe in the log.
+    /// Errors are ignored, since later commits try again: the records are safe in the log.
     pub(super) fn after_commit(self: &Arc<Self>, connection: &Connection) {
         match self.state.load(Ordering::Acquire) {
             SHORT if self.pages.load(Ordering::Relaxed) >= LOG_PAGES => {
@@ -104,8 +105,8 @@ impl Checkpointer {
         }
     }
 
-    /// Copies the log until little was added meanwhile; what is copied faster than a busy writer
-    /// adds to it gets less each time.
+    /// Copies the log until little is added meanwhile. If copying is faster than a busy writer,
+    /// each pass has less to copy.
     fn copy_bulk(&self) {
         const PASSES: usize = 8;
         const LITTLE: u32 = 100;
@@ -117,7 +118,7 @@ impl Checkpointer {
         }
     }
 
-    /// Copies what is in the log now, as far as readers allow.
+    /// Copies the current log, as far as readers allow.
     ///
     /// Returns how many pages of the log are in the file.
     pub(super) fn run(&self) -> Result<u32> {
@@ -133,7 +134,7 @@ impl Checkpointer {
         }
     }
 
-    /// Ends the thread and closes the connection; the one that writes copies what is left.
+    /// Ends the thread and closes the connection; the writer's connection copies the rest.
     pub(super) fn close(&self) {
         self.background.join();
         *lock(&self.link) = Link::Closed;

@@ -1,4 +1,4 @@
-//! How connections are opened and configured.
+//! Opens and configures connections.
 
 use std::path::Path;
 use std::thread;
@@ -11,33 +11,33 @@ use super::failure::failure;
 use super::opening::Durability;
 use crate::{Error, Result};
 
-/// Distinct statements are few: about thirty, and eight forms of range.
+/// There are few distinct statements: about thirty, and eight forms of range.
 const CACHED_STATEMENTS: usize = 64;
 
-/// A log that a large value made longer than this is cut when it starts over.
+/// If a large value makes the log longer than this, it is truncated when it starts over.
 const LOG_BYTES: u32 = 32 << 20;
 
 /// Opens the connection that creates or migrates the file and then writes to it.
 ///
-/// It may turn out to be read-only, which `Connection::is_readonly` tells.
+/// It may turn out to be read-only; check `Connection::is_readonly`.
 pub(super) fn open_writer(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     open(path, access, timeout)
 }
 
-/// Opens another connection to a file that was prepared, which copies the log into it.
+/// Opens another connection to a prepared file, to copy the log into it.
 pub(super) fn open_checkpointer(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout)?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")?;
     Ok(connection)
 }
 
-/// Opens a connection that reads, beside any number of writers.
+/// Opens a reading connection, which works alongside any number of writers.
 pub(super) fn open_reader(path: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, timeout)
 }
 
-/// Opens a connection that takes no lock and believes that the file never changes.
+/// Opens a connection that takes no locks and assumes that the file never changes.
 pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_encoded_bytes() {
@@ -56,8 +56,8 @@ fn open(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<C
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    // Plans that do not depend on parameters: SQLite would compile a cached statement again
-    // whenever it gets another LIMIT, which takes longer than to run it.
+    // Plans must not depend on parameters: SQLite would recompile a cached statement whenever LIMIT
+    // changes, which takes longer than running it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_handler(Some(patience(timeout)))?;
     Ok(connection)
@@ -65,8 +65,8 @@ fn open(path: &Path, access: OpenFlags, timeout: Duration) -> rusqlite::Result<C
 
 /// Returns a busy handler that gives up after `timeout`.
 ///
-/// SQLite's own sleeps up to 100 ms at a time; commits take a fraction of a millisecond, and a
-/// writer that sleeps through hundreds of them starves.
+/// SQLite's own handler sleeps for up to 100 ms at a time. Commits take a fraction of a
+/// millisecond, so a writer that sleeps through hundreds of them starves.
 fn patience(timeout: Duration) -> impl FnMut(i32) -> bool + Send + 'static {
     const SHORTEST: Duration = Duration::from_micros(50);
     const LONGEST: Duration = Duration::from_millis(4);
@@ -85,7 +85,7 @@ fn patience(timeout: Duration) -> impl FnMut(i32) -> bool + Send + 'static {
     }
 }
 
-/// Turns on the write-ahead log, once the schema is there, and sets how it is synced.
+/// Turns on the write-ahead log once the schema exists, and sets how it is synced.
 pub(super) fn configure_writer(
     path: &Path,
     connection: &Connection,
@@ -95,7 +95,7 @@ pub(super) fn configure_writer(
     let fail = |error| failure(path, error);
     let started = Instant::now();
     let mode: String = loop {
-        // Changing the mode needs the file for itself and does not call the busy handler.
+        // Changing the mode needs exclusive access and does not call the busy handler.
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
@@ -117,7 +117,7 @@ pub(super) fn configure_writer(
         Durability::Full => "FULL",
         Durability::Normal => "NORMAL",
     };
-    // macOS alone knows `fullfsync`; there, a plain fsync leaves data in the drive's cache.
+    // Only macOS has `fullfsync`; a plain fsync there leaves data in the drive's cache.
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = {synchronous}; PRAGMA fullfsync = ON;
@@ -133,7 +133,7 @@ mod tests {
     use super::super::schema;
     use super::*;
 
-    /// What a power cut takes shows nowhere else.
+    /// No other test shows what a power cut would lose.
     #[test]
     fn commits_are_synced_as_the_durability_says_and_copies_of_the_log_always() {
         for (durability, expected) in [(Durability::Full, 2), (Durability::Normal, 1)] {

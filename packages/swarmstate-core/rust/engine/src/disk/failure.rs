@@ -1,4 +1,4 @@
-//! What SQLite's errors mean to someone who uses a store.
+//! Translates SQLite's errors for users of a store.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,7 +7,7 @@ use rusqlite::ErrorCode;
 
 use crate::Error;
 
-/// Returns the error of the engine for one of SQLite about the file at `path`.
+/// Returns the engine's error for an SQLite error about the file at `path`.
 pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
     let shown = path.display();
     let code = error.sqlite_error_code();
@@ -68,7 +68,7 @@ fn damaged(path: &Path, error: &rusqlite::Error) -> Error {
     ))
 }
 
-/// Returns the error of a vacuum that could not remove something, because it is damaged.
+/// Returns the error of a vacuum that could not delete a damaged namespace.
 pub(super) fn undeletable(path: &Path) -> Error {
     Error::Format(format!(
         "{} is damaged where records of something deleted or expired lie, so these cannot be \
@@ -78,13 +78,13 @@ pub(super) fn undeletable(path: &Path) -> Error {
     ))
 }
 
-/// Tells whether the file does not hold what was written to it.
+/// Returns whether the file does not hold what was written to it.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         Some(
             ErrorCode::NotADatabase
             | ErrorCode::DatabaseCorrupt
-            // No write breaks a rule of the schema, unless ids are not what was written.
+            // No write violates the schema's constraints, unless ids are not what was written.
             | ErrorCode::ConstraintViolation
             | ErrorCode::TypeMismatch,
         ) => true,
@@ -94,13 +94,13 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Tells whether there was no room for what was written, on the disk or within a quota.
+/// Returns whether there was no room for a write, on the disk or within a quota.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
         || error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
 }
 
-/// Tells whether the file is one to SQLite, but holds what no store writes there.
+/// Returns whether the file is a database to SQLite, but holds data that no store writes.
 fn is_unreadable(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as Sql;
     matches!(
@@ -113,24 +113,24 @@ fn is_unreadable(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Tells whether the file ends before a page that it should have.
+/// Returns whether the file ends before a page that it should have.
 fn is_cut(error: &rusqlite::Error) -> bool {
     error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
-/// Tells whether no more files can be opened for the moment, of which SQLite says no more than that
-/// it could not open one.
+/// Returns whether no more files can be opened right now, which SQLite reports only as a file that
+/// could not be opened.
 pub(super) fn is_out_of_files(path: &Path) -> bool {
-    /// `ENFILE` and `EMFILE`, wherever there is a limit of this kind.
+    /// `ENFILE` and `EMFILE`, on every system that has such limits.
     const LIMITS: [i32; 2] = [23, 24];
-    // Not the file itself: closing it would give up the locks that the process has on it.
+    // Not the file itself: closing it would release the locks that the process has on it.
     let probe = File::open(path.parent().unwrap_or(Path::new("/")));
     let code = probe.err().and_then(|error| error.raw_os_error());
     cfg!(unix) && code.is_some_and(|code| LIMITS.contains(&code))
 }
 
-/// Tells whether an error may come from one of several writes, such as one that is too much, or
-/// that is to replace what is damaged.
+/// Returns whether an error may come from a single one of several writes, such as one that is too
+/// large or one that replaces a damaged value.
 pub(super) fn may_spare_others(error: &rusqlite::Error) -> bool {
     is_damage(error)
         || matches!(
@@ -144,7 +144,7 @@ pub(super) fn may_spare_others(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// Returns the error of a write to a store that can only be read.
+/// Returns the error for a write to a read-only store.
 pub(super) fn read_only(path: &Path) -> Error {
     Error::ReadOnly(format!(
         "{} can only be read; to write, give this user write permission on the file and on its \
@@ -153,7 +153,7 @@ pub(super) fn read_only(path: &Path) -> Error {
     ))
 }
 
-/// Returns the error of a write that a bug stopped.
+/// Returns the error for a write that was stopped by a bug.
 pub(super) fn panicked(path: &Path) -> Error {
     Error::Unavailable(format!(
         "writing {} failed because of a bug in swarmstate, which was printed to the standard \
@@ -162,7 +162,7 @@ pub(super) fn panicked(path: &Path) -> Error {
     ))
 }
 
-/// SQLite's message, with the extended code, which alone tells one I/O error from another.
+/// Returns SQLite's message with the extended code, which alone distinguishes I/O errors.
 fn described(error: &rusqlite::Error) -> String {
     match error.sqlite_extended_error_code() {
         Some(code) => format!("{error} (SQLite error {code})"),

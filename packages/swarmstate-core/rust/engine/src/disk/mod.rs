@@ -1,11 +1,13 @@
 //! A store in one SQLite file.
 //!
 //! - `opening`: from a path to a connection, `connection`: how connections are configured.
-//! - `schema`: the format of the file; `reading` and `records`: queries and batches in SQL;
-//!   `reclaiming`: giving back what is deleted and has expired.
-//! - `writer`: group commit on one connection, of each `operation`; `checkpoint`: copying its log into the file.
-//! - `readers`: a pool of connections that read; `transaction`: what both begin and commit.
-//! - `workers`: threads for callers who must not block; `process`: what a fork may not share.
+//! - `schema`: the file format; `reading` and `records`: queries and batches in SQL; `reclaiming`:
+//!   freeing deleted and expired records.
+//! - `writer`: group commit of each `operation` on one connection; `checkpoint`: copying its log
+//!   into the file.
+//! - `readers`: a pool of reading connections; `transaction`: used for both reading and writing.
+//! - `workers`: threads for callers who must not block; `process`: what must not be shared across a
+//!   fork.
 
 mod checkpoint;
 mod connection;
@@ -31,7 +33,7 @@ pub use opening::{DiskOptions, Durability};
 pub use store::DiskStore;
 pub use writer::Statistics;
 
-/// Locks a mutex whose data no panic can leave half changed.
+/// Locks a mutex whose data cannot be left half changed by a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! From a path and options to a connection that writes.
+//! From a path and options to the writer's connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ pub enum Durability {
     /// A power cut.
     #[default]
     Full,
-    /// The end of the process, killed or not; a power cut may take the newest writes.
+    /// The end of the process, even if killed; a power cut may lose the newest writes.
     Normal,
 }
 
-/// How a [`DiskStore`] is opened.
+/// Options for opening a [`DiskStore`].
 #[derive(Clone, Debug)]
 pub struct DiskOptions {
     /// What an acknowledged write survives.
     pub durability: Durability,
-    /// How long to wait for other processes that write the file.
+    /// How long to wait for other processes that are writing to the file.
     pub timeout: Duration,
 }
 
@@ -40,7 +40,7 @@ impl Default for DiskOptions {
     }
 }
 
-/// Returns the absolute path of a file whose directory exists.
+/// Returns the absolute path of a file; its directory must exist.
 pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(Error::Unavailable(
@@ -63,7 +63,7 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         found => return found.map_err(fail),
     }
-    // SQLite follows a link to a file that is not there yet, and makes that file.
+    // SQLite follows a link to a missing file and creates that file.
     if let Ok(target) = path.read_link() {
         let folder = path.parent().unwrap_or(Path::new(""));
         return locate(&folder.join(target));
@@ -77,7 +77,7 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
         Err(error) => {
             let text = path.to_string_lossy();
             Err(Error::Unavailable(match text.split_once("://") {
-                // The rest of it may hold a password.
+                // The rest of the URL may contain a password.
                 Some((scheme, _)) => format!(
                     "a DiskStore takes a path, found a URL that begins with {scheme}://; \
                      use swarmstate.open() for a URL"
@@ -93,7 +93,7 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Returns what to do about a path whose directory is not there.
+/// Returns advice for a path whose directory does not exist.
 fn advice_on(path: &Path) -> &'static str {
     let text = path.to_string_lossy();
     if text.starts_with('~') {
@@ -103,7 +103,7 @@ fn advice_on(path: &Path) -> &'static str {
     }
 }
 
-/// Opens the connection that writes; nothing if the file can only be read.
+/// Opens the writer's connection; returns None if the file can only be read.
 pub(super) fn open_writer(
     path: &Path,
     options: &DiskOptions,
@@ -116,7 +116,7 @@ pub(super) fn open_writer(
     }
     match schema::format_of(&connection) {
         Ok(_) => {}
-        // Where the directory cannot be written, there is no room for the log.
+        // A read-only directory has no room for the log.
         Err(error)
             if matches!(
                 error.sqlite_error_code(),

@@ -1,11 +1,11 @@
-//! What callers want written.
+//! The write operations that callers request.
 
 use rusqlite::Connection;
 
 use super::records;
 use crate::plane::{Batch, Expiry};
 
-/// What one caller wants written, in one transaction.
+/// A write operation of one caller, which runs in one transaction.
 pub(super) enum Operation {
     Write(Vec<Batch>),
     Copy {
@@ -13,14 +13,14 @@ pub(super) enum Operation {
         target: String,
     },
     Touch(Vec<(String, Expiry)>),
-    /// Nothing but what every transaction reclaims of deleted and expired namespaces.
+    /// Only reclaims part of deleted and expired namespaces, as every transaction does.
     Reclaim,
     /// Gives back at most this many free pages.
     Vacuum(u32),
 }
 
 impl Operation {
-    /// Does it, within its caller's transaction.
+    /// Performs the operation within the caller's transaction.
     pub(super) fn perform(&self, connection: &Connection, now: i64) -> records::Outcome {
         match self {
             Self::Write(batches) => {

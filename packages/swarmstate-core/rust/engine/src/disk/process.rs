@@ -1,9 +1,9 @@
-//! Which files this process, or the one it was forked from, has open, and whether they still are
-//! where they were.
+//! Tracks which files are open in this process or in the one it was forked from, and whether they
+//! are still in place.
 //!
 //! SQLite keeps its file locks per process and does not notice a fork. In the child, a connection
-//! of the parent would believe to hold locks that it has not, and so would a new one to the same
-//! file; another process could then remove the log in which the child's writes are.
+//! of the parent, and even a new one to the same file, would assume locks that the child does not
+//! have. Another process could then remove the log that holds the child's writes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +16,11 @@ use std::{process, thread};
 use super::lock;
 use crate::{Error, Result};
 
-/// The process that used the table first; another one that finds it set is a fork of it.
+/// The first process to use the table. If another process finds this set, it is a fork of the
+/// first.
 static USER: OnceLock<u32> = OnceLock::new();
 
-/// The open files, by their paths.
+/// The open files by path.
 type Table = BTreeMap<PathBuf, Entry>;
 
 static OPEN: Mutex<Table> = Mutex::new(BTreeMap::new());
@@ -28,14 +29,14 @@ static OPEN: Mutex<Table> = Mutex::new(BTreeMap::new());
 struct Entry {
     /// The process that opened it.
     owner: u32,
-    /// How many stores of it are open.
+    /// How many stores have it open.
     stores: usize,
-    /// What tells it from all other files, once it exists.
+    /// Identifies the file, once it exists.
     file: Option<FileId>,
 }
 
-/// How long a file that was seen in its place is taken to be there: many commits of a busy writer,
-/// which would otherwise spend a tenth of their time on looking.
+/// How long a file seen in place is assumed to be there: long enough for many commits of a busy
+/// writer, which would otherwise spend a tenth of their time checking.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// A file that is open in one process, until released or dropped there.
@@ -45,18 +46,18 @@ pub(super) struct OpenFile {
     path: PathBuf,
     process: u32,
     released: AtomicBool,
-    /// What tells it from a file that takes its place; set once it exists.
+    /// Distinguishes the file from one that takes its place; set once it exists.
     identity: OnceLock<Option<FileId>>,
-    /// When it was last seen in its place; nothing if it was not there since.
+    /// When it was last seen in place; None if the last check failed.
     seen: Mutex<Option<Instant>>,
 }
 
 impl OpenFile {
-    /// Counts the file as open; `inspect` runs first unless this process has it open already,
-    /// under whatever name.
+    /// Counts the file as open. Runs `inspect` first, unless this process already has the file open
+    /// under any name.
     ///
-    /// `inspect` may open the file without SQLite, which is forbidden otherwise: whoever closes
-    /// a file gives up all locks that the process has on it.
+    /// Only `inspect` may open the file without SQLite: closing a file releases all locks that the
+    /// process has on it.
     pub(super) fn register(path: &Path, inspect: impl FnOnce() -> Result<()>) -> Result<Self> {
         let process = process::id();
         with_open(|open| {
@@ -90,12 +91,12 @@ impl OpenFile {
         .unwrap_or_else(|| Err(forked(path)))
     }
 
-    /// Tells whether this process is a fork of the one that opened the file.
+    /// Returns whether this process is a fork of the one that opened the file.
     pub(super) fn is_foreign(&self) -> bool {
         self.process != process::id()
     }
 
-    /// Refuses to use the file in a fork of the process that opened it.
+    /// Fails in a fork of the process that opened the file.
     pub(super) fn check(&self) -> Result<()> {
         if self.is_foreign() {
             Err(forked(&self.path))
@@ -104,7 +105,7 @@ impl OpenFile {
         }
     }
 
-    /// Remembers which file it is, now that there is one.
+    /// Remembers the identity of the file, now that it exists.
     pub(super) fn identify(&self) {
         let Ok(file) = file_id(&self.path) else {
             return;
@@ -117,10 +118,10 @@ impl OpenFile {
         });
     }
 
-    /// Refuses a file that is no longer where it was opened.
+    /// Fails if the file is no longer where it was opened.
     ///
-    /// What is written to a removed file is lost when it is closed; of a replaced one, the log
-    /// would be copied into the file that took its place.
+    /// Data written to a removed file is lost when the file is closed. If the file was replaced,
+    /// its log would be copied into the replacement.
     pub(super) fn check_place(&self) -> Result<()> {
         let Some(known) = self.identity.get() else {
             return Ok(());
@@ -128,12 +129,12 @@ impl OpenFile {
         match file_id(&self.path) {
             Ok(found) if found != *known => Err(displaced(&self.path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(displaced(&self.path)),
-            // A place that may no longer be looked at; the file itself is open.
+            // The path may no longer be accessible, but the file itself is open.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// Refuses what [`check_place`](Self::check_place) does, a moment later at most.
+    /// Like [`check_place`](Self::check_place), but may notice a change a moment later.
     pub(super) fn check_place_soon(&self) -> Result<()> {
         let mut seen = lock(&self.seen);
         if seen.is_some_and(|at| at.elapsed() < MOMENT) {
@@ -145,7 +146,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Counts the file as closed, in the process that opened it.
+    /// Counts the file as closed, if this process opened it.
     pub(super) fn release(&self) {
         if self.is_foreign() || self.released.swap(true, Ordering::SeqCst) {
             return;
@@ -169,8 +170,8 @@ impl Drop for OpenFile {
 
 /// Runs `change` on the table.
 ///
-/// Returns nothing if its lock stays taken in a fork: a thread of the parent held it, and there
-/// is no such thread here that could release it.
+/// Returns None if the lock stays taken in a fork: it was held by a thread of the parent, and no
+/// such thread exists here to release it.
 fn with_open<T>(change: impl FnOnce(&mut Table) -> T) -> Option<T> {
     const ATTEMPTS: usize = 1000;
     let process = process::id();
@@ -188,7 +189,7 @@ fn with_open<T>(change: impl FnOnce(&mut Table) -> T) -> Option<T> {
     None
 }
 
-/// The device of a file, and its number there.
+/// The device of a file and its inode number.
 type FileId = (u64, u64);
 
 #[cfg(unix)]
@@ -198,14 +199,14 @@ fn file_id(path: &Path) -> io::Result<Option<FileId>> {
     Ok(Some((metadata.dev(), metadata.ino())))
 }
 
-/// Where files that are open can neither be removed nor replaced, and locks belong to handles, no
-/// two need be told apart.
+/// Here open files cannot be removed or replaced, and locks belong to handles, so files need no
+/// identity.
 #[cfg(not(unix))]
 fn file_id(path: &Path) -> io::Result<Option<FileId>> {
     path.metadata().map(|_| None)
 }
 
-/// Returns the other path under which this process has a file open.
+/// Returns another path under which this process has the file open.
 fn other_name<'a>(open: &'a Table, path: &Path) -> Option<&'a Path> {
     let file = file_id(path).ok().flatten()?;
     let is_it = |entry: &Entry| entry.owner == process::id() && entry.file == Some(file);
@@ -213,7 +214,8 @@ fn other_name<'a>(open: &'a Table, path: &Path) -> Option<&'a Path> {
     found.map(|(other, _)| other.as_path())
 }
 
-/// Whether two paths of a file differ in how its folder is mounted alone.
+/// Returns whether two paths of a file share its log, because they differ only in where its
+/// directory is mounted.
 fn has_log_of(path: &Path, other: &Path) -> bool {
     let folder = |path: &Path| file_id(path.parent()?).ok().flatten();
     path.file_name() == other.file_name() && folder(path) == folder(other)

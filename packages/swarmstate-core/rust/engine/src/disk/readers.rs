@@ -1,4 +1,4 @@
-//! A pool of connections that read, each query from one consistent view.
+//! A pool of reading connections; each read gets one consistent view.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -13,24 +13,24 @@ use super::process::OpenFile;
 use super::transaction::Transaction;
 use crate::{Error, Result};
 
-/// More connections than this exist only while that many threads read at once.
+/// More connections exist only while that many threads read at once.
 const KEPT: usize = 8;
 
 pub(super) struct Readers {
     path: PathBuf,
     file: Arc<OpenFile>,
     timeout: Duration,
-    /// Whether the file can be written, and so the files beside it made.
+    /// Whether the file is writable, so that the files beside it can be created.
     writable: bool,
     state: Mutex<State>,
-    /// Notified when a connection came back.
+    /// Notified when a read ends.
     returned: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     idle: Vec<Connection>,
-    /// Reads that are going on.
+    /// Reads in progress.
     active: usize,
     closed: bool,
 }
@@ -48,7 +48,7 @@ impl Readers {
         }
     }
 
-    /// Runs `read` in a read transaction; it may be run again if the view broke.
+    /// Runs `read` in a read transaction; may run it again if the file changed.
     pub(super) fn read<T>(
         &self,
         mut read: impl FnMut(&Connection) -> rusqlite::Result<T>,
@@ -83,10 +83,10 @@ impl Readers {
 
     /// Reads a file that this process cannot write.
     ///
-    /// Without a log the file itself is all there is, and needs no files beside it that perhaps
-    /// cannot be made. Others may be able to write it, though: they would make a log first, and
-    /// change the file's time when they copy the log into it, so that a view is good only if
-    /// neither was seen. With a log, what is in its index must be shared with those who write.
+    /// Without a log, the file itself is complete, and reading it needs no files beside it, which
+    /// perhaps cannot be created. But others may be able to write it. They would create a log
+    /// first, and change the file's modification time when they copy the log into it, so a view is
+    /// valid only if neither happened. With a log, its index must be shared with the writers.
     fn read_frozen<T>(
         &self,
         read: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
@@ -117,7 +117,7 @@ impl Readers {
         })
     }
 
-    /// What tells that the file changed; nothing if it has a log.
+    /// Returns a stamp that changes with the file, or None if the file has a log.
     fn stamp(&self) -> Option<(u64, SystemTime)> {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
@@ -128,7 +128,7 @@ impl Readers {
         Some((metadata.len(), metadata.modified().ok()?))
     }
 
-    /// Waits for the reads that are going on, and closes all connections.
+    /// Waits for reads in progress, then closes all connections.
     pub(super) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;
@@ -141,7 +141,7 @@ impl Readers {
         state.idle.clear();
     }
 
-    /// Gives up the connections without closing them; see [`super::process`].
+    /// Leaks the connections without closing them; see [`super::process`].
     pub(super) fn abandon(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut state.idle)
@@ -150,7 +150,7 @@ impl Readers {
     }
 }
 
-/// Counts a read as going on until dropped.
+/// Counts a read as in progress until dropped.
 struct Active<'a>(&'a Readers);
 
 impl Drop for Active<'_> {

@@ -1,4 +1,4 @@
-//! How queries are answered, in SQL. Every function runs inside its caller's transaction.
+//! Queries in SQL. Every function runs inside its caller's transaction.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::plane::{Answer, Expiry, Query, Range, Value, prefix_end};
 
-/// The value of a record in SQL, wherever it lies.
+/// SQL for the value of a record, in whichever table it is stored.
 macro_rules! value {
     () => {
         "CASE typeof(value) WHEN 'blob' THEN value
@@ -14,7 +14,7 @@ macro_rules! value {
     };
 }
 
-/// Answers one query from the records visible at `now`; its expiry is the caller's business.
+/// Answers one query from the records visible at `now`; the caller handles the query's expiry.
 pub(super) fn answer(connection: &Connection, query: &Query, now: i64) -> rusqlite::Result<Answer> {
     let Some(namespace) = find(connection, &query.namespace, now)? else {
         return Ok(Answer {
@@ -135,7 +135,7 @@ pub(super) fn read_range(
     records.collect()
 }
 
-/// SQL's LIMIT, where a negative number means none.
+/// Converts a limit for SQL's LIMIT, where a negative number means none.
 fn sql_limit(limit: Option<usize>) -> i64 {
     limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
 }

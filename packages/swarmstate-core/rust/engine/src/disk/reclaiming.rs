@@ -1,4 +1,5 @@
-//! How what is deleted and what has expired goes: at once for readers, its records step by step.
+//! Frees deleted and expired namespaces: readers no longer see them, and their records are deleted
+//! step by step.
 //!
 //! A deleted namespace has no name and counts as expired. Every function runs inside its caller's
 //! transaction.
@@ -6,12 +7,11 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
-/// At most this much of deleted and expired namespaces is reclaimed in one transaction, so that
-/// no writer waits long for the leftovers of another.
+/// Limits what one transaction reclaims, so that no writer waits long for what others deleted.
 pub(super) const RECLAIMED_RECORDS: usize = 256;
 const RECLAIMED_BYTES: u32 = 4 << 20;
 
-/// Deletes a namespace at once, however large; `reclaim` deletes its records.
+/// Deletes a namespace at once, regardless of size; `reclaim` deletes its records.
 pub(super) fn detach(connection: &Connection, name: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE namespace SET name = NULL, expires_at = 0 WHERE name = ?1")?
@@ -21,8 +21,8 @@ pub(super) fn detach(connection: &Connection, name: &str) -> rusqlite::Result<()
 
 /// Moves records into a deleted namespace; `reclaim` deletes them.
 ///
-/// Values lie in the order in which they were written. To delete many whose keys have little to
-/// do with that order is to rewrite a page for each, while their keys share few pages.
+/// Values are stored in the order they were written. Deleting many whose keys are in a different
+/// order would rewrite a page for each, while their keys share a few pages.
 pub(super) fn set_aside(
     connection: &Connection,
     namespace: i64,
@@ -40,7 +40,7 @@ pub(super) fn set_aside(
     Ok(())
 }
 
-/// Tells whether `reclaim` has something to do.
+/// Returns whether `reclaim` has anything to do.
 pub(super) fn has_reclaimable(connection: &Connection, now: i64) -> rusqlite::Result<bool> {
     connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM namespace WHERE expires_at <= ?1)",
@@ -49,7 +49,7 @@ pub(super) fn has_reclaimable(connection: &Connection, now: i64) -> rusqlite::Re
     )
 }
 
-/// Tells whether something deleted or expired is damaged, and so stays.
+/// Returns whether a deleted or expired namespace is damaged and therefore stays.
 pub(super) fn has_abandoned(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM namespace WHERE name IS NULL AND expires_at IS NULL)",
@@ -61,14 +61,14 @@ pub(super) fn has_abandoned(connection: &Connection) -> rusqlite::Result<bool> {
 /// What a transaction does about deleted and expired namespaces.
 #[derive(Default)]
 pub(super) enum Leftovers {
-    /// Some of their records are deleted.
+    /// Deletes some of their records.
     #[default]
     Reclaim,
-    /// Those of this one, by its id, were being deleted when that failed.
+    /// Deleting the records of the namespace with this id failed.
     Met(i64),
-    /// This one is damaged, and nobody is to look at it again: it has neither a name nor a time.
+    /// The namespace with this id is damaged and must be left alone: its name and time are cleared.
     Abandon(i64),
-    /// Nothing.
+    /// Does nothing.
     Leave,
 }
 
@@ -107,7 +107,7 @@ impl Leftovers {
     }
 }
 
-/// What was reclaimed in one transaction.
+/// How much one transaction has reclaimed.
 #[derive(Default)]
 struct Room {
     records: usize,
@@ -120,7 +120,7 @@ impl Room {
     }
 }
 
-/// Deletes records of a namespace while there is room, and it after the last one.
+/// Deletes records of a namespace within the limits, and the namespace after its last record.
 fn reclaim_from(connection: &Connection, namespace: i64, room: &mut Room) -> rusqlite::Result<()> {
     let mut list = connection.prepare_cached(
         "SELECT key, record.value, length(large_value.value)
@@ -147,7 +147,7 @@ fn reclaim_from(connection: &Connection, namespace: i64, room: &mut Room) -> rus
         .prepare_cached("DELETE FROM record WHERE namespace_id = ?1 AND key <= ?2")?
         .execute(params![namespace, last])?;
     if deleted != listed {
-        // Keys that are out of order; some would stay for ever, or be looked at for ever.
+        // Keys are out of order; some would stay, or be visited, forever.
         return Err(rusqlite::Error::StatementChangedRows(deleted));
     }
     doomed.delete(connection)?;
@@ -159,7 +159,7 @@ fn reclaim_from(connection: &Connection, namespace: i64, room: &mut Room) -> rus
     Ok(())
 }
 
-/// The ids of large values whose records were deleted.
+/// The ids of large values whose records are deleted.
 #[derive(Default)]
 pub(super) struct Doomed(Vec<i64>);
 
@@ -170,7 +170,7 @@ impl Doomed {
         }
     }
 
-    /// Adds those of all rows, and tells whether there is any row.
+    /// Adds the values of all rows; returns whether there are any rows.
     pub(super) fn add_all(&mut self, mut rows: Rows<'_>) -> rusqlite::Result<bool> {
         let mut found = false;
         while let Some(row) = rows.next()? {
@@ -180,7 +180,7 @@ impl Doomed {
         Ok(found)
     }
 
-    /// The id, if there is exactly one.
+    /// Returns the id, if there is exactly one.
     pub(super) fn single(&self) -> Option<i64> {
         match self.0[..] {
             [id] => Some(id),

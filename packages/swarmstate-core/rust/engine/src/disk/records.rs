@@ -1,4 +1,4 @@
-//! What batches are in SQL. Every function runs inside its caller's transaction.
+//! Batches in SQL. Every function runs inside its caller's transaction.
 
 use rusqlite::{CachedStatement, Connection, ToSql, params};
 
@@ -7,14 +7,14 @@ use super::reclaiming::{Doomed, RECLAIMED_RECORDS, detach, set_aside};
 use crate::plane::{Batch, Expect, Expiry, Range, prefix_end};
 use crate::{Error, Result};
 
-/// A value of up to this many bytes lies beside its key.
+/// Values up to this many bytes are stored beside their key.
 const SMALL_VALUE: usize = 64;
 
-/// A transaction fails with the outer error; a batch whose expectation did not hold, with the
-/// inner one, and leaves the transaction usable.
+/// The outer error fails the transaction. The inner one fails a batch whose expectation did not
+/// hold, and leaves the transaction usable.
 pub(super) type Outcome = rusqlite::Result<Result<()>>;
 
-/// Applies one batch, or nothing of it if its expectation does not hold.
+/// Applies one batch, or none of it if its expectation does not hold.
 pub(super) fn apply(connection: &Connection, batch: &Batch, now: i64) -> Outcome {
     let mut namespace = find(connection, &batch.namespace, now)?;
     if let Some(expect) = &batch.expect
@@ -60,7 +60,7 @@ pub(super) fn apply(connection: &Connection, batch: &Batch, now: i64) -> Outcome
     Ok(Ok(()))
 }
 
-/// Sets when a namespace expires, if it is visible at `now`.
+/// Sets the expiry of a namespace, if it is visible at `now`.
 pub(super) fn touch(
     connection: &Connection,
     name: &str,
@@ -73,7 +73,7 @@ pub(super) fn touch(
     }
 }
 
-/// Makes `target` hold exactly the records and the expiry of `source`.
+/// Makes `target` hold exactly the records of `source`, with the same expiry.
 pub(super) fn copy(
     connection: &Connection,
     source: &str,
@@ -92,8 +92,8 @@ pub(super) fn copy(
         .query_row([from], |row| row.get(0))?;
     let to = create(connection, target, expires_at)?;
     let last = last_id(connection)?;
-    // A value that is lost is NULL here, which breaks a rule of the schema: left out, it would
-    // leave its number, and so its key, to the next one.
+    // A lost value becomes NULL here, which violates a constraint. If its row was skipped, the next
+    // value would get its number, and so its key.
     connection
         .prepare_cached(
             "INSERT INTO large_value (id, value)
@@ -113,7 +113,7 @@ pub(super) fn copy(
     Ok(())
 }
 
-/// Makes a new namespace, in the place of an expired one of that name.
+/// Creates a namespace, replacing an expired one with that name.
 fn create(connection: &Connection, name: &str, expires_at: Option<i64>) -> rusqlite::Result<i64> {
     detach(connection, name)?;
     connection
@@ -187,10 +187,10 @@ fn delete(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::R
     doomed.delete(connection)
 }
 
-/// Deletes the records that meet a condition, and takes note of their large values.
+/// Deletes the records that meet a condition, and notes their large values.
 ///
-/// They are looked up first: mostly there are none, and a `DELETE` with `RETURNING` makes a
-/// database for its rows each time, which takes a quarter of the time of a small write.
+/// They are looked up first, because usually there are none, and `DELETE` with `RETURNING` creates
+/// a temporary database for its rows each time, which takes a quarter of the time of a small write.
 fn delete_where(
     connection: &Connection,
     doomed: &mut Doomed,
@@ -228,7 +228,7 @@ fn put(connection: &Connection, namespace: i64, batch: &Batch) -> rusqlite::Resu
     Ok(())
 }
 
-/// Writes records of a namespace.
+/// Writes records to a namespace.
 struct Put<'a> {
     connection: &'a Connection,
     namespace: i64,
@@ -238,7 +238,7 @@ struct Put<'a> {
 }
 
 impl Put<'_> {
-    /// Writes a record and tells whether there was none.
+    /// Writes a record if there is none; returns whether it did.
     fn if_absent(&mut self, key: &str, value: &[u8]) -> rusqlite::Result<bool> {
         if value.len() <= SMALL_VALUE {
             return Ok(self.insert.execute(params![self.namespace, key, value])? == 1);
@@ -251,7 +251,7 @@ impl Put<'_> {
         Ok(is_new)
     }
 
-    /// Writes the value of a record that exists.
+    /// Overwrites the value of an existing record.
     fn replace(&mut self, key: &str, value: &[u8]) -> rusqlite::Result<()> {
         let mut doomed = Doomed::default();
         self.connection
@@ -266,7 +266,7 @@ impl Put<'_> {
             let mut update = self
                 .connection
                 .prepare_cached("UPDATE large_value SET value = ?2 WHERE id = ?1")?;
-            // A value that is lost is not there to be replaced.
+            // A lost value has no row to update.
             if update.execute(params![id, value])? == 1 {
                 return Ok(());
             }
@@ -308,7 +308,7 @@ impl Put<'_> {
     }
 }
 
-/// The greatest id of a large value.
+/// Returns the greatest id of a large value.
 fn last_id(connection: &Connection) -> rusqlite::Result<i64> {
     connection
         .prepare_cached("SELECT coalesce(max(id), 0) FROM large_value")?

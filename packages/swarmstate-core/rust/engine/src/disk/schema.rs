@@ -1,4 +1,4 @@
-//! The format of the file: how it is recognised, created and migrated.
+//! The file format: how it is recognized, created and migrated.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,12 +16,12 @@ pub(super) const APPLICATION_ID: i32 = 0x5377_5374;
 pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// `MIGRATIONS[n]` takes a file from format `n` to `n + 1`. Append only: files of every format
-/// exist, and all of them must end up with the same schema.
+/// exist, and all must end up with the same schema.
 ///
-/// Values lie in a table ordered by their ids, so those of one commit are written side by side
-/// whatever their keys are; keys lie in a table ordered by them, and nowhere else. A small value
-/// (a blob) lies beside its key, of any other that is the id (an integer). A namespace whose name
-/// is NULL is deleted: its records are reclaimed by later commits.
+/// Values are in a table ordered by id, so the values of one commit are written side by side
+/// whatever their keys; keys are in a table ordered by key, and nowhere else. A small value (a
+/// blob) is stored beside its key; for a larger one, its id (an integer) is. A namespace whose name
+/// is NULL is deleted: later commits reclaim its records.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE namespace (
         id INTEGER PRIMARY KEY,
@@ -44,10 +44,10 @@ const MIGRATIONS: &[&str] = &["
 const HEADER_LENGTH: usize = 100;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Refuses a file that is not ours, without SQLite, which could touch it.
+/// Rejects a file that is not ours, without SQLite, which could modify it.
 ///
-/// A missing or an empty file is fine, and so is an SQLite database without any table, which is
-/// what a file is while another process creates a store in it.
+/// A missing or empty file is fine. So is an SQLite database without tables, which is the state of
+/// a file while another process creates a store in it.
 pub(super) fn inspect(path: &Path) -> Result<()> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
@@ -93,7 +93,7 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
     check(path, application_id, format)
 }
 
-/// Checks the marks of a database, wherever they were read from.
+/// Checks the application id and format of a database, however they were read.
 fn check(path: &Path, application_id: i32, format: i32) -> Result<()> {
     let shown = path.display();
     if application_id != APPLICATION_ID {
@@ -112,7 +112,7 @@ fn check(path: &Path, application_id: i32, format: i32) -> Result<()> {
     Ok(())
 }
 
-/// Checks a database that can only be read.
+/// Checks a read-only database.
 pub(super) fn check_readable(path: &Path, connection: &Connection) -> rusqlite::Result<Result<()>> {
     let format = format_of(connection)?;
     if format >= FORMAT {
@@ -128,14 +128,14 @@ pub(super) fn check_readable(path: &Path, connection: &Connection) -> rusqlite::
     ))))
 }
 
-/// Creates or migrates the schema of a database that can be written.
+/// Creates or migrates the schema of a writable database.
 pub(super) fn prepare(path: &Path, connection: &mut Connection) -> Result<()> {
     let fail = |error| failure(path, error);
     let format = format_of(connection).map_err(fail)?;
     if format >= FORMAT {
         return check(path, application_id_of(connection).map_err(fail)?, format);
     }
-    // These take effect on an empty file only.
+    // These only take effect on an empty file.
     connection
         .execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL;")
         .map_err(fail)?;
@@ -166,7 +166,7 @@ pub(super) fn prepare(path: &Path, connection: &mut Connection) -> Result<()> {
     transaction.commit().map_err(fail)
 }
 
-/// Reads the format of a database; 0 is an empty one.
+/// Reads the format of a database; an empty one has format 0.
 pub(super) fn format_of(connection: &Connection) -> rusqlite::Result<i32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }

@@ -1,4 +1,4 @@
-//! The store itself: opening, closing, and what may be asked of it.
+//! The store: opening, closing and its operations.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::{reading, reclaiming, schema};
 use crate::plane::{Answer, Batch, Query};
 use crate::{Error, Result};
 
-/// Threads that answer queries for callers who must not block.
+/// Number of threads that answer queries for callers who must not block.
 const READING_THREADS: usize = 4;
 
 /// Free pages given back in one transaction, about half a megabyte.
@@ -49,22 +49,22 @@ pub struct DiskStore {
 
 struct Inner {
     path: PathBuf,
-    /// Nothing if the file can only be read.
+    /// None if the file can only be read.
     writer: Option<Arc<Writer>>,
     readers: Readers,
     /// Answer queries for callers who must not block.
     workers: Workers,
     closed: AtomicBool,
-    /// Last, to be dropped after the connections.
+    /// The last field, so that it is dropped after the connections.
     file: Arc<OpenFile>,
 }
 
 impl DiskStore {
-    /// Opens the store in the file at `path`, which is created if it does not exist.
+    /// Opens the store in the file at `path`, creating it if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the file cannot be opened or created, [`Error::Format`] if it is
-    /// not a swarmstate database, is damaged or has a newer format; it is then left as it is.
+    /// [`Error::Unavailable`] if the file cannot be opened or created. [`Error::Format`] if it is
+    /// not a swarmstate database, is damaged or has a newer format; it is then left unchanged.
     pub fn open(path: &Path, options: &DiskOptions) -> Result<Self> {
         let path = locate(path)?;
         let file = Arc::new(OpenFile::register(&path, || schema::inspect(&path))?);
@@ -89,7 +89,7 @@ impl DiskStore {
         })
     }
 
-    /// The absolute path of the file.
+    /// Returns the absolute path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
@@ -104,7 +104,7 @@ impl DiskStore {
         self.inner.read(queries, now)
     }
 
-    /// Reads as [`read`](Self::read) does, on another thread, and calls `done` there.
+    /// Like [`read`](Self::read), but on another thread, where `done` is called.
     pub fn submit_read(
         &self,
         queries: Vec<Query>,
@@ -114,17 +114,17 @@ impl DiskStore {
         self.submit(move |inner| inner.read(&queries, now), done);
     }
 
-    /// Applies batches in their order, each atomically, and waits until they are durable.
+    /// Applies batches in order, each atomically, and waits until they are durable.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if an expectation did not hold: that batch and those after it were
-    /// not applied, those before it were. After any other error nothing was applied.
+    /// [`Error::Conflict`] if an expectation did not hold: that batch and those after it were not
+    /// applied, those before it were. After any other error nothing was applied.
     pub fn write(&self, batches: Vec<Batch>, now: i64) -> Result<()> {
         self.inner.check()?;
         self.inner.writer()?.run(Operation::Write(batches), now)
     }
 
-    /// Writes as [`write`](Self::write) does, on another thread, and calls `done` there.
+    /// Like [`write`](Self::write), but on another thread, where `done` is called.
     pub fn submit_write(
         &self,
         batches: Vec<Batch>,
@@ -149,8 +149,7 @@ impl DiskStore {
         self.inner.namespaces(prefix, after, limit, now)
     }
 
-    /// Lists namespaces as [`namespaces`](Self::namespaces) does, on another thread, and calls
-    /// `done` there.
+    /// Like [`namespaces`](Self::namespaces), but on another thread, where `done` is called.
     pub fn submit_namespaces(
         &self,
         prefix: String,
@@ -165,7 +164,7 @@ impl DiskStore {
         );
     }
 
-    /// Makes `target` hold exactly the records and the expiry of `source`, atomically.
+    /// Makes `target` hold exactly the records of `source`, with the same expiry, atomically.
     ///
     /// # Errors
     /// Those of [`write`](Self::write), except conflicts.
@@ -176,7 +175,7 @@ impl DiskStore {
             .run(Operation::Copy { source, target }, now)
     }
 
-    /// Copies as [`copy`](Self::copy) does, on another thread, and calls `done` there.
+    /// Like [`copy`](Self::copy), but on another thread, where `done` is called.
     pub fn submit_copy(
         &self,
         source: String,
@@ -187,16 +186,16 @@ impl DiskStore {
         self.submit_operation(Operation::Copy { source, target }, now, done);
     }
 
-    /// Gives at most `max_pages` free pages of the file back to the file system, all of them if
-    /// there is no limit, after what is left of deleted and expired namespaces was reclaimed.
+    /// Returns free pages to the file system after reclaiming all deleted and expired namespaces.
+    /// Gives back at most `max_pages`, or all free pages if there is no limit.
     ///
-    /// Works in steps of a few milliseconds, between which others write.
+    /// Works in steps of a few milliseconds, between which others can write.
     ///
-    /// Returns the bytes by which the file shrank; none as long as a reader uses the old pages.
+    /// Returns the bytes by which the file shrank; 0 while a reader still uses the old pages.
     ///
     /// # Errors
-    /// Those of [`write`](Self::write), except conflicts; [`Error::Format`] if something that is
-    /// deleted is damaged, and so still there. All other space was given back.
+    /// Those of [`write`](Self::write), except conflicts. [`Error::Format`] if a deleted namespace
+    /// is damaged and therefore still there; all other space was given back.
     pub fn vacuum(&self, max_pages: Option<u32>, now: i64) -> Result<u64> {
         self.inner.check()?;
         let writer = self.inner.writer()?;
@@ -226,7 +225,7 @@ impl DiskStore {
         Ok(before.saturating_sub(length()))
     }
 
-    /// Returns what was written since the store was opened.
+    /// Returns how much was written since the store was opened.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.inner
@@ -235,12 +234,12 @@ impl DiskStore {
             .map_or_else(Statistics::default, |writer| writer.statistics())
     }
 
-    /// Finishes what was asked for, ends all threads and closes the file. Closing twice is fine.
+    /// Finishes pending operations, ends all threads and closes the file. Closing twice is fine.
     ///
     /// Must not be called from a `done` callback.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the file could not be closed; what was acknowledged is safe.
+    /// [`Error::Unavailable`] if the file could not be closed; acknowledged writes are safe.
     pub fn close(&self) -> Result<()> {
         let inner = &self.inner;
         if inner.file.is_foreign() || inner.closed.swap(true, Ordering::SeqCst) {
@@ -248,7 +247,7 @@ impl DiskStore {
         }
         inner.workers.join();
         inner.readers.close();
-        // The last connection to close copies the log into the file, and readers cannot.
+        // The last connection to close copies the log into the file, which readers cannot do.
         let closed = inner
             .writer
             .as_ref()
@@ -316,7 +315,7 @@ impl Inner {
         }
     }
 
-    /// Sets what the queries set, and then answers them.
+    /// Sets the expiries that the queries ask for, then answers them.
     fn read_together(&self, queries: &[Query], now: i64) -> Result<Vec<Answer>> {
         let touched = queries
             .iter()
@@ -358,8 +357,8 @@ impl Inner {
     }
 }
 
-/// How many queries can be answered after all that they set was set: each is answered before
-/// a later one sets the expiry of the same namespace.
+/// Returns how many leading queries can be answered after setting all their expiries: a query must
+/// be answered before a later one sets the expiry of the same namespace.
 fn touchable_together(queries: &[Query]) -> usize {
     if queries.iter().all(|query| query.expiry.is_none()) {
         return queries.len();

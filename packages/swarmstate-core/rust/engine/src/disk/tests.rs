@@ -33,7 +33,7 @@ impl Place {
         DiskStore::open(&self.file(), &DiskOptions::default()).unwrap()
     }
 
-    /// A connection of somebody else, who looks into the file or locks it.
+    /// Opens a connection of another user, who inspects or locks the file.
     fn connection(&self) -> Connection {
         Connection::open(self.file()).unwrap()
     }
@@ -103,7 +103,7 @@ fn writes_that_wait_together_share_a_commit() {
     }
     let statistics = store.statistics();
     assert_eq!(statistics.writes, 50);
-    // The first may have been taken alone, and the rest in two parts.
+    // The first job may have been committed alone, and the rest in two parts.
     assert!(statistics.commits <= 3, "{statistics:?}");
 }
 

@@ -1,4 +1,4 @@
-//! Transactions whose statements are prepared once, unlike those of `rusqlite::Transaction`.
+//! Transactions with cached statements, unlike those of `rusqlite::Transaction`.
 
 use std::ops::Deref;
 
@@ -10,20 +10,21 @@ pub(super) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins one that reads, from the view of its first statement.
+    /// Begins a read transaction; its first statement determines the view.
     ///
-    /// Takes the connection whole, since transactions do not nest.
+    /// Borrows the connection mutably, since transactions do not nest.
     pub(super) fn read(connection: &'a mut Connection) -> rusqlite::Result<Self> {
         Self::begin(connection, "BEGIN")
     }
 
-    /// Begins one that writes, when nobody else does.
+    /// Begins a write transaction, once nobody else is writing.
     pub(super) fn write(connection: &'a mut Connection) -> rusqlite::Result<Self> {
         Self::begin(connection, "BEGIN IMMEDIATE")
     }
 
     fn begin(connection: &'a Connection, sql: &str) -> rusqlite::Result<Self> {
-        // Made first: BEGIN can be interrupted when it has begun, and is then to be rolled back.
+        // Created first: BEGIN can be interrupted after it took effect, and must then be rolled
+        // back.
         let transaction = Self { connection };
         connection.prepare_cached(sql)?.execute([])?;
         Ok(transaction)
@@ -45,7 +46,7 @@ impl Deref for Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // It is over after a commit, and after errors that made SQLite roll it back itself.
+        // The transaction is over after a commit, or after an error that made SQLite roll it back.
         if !self.connection.is_autocommit() {
             // Fails only if SQLite was faster; the connection is sound either way.
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -65,8 +66,8 @@ mod tests {
     #[test]
     fn a_begin_that_is_interrupted_leaves_no_transaction_behind() {
         let mut interrupted = 0;
-        // A handler that is called every 200 steps meets BEGIN at a step that depends on how
-        // often the statement has run; at some it has begun.
+        // A handler called every 200 steps hits BEGIN at a step that depends on how often the
+        // statement has run; at some of those steps the transaction has begun.
         for runs_before in 0..250 {
             let mut connection = Connection::open_in_memory().unwrap();
             let stop = Arc::new(AtomicBool::new(false));

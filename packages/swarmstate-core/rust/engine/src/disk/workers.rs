@@ -9,9 +9,9 @@ use super::lock;
 
 pub(super) type Task = Box<dyn FnOnce() + Send>;
 
-/// Threads, started when first needed, that run tasks in the order they came.
+/// Threads, started on demand, that run tasks in order of arrival.
 ///
-/// Dropping it lets the threads end by themselves, since the last owner may be one of them.
+/// Dropping it lets the threads end on their own, since the last owner may be one of them.
 pub(super) struct Workers {
     name: &'static str,
     limit: usize,
@@ -20,17 +20,17 @@ pub(super) struct Workers {
 
 struct Shared {
     state: Mutex<State>,
-    /// Notified when there is a task, or when `stopping` was set.
+    /// Notified when there is a task or `stopping` is set.
     wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     tasks: VecDeque<Task>,
-    /// Threads that wait for a task.
+    /// Number of threads waiting for a task.
     idle: usize,
     threads: Vec<JoinHandle<()>>,
-    /// No thread starts any more; those that run end once no task is left.
+    /// No more threads start; running ones end once no tasks are left.
     stopping: bool,
 }
 
@@ -47,7 +47,7 @@ impl Workers {
         }
     }
 
-    /// Runs a task on one of the threads; on this one if none can be started.
+    /// Runs a task on one of the threads, or on the current one if none can be started.
     pub(super) fn run(&self, task: Task) {
         let mut state = lock(&self.shared.state);
         if state.idle <= state.tasks.len() && state.threads.len() < self.limit && !state.stopping {
@@ -72,7 +72,7 @@ impl Workers {
     pub(super) fn join(&self) {
         let threads = self.stop();
         for thread in threads {
-            // Tasks cannot make it panic, and a thread that did has ended as well.
+            // Tasks cannot make the thread panic, and a thread that panicked has ended too.
             let _ = thread.join();
         }
     }

@@ -1,9 +1,9 @@
-//! Group commit: writes that are called at the same time share a transaction and its sync.
+//! Group commit: concurrent writes share a transaction and its sync.
 //!
-//! Callers put their jobs into a queue. While nobody leads, the caller becomes the leader: it
+//! Callers put their jobs into a queue. If there is no leader, the caller becomes the leader: it
 //! takes the whole queue, commits it in one transaction, gives every job its result, and hands
-//! the lead to the caller of the next job in the queue. A lone writer so commits on its own
-//! thread, and nobody commits for others longer than for one transaction.
+//! leadership to the caller of the next job in the queue. So a lone writer commits on its own
+//! thread, and no caller commits for others for longer than one transaction.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -30,39 +30,39 @@ use crate::{Error, Result};
 pub struct Statistics {
     /// Write operations that were committed.
     pub writes: u64,
-    /// Transactions they were committed in.
+    /// Transactions in which they were committed.
     pub commits: u64,
 }
 
-/// So many steps of SQLite's machine are done, a few microseconds' worth, between two looks at
-/// whether a write waits.
+/// Number of SQLite virtual machine steps, a few microseconds' worth, between two checks for a
+/// waiting write.
 const READING_STEPS: i32 = 200;
 
 pub(super) type Done = Box<dyn FnOnce(Result<()>) + Send>;
 
 pub(super) struct Writer {
     path: PathBuf,
-    /// Nothing once closed. Used by the leader, and by one reader while nobody leads, because
-    /// its cache holds what was just written. Locked after `queue` was released.
+    /// None once closed. Used by the leader and, while there is no leader, by one reader, because
+    /// its cache holds what was just written. Locked only after `queue` is released.
     connection: Mutex<Option<Connection>>,
-    /// Set while a leader waits for `connection`; stops whoever reads with it.
+    /// Set while a leader waits for `connection`; interrupts a reader that is using it.
     wanted: Arc<AtomicBool>,
     checkpointer: Arc<Checkpointer>,
     queue: Mutex<Queue>,
-    /// Notified when nobody leads any more.
+    /// Notified when there is no leader anymore.
     idle: Condvar,
     /// Leads for callers who must not block.
     background: Workers,
     writes: AtomicU64,
     commits: AtomicU64,
-    /// Last, to be dropped after the connection.
+    /// The last field, so that it is dropped after the connection.
     file: Arc<OpenFile>,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Job>,
-    /// Somebody leads, or was told to. Jobs are left in the queue only while this is set.
+    /// There is a leader, or one was chosen. Jobs stay in the queue only while this is set.
     leading: bool,
     closed: bool,
 }
@@ -79,7 +79,7 @@ enum Caller {
     Notified(Done),
 }
 
-/// Where the thread of a blocking caller waits for its turn or its result.
+/// Where a blocking caller waits for leadership or for its result.
 #[derive(Default)]
 struct Seat {
     turn: Mutex<Turn>,
@@ -120,10 +120,10 @@ impl Writer {
         })
     }
 
-    /// Runs `read` in a read transaction on the connection that writes.
+    /// Runs `read` in a read transaction on the writer's connection.
     ///
-    /// Nothing if it is in use, a write wanted it before `read` was done, or `read` failed;
-    /// another connection may do better.
+    /// Returns None if the connection is in use, if a write needed it before `read` was done, or if
+    /// `read` failed: another connection may succeed.
     pub(super) fn read<T>(
         &self,
         read: &mut impl FnMut(&Connection) -> rusqlite::Result<T>,
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    /// Runs an operation and calls `done` once it is committed, on another thread.
+    /// Runs an operation and, once it is committed, calls `done` on another thread.
     pub(super) fn submit(self: &Arc<Self>, operation: Operation, now: i64, done: Done) {
         let caller = Caller::Notified(done);
         match self.enqueue(Job {
@@ -174,7 +174,7 @@ impl Writer {
         }
     }
 
-    /// How many operations were committed, and in how many transactions.
+    /// Returns how many operations were committed, and in how many transactions.
     pub(super) fn statistics(&self) -> Statistics {
         Statistics {
             writes: self.writes.load(Ordering::Relaxed),
@@ -182,13 +182,13 @@ impl Writer {
         }
     }
 
-    /// Copies what is in the log into the file, as far as readers allow.
+    /// Copies the log into the file, as far as readers allow.
     pub(super) fn checkpoint(&self) -> Result<()> {
         self.checkpointer.run().map(drop)
     }
 
-    /// Commits what was queued, then closes the connection; the last one to close a file
-    /// copies its log into it.
+    /// Commits queued jobs, then closes the connection. The last connection of a file copies its
+    /// log into it.
     pub(super) fn close(&self) -> Result<()> {
         let mut queue = lock(&self.queue);
         queue.closed = true;
@@ -207,12 +207,12 @@ impl Writer {
         }
     }
 
-    /// Gives up everything without closing it; see [`super::process`].
+    /// Leaks everything without closing it; see [`super::process`].
     pub(super) fn abandon(self: Arc<Self>) {
         std::mem::forget(self);
     }
 
-    /// Makes the disk full at this size of the file.
+    /// Makes the disk appear full once the file has this many pages.
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: u32) {
         if let Some(connection) = &*lock(&self.connection) {
@@ -221,7 +221,7 @@ impl Writer {
         }
     }
 
-    /// Queues a job and tells whether its caller must lead; gives it back if closed.
+    /// Queues a job and returns whether its caller must lead; gives the job back if closed.
     fn enqueue(&self, job: Job) -> std::result::Result<bool, (Error, Job)> {
         let mut queue = lock(&self.queue);
         if queue.closed {
@@ -238,7 +238,7 @@ impl Writer {
 
     fn lead(self: &Arc<Self>) {
         let jobs = std::mem::take(&mut lock(&self.queue).jobs);
-        // A panic rolls the transaction back; nobody may be left waiting because of it.
+        // A panic rolls the transaction back; it must not leave any caller waiting.
         let results = catch_unwind(AssertUnwindSafe(|| self.commit(&jobs)))
             .unwrap_or_else(|_| vec![Err(panicked(&self.path)); jobs.len()]);
         let mut notified = Vec::new();
@@ -248,10 +248,10 @@ impl Writer {
                 Caller::Notified(done) => notified.push((done, result)),
             }
         }
-        // Callbacks may take their time; the next transaction does not wait for them.
+        // Callbacks may be slow; the next transaction does not wait for them.
         self.hand_over();
         for (done, result) in notified {
-            // The panic of one callback was printed, and is no business of the others.
+            // The panic of a callback was printed and must not affect the others.
             let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
         }
     }
@@ -272,7 +272,7 @@ impl Writer {
         }
     }
 
-    /// Takes the connection from whoever reads with it.
+    /// Takes the connection, interrupting a reader that is using it.
     fn take_connection(&self) -> MutexGuard<'_, Option<Connection>> {
         self.wanted.store(true, Ordering::Relaxed);
         let connection = lock(&self.connection);
@@ -290,7 +290,7 @@ impl Writer {
         }
         match self.commit_together(connection, jobs) {
             Ok(results) => results,
-            // All was rolled back, perhaps because of one job; only that one shall fail.
+            // Everything was rolled back, perhaps because of one job; only that job should fail.
             Err(error) if jobs.len() > 1 && may_spare_others(&error) => {
                 let alone = |job| self.commit_together(connection, slice::from_ref(job));
                 let results = jobs.iter().map(alone);
@@ -305,10 +305,10 @@ impl Writer {
         }
     }
 
-    /// Commits jobs in one transaction; an error means that nothing of any of them was written.
+    /// Commits jobs in one transaction; on an error none of their writes took effect.
     ///
-    /// What is left of deleted and expired namespaces keeps nobody from writing: it stays where it
-    /// is damaged, and while there is no room for what deleting it takes.
+    /// Leftovers of deleted and expired namespaces never prevent a write: they stay if they are
+    /// damaged, or while there is no room for deleting them.
     fn commit_together(
         &self,
         connection: &mut Connection,
@@ -325,7 +325,7 @@ impl Writer {
                 if !answer.as_ref().is_err_and(is_full) {
                     return answer;
                 }
-                // A log that was copied starts over, in the room that it has.
+                // Once copied, the log starts over in the space it already has.
                 let _ = self.checkpoint();
                 self.attempt(connection, jobs, &mut Leftovers::Leave)
             }
@@ -356,7 +356,7 @@ impl Writer {
 }
 
 impl Job {
-    /// Whether there is more to do than to reclaim what would be reclaimed anyway.
+    /// Returns whether the job does more than reclaim what every transaction reclaims anyway.
     fn is_wanted(&self) -> bool {
         !matches!(self.operation, Operation::Reclaim)
     }
@@ -377,7 +377,7 @@ impl Seat {
         self.changed.notify_one();
     }
 
-    /// Waits for the result, or for the lead, which is nothing.
+    /// Waits for the result, or for leadership, which is None.
     fn wait(&self) -> Option<Result<()>> {
         let mut turn = lock(&self.turn);
         loop {

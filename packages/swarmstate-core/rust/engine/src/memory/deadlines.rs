@@ -1,4 +1,4 @@
-//! When namespaces expire; kept apart from the records, which snapshots share.
+//! When namespaces expire; kept apart from the records because snapshots share those.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::plane::Expiry;
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     by_name: HashMap<Arc<str>, i64>,
-    /// The same pairs turned round: the next to expire comes first.
+    /// The same pairs inverted: the next to expire comes first.
     by_time: BTreeSet<(i64, Arc<str>)>,
 }
 
 impl Deadlines {
-    /// Tells whether a namespace has a deadline that `now` has reached.
+    /// Returns whether `now` has reached the deadline of a namespace.
     pub(super) fn is_past(&self, namespace: &str, now: i64) -> bool {
         !self.by_name.is_empty() && self.by_name.get(namespace).is_some_and(|&at| at <= now)
     }
@@ -43,7 +43,7 @@ impl Deadlines {
         }
     }
 
-    /// Takes out one namespace whose deadline `now` has reached.
+    /// Removes and returns one namespace whose deadline `now` has reached.
     pub(super) fn pop_past(&mut self, now: i64) -> Option<Arc<str>> {
         if self.by_time.first()?.0 > now {
             return None;

@@ -1,8 +1,8 @@
 //! The in-memory store: persistent maps behind sharded locks.
 //!
-//! Everything is built on maps that share structure ([`imbl::OrdMap`]), so a
-//! snapshot, a restore and the copy of a namespace cost the same whatever they
-//! hold, and a reader works on a view of its own after the lock is released.
+//! Everything is built on maps that share structure ([`imbl::OrdMap`]). So snapshots, restores and
+//! copies of namespaces have a constant cost, whatever their size, and a reader works on its own
+//! view after the lock is released.
 
 mod deadlines;
 mod shard;
@@ -24,19 +24,19 @@ type Records = OrdMap<Arc<str>, Value>;
 /// Namespaces by name.
 type Names = OrdMap<Arc<str>, Records>;
 
-/// How many shards a store and a snapshot have.
+/// The number of shards in a store and in a snapshot.
 const SHARDS: usize = 16;
 
-/// Returns the shard of a namespace.
+/// Returns the index of a namespace's shard.
 ///
-/// The hash is fixed (FNV-1a), so that a namespace is in the same shard of
-/// every store and snapshot and two snapshots compare shard by shard.
+/// The hash is fixed (FNV-1a), so that a namespace is in the same shard of every store and
+/// snapshot, and two snapshots can be compared shard by shard.
 fn shard_index(namespace: &str) -> usize {
     let hash = namespace
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-    // The high bits of FNV are mixed better than the low ones.
+    // The high bits of FNV are better mixed than the low ones.
     (hash >> 48) as usize % SHARDS
 }

@@ -1,4 +1,4 @@
-//! One shard: some of the namespaces, what changes them and what they answer.
+//! One shard: some of the namespaces, with the operations on them.
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::plane::{Answer, Batch, Expect, Expiry, Query, Range, Value, prefix_en
 
 /// Some of a store's namespaces.
 ///
-/// A namespace is in `names` while it holds a record, and has a deadline only
-/// while it is in `names`. One that has expired may still be in both: it is
-/// invisible, and the next write to it or the next sweep removes it.
+/// A namespace is in `names` while it holds a record, and has a deadline only while it is in
+/// `names`. An expired namespace may still be in both: it is invisible, and the next write to it or
+/// the next sweep removes it.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     pub(super) names: Names,
     pub(super) deadlines: Deadlines,
-    /// Counts writes, to pace the sweeping of other shards.
+    /// Counts writes, to pace sweeps of other shards.
     pub(super) writes: u32,
 }
 
@@ -30,7 +30,7 @@ impl Shard {
         self.names.get(namespace)
     }
 
-    /// Returns the records that a query asks for, and the expiry if it asks for that.
+    /// Returns the records of the namespace a query reads, and its expiry if requested.
     pub(super) fn view(&self, query: &Query, now: i64) -> Option<(Records, Option<Expiry>)> {
         let records = self.records(&query.namespace, now)?.clone();
         let expiry = query
@@ -54,7 +54,7 @@ impl Shard {
         self.deadlines.remove(namespace);
     }
 
-    /// Makes an expired namespace what readers already take it for: absent.
+    /// Removes a namespace if it has expired; readers already treat it as absent.
     pub(super) fn settle(&mut self, namespace: &str, now: i64) {
         if self.deadlines.is_past(namespace, now) {
             self.remove(namespace);
@@ -68,7 +68,7 @@ impl Shard {
         }
     }
 
-    /// Writes one record; what a batch of one put does, without building a batch.
+    /// Writes one record, like a batch with one put but without building the batch.
     pub(super) fn put(&mut self, namespace: &str, key: &str, value: Value, now: i64) {
         self.settle(namespace, now);
         match self.names.get_mut(namespace) {
@@ -80,7 +80,7 @@ impl Shard {
         }
     }
 
-    /// Deletes one record and tells whether it was there.
+    /// Deletes one record and returns whether it existed.
     pub(super) fn delete(&mut self, namespace: &str, key: &str, now: i64) -> bool {
         self.settle(namespace, now);
         let Some(records) = self.names.get_mut(namespace) else {
@@ -93,7 +93,7 @@ impl Shard {
         found
     }
 
-    /// Applies a batch; on an error nothing has changed.
+    /// Applies a batch; on an error nothing is changed.
     pub(super) fn apply(&mut self, batch: &Batch, now: i64) -> Result<()> {
         let namespace = batch.namespace.as_str();
         if let Some(expect) = &batch.expect {
@@ -175,7 +175,7 @@ fn read_range(records: &Records, range: &Range) -> Vec<(Arc<str>, Value)> {
     }
 }
 
-/// Checks an expectation against the records before a batch.
+/// Checks an expectation against the records as they are before the batch.
 fn check(expect: &Expect, records: Option<&Records>, namespace: &str) -> Result<()> {
     let end = prefix_end(&expect.prefix);
     let last = records
@@ -218,7 +218,7 @@ fn change(records: &mut Records, batch: &Batch) {
     }
 }
 
-/// Inserts a record, keeping the key that is there: replacing a value allocates no new key.
+/// Inserts a record, reusing an existing key: replacing a value allocates no new key.
 fn insert(records: &mut Records, key: &str, value: Value) {
     match records.get_mut(key) {
         Some(slot) => *slot = value,
@@ -235,7 +235,7 @@ fn bounds<'a>(start: &'a str, stop: Option<&'a str>) -> (Bound<&'a str>, Bound<&
     )
 }
 
-/// Tells whether no key can be in a range; the maps refuse such bounds.
+/// Returns whether a range cannot contain any key; the maps reject such bounds.
 fn is_empty_range(start: &str, stop: Option<&str>) -> bool {
     stop.is_some_and(|stop| stop <= start)
 }

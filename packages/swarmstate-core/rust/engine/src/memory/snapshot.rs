@@ -10,7 +10,7 @@ use crate::plane::Value;
 /// The address of a record: its namespace and its key.
 pub type Address = (Arc<str>, Arc<str>);
 
-/// The records of a whole store at one moment; shares all structure with the store.
+/// The records of a whole store at one moment; shares all its structure with the store.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     id: u64,
@@ -21,9 +21,9 @@ pub struct Snapshot {
 /// How one snapshot differs from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Records that only the newer one holds.
+    /// Records that only the newer snapshot holds.
     pub added: Vec<Address>,
-    /// Records that only the older one holds.
+    /// Records that only the older snapshot holds.
     pub removed: Vec<Address>,
     /// Records whose values differ.
     pub changed: Vec<Address>,
@@ -38,10 +38,10 @@ impl Snapshot {
         }
     }
 
-    /// Returns a snapshot of records that some other store holds.
+    /// Returns a snapshot of records held by another store.
     ///
-    /// `id` counts that store's snapshots from 1; `taken_at` is in milliseconds
-    /// since the Unix epoch.
+    /// `id` counts that store's snapshots from 1; `taken_at` is in milliseconds since the Unix
+    /// epoch.
     pub fn of_records(
         id: u64,
         taken_at: i64,
@@ -63,25 +63,25 @@ impl Snapshot {
         &self.shards
     }
 
-    /// Which snapshot of its store this is, counted from 1.
+    /// Returns the number of this snapshot in its store, counted from 1.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The id of the store's snapshot before this one.
+    /// Returns the id of the store's previous snapshot.
     #[must_use]
     pub fn parent(&self) -> Option<u64> {
         (self.id > 1).then(|| self.id - 1)
     }
 
-    /// When it was taken, in milliseconds since the Unix epoch.
+    /// Returns when it was taken, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn taken_at(&self) -> i64 {
         self.taken_at
     }
 
-    /// Returns how many records it holds.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.namespaces_unordered()
@@ -89,13 +89,13 @@ impl Snapshot {
             .sum()
     }
 
-    /// Tells whether it holds no record.
+    /// Returns whether it holds no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shards.iter().all(Names::is_empty)
     }
 
-    /// Returns the sum of the lengths of all values, in bytes.
+    /// Returns the total length of all values in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.namespaces_unordered()
@@ -134,10 +134,10 @@ impl Snapshot {
             .flat_map(Records::iter)
     }
 
-    /// Returns what changed from `base` to this snapshot, each list in order.
+    /// Returns the changes from `base` to this snapshot, each list in order.
     ///
-    /// Parts that the two share are skipped, not compared: the cost is that of
-    /// what has changed in between.
+    /// Shared parts are skipped, not compared, so the cost is proportional to the changes in
+    /// between.
     #[must_use]
     pub fn diff(&self, base: &Self) -> Difference {
         let mut difference = Difference::default();

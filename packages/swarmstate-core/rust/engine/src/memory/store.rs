@@ -11,29 +11,29 @@ use super::{Names, Records, SHARDS, shard_index};
 use crate::error::{Error, Result};
 use crate::plane::{Answer, Batch, Expiry, Query, Value};
 
-/// A write removes at most this many expired namespaces of its shard, which bounds its latency
-/// and still removes them faster than writes can create them.
+/// The most expired namespaces of its shard that a write removes. Bounds the write's latency, and
+/// still removes them faster than writes can create them.
 const SWEEP_LIMIT: usize = 8;
 
-/// After this many writes to a shard the next shard is swept too, so that shards that nobody
-/// writes to give their memory back.
+/// After this many writes to a shard the next shard is swept too, so that shards without writes
+/// release their memory.
 const SWEEP_OTHER_EVERY: u32 = 32;
 
-/// A store of records in memory.
+/// An in-memory store of records.
 ///
-/// Time comes from the caller: `now` is in milliseconds since the Unix epoch
-/// and decides which namespaces have expired.
+/// Time comes from the caller: `now` is in milliseconds since the Unix epoch and decides which
+/// namespaces have expired.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    /// Lock order: by index, ascending. Nothing that can block or call out
-    /// of this module runs under a lock.
+    /// Lock order: by ascending index. While a lock is held, nothing may block or call out of this
+    /// module.
     shards: [RwLock<Shard>; SHARDS],
-    /// Checked under a shard's lock. `close` sets it before it empties the
-    /// shards, so nothing can enter a shard that was emptied.
+    /// Checked under a shard's lock. `close` sets it before it empties the shards, so nothing can
+    /// be written to a shard that was emptied.
     closed: AtomicBool,
     /// The id of the newest snapshot; changed only under all locks.
     last_snapshot: AtomicU64,
-    /// Whether any namespace was ever given a deadline.
+    /// Whether any namespace ever had a deadline.
     has_deadlines: AtomicBool,
 }
 
@@ -44,14 +44,14 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Tells whether `now` matters: until a namespace has been given a deadline it does not,
-    /// and callers may save themselves looking at a clock.
+    /// Returns whether `now` matters. It does not until a namespace gets a deadline, so callers can
+    /// skip reading the clock.
     #[must_use]
     pub fn needs_time(&self) -> bool {
         self.has_deadlines.load(Ordering::Relaxed)
     }
 
-    /// Answers queries in their order.
+    /// Answers queries in order.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -74,15 +74,15 @@ impl MemoryStore {
             }
             None => self.lock_shared(index)?.view(query, now),
         };
-        // The lock is gone: the answer is built from a view of its own.
+        // The lock is released: the answer is built from its own view.
         Ok(answer(query, found))
     }
 
-    /// Applies batches in their order, each atomically.
+    /// Applies batches in order, each atomically.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if an expectation did not hold: that batch and those
-    /// after it were not applied. [`Error::Closed`].
+    /// [`Error::Conflict`] if an expectation did not hold: that batch and those after it were not
+    /// applied. [`Error::Closed`].
     pub fn write(&self, batches: &[Batch], now: i64) -> Result<()> {
         for batch in batches {
             batch.expiry.inspect(|&expiry| self.note(expiry));
@@ -103,7 +103,7 @@ impl MemoryStore {
             .cloned())
     }
 
-    /// Writes one record; `expiry` becomes that of the namespace if given.
+    /// Writes one record; sets the namespace's expiry if `expiry` is given.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -124,7 +124,7 @@ impl MemoryStore {
         })
     }
 
-    /// Deletes one record and tells whether it was there.
+    /// Deletes one record and returns whether it existed.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -167,7 +167,7 @@ impl MemoryStore {
         Ok(found)
     }
 
-    /// Returns how many records there are.
+    /// Returns the number of records.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -185,7 +185,7 @@ impl MemoryStore {
         Ok(count)
     }
 
-    /// Makes `target` hold exactly the records of `source`, and expire when it does; O(1).
+    /// Makes `target` hold exactly the records of `source`, with the same expiry; O(1).
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -199,7 +199,7 @@ impl MemoryStore {
             }
             return Ok(());
         }
-        // Both locks are held until the end: nobody sees a source and a target of different times.
+        // Both locks are held to the end, so nobody sees source and target at different times.
         let (shard_from, mut shard_to);
         if from < to {
             shard_from = self.lock_shared(from)?;
@@ -218,8 +218,8 @@ impl MemoryStore {
     /// [`Error::Closed`].
     pub fn snapshot(&self, now: i64) -> Result<Snapshot> {
         let mut shards = self.lock_all()?;
-        // A snapshot knows no deadlines, so what has expired must be gone. Each
-        // namespace is removed once: the cost belongs to the writes that made it.
+        // A snapshot has no deadlines, so expired namespaces must be removed first. Each is removed
+        // once: the cost is charged to the writes that created it.
         for shard in &mut shards {
             shard.sweep(now, usize::MAX);
         }
@@ -231,7 +231,7 @@ impl MemoryStore {
         ))
     }
 
-    /// Makes the store hold exactly the records of `snapshot`, none of which expires; O(1).
+    /// Makes the store hold exactly the records of `snapshot`, without expiry; O(1).
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -243,7 +243,8 @@ impl MemoryStore {
             shard.deadlines.clear();
         }
         drop(shards);
-        // Freeing the old records takes time in proportion to them, so it comes after the locks.
+        // Freeing the old records takes time proportional to their number, so do it after
+        // unlocking.
         drop(replaced);
         Ok(())
     }
@@ -256,7 +257,7 @@ impl MemoryStore {
         self.restore(&Snapshot::new(0, 0, array::from_fn(|_| Names::new())))
     }
 
-    /// Gives all memory back; every later call fails. Closing twice is fine.
+    /// Releases all memory; every later call fails. Closing twice is fine.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         for shard in &self.shards {
@@ -264,14 +265,14 @@ impl MemoryStore {
         }
     }
 
-    /// Remembers that there are deadlines, before there is one.
+    /// Records that there are deadlines before the first one is set.
     fn note(&self, expiry: Expiry) {
         if let Expiry::At(_) = expiry {
             self.has_deadlines.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Runs a change on the shard of a namespace, and the sweeping that pays for expiry.
+    /// Runs a change on a namespace's shard, and the sweeps that pay for expiry.
     fn change<T>(
         &self,
         namespace: &str,
@@ -320,11 +321,11 @@ impl MemoryStore {
     }
 }
 
-/// Locks a shard, also after a panic under the lock.
+/// Locks a shard, even after a panic under the lock.
 ///
-/// Such a panic is a bug that its caller gets to see. Every record is whole at
-/// any moment, so the others may go on: refusing all of them from then on would
-/// turn one failed call into the loss of everything the store holds.
+/// Such a panic is a bug that its caller sees. Every record is whole at any moment, so others may
+/// go on: rejecting all later calls would turn one failure into the loss of everything in the
+/// store.
 fn write_lock(shard: &RwLock<Shard>) -> RwLockWriteGuard<'_, Shard> {
     shard.write().unwrap_or_else(PoisonError::into_inner)
 }

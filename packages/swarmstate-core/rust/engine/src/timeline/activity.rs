@@ -1,21 +1,21 @@
-//! What goes on in a run, and what its time counts as.
+//! The activities of a run, and the kinds that their time counts as.
 
 use std::sync::Arc;
 
-/// What time counts as.
+/// What kind of work time counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The run itself, between all else.
+    /// The run itself, between its activities.
     Framework,
     /// A node.
     Node,
     /// Encoding for a store.
     Encode,
-    /// Decoding what a store holds.
+    /// Decoding from a store.
     Decode,
     /// A round trip to a store.
     StoreIo,
-    /// Nothing.
+    /// Nothing happens.
     Waiting,
 }
 
@@ -29,7 +29,7 @@ impl Kind {
         Self::Waiting,
     ];
 
-    /// What it is called.
+    /// Returns the name of the kind.
     pub fn name(self) -> &'static str {
         match self {
             Self::Framework => "framework",
@@ -41,16 +41,16 @@ impl Kind {
         }
     }
 
-    /// The kind that is called so.
+    /// Returns the kind with a name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// What an activity is called, and before it what it was part of.
+/// The name of an activity, preceded by those of the activities it is part of.
 pub type Path = Vec<String>;
 
-/// Something that went on; another one is another activity, whatever it is called.
+/// Something that happens in a run. Activities are distinct even if they have the same name.
 #[derive(Debug)]
 pub struct Activity {
     pub(super) parent: Option<Arc<Activity>>,
@@ -59,7 +59,7 @@ pub struct Activity {
 }
 
 impl Activity {
-    /// A run, which everything in it is part of.
+    /// Returns a run, the root of all its activities.
     pub fn run() -> Arc<Self> {
         Arc::new(Self {
             parent: None,
@@ -68,7 +68,7 @@ impl Activity {
         })
     }
 
-    /// An activity that is part of this one.
+    /// Returns an activity that is part of this one.
     pub fn part(self: &Arc<Self>, kind: Kind, name: String) -> Arc<Self> {
         Arc::new(Self {
             parent: Some(Arc::clone(self)),
@@ -86,10 +86,10 @@ impl Activity {
         path
     }
 
-    /// Where the time counts that is of none of its parts.
+    /// Returns the path for time that belongs to none of the activity's parts.
     pub(super) fn own_path(&self) -> Path {
         let mut path = self.path();
-        // What is called what it is needs no part of that name.
+        // An activity named after its kind does not repeat it.
         if self.kind != Kind::Node && self.name != self.kind.name() {
             path.push(self.kind.name().to_owned());
         }

@@ -1,9 +1,9 @@
-//! What went on in a run, event by event, and where its time went by that.
+//! Records the events of a run and works out where its time went.
 //!
-//! Every moment of the run counts for one thing: for the innermost activity that goes on, and if
-//! there are several, in threads or tasks, then for nodes before encoding and decoding, for these
-//! before the framework, for that before the store, and for waiting if there is none. Equal ones
-//! share it.
+//! Every moment of the run counts for one thing: the innermost activity. If several run at once, in
+//! threads or tasks, nodes take precedence over encoding and decoding, these over the framework,
+//! the framework over the store, and waiting comes last. Activities of equal precedence share the
+//! time.
 
 mod activity;
 mod sums;
@@ -30,10 +30,10 @@ struct Event {
 }
 
 impl Timeline {
-    /// Notes that an activity begins or stops.
+    /// Records that an activity begins or stops.
     ///
-    /// `at` is the time in seconds, and `used` what the thread that drives the run has used of the
-    /// processor until then; NaN if that is not known.
+    /// `at` is the time in seconds. `used` is the processor time that the run's main thread has
+    /// used so far, or NaN if unknown.
     pub fn mark(&mut self, at: f64, used: f64, activity: Arc<Activity>, goes_on: bool) {
         self.events.push(Event {
             at,
@@ -43,10 +43,11 @@ impl Timeline {
         });
     }
 
-    /// Where the time went; what is left of a path goes without its last part.
+    /// Returns where the time went, by path. Time that none of an activity's parts accounts for is
+    /// under the activity's own path.
     pub fn spent(&self) -> BTreeMap<Path, Spent> {
         let mut events: Vec<&Event> = self.events.iter().collect();
-        // Threads may have noted theirs a moment later.
+        // Threads may record their events slightly late.
         events.sort_by(|one, other| one.at.total_cmp(&other.at));
         let mut sums = Sums::default();
         for kind in [Kind::Framework, Kind::Waiting] {
@@ -71,11 +72,11 @@ impl Timeline {
     }
 }
 
-/// The activities that go on at a moment, or of which parts do; a run may have had many more.
+/// The activities that are running or have running parts; a run may have had many more.
 #[derive(Default)]
 struct GoingOn<'a>(HashMap<*const Activity, (&'a Activity, Counts)>);
 
-/// How many times an activity goes on, and how many parts of it do.
+/// How many times an activity is running, and how many of its parts are.
 #[derive(Default, PartialEq)]
 struct Counts {
     times: i64,
@@ -92,7 +93,8 @@ impl<'a> GoingOn<'a> {
         }
     }
 
-    /// Those of which no part goes on, but for the run; nothing if the run does not go on.
+    /// Returns the activities without running parts, except the run; None if the run is not
+    /// running.
     fn innermost(&self) -> Option<Vec<&'a Activity>> {
         let going_on = || self.0.values().filter(|(_, counts)| counts.times > 0);
         if !going_on().any(|(activity, _)| activity.parent.is_none()) {
@@ -113,7 +115,7 @@ mod tests {
         parts.iter().map(|&part| part.to_owned()).collect()
     }
 
-    /// `(seconds, busy, calls)` by path, of what took time or was called.
+    /// Returns `(seconds, busy, calls)` by path, for everything that took time or was called.
     fn figures(timeline: &Timeline) -> Vec<(Path, f64, f64, u64)> {
         let spent = timeline.spent().into_iter();
         spent
@@ -122,7 +124,7 @@ mod tests {
             .collect()
     }
 
-    /// Events at times, with what the driving thread had used of the processor until then.
+    /// Builds a timeline from events and the processor time of the main thread at each.
     fn marked(events: &[(f64, f64, &Arc<Activity>, bool)]) -> Timeline {
         let mut timeline = Timeline::default();
         for &(at, used, activity, goes_on) in events {
@@ -176,7 +178,7 @@ mod tests {
         let run = Activity::run();
         let put = run.part(Kind::Encode, "checkpoint.put".to_owned());
         let trip = put.part(Kind::StoreIo, "store I/O".to_owned());
-        // The thread works all the time; a clock that runs ahead makes no more of it.
+        // The thread works all the time; a processor clock that runs ahead adds nothing.
         let timeline = marked(&[
             (0.0, 0.0, &run, true),
             (1.0, 1.0, &put, true),

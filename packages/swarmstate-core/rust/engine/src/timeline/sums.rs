@@ -1,17 +1,17 @@
-//! Adding up where the time of a run went.
+//! Adds up where the time of a run went.
 
 use std::collections::BTreeMap;
 
 use super::activity::{Activity, Kind, Path};
 
-/// Where time went.
+/// Time spent on one thing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spent {
     /// What it counts as.
     pub kind: Kind,
-    /// Seconds of the run's time.
+    /// Seconds of the run's time that count for it.
     pub seconds: f64,
-    /// Seconds for which it went on, also while the run's time counted for something else.
+    /// Seconds that it was running, even while the run's time counted for something else.
     pub busy: f64,
     /// How often it began.
     pub calls: u64,
@@ -31,12 +31,12 @@ impl Sums {
         })
     }
 
-    /// What counts for the run, and for none of its activities.
+    /// Returns the entry for the run itself, apart from its activities.
     pub(super) fn of_run(&mut self, kind: Kind) -> &mut Spent {
         self.of(vec![kind.name().to_owned()], kind)
     }
 
-    /// Adds a stretch of time of which the driving thread worked for `used` seconds.
+    /// Adds a stretch of time in which the main thread worked for `used` seconds.
     pub(super) fn add(&mut self, innermost: &[&Activity], seconds: f64, used: f64) {
         let of_kinds = |kinds: &[Kind]| -> Vec<&Activity> {
             let is_of = |each: &&&Activity| kinds.contains(&each.kind);
@@ -47,7 +47,7 @@ impl Sums {
             first = of_kinds(&[Kind::Encode, Kind::Decode]);
         }
         if first.is_empty() {
-            // Where the clock could not be read, nobody is said to have waited.
+            // Without a processor clock, count all of it as work rather than waiting.
             let working = if used.is_nan() {
                 seconds
             } else {
@@ -75,7 +75,7 @@ impl Sums {
         }
     }
 
-    /// What is not said to have been busy was so while the time counted for it.
+    /// Returns the sums. Entries without busy time were busy for the time that counts for them.
     pub(super) fn finished(mut self) -> BTreeMap<Path, Spent> {
         for spent in self.0.values_mut().filter(|spent| spent.busy == 0.0) {
             spent.busy = spent.seconds;
