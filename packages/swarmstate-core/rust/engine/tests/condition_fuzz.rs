@@ -1,11 +1,11 @@
-//! No text makes the parser of conditions panic, and what it refuses it points at.
+//! No text makes the condition parser panic, and every error points at its cause.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use swarmstate_engine::condition::{Condition, MAX_DEPTH, MAX_LENGTH};
 
-/// Pieces of conditions in any order: most mean nothing, many nearly do.
+/// Pieces of conditions in random order: most are invalid, many nearly valid.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = proptest::sample::select(vec![
         "a",

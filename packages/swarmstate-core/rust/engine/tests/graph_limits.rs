@@ -1,4 +1,4 @@
-//! A graph grows up to its limits, and a change that is refused changes nothing.
+//! A graph grows up to its limits, and a rejected change changes nothing.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! The memory store does what a naive model does, on random operations.
+//! The memory store behaves like a naive model under random operations.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ type Records = BTreeMap<String, Vec<u8>>;
 /// Every record of a store, by namespace and key.
 type Contents = BTreeMap<(String, String), Vec<u8>>;
 
-/// A store as one would write it on a blackboard: whole copies, everything recomputed.
+/// The simplest possible store: whole copies, everything recomputed.
 #[derive(Clone, Default)]
 struct Model {
     namespaces: BTreeMap<String, (Records, Option<i64>)>,

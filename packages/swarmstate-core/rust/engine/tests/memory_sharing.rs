@@ -1,7 +1,7 @@
-//! Snapshots, restores and copies share structure; expired namespaces give their memory back.
+//! Snapshots, restores and copies share structure, and expired namespaces release their memory.
 //!
-//! Memory is counted per thread by the allocator: an operation that built
-//! anything in proportion to the records would have to allocate it.
+//! The allocator counts memory per thread: an operation that built anything in proportion to the
+//! records would have to allocate it.
 #![allow(clippy::unwrap_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -17,17 +17,17 @@ thread_local! {
     static FREED: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call is passed on to the system's allocator unchanged; the counters do not allocate.
+// SAFETY: every call is forwarded unchanged to the system allocator; the counters do not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.set(ALLOCATED.get() + layout.size());
-        // SAFETY: the caller keeps the contract of `alloc`.
+        // SAFETY: the caller upholds the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         FREED.set(FREED.get() + layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Returns what `operation` returns and how many bytes it allocated.
+/// Returns the result of `operation` and the number of bytes it allocated.
 fn allocated<T>(operation: impl FnOnce() -> T) -> (T, usize) {
     let before = ALLOCATED.get();
     let outcome = operation();
@@ -50,7 +50,7 @@ fn value() -> Value {
     Arc::from(&[7_u8; 100][..])
 }
 
-/// A store of `namespaces` namespaces of `records` records each.
+/// Creates a store of `namespaces` namespaces with `records` records each.
 fn filled(namespaces: usize, records: usize) -> MemoryStore {
     let store = MemoryStore::new();
     for namespace in 0..namespaces {

@@ -1,4 +1,4 @@
-//! Many threads on one memory store: nothing waits for ever, nothing is seen half done.
+//! Many threads on one memory store: nothing deadlocks, and nothing is seen half done.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -35,8 +35,8 @@ fn check_whole(values: &[&Value]) {
     );
 }
 
-/// Copies run against each other in both directions, between snapshots and restores that lock
-/// everything: with another lock order than the documented one, this test would hang.
+/// Copies in both directions compete with each other and with snapshots and restores, which lock
+/// everything. With any other lock order than the documented one, this test would hang.
 #[test]
 fn copies_snapshots_and_restores_do_not_block_each_other() {
     let store = MemoryStore::new();

@@ -1,4 +1,4 @@
-//! The index against plain definitions of what it does.
+//! Tests the index against simple definitions of its behavior.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn selects(filter: Value, value: &Value) -> bool {
     index.count(&selection) == 1
 }
 
-/// What Python makes of `float(value)`, for the values that `plain` makes.
+/// Returns the result of Python's `float(value)` for the values that `plain` generates.
 fn float(value: &Value) -> Option<f64> {
     match value {
         Value::Boolean(value) => Some(f64::from(u8::from(*value))),
@@ -114,7 +114,8 @@ proptest! {
         prop_assert_eq!(equals(&a, &b), equals(&b, &a));
         prop_assert_eq!(!equals(&a, &b), matches(map(vec![("$ne", b.clone())]), &a));
         prop_assert_eq!(equals(&a, &b), selects(map(vec![("$eq", b.clone())]), &a));
-        // A plain value in a filter means no less, and more only of maps, which may have more keys.
+        // A filter with a plain value matches at least the equal values; only maps match more,
+        // since they may have extra keys.
         prop_assert!(!equals(&a, &b) || matches(b.clone(), &a));
         if !format!("{b:?}").contains("Map") {
             prop_assert_eq!(equals(&a, &b), matches(b.clone(), &a));
@@ -151,7 +152,7 @@ proptest! {
         for operator in ["$eq", "$ne", "$gte", "$lt"] {
             let filter = map(vec![(operator, b.clone())]);
             prop_assert_eq!(selects(nested(&filter), &nested(&a)), selects(filter.clone(), &a));
-            // Above the field there must be a map, whatever the condition is.
+            // Every value above the field must be a map, whatever the condition.
             prop_assert!(!selects(nested(&filter), &map(vec![("deep", Value::from(1))])));
         }
         prop_assert!(selects(map(vec![]), &nested(&a)));
@@ -237,7 +238,7 @@ proptest! {
     }
 }
 
-/// Vectors around centres, as those of real texts are.
+/// Returns vectors clustered around centers, like those of real texts.
 fn clustered(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
     let mut state = 1_u64;
     let mut next = move || {
@@ -310,7 +311,7 @@ fn approximate_searches_find_nearly_all_and_follow_changes() {
             ..Selection::default()
         };
         check_recall(&index, queries, &half);
-        // What was deleted is not found, what is left is.
+        // Deleted records are not found, remaining ones are.
         let (ticket, _) = index.begin();
         let gone = (0..5000).map(|number| (Arc::from(format!("{number:06}")), None));
         index.apply(ticket, gone.collect()).unwrap();

@@ -1,4 +1,4 @@
-//! Exact searches: bytes are scanned, but what they leave out decides nothing.
+//! Exact searches scan quantized bytes, but quantization errors never affect the result.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn put(index: &Index, vectors: &[Vec<f32>]) {
     index.end(ticket);
 }
 
-/// Scores as they are defined, without any index.
+/// Computes a score by its definition, without an index.
 fn defined(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
@@ -56,8 +56,8 @@ fn defined(metric: Metric, query: &[f32], row: &[f32]) -> f64 {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Rows whose scores differ by less than bytes can tell: what stays out by its bound must not
-    /// be among the best.
+    /// Tests rows whose scores differ by less than bytes can resolve: a row excluded by its bound
+    /// must not be among the best.
     #[test]
     fn nothing_stays_out_that_is_among_the_best(
         seed in any::<u64>(),
@@ -81,7 +81,7 @@ proptest! {
         put(&index, &rows);
         let query = near(&mut next);
         let selection = Selection {
-            // Half of them, so that rows are looked at one by one, or all.
+            // Half of the records, so that rows are checked one by one or all at once.
             scope: if halved { vec!["1".to_owned()] } else { Vec::new() },
             ..Selection::default()
         };
@@ -99,7 +99,7 @@ proptest! {
     }
 }
 
-/// Returns the ten best of rows, and the scores that the ten best have.
+/// Returns the ten best rows and the ten best scores.
 fn best(metric: Metric, rows: &[Vec<f32>], query: &[f32]) -> (Vec<f64>, Vec<f64>) {
     let index = Index::new(metric, usize::MAX);
     put(&index, rows);
@@ -112,7 +112,7 @@ fn best(metric: Metric, rows: &[Vec<f32>], query: &[f32]) -> (Vec<f64>, Vec<f64>
     (hits.into_iter().map(|hit| hit.score).collect(), expected)
 }
 
-/// Nothing but the bound of one error, that of the row or that of the query, keeps the best row in.
+/// The best row is kept only by the bound of a single error, either the row's or the query's.
 #[test]
 fn each_error_has_its_bound() {
     for metric in [Metric::Dot, Metric::L2, Metric::Cosine] {
@@ -126,14 +126,14 @@ fn each_error_has_its_bound() {
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-9);
         }
-        // The same, of vectors that are nearly as long as each other, for distances.
+        // The same for distances, with vectors of nearly equal length.
         let mut rows = vec![vec![100.0, 1.185, 78.293]; 10];
         rows.push(vec![127.0, 1.49, 0.0]);
         let (found, expected) = best(metric, &rows, &[0.0, 1.0, 0.0]);
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-9);
         }
-        // In bytes the query is (127, 0), which the last row has nothing in common with.
+        // In bytes the query is (127, 0), which has nothing in common with the last row.
         let mut rows = vec![vec![0.3, 0.0]; 10];
         rows.push(vec![0.0, 127.0]);
         let (found, expected) = best(metric, &rows, &[127.0, 0.49]);
@@ -146,7 +146,7 @@ fn each_error_has_its_bound() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Vectors along an axis but for a little, of which bytes leave out as much as they can.
+    /// Vectors almost along an axis, where bytes leave out as much as they can.
     #[test]
     fn what_bytes_leave_out_decides_nothing(
         rows in prop::collection::vec((0.5_f32..1.0, -2.0_f32..2.0, -2.0_f32..2.0), 11..60),

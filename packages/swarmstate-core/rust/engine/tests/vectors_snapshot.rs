@@ -1,4 +1,4 @@
-//! An index that was saved and loaded is the index that was saved.
+//! An index that was saved and loaded equals the one that was saved.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ proptest! {
         bytes[place] ^= 1_u8 << bit;
         fs::write(&path, &bytes).unwrap();
         match load(&path, "memories", Metric::Cosine, usize::MAX) {
-            // A head that is none is where a segment was not finished.
+            // An invalid head counts as an incomplete segment.
             Ok((loaded, at)) => {
                 prop_assert!((base_length..base_length + 48).contains(&place));
                 prop_assert_eq!(at, position(1, 1));
@@ -115,7 +115,7 @@ proptest! {
             }
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
-        // Cut anywhere it is what was whole, or nothing.
+        // Cut anywhere, the file yields what was complete, or nothing.
         bytes[place] ^= 1_u8 << bit;
         fs::write(&path, &bytes[..place]).unwrap();
         match load(&path, "memories", Metric::Cosine, usize::MAX) {
@@ -144,7 +144,7 @@ fn several_who_save_never_undo_what_another_saved() {
     apply(&mine, vec![("a".to_owned(), Some(record(1, 1)))]);
     assert!(save(&mine, &path, &position(1, 1)).unwrap());
     let (other, _) = reload(&path, Metric::Cosine);
-    // The other one gets ahead.
+    // The other index gets ahead.
     let newer = vec![
         ("a".to_owned(), Some(record(2, 1))),
         ("b".to_owned(), Some(record(3, 1))),
@@ -152,7 +152,7 @@ fn several_who_save_never_undo_what_another_saved() {
     apply(&other, newer.clone());
     assert!(save(&other, &path, &position(3, 1)).unwrap());
     let size = fs::metadata(&path).unwrap().len();
-    // Who is behind writes nothing, and can go on when it has caught up.
+    // An index that is behind writes nothing, and can go on once it has caught up.
     apply(&mine, vec![("a".to_owned(), Some(record(4, 1)))]);
     assert!(!save(&mine, &path, &position(2, 1)).unwrap());
     assert_eq!(fs::metadata(&path).unwrap().len(), size);
@@ -162,7 +162,7 @@ fn several_who_save_never_undo_what_another_saved() {
     let (loaded, at) = reload(&path, Metric::Cosine);
     assert_eq!(at, position(3, 2));
     assert_eq!(contents(&loaded), contents(&mine));
-    // One that never saw the file writes it anew.
+    // An index that never saw the file rewrites it.
     let third = Index::new(Metric::Cosine, usize::MAX);
     assert!(save(&third, &path, &position(0, 0)).unwrap());
     assert_eq!(contents(&reload(&path, Metric::Cosine).0), BTreeMap::new());
@@ -205,7 +205,7 @@ fn of_another_namespace_it_is_refused_and_what_fails_is_told() {
     let nowhere = path.join("below-a-file");
     assert!(save(&index, &nowhere, &position(1, 1)).is_err());
     assert!(outcome(&index).error.is_some());
-    // What could not be written is written by the next that can.
+    // Changes that could not be written are written by the next successful save.
     apply(&index, vec![("b".to_owned(), Some(record(2, 1)))]);
     assert!(save(&index, &nowhere, &position(2, 1)).is_err());
     save(&index, &path, &position(2, 1)).unwrap();
@@ -241,13 +241,13 @@ fn clusters_are_saved_too() {
     };
     put(0..3000);
     save(&index, &path, &position(1, 1)).unwrap();
-    // Nothing else is new than the clusters.
+    // Only the clusters are new.
     index.optimise();
     let clusters = index.cluster_count();
     assert!(clusters.is_some());
     save(&index, &path, &position(1, 1)).unwrap();
     let size = fs::metadata(&path).unwrap().len();
-    // Nor is this time anything.
+    // Now nothing is new.
     save(&index, &path, &position(1, 1)).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), size);
     put(2900..3100);
@@ -265,7 +265,7 @@ fn clusters_are_saved_too() {
         };
         assert_eq!(ids(&loaded), ids(&index));
     }
-    // By another metric they would be others.
+    // Clusters under another metric would differ.
     let (other, _) = load(&path, "memories", Metric::L2, 500).unwrap();
     assert_eq!(other.cluster_count(), None);
     assert_eq!(other.len(), 3100);

@@ -1,9 +1,9 @@
-//! The approximate search: vectors in clusters, of which a search looks at the nearest.
+//! Approximate search: vectors are grouped into clusters, and a search scans only the nearest ones.
 //!
-//! An inverted file, as in "Searching in one billion vectors: re-rank with source
-//! coding" (Jégou et al., 2011). Compared with a graph of neighbours it is made in
-//! a fraction of the time, needs four bytes per vector, and rows come and go at no
-//! cost; what a search must skip is skipped before it is ranked.
+//! An inverted file, as in "Searching in one billion vectors: re-rank with source coding" (Jégou et
+//! al., 2011). Compared with a graph of neighbors, it is built in a fraction of the time and needs
+//! four bytes per vector, and rows are added and removed for free. Rows that a search must skip are
+//! skipped before ranking.
 
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -14,32 +14,33 @@ use super::metric::Metric;
 use super::scan::{Candidates, nearest, scan_all};
 use super::snapshot::segment::{Input, invalid, put_numbers};
 
-/// Vectors per cluster that the centres are computed from.
+/// Vectors per cluster used to compute the centers.
 const SAMPLE: usize = 32;
 const ITERATIONS: usize = 8;
 
-/// Vectors whose true neighbours tell how many clusters a search must look at, and how many each.
+/// Number of vectors, and of true neighbors of each, used to determine how many clusters a search
+/// must scan.
 const TRIALS: usize = 100;
 const NEIGHBOURS: usize = 10;
 
-/// Share of those neighbours that a search must find, and what is added for other queries.
+/// The share of those neighbors that a search must find, and a safety factor for other queries.
 const RECALL: f64 = 0.99;
 const MARGIN: f64 = 1.25;
 
-/// Looking at more than this share of the clusters takes longer than looking at all rows.
+/// Scanning more than this share of the clusters takes longer than scanning all rows.
 const WORTHWHILE: f64 = 0.25;
 
 const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
-/// Rows by the cluster whose centre is nearest.
+/// Rows grouped by their nearest center.
 pub(super) struct Clusters {
     centres: Matrix,
     members: Vec<Vec<u32>>,
-    /// By row, its cluster and its position there.
+    /// The cluster of each row and its position there.
     places: Vec<(u32, u32)>,
-    /// How many rows there were when the centres were computed.
+    /// The number of rows when the centers were computed.
     pub trained: usize,
-    /// Random: tells these clusters from all others.
+    /// A random number that identifies these clusters.
     pub generation: u64,
     probes: usize,
 }
@@ -57,7 +58,7 @@ impl Clusters {
         }
     }
 
-    /// Returns how many clusters there are.
+    /// Returns the number of clusters.
     pub fn len(&self) -> usize {
         self.centres.len()
     }
@@ -79,7 +80,7 @@ impl Clusters {
         }
     }
 
-    /// Reads clusters that `write` wrote; `None` if there are none for this metric.
+    /// Reads clusters written by `write`; `None` if there are none for this metric.
     pub fn read<R: Read>(
         input: &mut Input<R>,
         generation: u64,
@@ -119,7 +120,7 @@ impl Clusters {
         nearest(&self.centres, &self.centres.query(vector))
     }
 
-    /// Adds a row to a cluster; the row is in none.
+    /// Adds a row, which must not be in any cluster, to a cluster.
     pub fn put(&mut self, row: u32, cluster: u32) {
         let members = &mut self.members[cluster as usize];
         if row as usize >= self.places.len() {
@@ -142,15 +143,15 @@ impl Clusters {
         }
     }
 
-    /// Tells whether looking at the nearest clusters only saves time.
+    /// Returns whether scanning only the nearest clusters saves time.
     pub fn worthwhile(&self) -> bool {
         self.probes as f64 <= self.centres.len() as f64 * WORTHWHILE
     }
 
-    /// Returns the rows that are allowed of the clusters nearest to a query.
+    /// Returns the allowed rows of the clusters nearest to a query.
     ///
-    /// Of `effort` times as many clusters as usual, those without such rows not counted, and
-    /// of more until there are at least `fewest` rows, as far as there are so many.
+    /// Scans `effort` times as many clusters as usual, not counting those without allowed rows, and
+    /// goes on until there are at least `fewest` rows or no clusters are left.
     pub fn rows(
         &self,
         metric: Metric,
@@ -173,7 +174,7 @@ impl Clusters {
         rows
     }
 
-    /// Returns the clusters, that with the nearest centre first.
+    /// Returns the clusters ordered by their centers, nearest first.
     fn order(&self, metric: Metric, query: &[f32]) -> Vec<u32> {
         let query = self.centres.query(query);
         let mut scores: Vec<(f64, u32)> = (0..self.centres.len())
@@ -188,7 +189,7 @@ impl Clusters {
         scores.into_iter().map(|(_, cluster)| cluster).collect()
     }
 
-    /// Returns in which places of the order of clusters the true neighbours of a row lie.
+    /// Returns the ranks of the clusters, in that order, that contain the true neighbors of a row.
     pub fn trial(
         &self,
         metric: Metric,
@@ -219,7 +220,7 @@ impl Clusters {
             .collect()
     }
 
-    /// Sets how many clusters a search looks at, by what the trials returned.
+    /// Sets how many clusters a search scans, based on the results of the trials.
     pub fn calibrate(&mut self, mut places: Vec<usize>) {
         places.sort_unstable();
         let last = (places.len() as f64 * RECALL) as usize;
@@ -229,24 +230,25 @@ impl Clusters {
     }
 }
 
-/// Returns how many clusters so many vectors should have.
+/// Returns how many clusters to make for this many rows.
 pub(super) fn number(rows: usize) -> usize {
     ((rows as f64).sqrt() * 2.0) as usize + 1
 }
 
-/// Returns which of so many rows the centres of so many clusters should be computed from.
+/// Returns which of `rows` rows to compute the centers of `clusters` clusters from.
 pub(super) fn sample(rows: usize, clusters: usize) -> impl Iterator<Item = usize> {
     some(rows / 2, clusters * SAMPLE).map(|row| row * 2)
 }
 
-/// Returns which of so many rows trials should be made with.
+/// Returns which of `rows` rows to use for trials.
 ///
-/// None of them is in a sample: a centre is nearer to what it was computed from than to others.
+/// None of them is in a sample: a center is nearer to the rows it was computed from than to others.
 pub(super) fn trials(rows: usize) -> impl Iterator<Item = usize> {
     some(rows / 2, TRIALS).map(|row| row * 2 + 1)
 }
 
-/// Returns `wanted` of the numbers below `all`, always the same, in no pattern that data may have.
+/// Returns `wanted` of the numbers below `all`: always the same, without a pattern that data may
+/// share.
 fn some(all: usize, wanted: usize) -> impl Iterator<Item = usize> {
     let step = (all as f64 / wanted as f64).max(1.0);
     let count = (all as f64 / step) as usize;
@@ -258,16 +260,16 @@ fn some(all: usize, wanted: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Returns the metric by which vectors and centres are compared.
+/// Returns the metric for comparing vectors with centers.
 pub(super) fn clustering(metric: Metric) -> Metric {
     match metric {
         Metric::Cosine => Metric::Cosine,
-        // The inner product has no nearest centre: a longer one would take everything.
+        // The inner product has no nearest center: a longer one would attract everything.
         Metric::Dot | Metric::L2 => Metric::L2,
     }
 }
 
-/// Computes centres, by Lloyd's iteration.
+/// Computes centers by Lloyd's iteration.
 pub(super) fn centres(metric: Metric, vectors: &Matrix, clusters: usize) -> Matrix {
     let metric = clustering(metric);
     let dimensions = vectors.dimensions();
@@ -293,7 +295,7 @@ pub(super) fn centres(metric: Metric, vectors: &Matrix, clusters: usize) -> Matr
             counts[home] += 1;
         }
         for (cluster, count) in counts.into_iter().enumerate() {
-            // One that nothing is near to stays where it is.
+            // A center without members stays where it is.
             if count > 0 {
                 let sum = &sums[cluster * dimensions..(cluster + 1) * dimensions];
                 let centre: Vec<f32> = sum.iter().map(|sum| (sum / count as f64) as f32).collect();
@@ -304,7 +306,7 @@ pub(super) fn centres(metric: Metric, vectors: &Matrix, clusters: usize) -> Matr
     centres
 }
 
-/// Returns the nearest centre of every row.
+/// Returns the nearest center of every row.
 fn homes(centres: &Matrix, vectors: &Matrix) -> Vec<u32> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let mut homes = vec![0; vectors.len()];

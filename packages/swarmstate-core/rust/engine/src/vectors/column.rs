@@ -1,7 +1,7 @@
-//! One attribute of all records: each distinct value once, and a code per record.
+//! One attribute of all records: each distinct value stored once, and a code per record.
 //!
-//! A condition looks at each distinct value once and then only at codes, or only at
-//! the values of the few records that it is asked about.
+//! A condition tests each distinct value once and then only looks at codes, or it tests only the
+//! values of the few records in question.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use rmpv::Value;
 
 use super::filter::{Interval, UNKNOWN, float};
 
-/// The code of records that do not exist, or have no value here.
+/// The code of records that do not exist or have no value in this column.
 const NONE: u32 = u32::MAX;
 
-/// What an unknown value holds; any other payload is not written.
+/// The payload of an unknown value; no other payload is written.
 const NIL: u8 = 0xc0;
 
 #[derive(Default)]
 pub(super) struct Column {
     codes: Vec<u32>,
     known: HashMap<Arc<[u8]>, u32>,
-    /// By code, the values, encoded; they mean what the column means.
+    /// Encoded values by code; the column defines their meaning.
     values: Vec<Arc<[u8]>>,
-    /// By code, what values are as numbers, if they are some in msgpack; otherwise NaN.
+    /// Values as numbers, by code; NaN for values that are not msgpack numbers.
     numbers: Vec<f64>,
-    /// By code, how many records have the value; 0 if the code is free.
+    /// The number of records with each value, by code; 0 if the code is free.
     counts: Vec<u32>,
     free: Vec<u32>,
 }
@@ -68,13 +68,13 @@ impl Column {
             .filter(|code| *code != NONE)
     }
 
-    /// Returns a value, and what it is as a number.
+    /// Returns a value and its number.
     #[inline]
     pub fn value(&self, code: u32) -> (&[u8], f64) {
         (&self.values[code as usize], self.numbers[code as usize])
     }
 
-    /// Returns each distinct value that some record has, and how many have it.
+    /// Returns each distinct value in use, with its number of records.
     pub fn distinct(&self) -> impl Iterator<Item = (&[u8], usize)> {
         self.values
             .iter()
@@ -83,12 +83,12 @@ impl Column {
             .map(|(value, count)| (&**value, *count as usize))
     }
 
-    /// Returns how many codes there are, those that are free included.
+    /// Returns the number of codes, including free ones.
     pub fn codes(&self) -> usize {
         self.values.len()
     }
 
-    /// Returns by code whether the value is what is meant.
+    /// Returns whether each value meets the condition, by code.
     pub fn verdicts(&self, interval: Option<Interval>, meets: impl Fn(&[u8]) -> bool) -> Vec<bool> {
         let mut verdicts: Vec<bool> = match interval {
             Some(interval) => self.numbers.iter().map(|n| interval.holds(*n)).collect(),
@@ -104,10 +104,10 @@ impl Column {
         verdicts
     }
 
-    /// Returns by code whether the value is this text, or could be.
+    /// Returns whether each value is, or could be, this text, by code.
     pub fn equal(&self, text: &Value) -> Vec<bool> {
         let mut verdicts = vec![false; self.values.len()];
-        // Values are encoded anew for a column, so equal texts have equal bytes.
+        // A column encodes its values itself, so equal texts have equal bytes.
         for value in [text, &Value::Ext(UNKNOWN, vec![NIL])] {
             let mut bytes = Vec::new();
             // Writing to memory cannot fail.
@@ -119,7 +119,7 @@ impl Column {
         verdicts
     }
 
-    /// Keeps in `allowed`, one entry per record, those whose value has a good verdict.
+    /// Clears the entries in `allowed`, one per record, whose values do not have a true verdict.
     pub fn keep(&self, allowed: &mut [bool], verdicts: &[bool]) {
         let known = self.codes.len().min(allowed.len());
         allowed[known..].fill(false);

@@ -1,13 +1,12 @@
 //! Conditions on the fields of a record's value, as LangGraph's stores define them.
 //!
-//! A filter is a map. Each of its keys names a field of the value, which must
-//! meet what stands beside it: a plain value (it is equal), a map of operators
-//! (`$eq $ne $gt $gte $lt $lte`, all hold), a map of other keys (a map whose
-//! fields meet theirs), or a list (a list of equal length, item by item).
+//! A filter is a map. Each key names a field of the value, which must meet the condition beside it:
+//! a plain value (they are equal), a map of operators (`$eq $ne $gt $gte $lt $lte`, all must hold),
+//! a map of other keys (the field is a map whose fields meet their conditions), or a list (the
+//! field is a list of equal length, compared item by item).
 //!
-//! Whoever makes a record or a filter can leave out what it must not, or cannot,
-//! hold, by writing [`UNKNOWN`] in its place: what is compared with that holds, so
-//! that nothing is missing from what is selected.
+//! A record or filter may contain [`UNKNOWN`] in place of something that it must not or cannot
+//! hold. Every comparison with it holds, so that a selection misses nothing.
 
 use std::cmp::Ordering;
 
@@ -15,7 +14,7 @@ use rmpv::{Value, ValueRef};
 
 use crate::error::{Error, Result};
 
-/// The ext code of a value that could be anything; Python's `...`.
+/// The extension code of a value that could be anything; `...` in Python.
 pub const UNKNOWN: i8 = 46;
 
 /// A compiled filter: all of its terms must hold.
@@ -24,15 +23,15 @@ pub struct Filter {
     pub(super) terms: Vec<Term>,
 }
 
-/// What one field must meet; every field above it must be a map.
+/// A condition on one field; every field above it must be a map.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
-    /// Names of fields, one within the other; at least one.
+    /// The names of nested fields, outermost first; never empty.
     pub path: Vec<String>,
     pub condition: Condition,
 }
 
-/// What a value must meet.
+/// A condition on a value.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     Operators(Vec<(Operator, Value)>),
@@ -56,7 +55,7 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// [`Error::Filter`] if it is no map, or names an operator that does not exist.
+    /// [`Error::Filter`] if it is not a map or uses an unknown operator.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let value = rmpv::decode::read_value(&mut &*bytes)
             .map_err(|error| Error::Filter(format!("the filter is not msgpack: {error}")))?;
@@ -72,7 +71,7 @@ impl Filter {
         Ok(Self { terms })
     }
 
-    /// Tells whether the value, encoded as msgpack, meets the filter.
+    /// Returns whether a value, encoded as msgpack, meets the filter.
     #[must_use]
     pub fn matches(&self, value: &[u8]) -> bool {
         let value = rmpv::decode::read_value_ref(&mut &*value).unwrap_or(ValueRef::Nil);
@@ -82,7 +81,7 @@ impl Filter {
     }
 }
 
-/// Adds the terms that a condition on a field consists of.
+/// Splits a condition on a field into terms.
 fn add_terms(path: Vec<String>, condition: Condition, terms: &mut Vec<Term>) {
     match condition {
         Condition::Fields(fields) if !fields.is_empty() => {
@@ -96,7 +95,7 @@ fn add_terms(path: Vec<String>, condition: Condition, terms: &mut Vec<Term>) {
     }
 }
 
-/// Returns the field at the end of a path, `None` if one above it is no map.
+/// Returns the field at the end of a path, or `None` if a value above it is not a map.
 pub(super) fn field_at<'a>(value: &'a ValueRef<'a>, path: &[String]) -> Option<&'a ValueRef<'a>> {
     path.iter().try_fold(value, |value, name| match value {
         ValueRef::Map(entries) => Some(field(entries, name)),
@@ -109,7 +108,7 @@ fn is_unknown(value: &ValueRef<'_>) -> bool {
     matches!(value, ValueRef::Ext(UNKNOWN, [0xc0]))
 }
 
-/// Tells whether a value is unknown, or a part of it.
+/// Returns whether a value is or contains an unknown value.
 fn has_unknown(value: &ValueRef<'_>) -> bool {
     match value {
         ValueRef::Array(items) => items.iter().any(has_unknown),
@@ -129,11 +128,11 @@ fn name(key: Value) -> Result<String> {
     }
 }
 
-/// Returns the field of a map; what is absent is nil.
+/// Returns a field of a map; a missing field is nil.
 fn field<'a>(entries: &'a [(ValueRef<'a>, ValueRef<'a>)], name: &str) -> &'a ValueRef<'a> {
     entries
         .iter()
-        // As in a dict, the last of equal keys counts.
+        // As in a dict, the last of several equal keys counts.
         .rfind(|(key, _)| matches!(key, ValueRef::String(key) if key.as_str() == Some(name)))
         .map_or(&ValueRef::Nil, |(_, value)| value)
 }
@@ -195,7 +194,7 @@ impl Condition {
         }
     }
 
-    /// Returns the text that a value must be equal to, if that is all.
+    /// Returns the text that a value must equal, if that is the whole condition.
     pub(super) fn text(&self) -> Option<&Value> {
         match self {
             Self::Equal(text @ Value::String(_)) => Some(text),
@@ -207,7 +206,7 @@ impl Condition {
         }
     }
 
-    /// Returns the numbers that meet this, if they are those between two bounds.
+    /// Returns the interval of numbers that meet this condition, if they form one.
     pub(super) fn interval(&self) -> Option<Interval> {
         let Self::Operators(operators) = self else {
             return None;
@@ -222,7 +221,7 @@ impl Condition {
                 Value::Integer(operand) => operand.as_f64()?,
                 _ => return None,
             };
-            // Nothing is beyond an infinity, and nothing is more or less than NaN.
+            // Nothing lies beyond infinity, and nothing is greater or less than NaN.
             match operator {
                 Operator::Eq | Operator::Ne => return None,
                 _ if operand.is_nan() => return Some(Interval::EMPTY),
@@ -251,7 +250,7 @@ impl Interval {
         greatest: f64::NEG_INFINITY,
     };
 
-    /// Tells whether a number is within; NaN is not.
+    /// Returns whether a number is in the interval; NaN is not.
     #[inline(always)]
     pub fn holds(self, number: f64) -> bool {
         self.least <= number && number <= self.greatest
@@ -297,9 +296,10 @@ impl Operator {
     }
 }
 
-/// Compares as Python's `float(a)` and `float(b)` do, and other texts by code points.
+/// Compares numbers and numeric texts as Python's `float(a)` and `float(b)`, other texts by code
+/// point.
 ///
-/// Values that cannot be compared have no order.
+/// Returns None for values that cannot be compared.
 fn order(a: &ValueRef<'_>, b: &ValueRef<'_>) -> Option<Ordering> {
     if let (Some(a), Some(b)) = (float(a), float(b)) {
         return a.partial_cmp(&b);
@@ -310,7 +310,7 @@ fn order(a: &ValueRef<'_>, b: &ValueRef<'_>) -> Option<Ordering> {
     }
 }
 
-/// Returns what Python's `float(value)` would, for numbers and texts of numbers.
+/// Returns the result of Python's `float(value)` for numbers and numeric texts.
 pub(super) fn float(value: &ValueRef<'_>) -> Option<f64> {
     match value {
         ValueRef::String(text) => text.as_str()?.trim().parse().ok(),
@@ -350,7 +350,7 @@ impl Number {
         match (self, other) {
             (Self::Integer(a), Self::Integer(b)) => a == b,
             (Self::Float(a), Self::Float(b)) => a == b,
-            // A float of this size is an integer exactly, or none.
+            // A float of this size either is an exact integer or has a fraction.
             (Self::Integer(a), Self::Float(b)) | (Self::Float(b), Self::Integer(a)) => {
                 b.fract() == 0.0 && b.abs() < 1e30 && b as i128 == a
             }
@@ -358,7 +358,7 @@ impl Number {
     }
 }
 
-/// Tells whether two values are equal as Python objects: numbers and bools by their value.
+/// Returns whether two values are equal as Python objects: numbers and bools compare by value.
 fn equal(a: &ValueRef<'_>, b: &ValueRef<'_>) -> bool {
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return a.equals(b);

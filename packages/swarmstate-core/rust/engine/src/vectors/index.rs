@@ -1,4 +1,4 @@
-//! The index: what others call, and the lock that keeps its parts together.
+//! The index: its public interface, and the lock that keeps its parts consistent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,49 +19,48 @@ use crate::error::Result;
 pub struct Hit {
     /// Its id.
     pub id: Arc<str>,
-    /// How near it is; 0 if nothing was searched for.
+    /// How near it is; 0 without a query vector.
     pub score: f64,
-    /// The record; without its embeddings unless they were asked for.
+    /// The record, without its embeddings unless requested.
     pub record: Record,
 }
 
-/// A part of a list of results.
+/// A page of results.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// At most this many.
+    /// Maximum number of results.
     pub limit: usize,
-    /// Without so many of the first.
+    /// Number of results to skip.
     pub offset: usize,
-    /// With their embeddings.
+    /// Whether to include embeddings.
     pub embeddings: bool,
 }
 
-/// An index over records with embeddings, kept in memory.
+/// An in-memory index over records with embeddings.
 ///
 /// Any number of threads may use it at once.
 ///
-/// Who changes it reads records, or writes them, somewhere else, and then applies
-/// what it saw; others may do the same in between. So each change begins with a
-/// ticket, and where another change of the same record was applied since, nobody
-/// knows which of the two is newer: the record becomes *doubtful*, and must be
-/// read again with a new ticket.
+/// To change it, a caller reads or writes records elsewhere and then applies what it saw; others
+/// may do the same in between. So each change begins with a ticket. If another change of the same
+/// record was applied after the ticket was issued, nobody knows which of the two is newer: the
+/// record becomes *doubtful* and must be read again with a new ticket.
 pub struct Index {
     inner: Arc<Inner>,
 }
 
-/// What a thread that makes clusters shares with the index.
+/// The part of the index that it shares with the thread that builds clusters.
 pub(super) struct Inner {
     pub metric: Metric,
-    /// With more vectors than this to be ranked, searches are approximate.
+    /// Searches are approximate if they rank more vectors than this.
     pub approximate_above: usize,
     state: RwLock<State>,
-    /// Held while clusters are made.
+    /// Held while clusters are built.
     pub training: Mutex<()>,
     pub saving: Saving,
 }
 
 impl Inner {
-    // A panic within a change could leave it half done, but nothing in one panics.
+    // A panic during a change could leave it half done, but no change panics.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,9 +73,8 @@ impl Inner {
 impl Index {
     /// Returns an empty index.
     ///
-    /// With more than `approximate_above` vectors to be ranked, searches are approximate;
-    /// what they need for that is made by a thread in the background, and until then
-    /// they are exact.
+    /// Searches are approximate if they rank more than `approximate_above` vectors. A background
+    /// thread builds what they need; until then they are exact.
     #[must_use]
     pub fn new(metric: Metric, approximate_above: usize) -> Self {
         Self {
@@ -102,7 +100,8 @@ impl Index {
         self.inner.write()
     }
 
-    /// Makes what approximate searches need, if there are enough vectors, and waits for it.
+    /// Builds the clusters for approximate searches, if there are enough vectors, and waits for
+    /// them.
     pub fn optimise(&self) {
         if self.read().live() > self.inner.approximate_above {
             training::train(&self.inner);
@@ -118,7 +117,7 @@ impl Index {
         (ticket, state.doubtful.iter().cloned().collect())
     }
 
-    /// Gives a ticket back; every ticket must be, also that of a change that failed.
+    /// Gives a ticket back, which is required for every ticket, even after a failed change.
     pub fn end(&self, ticket: u64) {
         let mut state = self.write();
         state.tickets.remove(&ticket);
@@ -128,13 +127,14 @@ impl Index {
         }
     }
 
-    /// Applies what was seen since the ticket was given; `None` is a record that does not exist.
+    /// Applies what the caller saw since the ticket was issued; `None` means that a record does not
+    /// exist.
     ///
-    /// Returns whether no record that is in `changes` is doubtful.
+    /// Returns whether none of the records in `changes` is doubtful.
     ///
     /// # Errors
     ///
-    /// [`Error::Dimensions`](crate::Error::Dimensions); the changes before it are applied.
+    /// [`Error::Dimensions`](crate::Error::Dimensions); the preceding changes are applied.
     pub fn apply(&self, ticket: u64, changes: Vec<(Arc<str>, Option<Record>)>) -> Result<bool> {
         let mut state = self.write();
         let mut certain = true;
@@ -157,13 +157,13 @@ impl Index {
         Ok(certain)
     }
 
-    /// Returns the dimension of the vectors, once there was one.
+    /// Returns the dimension of the vectors, or `None` before the first one.
     #[must_use]
     pub fn dimensions(&self) -> Option<usize> {
         self.read().matrix.as_ref().map(Matrix::dimensions)
     }
 
-    /// Returns how many records there are.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.read().table.len()
@@ -175,13 +175,13 @@ impl Index {
         self.read().unsaved.as_ref().map_or(0, HashSet::len)
     }
 
-    /// Returns the number of clusters of approximate searches, once there are some.
+    /// Returns the number of clusters for approximate searches, if there are any.
     #[must_use]
     pub fn cluster_count(&self) -> Option<usize> {
         self.read().clusters.as_ref().map(Clusters::len)
     }
 
-    /// Returns how many vectors there are.
+    /// Returns the number of vectors.
     #[must_use]
     pub fn vectors(&self) -> usize {
         self.read().live()
@@ -193,9 +193,9 @@ impl Index {
         self.len() == 0
     }
 
-    /// Returns the selected records, ordered by a field of their values, or by their ids.
+    /// Returns the selected records, ordered by a field of their values or by id.
     ///
-    /// Numbers come before texts, and these before all else; equal ones are ordered by their ids.
+    /// Numbers come first, then texts, then all other values; ties are ordered by id.
     #[must_use]
     pub fn list(
         &self,
@@ -226,7 +226,7 @@ impl Index {
             .collect()
     }
 
-    /// Returns the ids of the selected records, in no order.
+    /// Returns the ids of the selected records, in any order.
     #[must_use]
     pub fn ids(&self, selection: &Selection) -> Vec<Arc<str>> {
         let state = self.ready(selection, None);
@@ -236,7 +236,7 @@ impl Index {
             .collect()
     }
 
-    /// Returns how many records are selected.
+    /// Returns the number of selected records.
     #[must_use]
     pub fn count(&self, selection: &Selection) -> usize {
         if selection.is_everything() {
@@ -246,7 +246,7 @@ impl Index {
         state.selected(selection).count()
     }
 
-    /// Returns the scopes of the selected records, and how many have each.
+    /// Returns the scopes of the selected records, with the number of records in each.
     #[must_use]
     pub fn scopes(&self, selection: &Selection) -> Vec<(Vec<String>, usize)> {
         let state = self.ready(selection, None);
@@ -259,7 +259,7 @@ impl Index {
         count(scopes)
     }
 
-    /// Returns the categories of the selected records, and how many have each.
+    /// Returns the categories of the selected records, with the number of records in each.
     #[must_use]
     pub fn categories(&self, selection: &Selection) -> Vec<(String, usize)> {
         let state = self.ready(selection, None);
@@ -269,7 +269,7 @@ impl Index {
         count(categories)
     }
 
-    /// Locks for reading, with the columns that are needed.
+    /// Locks for reading, once the required columns exist.
     pub(super) fn ready(
         &self,
         selection: &Selection,
@@ -283,7 +283,8 @@ impl Index {
             }
             drop(state);
             let table = &mut self.write().table;
-            // Once: others may forget what is made here before it is read.
+            // Only once: another thread may do the same and drop the columns made here before they
+            // are read.
             if std::mem::take(&mut may_forget) {
                 table.forget_fields(selection, order);
             }

@@ -1,8 +1,7 @@
-//! Vectors in rows: as they are, and as bytes with a known error.
+//! Vectors in rows, both in full and quantized to bytes with a known error.
 //!
-//! A scan reads the bytes, a quarter of the memory, and gets each score with a
-//! bound of its error. What might belong to the best is then computed from the
-//! vectors themselves, so the result is exact and not approximate.
+//! A scan reads only the bytes, a quarter of the memory, and gets each score with a bound on its
+//! error. Candidates for the best are then scored with the full vectors, so the result is exact.
 
 use std::ops::Range;
 
@@ -10,27 +9,27 @@ use pulp::{Arch, NullaryFnOnce};
 
 use super::metric::{Metric, norm};
 
-/// Rows per allocation: growing never moves what is there.
+/// Rows per allocation: growing never moves existing rows.
 pub(super) const CHUNK: usize = 1024;
 
-/// Scales of one code step; codes reach from -LEVELS to LEVELS.
+/// Codes range from -LEVELS to LEVELS.
 const LEVELS: f64 = 127.0;
 
-/// What rounding of the numbers in `Row` and `Query` can add to a bound, relative to the norms.
+/// How much rounding of the numbers in `Row` and `Query` can add to a bound, relative to the norms.
 const SLACK: f64 = 1e-6;
 
-/// What is known of a row besides its vector and codes.
+/// Data about a row besides its vector and codes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Row {
     /// Norm of the vector.
     pub norm: f64,
-    /// What a code counts in the scaled vector.
+    /// The value of one code step in the scaled vector.
     scale: f32,
-    /// Norm of what the codes leave out of the scaled vector.
+    /// Norm of the part of the scaled vector that the codes leave out.
     error: f32,
 }
 
-/// Vectors of one dimension; a row that is not in use keeps its place.
+/// Vectors of one dimension; an unused row keeps its place.
 pub(super) struct Matrix {
     metric: Metric,
     dimensions: usize,
@@ -45,15 +44,15 @@ pub(super) struct Query<'a> {
     pub norm: f64,
     pub codes: Vec<i8>,
     scale: f64,
-    /// Norm of what the codes leave out.
+    /// Norm of the part that the codes leave out.
     error: f64,
-    /// Norm of the vector as it was scaled: 1 for the cosine.
+    /// Norm of the scaled vector: 1 for the cosine.
     length: f64,
 }
 
-/// An estimated score: the true one is not farther than `error` away.
+/// An estimated score: the true score is within `error` of it.
 ///
-/// Only good for comparing: for L2 it is the score's square less a constant.
+/// Only useful for comparisons: for L2 it stands for the negative squared distance plus a constant.
 #[derive(Clone, Copy)]
 pub(super) struct Estimate {
     pub score: f64,
@@ -83,11 +82,11 @@ impl Matrix {
         self.rows.len()
     }
 
-    /// Writes a row; `row` is one that exists, or the first that does not.
+    /// Writes a row; `row` is an existing row or the next new one.
     pub fn put(&mut self, row: usize, vector: &[f32]) {
         let (chunk, start) = (row / CHUNK, row % CHUNK * self.dimensions);
         if chunk == self.vectors.len() {
-            // The first may stay small; those after it are filled, and need not grow.
+            // The first chunk may stay small; later ones will fill up, so allocate them in full.
             let room = if chunk == 0 {
                 0
             } else {
@@ -118,7 +117,7 @@ impl Matrix {
         &self.codes[row / CHUNK][start..start + self.dimensions]
     }
 
-    /// Returns the codes of rows that lie in one chunk.
+    /// Returns the codes of rows within one chunk.
     pub fn block(&self, rows: Range<usize>) -> &[i8] {
         let start = rows.start % CHUNK * self.dimensions;
         &self.codes[rows.start / CHUNK][start..start + rows.len() * self.dimensions]
@@ -142,7 +141,7 @@ impl Matrix {
         self.score_by(self.metric, query, row)
     }
 
-    /// Returns the exact score of a row by another metric.
+    /// Returns the exact score of a row under another metric.
     pub fn score_by(&self, metric: Metric, query: &Query<'_>, row: usize) -> f64 {
         metric.score(
             query.vector,
@@ -152,13 +151,13 @@ impl Matrix {
         )
     }
 
-    /// Returns the estimate that follows from the inner product of the codes.
+    /// Returns the estimate for a row from the inner product of the codes.
     #[inline(always)]
     pub fn estimate(&self, query: &Query<'_>, row: usize, product: i32) -> Estimate {
         let info = &self.rows[row];
         let (scale, error) = (f64::from(info.scale), f64::from(info.error));
         let product = query.scale * scale * f64::from(product);
-        // |q.p - q'.p'| = |(q - q').p + q'.(p - p')|, and each part by Cauchy and Schwarz.
+        // |q.p - q'.p'| = |(q - q').p + q'.(p - p')|; bound each term by Cauchy-Schwarz.
         let length = match self.metric {
             Metric::Cosine => 1.0,
             Metric::Dot | Metric::L2 => info.norm,
@@ -179,7 +178,7 @@ impl Matrix {
     }
 }
 
-/// Writes the codes of a vector; returns what is known of it, and its norm after scaling.
+/// Writes the codes of a vector; returns its data and its norm after scaling.
 fn quantise(metric: Metric, vector: &[f32], codes: &mut [i8]) -> (Row, f64) {
     Arch::new().dispatch(Quantise {
         metric,
@@ -209,7 +208,7 @@ impl NullaryFnOnce for Quantise<'_> {
             .vector
             .iter()
             .fold(0.0_f32, |greatest, item| greatest.max(item.abs()));
-        // Rounded to f32 first, so that the error is measured with what will be used.
+        // Rounded to f32 first, so that the error is measured with the scale that will be used.
         let scale = (f64::from(greatest) * unit / LEVELS) as f32;
         let step = f64::from(scale);
         let mut left_out = 0.0;

@@ -1,9 +1,9 @@
-//! How near two vectors are, computed exactly.
+//! Exact similarity scores of two vectors.
 
-/// What "near" means; a greater score is nearer.
+/// How similarity is measured; a greater score is nearer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// The cosine of the angle, in [-1, 1]; 0 where either vector is zero.
+    /// The cosine of the angle, in [-1, 1]; 0 if either vector is zero.
     Cosine,
     /// The inner product.
     Dot,
@@ -12,7 +12,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// Returns what stands for the metric in a file.
+    /// Returns the metric's code in a file.
     pub(super) fn code(self) -> u8 {
         match self {
             Self::Cosine => 0,
@@ -23,7 +23,7 @@ impl Metric {
 
     /// Returns the score of `row`, computed in double precision.
     ///
-    /// The norms are those of `norm`; only the cosine looks at them.
+    /// The norms are those returned by `norm`; only the cosine uses them.
     #[must_use]
     pub fn score(self, query: &[f32], query_norm: f64, row: &[f32], row_norm: f64) -> f64 {
         match self {
@@ -45,7 +45,7 @@ const LANES: usize = 16;
 
 #[inline(always)]
 fn sum(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
-    // Independent sums are what lets the compiler use vector instructions.
+    // Independent sums let the compiler use vector instructions.
     let mut sums = [0.0_f64; LANES];
     let (a_blocks, a_rest) = a.as_chunks::<LANES>();
     let (b_blocks, b_rest) = b.as_chunks::<LANES>();

@@ -1,8 +1,8 @@
 //! An index over records with embeddings.
 //!
-//! What is stored are the records; an index is made of them, kept in memory and
-//! brought up to date by its owner. It finds the nearest records among those that
-//! a [`Selection`] allows, which is applied before anything is ranked.
+//! Only records are stored. The index is built from them, kept in memory and kept up to date by its
+//! owner. It finds the nearest records among those that a [`Selection`] allows; the selection is
+//! applied before ranking.
 
 mod clusters;
 mod column;

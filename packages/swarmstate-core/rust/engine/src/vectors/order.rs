@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::filter::float;
 
-/// What records are ordered by.
+/// A sort key for records.
 pub(super) enum SortKey<'a> {
     Number(f64),
     Text(&'a [u8]),

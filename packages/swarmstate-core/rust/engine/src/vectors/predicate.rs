@@ -1,35 +1,35 @@
-//! Which records a selection means: of all at once, or of one at a time.
+//! Evaluates a selection, for all records at once or for one at a time.
 
 use super::column::Column;
 use super::filter::{Condition, Interval};
 use super::scope;
 use super::table::{Selection, Table, parse};
 
-/// Columns with at most so many distinct values are judged once, and then only looked up.
+/// Columns with at most this many distinct values are tested in advance; later tests are lookups.
 const FEW: usize = 256;
 
-/// Records that tell about how many are selected.
+/// Number of records sampled to estimate how many are selected.
 const SAMPLE: usize = 256;
 
-/// Tells whether records are selected.
+/// Decides which records are selected.
 pub(super) struct Predicate<'a> {
     table: &'a Table,
     tests: Vec<Test<'a>>,
 }
 
-/// What the values of a column must meet.
+/// A test on the values of a column.
 struct Test<'a> {
     column: &'a Column,
     means: Means<'a>,
     interval: Option<Interval>,
-    /// By code, whether the value meets it; empty if that is found out when it is asked for.
+    /// Whether each value passes, by code; empty if values are tested on demand.
     verdicts: Vec<bool>,
 }
 
 enum Means<'a> {
-    /// A scope that begins with these bytes.
+    /// The scope begins with these bytes.
     Below(Vec<u8>),
-    /// Some of these categories.
+    /// The record has at least one of these categories.
     AnyOf(&'a [String]),
     Condition(&'a Condition),
 }
@@ -53,13 +53,13 @@ impl<'a> Predicate<'a> {
         Self { table, tests }
     }
 
-    /// Tells whether a record, one that exists, is selected.
+    /// Returns whether an existing record is selected.
     #[inline]
     pub fn allows(&self, record: u32) -> bool {
         self.tests.iter().all(|test| test.allows(record))
     }
 
-    /// Returns about which share of all records is selected.
+    /// Returns an estimate of the share of records that are selected.
     pub fn share(&self) -> f64 {
         let numbers = self.table.numbers();
         let step = (numbers / SAMPLE).max(1);
@@ -73,10 +73,10 @@ impl<'a> Predicate<'a> {
         selected as f64 / f64::from(seen.max(1))
     }
 
-    /// Returns by record number which records are selected.
+    /// Returns whether each record is selected, by record number.
     pub fn mask(&self) -> Vec<bool> {
         let mut allowed = match self.tests.first() {
-            // What a column has no value for is left out by it.
+            // A column excludes records without a value, such as those that do not exist.
             Some(_) => vec![true; self.table.numbers()],
             None => self.table.exists().collect(),
         };

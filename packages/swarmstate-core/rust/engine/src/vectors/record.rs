@@ -1,23 +1,23 @@
-//! The bytes of a record: a msgpack map of scope, categories, value and embeddings.
+//! The encoding of a record: a msgpack map of scope, categories, value and embeddings.
 
 use rmp::encode::{self, ByteBuf};
 use rmpv::ValueRef;
 
 use crate::error::{Error, Result};
 
-/// A vector has at most this many dimensions.
+/// The maximum number of dimensions of a vector.
 pub const MAX_DIMENSIONS: usize = 65_536;
 
 /// A record without its id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// Where it belongs, from the root down.
+    /// Its place in the hierarchy, from the root down.
     pub scope: Vec<String>,
-    /// Labels, sorted, each once.
+    /// Labels, sorted and unique.
     pub categories: Vec<String>,
     /// The value: one msgpack value.
     pub value: Vec<u8>,
-    /// Vectors of the same dimension, of finite numbers.
+    /// Vectors of the same dimension, with finite numbers.
     pub embeddings: Vec<Vec<f32>>,
 }
 
@@ -50,11 +50,11 @@ impl Record {
         bytes.into_vec()
     }
 
-    /// Reads stored bytes; keys that are unknown are passed over.
+    /// Decodes stored bytes, ignoring unknown keys.
     ///
     /// # Errors
     ///
-    /// [`Error::Record`] if the bytes are no record.
+    /// [`Error::Record`] if the bytes are not a record.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut rest = bytes;
         let entries = rmp::decode::read_map_len(&mut rest).map_err(|_| damaged("it is no map"))?;

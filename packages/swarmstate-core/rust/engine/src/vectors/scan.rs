@@ -1,4 +1,4 @@
-//! The exact search for the nearest rows.
+//! Exact search for the nearest rows.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,19 +7,20 @@ use pulp::{Arch, NullaryFnOnce};
 
 use super::matrix::{CHUNK, Estimate, Matrix, Query};
 
-/// Rows whose products are computed before they are compared; divides `CHUNK`.
+/// Number of rows whose products are computed before they are compared; divides `CHUNK`.
 const BLOCK: usize = CHUNK / 4;
 
-/// The rows that may belong to the `wanted` best of those seen so far.
+/// The rows that may be among the `wanted` best of those seen so far.
 ///
-/// A row stays out if its score cannot be among them however the estimates err.
+/// A row is left out only if its score cannot be among the best, whatever the errors of the
+/// estimates.
 pub(super) struct Candidates {
     wanted: usize,
-    /// The `wanted` greatest of what the scores are at least; the least of them on top.
+    /// The `wanted` greatest lower bounds of scores, with the least on top.
     floors: BinaryHeap<Reverse<Ordered>>,
-    /// What the least of the best is at least.
+    /// A lower bound for the worst of the best scores.
     threshold: f64,
-    /// Rows, and what their scores are at most.
+    /// Upper bounds of scores, with their rows.
     rows: Vec<(f64, u32)>,
 }
 
@@ -51,7 +52,7 @@ impl Candidates {
         }
     }
 
-    /// Offers a row; `allowed` is asked only about those that may be among the best.
+    /// Offers a row; calls `allowed` only if the row may be among the best.
     #[inline(always)]
     fn offer(&mut self, row: u32, estimate: Estimate, allowed: impl FnOnce(usize) -> bool) {
         let ceiling = estimate.score + estimate.error;
@@ -86,7 +87,7 @@ impl Candidates {
     }
 }
 
-/// Offers the rows that are allowed.
+/// Offers all allowed rows.
 pub(super) fn scan_all(
     matrix: &Matrix,
     query: &Query<'_>,
@@ -109,7 +110,7 @@ pub(super) fn scan_all(
     }
 }
 
-/// Offers these rows.
+/// Offers the given rows.
 pub(super) fn scan_rows(
     matrix: &Matrix,
     query: &Query<'_>,
@@ -132,7 +133,7 @@ pub(super) fn scan_rows(
     }
 }
 
-/// Returns the row with the greatest estimate; of an empty matrix, 0.
+/// Returns the row with the greatest estimate, or 0 if the matrix is empty.
 pub(super) fn nearest(matrix: &Matrix, query: &Query<'_>) -> u32 {
     let arch = Arch::new();
     let mut products = [0_i32; BLOCK];
@@ -154,7 +155,7 @@ pub(super) fn nearest(matrix: &Matrix, query: &Query<'_>) -> u32 {
     best.1
 }
 
-/// Inner products of a query with rows that lie one after another.
+/// Inner products of a query with adjacent rows.
 struct Adjacent<'a> {
     rows: &'a [i8],
     query: &'a [i8],
@@ -173,7 +174,7 @@ impl NullaryFnOnce for Adjacent<'_> {
     }
 }
 
-/// Inner products of a query with rows anywhere.
+/// Inner products of a query with arbitrary rows.
 struct Scattered<'a> {
     matrix: &'a Matrix,
     rows: &'a [u32],
@@ -192,9 +193,9 @@ impl NullaryFnOnce for Scattered<'_> {
     }
 }
 
-/// Returns the inner product; it fits, as vectors have at most 65,536 dimensions.
+/// Returns the inner product; it cannot overflow, as vectors have at most 65,536 dimensions.
 ///
-/// Must be inlined into what `Arch::dispatch` calls, to be compiled for each kind of processor.
+/// Must be inlined into functions called by `Arch::dispatch`, to be compiled for each CPU type.
 #[inline(always)]
 pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
     let length = a.len().min(b.len());

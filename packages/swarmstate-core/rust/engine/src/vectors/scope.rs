@@ -1,11 +1,11 @@
-//! Lists of texts as bytes, such that a list begins with another exactly if its bytes do.
+//! Encodes lists of texts so that a list is a prefix of another exactly if its bytes are.
 
-/// Ends a text, and is nowhere else: so what is not a whole text is never taken for one.
+/// Ends a text and occurs nowhere else, so that part of a text is never taken for a whole one.
 const END: u8 = 0;
-/// Stands for a byte 0 of a text; UTF-8 holds no such byte.
+/// Stands for a zero byte in a text; this byte never occurs in UTF-8.
 const NUL: u8 = 0xff;
 
-/// Returns the bytes of a list of texts.
+/// Encodes a list of texts.
 pub(super) fn encode(texts: &[String]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for text in texts {
@@ -15,7 +15,7 @@ pub(super) fn encode(texts: &[String]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the list that `encode` was given.
+/// Decodes a list encoded by `encode`.
 pub(super) fn decode(bytes: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! Finding the nearest records: scanning for rows that may be among the best, then ranking these.
+//! Finds the nearest records: scans for rows that may be among the best, then ranks them exactly.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,18 +12,19 @@ use super::table::Selection;
 use super::training;
 use crate::error::{Error, Result};
 
-/// Where at least this share of the records is selected, all are scanned, and only those that
-/// may be among the best are asked about.
+/// If at least this share of the records is selected, a search scans all rows and checks the
+/// selection only for those that may be among the best.
 const MANY: f64 = 0.5;
 
-/// Approximate searches look at this many vectors at least for each record that is wanted: the
-/// nearest ones fill only parts of the clusters that they lie in.
+/// Approximate searches scan at least this many vectors per wanted record, because the nearest
+/// vectors are only part of their clusters.
 const SPREAD: usize = 4;
 
 impl Index {
-    /// Returns the records with the greatest scores, best first, equal ones by their ids.
+    /// Returns the records with the greatest scores, best first; ties are ordered by id.
     ///
-    /// A record with several vectors counts with the nearest; one without any is never found.
+    /// A record with several vectors gets the score of the nearest one; a record without any is
+    /// never found.
     ///
     /// # Errors
     ///
@@ -58,7 +59,7 @@ impl Index {
             .collect())
     }
 
-    /// Returns the rows that may belong to the `wanted` best records that are selected.
+    /// Returns the rows that may belong to the `wanted` best selected records.
     fn candidates(
         &self,
         state: &State,
@@ -72,7 +73,7 @@ impl Index {
         let most = wanted.min(state.table.len());
         let vectors = most.saturating_mul(state.vectors_per_record).max(1);
         let mut candidates = Candidates::new(vectors);
-        // The vectors of a record may be all that lies near to the query.
+        // All vectors near the query may belong to one record.
         let fewest = vectors.max(most.saturating_mul(SPREAD));
         let live = state.live();
         if selection.is_everything() {
@@ -88,7 +89,7 @@ impl Index {
         let predicate = state.table.predicate(selection);
         let may_approximate = !exact && live > self.inner().approximate_above;
         if !may_approximate && predicate.share() >= MANY {
-            // No record has the number that stands for none, so it is never selected.
+            // No record has the number of an unused row's owner, so such a row is never selected.
             let allowed = |row: usize| predicate.allows(state.owners[row]);
             scan_all(matrix, query, allowed, &mut candidates);
             return candidates;
@@ -96,7 +97,7 @@ impl Index {
         let allowed = predicate.mask();
         let mut rows = state.rows(&allowed);
         if let Some(clusters) = self.clusters(state, rows.len(), exact) {
-            // What is selected may lie farther away than the rest.
+            // Selected rows may be farther from the query than the rest.
             rows = clusters.rows(metric, query.vector, 2, fewest, |row| {
                 allowed[state.owners[row as usize] as usize]
             });
@@ -105,7 +106,7 @@ impl Index {
         candidates
     }
 
-    /// Returns the clusters if so many vectors are to be ranked approximately.
+    /// Returns the clusters if this many vectors are to be ranked approximately.
     fn clusters<'a>(&self, state: &'a State, rows: usize, exact: bool) -> Option<&'a Clusters> {
         if exact || rows <= self.inner().approximate_above {
             return None;
@@ -124,7 +125,7 @@ impl Index {
     }
 }
 
-/// Returns the `wanted` best records that candidates are of, with their scores and ids.
+/// Returns the `wanted` best records among the candidates, with their scores and ids.
 fn ranked<'a>(
     state: &'a State,
     matrix: &Matrix,

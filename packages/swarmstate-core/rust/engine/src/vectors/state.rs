@@ -1,4 +1,4 @@
-//! What an index holds: its records, their vectors, and which changes may overlap.
+//! The contents of an index: its records, their vectors, and which changes may overlap.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,41 +12,41 @@ use super::scope;
 use super::table::{Entry, Selection, Table};
 use crate::error::{Error, Result};
 
-/// A row that holds no vector.
+/// The owner of a row without a vector.
 const UNUSED: u32 = u32::MAX;
 
-/// A record, as it is kept.
+/// The stored parts of a record.
 pub(super) struct Parts<'a> {
     pub id: &'a Arc<str>,
-    /// As `scope::encode` writes them.
+    /// Encoded by `scope::encode`.
     pub scope: &'a [u8],
     pub categories: &'a [u8],
     pub value: Box<[u8]>,
-    /// Rows of the matrix that hold its vectors and belong to no record.
+    /// Rows of the matrix that hold its vectors; they have no owner yet.
     pub rows: Vec<u32>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     pub table: Table,
-    /// Made with the first vector.
+    /// Created with the first vector.
     pub matrix: Option<Matrix>,
     /// The record of each row of the matrix, or `UNUSED`.
     pub owners: Vec<u32>,
     free_rows: Vec<u32>,
-    /// Of all rows that hold a vector; only if an approximate search needs them.
+    /// Clusters of all rows that hold a vector; only if approximate searches need them.
     pub clusters: Option<Clusters>,
-    /// While clusters are being made, the rows that change meanwhile.
+    /// While clusters are being built, the rows that change meanwhile.
     pub moved: Option<Vec<u32>>,
-    /// The most vectors that one record has had.
+    /// The greatest number of vectors that any record has had.
     pub vectors_per_record: usize,
-    /// Counts tickets and changes; whatever happened later has a greater number.
+    /// Counts tickets and changes; later ones have greater numbers.
     pub clock: u64,
     pub tickets: HashSet<u64>,
-    /// When each id was last changed; forgotten when no ticket is older.
+    /// When each id was last changed; dropped when no ticket is older.
     pub changed: HashMap<Arc<str>, u64>,
     pub doubtful: HashSet<Arc<str>>,
-    /// Ids that changed since the index was saved or loaded; `None` if it never was.
+    /// Ids changed since the index was saved or loaded; `None` if it never was.
     pub unsaved: Option<HashSet<Arc<str>>>,
 }
 
@@ -83,7 +83,7 @@ impl State {
         Ok(())
     }
 
-    /// Removes a record if it is there.
+    /// Removes a record if it exists.
     pub fn remove(&mut self, id: &str) {
         let Some(entry) = self.table.remove(id) else {
             return;
@@ -98,9 +98,9 @@ impl State {
         }
     }
 
-    /// Adds a vector; returns its row, `None` if its dimension is another one.
+    /// Adds a vector; returns its row, or `None` if its dimension differs.
     ///
-    /// `home` is its cluster, if that is known.
+    /// `home` is its cluster, if known.
     pub fn put_vector(&mut self, metric: Metric, vector: &[f32], home: Option<u32>) -> Option<u32> {
         let matrix = self
             .matrix
@@ -123,7 +123,7 @@ impl State {
         Some(row)
     }
 
-    /// Adds a record whose vectors are there, under an id that is not.
+    /// Adds a record with a new id; its vectors are already in place.
     pub fn put_entry(&mut self, parts: Parts<'_>) {
         self.vectors_per_record = self.vectors_per_record.max(parts.rows.len());
         let entry = Entry {
@@ -137,7 +137,7 @@ impl State {
         }
     }
 
-    /// Returns what tells the clusters from all others, if there are some.
+    /// Returns the generation that identifies the clusters, if there are any.
     pub fn generation(&self) -> Option<u64> {
         self.clusters.as_ref().map(|clusters| clusters.generation)
     }
@@ -147,7 +147,7 @@ impl State {
         self.owners[row] != UNUSED
     }
 
-    /// Returns how many rows hold a vector.
+    /// Returns the number of rows that hold a vector.
     pub fn live(&self) -> usize {
         self.owners.len() - self.free_rows.len()
     }
@@ -159,7 +159,7 @@ impl State {
             .filter(move |(record, _)| allowed[*record as usize])
     }
 
-    /// Returns the rows of the records that `allowed` says, by record number.
+    /// Returns the rows of the allowed records; `allowed` is indexed by record number.
     pub fn rows(&self, allowed: &[bool]) -> Vec<u32> {
         self.owners
             .iter()

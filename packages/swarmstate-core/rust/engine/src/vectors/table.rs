@@ -10,14 +10,14 @@ use super::filter::{Filter, field_at};
 use super::predicate::Predicate;
 use super::scope;
 
-/// Which records are meant; the default is all of them.
+/// Which records to select; all by default.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Those whose scope begins with these segments.
+    /// Records whose scope begins with these segments.
     pub scope: Vec<String>,
-    /// Those that have any of these categories, if there are any here.
+    /// Records with any of these categories; no restriction if empty.
     pub categories: Vec<String>,
-    /// Those whose value meets this.
+    /// Records whose value meets this filter.
     pub filter: Option<Filter>,
 }
 
@@ -32,8 +32,9 @@ impl Selection {
     }
 }
 
-/// Columns of fields beyond this many are forgotten when a filter asks for others: each costs
-/// memory and a part of every write, and who searches may name fields that no record has.
+/// If there are more columns of fields than this, those that a new filter does not need are
+/// dropped. Each costs memory and part of every write, and callers may filter by fields that no
+/// record has.
 const MOST_FIELDS: usize = 256;
 
 pub(super) struct Entry {
@@ -45,13 +46,13 @@ pub(super) struct Entry {
 
 #[derive(Default)]
 pub(super) struct Table {
-    /// By record number; `None` where the number is free.
+    /// By record number; `None` if the number is free.
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_id: HashMap<Arc<str>, u32>,
     pub scopes: Column,
     pub categories: Column,
-    /// By the path of a field; made when a filter first asks for it.
+    /// By path of the field; created when a filter first needs it.
     pub fields: HashMap<Vec<String>, Column>,
 }
 
@@ -79,13 +80,13 @@ impl Table {
         scope::decode(encoded(&self.categories, record))
     }
 
-    /// Returns a record and its number.
+    /// Returns a record with its number.
     pub fn find(&self, id: &str) -> Option<(u32, &Entry)> {
         let record = *self.by_id.get(id)?;
         Some((record, self.entry(record)?))
     }
 
-    /// Returns the scope and the categories of a record, as `scope::encode` writes them.
+    /// Returns the scope and categories of a record, encoded by `scope::encode`.
     pub fn labels(&self, record: u32) -> (&[u8], &[u8]) {
         (
             encoded(&self.scopes, record),
@@ -93,9 +94,9 @@ impl Table {
         )
     }
 
-    /// Adds a record under an id that is not there; returns its number.
+    /// Adds a record with a new id; returns its number.
     ///
-    /// Scope and categories are what `scope::encode` writes.
+    /// Scope and categories are encoded by `scope::encode`.
     pub fn insert(&mut self, entry: Entry, scope: &[u8], categories: &[u8]) -> u32 {
         let record = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -125,12 +126,12 @@ impl Table {
         self.entries[record as usize].take()
     }
 
-    /// Tells whether the columns that a selection needs are there.
+    /// Returns whether the columns that a selection needs exist.
     pub fn is_ready(&self, selection: &Selection, order: Option<&str>) -> bool {
         paths(selection, order).all(|path| self.fields.contains_key(&path))
     }
 
-    /// Forgets columns that a selection does not need, if there are many.
+    /// Drops columns that a selection does not need, if there are many.
     pub fn forget_fields(&mut self, selection: &Selection, order: Option<&str>) {
         let needed: Vec<_> = paths(selection, order).collect();
         let new = (needed.iter()).filter(|path| !self.fields.contains_key(*path));
@@ -139,7 +140,7 @@ impl Table {
         }
     }
 
-    /// Makes the columns that a selection needs.
+    /// Creates the columns that a selection needs.
     pub fn prepare(&mut self, selection: &Selection, order: Option<&str>) {
         for path in paths(selection, order) {
             if self.fields.contains_key(&path) {
@@ -153,28 +154,28 @@ impl Table {
         }
     }
 
-    /// Returns what tells which records are selected; the columns must be there.
+    /// Returns the predicate for a selection; its columns must exist.
     pub fn predicate<'a>(&'a self, selection: &'a Selection) -> Predicate<'a> {
         Predicate::new(self, selection)
     }
 
-    /// Tells by record number whether there is a record.
+    /// Returns whether each record exists, by record number.
     pub fn exists(&self) -> impl Iterator<Item = bool> {
         self.entries.iter().map(Option::is_some)
     }
 
-    /// Returns how many record numbers there are, those that are free included.
+    /// Returns the number of record numbers, including free ones.
     pub fn numbers(&self) -> usize {
         self.entries.len()
     }
 
-    /// Returns the field of a record as encoded, and as a number; its column must be there.
+    /// Returns a field of a record, encoded and as a number; its column must exist.
     pub fn field(&self, record: u32, name: &str) -> Option<(&[u8], f64)> {
         let column = self.fields.get(std::slice::from_ref(&name.to_owned()))?;
         Some(column.value(column.code(record)?))
     }
 
-    /// Returns the distinct scopes, and how many records have each.
+    /// Returns the distinct scopes, with the number of records in each.
     pub fn count_scopes(&self) -> impl Iterator<Item = (Vec<String>, usize)> {
         self.scopes
             .distinct()
@@ -196,11 +197,12 @@ fn paths(selection: &Selection, order: Option<&str>) -> impl Iterator<Item = Vec
 }
 
 pub(super) fn parse(bytes: &[u8]) -> ValueRef<'_> {
-    // What is no msgpack was refused when it came; a value too deep to look at matches nothing.
+    // Invalid msgpack was rejected on arrival; a value nested too deeply to parse matches nothing.
     rmpv::decode::read_value_ref(&mut &*bytes).unwrap_or(ValueRef::Nil)
 }
 
-/// Sets the field at the end of a path; without a map above it the record has no value there.
+/// Sets a column from the field at a path; if a value above it is not a map, the record gets no
+/// value.
 fn set_field(column: &mut Column, record: u32, value: &ValueRef<'_>, path: &[String]) {
     if let Some(found) = field_at(value, path) {
         let mut bytes = Vec::new();

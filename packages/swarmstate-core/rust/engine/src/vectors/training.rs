@@ -1,4 +1,4 @@
-//! Making clusters beside readers and writers.
+//! Builds clusters while others read and write the index.
 
 use std::sync::{Arc, PoisonError, TryLockError};
 use std::thread;
@@ -7,14 +7,14 @@ use super::clusters::{Clusters, centres, clustering, number, sample, trials};
 use super::index::Inner;
 use super::matrix::Matrix;
 
-/// Rows that are looked at with the lock held.
+/// Number of rows processed per hold of the lock.
 const STEP: usize = 1024;
 
-/// Makes clusters in the background, unless that is under way.
+/// Builds clusters in the background, unless they are already being built.
 pub(super) fn start(inner: &Arc<Inner>) {
     if !matches!(inner.training.try_lock(), Err(TryLockError::WouldBlock)) {
         let inner = Arc::clone(inner);
-        // Without a thread to be had, searches stay exact.
+        // If no thread can be started, searches stay exact.
         let _ = thread::Builder::new()
             .name("swarmstate-clusters".to_owned())
             .spawn(move || {
@@ -25,7 +25,7 @@ pub(super) fn start(inner: &Arc<Inner>) {
     }
 }
 
-/// Makes clusters, and waits for it.
+/// Builds clusters and waits for them.
 pub(super) fn train(inner: &Inner) {
     let _held = inner
         .training
@@ -42,7 +42,7 @@ fn make(inner: &Inner) {
     drop(vectors);
     let mut clusters = Clusters::new(centres, rows);
     let mut homes: Vec<Option<u32>> = Vec::new();
-    // From here on changed rows are noted, and looked at again in the end.
+    // From here on, changed rows are recorded and reassigned at the end.
     inner.write().moved = Some(Vec::new());
     loop {
         let state = inner.read();
@@ -88,7 +88,7 @@ fn make(inner: &Inner) {
     state.clusters = Some(clusters);
 }
 
-/// Copies the vectors that centres are computed from; returns how many there are in all.
+/// Copies the vectors used to compute centers; returns them with the total number of vectors.
 fn take_sample(inner: &Inner) -> Option<(Matrix, usize)> {
     let state = inner.read();
     let matrix = state.matrix.as_ref()?;

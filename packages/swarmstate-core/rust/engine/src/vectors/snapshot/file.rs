@@ -1,4 +1,4 @@
-//! The file: which segments it has, who may write it, and when it is written anew.
+//! The file: which segments it has, who may write it, and when it is rewritten.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,21 +11,21 @@ use super::segment::{HEAD, Head, Input, Lineage, Output, invalid};
 use super::write::{What, write};
 use super::{Known, Position};
 
-/// Deltas of fewer bytes than this do not make a file be written anew.
+/// A file is not rewritten while its deltas have fewer bytes than this.
 const FEW: u64 = 1 << 20;
 const MOST_DELTAS: usize = 64;
 
-/// What heads say of a file.
+/// What the heads of a file say about it.
 struct Found {
     lineage: Lineage,
     position: Position,
     base: u64,
     deltas: usize,
-    /// Where the last whole segment ends.
+    /// The end of the last complete segment.
     end: u64,
 }
 
-/// Writes what is new, or everything; returns the size of the file, `None` if nothing was written.
+/// Writes changes, or everything; returns the size of the file, or `None` if nothing was written.
 pub(super) fn save(
     inner: &Inner,
     path: &Path,
@@ -54,7 +54,7 @@ pub(super) fn save(
             return Ok(Some(found.end));
         }
         if !position.is_at_least(&found.position) {
-            // Others have saved what this one has not even read.
+            // Others have saved data that this index has not read yet.
             return Ok(None);
         }
         let deltas = found.end - found.base;
@@ -77,12 +77,12 @@ pub(super) fn save(
     Ok(Some(end))
 }
 
-/// Appends a delta; returns where it ends.
+/// Appends a delta; returns its end.
 fn append(inner: &Inner, path: &Path, found: &Found, position: &Position) -> io::Result<u64> {
     let changed = take_unsaved(inner);
     let mut file = OpenOptions::new().write(true).open(path)?;
     let written: io::Result<u64> = (|| {
-        // Whatever follows was not finished.
+        // Anything after this is an incomplete segment.
         file.set_len(found.end)?;
         file.seek(SeekFrom::Start(found.end))?;
         segment(
@@ -103,12 +103,12 @@ fn append(inner: &Inner, path: &Path, found: &Found, position: &Position) -> io:
     }
 }
 
-/// Writes a new file; returns its lineage and its size.
+/// Writes a new file; returns its lineage and size.
 fn rewrite(inner: &Inner, path: &Path, position: &Position) -> io::Result<(Lineage, u64)> {
     let mut lineage = Lineage::default();
     getrandom::fill(&mut lineage).map_err(|_| invalid("no random bytes are to be had"))?;
     let changed = take_unsaved(inner);
-    // Only who holds the lock writes it; what a killed process left is written over.
+    // Only the holder of the lock writes this file; leftovers of a killed process are overwritten.
     let new = path.with_extension("new");
     let written: io::Result<u64> = (|| {
         let mut file =
@@ -128,7 +128,7 @@ fn rewrite(inner: &Inner, path: &Path, position: &Position) -> io::Result<(Linea
     Ok((lineage, written?))
 }
 
-/// Writes a segment where the file is; returns its length.
+/// Writes a segment at the file's position; returns its length.
 fn segment(
     inner: &Inner,
     file: &mut File,
@@ -137,7 +137,7 @@ fn segment(
     what: &What<'_>,
 ) -> io::Result<u64> {
     let start = file.stream_position()?;
-    // The head comes last: without it nobody takes what was not finished for a segment.
+    // The head is written last: without one, an incomplete segment is never taken for a segment.
     file.write_all(&[0; HEAD])?;
     let mut output = Output::new(BufWriter::with_capacity(1 << 20, &mut *file));
     write(inner, position, what, &mut output)?;
@@ -189,7 +189,7 @@ fn take_unsaved(inner: &Inner) -> HashSet<std::sync::Arc<str>> {
     std::mem::take(state.unsaved.get_or_insert_default())
 }
 
-/// Lets nobody else read what is created: it holds what the records hold.
+/// Makes created files private: they hold the same data as the records.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

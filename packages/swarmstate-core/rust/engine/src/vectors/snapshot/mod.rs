@@ -1,12 +1,12 @@
-//! An index in a file, so that it need not be made again of all records.
+//! Saves an index to a file, so that it need not be rebuilt from all records.
 //!
-//! A file is a *base*, all of an index, and *deltas* after it, each with what changed
-//! since. Every segment says up to which position the index had read the log of its
-//! collection when the segment was begun. What changed later may be in the segment or
-//! not: whoever loads the file reads that again, because the log names it.
+//! A file is a *base*, with a whole index, followed by *deltas*, each with what changed since.
+//! Every segment says up to which position the index had read the log of its collection when the
+//! segment was begun. Later changes may or may not be in the segment: a process that loads the file
+//! reads them again, because the log names them.
 //!
-//! The file is derived and never needed. A reader that finds anything wrong with it
-//! ignores it. `docs/formats.md` describes it.
+//! The file is derived data and never required. A reader that finds anything wrong with it ignores
+//! it. `docs/formats.md` describes the format.
 
 mod file;
 mod read;
@@ -20,17 +20,17 @@ use std::sync::{Mutex, PoisonError};
 use super::index::{Index, Inner};
 use super::metric::Metric;
 
-/// What an index is of, and how far it has read.
+/// What an index contains, and how much of the log it has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// The namespace of the collection.
     pub namespace: String,
-    /// The last entry that was read of each lane of the log; entries of a lane are in order.
+    /// The last entry read from each lane of the log; the entries of a lane are in order.
     pub cursors: Vec<String>,
 }
 
 impl Position {
-    /// Tells whether this is not behind the other one in any lane.
+    /// Returns whether this is not behind `other` in any lane.
     fn is_at_least(&self, other: &Self) -> bool {
         self.namespace == other.namespace
             && self.cursors.len() == other.cursors.len()
@@ -38,7 +38,7 @@ impl Position {
     }
 }
 
-/// What an index knows of its file.
+/// What an index knows about its file.
 #[derive(Default)]
 pub(super) struct Saving {
     /// Held while the file is written.
@@ -46,19 +46,19 @@ pub(super) struct Saving {
     outcome: Mutex<Outcome>,
 }
 
-/// What was last written or read of the file.
+/// What was last written to or read from the file.
 #[derive(Clone, Debug)]
 struct Known {
     lineage: segment::Lineage,
     position: Position,
-    /// The generation of the clusters in it, if there are some.
+    /// The generation of its clusters, if it has any.
     clusters: Option<u64>,
 }
 
-/// What became of the last attempt to write the file.
+/// The outcome of the last attempt to write the file.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// The bytes of the file, if it was written or read.
+    /// The size of the file in bytes, if it was written or read.
     pub bytes: Option<u64>,
     /// Why it could not be written.
     pub error: Option<String>,
@@ -68,7 +68,7 @@ pub struct Outcome {
 ///
 /// # Errors
 ///
-/// There is no file, it cannot be read, it is damaged, it is of another format or namespace.
+/// The file does not exist, cannot be read, is damaged, or has another format or namespace.
 pub fn load(
     path: &Path,
     namespace: &str,
@@ -91,9 +91,8 @@ pub fn load(
 
 /// Writes what changed since the index was last saved or loaded, or all of it, to a file.
 ///
-/// `position` is one that the index had reached before this is called. Returns false, and
-/// writes nothing, if another process is writing the file, or has written more than this
-/// could.
+/// `position` is one that the index had reached before this call. Returns false, and writes
+/// nothing, if another process is writing the file or has written newer data.
 ///
 /// # Errors
 ///
@@ -111,7 +110,7 @@ pub fn save(index: &Index, path: &Path, position: &Position) -> io::Result<bool>
     written.map(|_| true)
 }
 
-/// Returns what became of the last attempt to write the file.
+/// Returns the outcome of the last attempt to write the file.
 #[must_use]
 pub fn outcome(index: &Index) -> Outcome {
     let outcome = &index.inner().saving.outcome;

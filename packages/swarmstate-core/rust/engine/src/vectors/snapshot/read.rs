@@ -15,7 +15,7 @@ use super::segment::{
     DOUBTFUL, END, HEAD, Head, Input, Lineage, NOWHERE, RECORD, REMOVED, invalid,
 };
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) struct Loaded {
     pub state: State,
     pub lineage: Lineage,
@@ -23,12 +23,12 @@ pub(super) struct Loaded {
     pub bytes: u64,
 }
 
-/// Reads a file from its beginning to its last whole segment.
+/// Reads a file from its beginning to its last complete segment.
 pub(super) fn load(path: &Path, namespace: &str, metric: Metric) -> io::Result<Loaded> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
     let size = reader.get_ref().metadata()?.len();
     let mut state = State::default();
-    // From here on, whatever changes is not in the file.
+    // Changes from here on are not in the file.
     let mut found: Option<(Lineage, Position)> = None;
     let mut end = 0;
     while let Some(head) = next_head(&mut reader, size - end)? {
@@ -56,7 +56,7 @@ pub(super) fn load(path: &Path, namespace: &str, metric: Metric) -> io::Result<L
     })
 }
 
-/// Reads the next head; `None` where the file ends, or a segment that was not finished begins.
+/// Reads the next head; `None` at the end of the file or at an incomplete segment.
 pub(super) fn next_head(reader: &mut impl Read, left: u64) -> io::Result<Option<Head>> {
     if left < HEAD as u64 {
         return Ok(None);
@@ -66,7 +66,7 @@ pub(super) fn next_head(reader: &mut impl Read, left: u64) -> io::Result<Option<
     Ok(Head::decode(&bytes).filter(|head| head.length <= left - HEAD as u64))
 }
 
-/// Reads where a segment begins.
+/// Reads the position at the beginning of a segment.
 pub(super) fn read_position<R: Read>(input: &mut Input<R>) -> io::Result<Position> {
     let namespace = input.text()?;
     let lanes = input.u32()?;

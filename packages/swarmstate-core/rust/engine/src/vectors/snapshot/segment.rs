@@ -1,4 +1,4 @@
-//! The segments of a file: heads, and what their payloads are made of.
+//! The segments of a file: their heads, and the encoding of their payloads.
 //!
 //! All numbers are little-endian.
 
@@ -8,7 +8,7 @@ use crc32fast::Hasher;
 
 pub(super) type Lineage = [u8; 16];
 
-/// Ends with the version of the format.
+/// Ends with the format version.
 pub(super) const MAGIC: [u8; 8] = *b"SwStVec2";
 pub(super) const HEAD: usize = 48;
 
@@ -17,19 +17,19 @@ pub(super) const RECORD: u8 = 1;
 pub(super) const REMOVED: u8 = 2;
 pub(super) const DOUBTFUL: u8 = 3;
 
-/// The cluster of a vector that is in none.
+/// The cluster number of a vector without a cluster.
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-/// No text or value is longer; what says so is damaged.
+/// No text or value is longer; a greater length means damage.
 const LONGEST: usize = u32::MAX as usize;
 
-/// What stands before the payload of a segment.
+/// What precedes the payload of a segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// Random, the same for a base and its deltas.
     pub lineage: Lineage,
     pub is_base: bool,
-    /// Bytes of the payload, and their CRC-32.
+    /// The length of the payload in bytes, and its CRC-32.
     pub length: u64,
     pub check: u32,
 }
@@ -47,7 +47,7 @@ impl Head {
         bytes
     }
 
-    /// Reads a head; `None` if these bytes are none.
+    /// Reads a head; `None` if the bytes are not a head.
     pub fn decode(bytes: &[u8; HEAD]) -> Option<Self> {
         let (fields, check) = bytes.split_at(44);
         if bytes[..8] != MAGIC || check != crc32fast::hash(fields).to_le_bytes() {
@@ -62,7 +62,7 @@ impl Head {
     }
 }
 
-/// Writes a payload, and knows its length and check.
+/// Writes a payload, keeping track of its length and CRC-32.
 pub(super) struct Output<W> {
     inner: W,
     hasher: Hasher,
@@ -84,7 +84,7 @@ impl<W: Write> Output<W> {
         self.inner.write_all(bytes)
     }
 
-    /// Returns what was written to, the length and the check.
+    /// Returns the inner writer, the length and the CRC-32.
     pub fn finish(self) -> (W, u64, u32) {
         (self.inner, self.length, self.hasher.finalize())
     }
@@ -119,9 +119,9 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Returns so many bytes.
+    /// Returns the next `length` bytes.
     pub fn take(&mut self, length: usize) -> io::Result<&[u8]> {
-        // Checked before anything of this size is allocated.
+        // Checked before this much is allocated.
         self.left = self
             .left
             .checked_sub(length as u64)
@@ -155,7 +155,7 @@ impl<R: Read> Input<R> {
         String::from_utf8(self.bytes()?.to_vec()).map_err(|_| invalid("a text is not UTF-8"))
     }
 
-    /// Replaces what is in `numbers` by so many numbers, all of them finite.
+    /// Replaces the contents of `numbers` with `count` numbers, which must be finite.
     pub fn numbers(&mut self, count: usize, numbers: &mut Vec<f32>) -> io::Result<()> {
         let (items, _) = self.take(count.saturating_mul(4))?.as_chunks::<4>();
         numbers.clear();
@@ -167,7 +167,7 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Checks that all was read and is what was written.
+    /// Checks that everything was read and matches the CRC-32.
     pub fn finish(self, check: u32) -> io::Result<R> {
         if self.left > 0 {
             return Err(invalid("something follows its end"));

@@ -1,4 +1,4 @@
-//! Writing the payload of a segment beside readers and writers of the index.
+//! Writes the payload of a segment while others read and write the index.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -10,10 +10,10 @@ use super::super::table::Entry;
 use super::Position;
 use super::segment::{DOUBTFUL, END, NOWHERE, Output, RECORD, REMOVED, put_bytes, put_numbers};
 
-/// Records that are looked at with the lock held.
+/// Number of records processed per hold of the lock.
 const STEP: usize = 512;
 
-/// Which records a segment holds.
+/// Which records to write.
 pub(super) enum What<'a> {
     Everything,
     These(&'a HashSet<Arc<str>>),
@@ -76,10 +76,10 @@ pub(super) fn write<W: Write>(
     output.write(&[END])
 }
 
-/// What vectors must be like to be written; whichever changed meanwhile is read again anyway.
+/// What a vector must match to be written; those that changed meanwhile are read again anyway.
 struct Shape {
     dimensions: usize,
-    /// The clusters that vectors are said to be in.
+    /// The clusters that the vectors' cluster numbers refer to.
     clusters: Option<u64>,
 }
 
@@ -112,7 +112,7 @@ impl Shape {
             (Some(clusters), What::Everything) => clusters.write(buffer),
             _ => buffer.extend(0_u32.to_le_bytes()),
         }
-        // These may differ from what is stored; they are read again by whoever loads this.
+        // These may differ from what is stored; the process that loads the file reads them again.
         for id in &state.doubtful {
             buffer.push(DOUBTFUL);
             put_bytes(buffer, id.as_bytes())?;
