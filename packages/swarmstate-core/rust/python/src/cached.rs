@@ -1,4 +1,4 @@
-//! The results of calls, remembered by the values of their arguments: the core of `@cached`.
+//! The core of `@cached`: the results of calls, remembered by the values of their arguments.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -14,17 +14,17 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use crate::call_key::CallKey;
 use crate::codec::MARK;
 
-/// After `MARK`: a parameter that was not given and whose default is no key.
+/// After `MARK`: a parameter that was not passed and whose default cannot be a key.
 const ABSENT: u8 = 0;
-/// After `MARK`: what follows was given by names that are no parameters.
+/// After `MARK`: what follows are keyword arguments that are not parameters.
 const NAMED: u8 = 0x7f;
 
-/// A parameter as Python describes it: its name, and a tuple of its default.
+/// A parameter as described by Python: its name, and a tuple of its default.
 type Declared<'py> = (Option<Py<PyString>>, Option<Bound<'py, PyTuple>>);
 
 /// A parameter of the function.
 struct Parameter {
-    /// What it may be given by, unless by position only.
+    /// The keyword for passing it; None if it is positional-only.
     name: Option<Py<PyString>>,
     /// The key of its default.
     default: Option<CallKey>,
@@ -32,31 +32,31 @@ struct Parameter {
 
 struct Entry {
     value: Py<PyAny>,
-    /// Seconds, by the cache's clock.
+    /// In seconds, by the cache's clock.
     expires: Option<f64>,
 }
 
 struct Entries {
-    /// None remembers nothing.
+    /// None if nothing is remembered.
     map: Option<LruCache<CallKey, Entry>>,
     hits: u64,
     misses: u64,
     evictions: u64,
 }
 
-/// Remembers the results of calls; what a miss does is up to a subclass.
+/// Remembers the results of calls; a subclass decides what to do on a miss.
 ///
-/// A call makes a key of its arguments, however they were passed. On a hit it returns what is
-/// remembered, on a miss what `self._miss(key, args, kwargs)` returns.
+/// A call makes a key from its arguments, however they are passed. On a hit it returns the
+/// remembered result, on a miss the result of `self._miss(key, args, kwargs)`.
 ///
 /// Args:
-///     maxsize: Results to remember, the least recently used go first; None for all.
-///     ttl: Seconds after which a result is forgotten.
-///     clock: What tells the time, in seconds.
-///     positional: How many of the parameters may be given by position.
-///     parameters: Of each parameter, its name (None: by position only) and a tuple of its
-///         default if it has one.
-///     missing: What `lookup` returns if nothing is remembered.
+///     maxsize: Maximum number of results, evicting the least recently used; None for no limit.
+///     ttl: Seconds after which a result expires.
+///     clock: Returns the time in seconds.
+///     positional: The number of parameters that can be passed by position.
+///     parameters: For each parameter, its name (None if positional-only) and a tuple of its
+///         default, if it has one.
+///     missing: The value that `lookup` returns if nothing is remembered.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub struct CallCache {
     positional: usize,
@@ -65,16 +65,16 @@ pub struct CallCache {
     clock: Option<Py<PyAny>>,
     started: Instant,
     missing: Py<PyAny>,
-    /// No Python code runs, and no object is dropped, while it is locked.
+    /// While it is locked, no Python code runs and no object is dropped.
     entries: Mutex<Entries>,
 }
 
 thread_local! {
-    /// What the last key on this thread was made in; it is empty.
+    /// A buffer for the keys made on this thread; always left empty.
     static BUFFER: Cell<CallKey> = Cell::default();
 }
 
-/// So many bytes of it are kept.
+/// The most bytes of the buffer that are kept.
 const MAX_KEPT: usize = 1 << 16;
 
 #[pymethods]
@@ -96,7 +96,7 @@ impl CallCache {
                 default: default.and_then(|default| {
                     let mut key = CallKey::default();
                     let value = default.get_item(0).ok()?;
-                    // What is no key stands for itself alone.
+                    // A default that cannot be a key is represented by its absence.
                     key.push(&value).ok().map(|()| key)
                 }),
             })
@@ -135,7 +135,7 @@ impl CallCache {
         }
     }
 
-    /// Return what is remembered of a call, or `missing`; counts as a hit or a miss.
+    /// Return the remembered result of a call, or `missing`; counts as a hit or a miss.
     fn lookup<'py>(
         &self,
         py: Python<'py>,
@@ -156,7 +156,7 @@ impl CallCache {
         self.with_key(args, kwargs, |key| Ok(key.clone_ref(py)))
     }
 
-    /// Return what is remembered under a key, or `missing`; counts as nothing.
+    /// Return the result remembered under a key, or `missing`, without counting a hit or a miss.
     fn peek(&self, py: Python<'_>, key: &CallKey) -> PyResult<Py<PyAny>> {
         let found = self.find(py, key, false)?;
         Ok(found.unwrap_or_else(|| self.missing.clone_ref(py)))
@@ -183,7 +183,7 @@ impl CallCache {
         Ok(())
     }
 
-    /// Count a hit or a miss of a cache that is elsewhere.
+    /// Count a hit or a miss of an external cache.
     fn count(&self, hit: bool) {
         let mut entries = self.lock();
         if hit {
@@ -200,16 +200,16 @@ impl CallCache {
         (entries.hits, entries.misses, entries.evictions, size)
     }
 
-    /// Forget everything, statistics included.
+    /// Forget everything, including statistics.
     fn clear(&self) {
         drop(self.emptied());
     }
 
-    /// Results may refer to the function that they are remembered of.
+    /// A result may refer to the function that returned it.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.missing)?;
         visit.call(&self.clock)?;
-        // Locked by another thread it is in use, and so no garbage.
+        // If another thread holds the lock, the cache is in use and so not garbage.
         if let Ok(entries) = self.entries.try_lock()
             && let Some(map) = &entries.map
         {
@@ -224,7 +224,7 @@ impl CallCache {
     }
 }
 
-/// Returns what remembers so many results, without taking room for them yet.
+/// Returns a cache for `size` results without allocating room for them yet.
 fn remembering(size: NonZeroUsize) -> LruCache<CallKey, Entry> {
     let mut map = LruCache::unbounded();
     map.resize(size);
@@ -236,7 +236,7 @@ impl CallCache {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Take all entries out, to be dropped where nothing is locked.
+    /// Take out all entries, for the caller to drop without holding a lock.
     fn emptied(&self) -> Option<LruCache<CallKey, Entry>> {
         let mut entries = self.lock();
         entries.hits = 0;
@@ -247,7 +247,7 @@ impl CallCache {
         Some(std::mem::replace(map, empty))
     }
 
-    /// The time in seconds. May run Python code: not to be called while locked.
+    /// Return the time in seconds. May run Python code, so never call it while holding the lock.
     fn now(&self, py: Python<'_>) -> PyResult<f64> {
         match &self.clock {
             None => Ok(self.started.elapsed().as_secs_f64()),
@@ -281,7 +281,7 @@ impl CallCache {
         Ok(found)
     }
 
-    /// Make the key of a call and use it.
+    /// Make the key of a call and pass it to `used`.
     fn with_key<'py, T>(
         &self,
         args: &Bound<'py, PyTuple>,
@@ -295,7 +295,7 @@ impl CallCache {
         result
     }
 
-    /// Write one key for each parameter, in their order, then those of further arguments.
+    /// Write one key per parameter, in order, then the keys of further arguments.
     fn write<'py>(
         &self,
         key: &mut CallKey,
@@ -331,7 +331,7 @@ impl CallCache {
         }
     }
 
-    /// Write the arguments whose names are no parameters.
+    /// Write the keyword arguments that are not parameters.
     fn write_unknown(&self, key: &mut CallKey, kwargs: &Bound<'_, PyDict>) -> PyResult<()> {
         let py = kwargs.py();
         let unknown = kwargs.copy()?;

@@ -1,4 +1,4 @@
-//! What stands for a call: equal for calls with equal arguments, and only for these.
+//! Keys of calls: equal exactly for calls with equal arguments.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,19 +9,19 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::codec::{EncodeError, Levels, class_name, write_held, write_key, write_tuple};
 
-/// A str or bytes of this length is held and not copied: Python remembers its hash, and a call
-/// with the same object need not look at what is in it. In characters, or in bytes.
+/// A str or bytes of at least this length is held by reference, not copied: Python caches its hash,
+/// and a call with the same object need not look at its contents. Counted in characters or bytes.
 ///
-/// Results in stores are found by `CallKey.encoded`, which depends on it.
+/// Stores find results by `CallKey.encoded`, which depends on this constant.
 const LONG: usize = 32;
 
-/// What stands for a call. Whether a text is copied or held depends on its value alone.
+/// The key of a call. Whether a text is copied or held depends only on its value.
 #[pyclass(frozen, module = "swarmstate._core")]
 #[derive(Default, PartialEq, Eq, Hash)]
 pub(crate) struct CallKey {
-    /// The keys of the arguments, one after another; of each held text only its kind.
+    /// The concatenated keys of the arguments, with only the kind of each held text.
     bytes: Vec<u8>,
-    /// Those texts, in their order.
+    /// The held texts, in order.
     held: Vec<Held>,
 }
 
@@ -40,7 +40,7 @@ impl Hash for Held {
 impl Eq for Held {}
 
 impl PartialEq for Held {
-    /// Runs no Python code: both are of one kind, since the bytes of their keys are equal.
+    /// Runs no Python code: the keys' bytes are equal, so both texts are of the same kind.
     fn eq(&self, other: &Self) -> bool {
         self.text.is(&other.text)
             || (self.hash == other.hash
@@ -52,7 +52,7 @@ impl CallKey {
     /// Append the key of an argument.
     ///
     /// # Errors
-    /// `EncodeError` if there is none.
+    /// `EncodeError` if it cannot be a key.
     #[inline]
     pub(crate) fn push(&mut self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.write(value, Levels::ALL)
@@ -85,7 +85,7 @@ impl CallKey {
         Ok(())
     }
 
-    /// Append what is no key of a value.
+    /// Append bytes that are not the key of a value.
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -103,7 +103,7 @@ impl CallKey {
         key
     }
 
-    /// Forget everything but the room for it, if that is no more than `room` bytes.
+    /// Clear the key, keeping its allocation up to `room` bytes.
     pub(crate) fn clear(&mut self, room: usize) {
         self.held.clear();
         self.bytes.clear();
@@ -132,7 +132,7 @@ impl CallKey {
         self == other
     }
 
-    /// Return bytes that are equal if the keys are, in any process.
+    /// Return bytes that are equal, in any process, if the keys are.
     fn encoded<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut bytes = self.bytes.clone();
         for each in &self.held {
@@ -143,7 +143,7 @@ impl CallKey {
 }
 
 fn length(text: &Bound<'_, PyString>) -> usize {
-    // SAFETY: a live str, of which this is an O(1) question that cannot fail.
+    // SAFETY: a live str, whose length is an O(1) query that cannot fail.
     unsafe { ffi::PyUnicode_GetLength(text.as_ptr()) }.cast_unsigned()
 }
 

@@ -1,12 +1,12 @@
 //! Calls into Python from threads that Python did not start.
 //!
-//! The threads that read and commit do not wait for the GIL, which a busy event loop gives away
-//! every 5 ms only: they leave their results with an `Announcer`, whose thread takes the GIL and
-//! makes all calls that have gathered by then.
+//! The threads that read and commit do not wait for the GIL, which a busy event loop releases only
+//! every 5 ms. They leave their results with an `Announcer`, whose thread takes the GIL and makes
+//! all calls that have accumulated.
 //!
-//! A thread that holds or takes the GIL while the interpreter is torn down aborts the process.
-//! So each call that is still to be made is counted, until its thread let the GIL go, and the
-//! interpreter's end waits for all of them: `swarmstate.disk` calls `end_callbacks` at exit.
+//! A thread that holds or takes the GIL during interpreter teardown aborts the process. So each
+//! pending call is counted until its thread has released the GIL, and interpreter exit waits for
+//! all of them: `swarmstate.disk` calls `end_callbacks` at exit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -20,20 +20,21 @@ use swarmstate_engine::{Error, Result};
 
 use crate::error::to_py;
 
-/// Calls to be made. Atomic, not locked, because a fork could leave a lock taken for ever.
+/// The number of pending calls. Atomic instead of locked, because a fork could leave a lock held
+/// forever.
 static EXPECTED: AtomicUsize = AtomicUsize::new(0);
 
-/// Set when the interpreter ends; no call is expected from then on.
+/// Set when the interpreter ends; no calls are accepted from then on.
 static ENDED: AtomicBool = AtomicBool::new(false);
 
-/// Counts one call as expected until dropped.
+/// Counts one call as pending until dropped.
 struct Expected;
 
 impl Expected {
     fn new() -> PyResult<Self> {
         EXPECTED.fetch_add(1, Ordering::SeqCst);
         let expected = Self;
-        // Looked at after counting: `end_callbacks` sets it before it looks at the count.
+        // Checked after counting, because `end_callbacks` sets it before it reads the count.
         if ENDED.load(Ordering::SeqCst) {
             return Err(to_py(Error::Closed));
         }
@@ -47,34 +48,34 @@ impl Drop for Expected {
     }
 }
 
-/// A call to be made with the GIL.
+/// A call to make while holding the GIL.
 type Call = Box<dyn FnOnce(Python<'_>) + Send>;
 
-/// How long the thread of an announcer waits for more calls before it ends.
+/// How long an announcer's thread waits for more calls before it ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes calls on a thread of its own.
+/// Makes calls on its own thread.
 pub(crate) struct Announcer {
     shared: Arc<Shared>,
-    /// Where it was made. Its thread does not survive a fork.
+    /// The process that created it: its thread does not survive a fork.
     process: u32,
 }
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Notified when there is a call, or when the announcer was closed.
+    /// Notified when there is a call or the announcer is closed.
     wake: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     calls: Vec<Call>,
-    /// A thread makes the calls, or waits for some.
+    /// Whether a thread is making calls or waiting for them.
     is_running: bool,
-    /// The thread that was started last; taken by who waits for its end.
+    /// The last thread started; taken by the caller that waits for it to end.
     thread: Option<JoinHandle<()>>,
-    /// Threads end when there is no call, instead of waiting for one.
+    /// Whether threads end when there are no calls instead of waiting for more.
     is_closed: bool,
 }
 
@@ -99,7 +100,7 @@ impl Shared {
                 return;
             }
             drop(state);
-            // The panic was printed; others wait for their calls.
+            // The panic was printed; others are waiting for their calls.
             let _ = catch_unwind(AssertUnwindSafe(|| make(calls)));
         }
     }
@@ -121,8 +122,8 @@ impl Announcer {
         }
     }
 
-    /// Makes what calls there are and ends the thread; to be called without the GIL, which the
-    /// thread may need. Calls that come later are made all the same.
+    /// Makes the pending calls and ends the thread. Call it without the GIL, which the thread may
+    /// need. Later calls are still made.
     pub(crate) fn close(&self) {
         if self.process != process::id() {
             return;
@@ -134,15 +135,15 @@ impl Announcer {
         };
         self.shared.wake.notify_one();
         if let Some(thread) = thread
-            // A call may close the store that announces it.
+            // A call may close the store that it came from.
             && thread.thread().id() != thread::current().id()
         {
-            // A panic in it was caught and printed.
+            // A panic in the thread was caught and printed.
             let _ = thread.join();
         }
     }
 
-    /// Returns the engine's callback that calls `done(result, error)`, one of the two being None.
+    /// Returns a callback for the engine that calls `done(result, error)`, one of which is None.
     ///
     /// # Errors
     /// `StoreClosedError` if the interpreter is ending.
@@ -170,7 +171,7 @@ impl Announcer {
             if is_here {
                 announce(&shared, call);
             } else {
-                // Whatever thread held the lock at the fork, it is not here to release it.
+                // If a thread held the lock at the fork, it does not exist here to release it.
                 make(vec![call]);
             }
         })
@@ -201,7 +202,7 @@ fn announce(shared: &Arc<Shared>, call: Call) {
 
 impl Drop for Announcer {
     fn drop(&mut self) {
-        // Without waiting for the thread: this may hold the GIL, which that needs.
+        // Do not wait for the thread: it needs the GIL, which this thread may hold.
         if self.process == process::id() {
             self.shared.lock().is_closed = true;
             self.shared.wake.notify_one();
@@ -209,7 +210,7 @@ impl Drop for Announcer {
     }
 }
 
-/// Waits for all calls that were promised; whoever wants another one gets an error.
+/// Waits for all promised calls; from now on, requests for further calls fail.
 #[pyfunction]
 pub(crate) fn end_callbacks(py: Python<'_>) {
     ENDED.store(true, Ordering::SeqCst);
@@ -220,7 +221,7 @@ pub(crate) fn end_callbacks(py: Python<'_>) {
     });
 }
 
-/// Forgets the calls of the process that this one was forked from, whose threads are not here.
+/// Forgets the calls of the parent process, whose threads do not exist after a fork.
 #[pyfunction]
 pub(crate) fn forget_callbacks() {
     EXPECTED.store(0, Ordering::SeqCst);

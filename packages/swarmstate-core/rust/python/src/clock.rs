@@ -1,4 +1,4 @@
-//! Where stores take the time from.
+//! The source of time for stores.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

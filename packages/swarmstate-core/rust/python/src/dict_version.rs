@@ -1,13 +1,14 @@
 //! The version of a dict: a number that no other state of any dict has.
 //!
-//! CPython 3.11 to 3.13 give a dict a new number whenever it is changed and never give a number
-//! twice (PEP 509). Nothing in Python's interface tells it, so it is read where it lies. 3.14 has
-//! none, and without a GIL it could not be relied on. Dicts that compiled code makes behind CPython's
-//! back, as Nuitka's does, may begin with the number of a dict that is gone; so whoever compares
-//! versions of a dict must have held it in between.
+//! CPython 3.11 to 3.13 give a dict a new number whenever it changes and never reuse a number (PEP
+//! 509). No API returns it, so it is read from the struct. 3.14 has no such number, and without a
+//! GIL it would be unreliable. Dicts that compiled code creates behind CPython's back, such as
+//! Nuitka's, may start with the number of a dict that no longer exists. So to compare versions of a
+//! dict, a caller must have held it in between.
 //!
-//! A dict whose values are kept apart from its keys is left out, as the dicts of some objects are:
-//! 3.13 lets an attribute be assigned there without a new version. In 3.10 any dict may become so.
+//! Dicts that store their values apart from their keys, such as the dicts of some objects, are
+//! excluded: 3.13 can assign an attribute there without a new version. In 3.10 any dict may become
+//! one of these.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -16,25 +17,26 @@ use pyo3::types::PyDict;
 
 use crate::gil::has_gil;
 
-/// Says that dicts have versions.
+/// Proof that dicts have versions.
 #[derive(Clone, Copy, Debug)]
 pub struct DictVersions(());
 
-/// A dict as CPython's `cpython/dictobject.h` declares it.
+/// A dict as declared in CPython's `cpython/dictobject.h`.
 #[repr(C)]
 struct Layout {
     head: ffi::PyObject,
     used: ffi::Py_ssize_t,
     version: u64,
     keys: *const (),
-    /// Null if they lie with the keys.
+    /// Null if the values are stored with the keys.
     values: *const (),
 }
 
 static VERSIONS: PyOnceLock<Option<DictVersions>> = PyOnceLock::new();
 
 impl DictVersions {
-    /// Whether this interpreter's dicts have them: it is a release that has, and behaves so.
+    /// Returns a proof if this interpreter's dicts have versions, judging by its release and
+    /// behavior.
     pub fn of_interpreter(py: Python<'_>) -> PyResult<Option<Self>> {
         VERSIONS
             .get_or_try_init(py, || {
@@ -55,14 +57,14 @@ impl DictVersions {
             .copied()
     }
 
-    /// The version of a dict, if it has one that can be relied on. Then it always will.
+    /// Returns the version of a dict if it has a reliable one; such a dict will always have one.
     pub fn of(self, dict: &Bound<'_, PyDict>) -> Option<u64> {
         let layout = dict.as_ptr().cast::<Layout>();
-        // SAFETY: it is a dict, which `self` vouches begins so, and alive.
+        // SAFETY: it is a live dict, and `self` proves that dicts have this layout.
         unsafe { (*layout).values.is_null().then_some((*layout).version) }
     }
 
-    /// Whether a dict that had a version still has it.
+    /// Returns whether a dict that had a version still has the same one.
     #[inline]
     pub fn is_still(self, dict: &Bound<'_, PyDict>, version: u64) -> bool {
         // SAFETY: as above.

@@ -1,8 +1,8 @@
 //! `DiskStore`: the store in one SQLite file.
 //!
-//! Every call that may touch the file gives up the GIL. The `submit_` methods only queue what is to
-//! be done, with the GIL held, and `done(result, error)` is called on another thread, one of the
-//! two being None.
+//! Every call that may touch the file releases the GIL. The `submit_` methods only queue work,
+//! holding the GIL; `done(result, error)` is called on another thread, with one of the two being
+//! None.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl DiskStore {
         self.engine.path().to_owned()
     }
 
-    /// Answer `queries` in their order and in one round trip, one `Result` each.
+    /// Answer `queries` in order, in one round trip, with one `Result` each.
     ///
     /// Each is answered before the next one sets an expiry.
     fn read<'py>(
@@ -74,7 +74,7 @@ impl DiskStore {
         plane::results(py, answers, now)
     }
 
-    /// Apply `batches` in their order and in one round trip, each atomically.
+    /// Apply `batches` in order, in one round trip, each atomically.
     ///
     /// Names, values, limits and times are checked first: if one is invalid, nothing is applied.
     ///
@@ -91,9 +91,9 @@ impl DiskStore {
     /// Return the namespaces that start with `prefix`, in UTF-8 byte order.
     ///
     /// Args:
-    ///     prefix: What they start with.
-    ///     after: Only those greater than this one; for paging.
-    ///     limit: At most this many.
+    ///     prefix: The prefix of the namespaces.
+    ///     after: Return only namespaces greater than this one; for paging.
+    ///     limit: Maximum number of namespaces.
     #[pyo3(
         signature = (prefix=None, *, after=None, limit=None),
         text_signature = "($self, prefix='', *, after=None, limit=None)"
@@ -116,8 +116,8 @@ impl DiskStore {
 
     /// Make `target` hold exactly the records of `source`, atomically.
     ///
-    /// What `target` held is replaced; its expiry becomes that of `source`. Copying a namespace
-    /// onto itself changes nothing, an absent source leaves `target` empty.
+    /// The records of `target` are replaced; its expiry becomes that of `source`. Copying a
+    /// namespace onto itself changes nothing; copying an absent source leaves `target` empty.
     fn copy(
         &self,
         py: Python<'_>,
@@ -131,7 +131,7 @@ impl DiskStore {
             .map_err(|error| failed(py, error))
     }
 
-    /// Give free space of the file back to the file system; return by how many bytes it shrank.
+    /// Return free space in the file to the file system; return how many bytes the file shrank.
     #[pyo3(signature = (max_pages=None))]
     fn vacuum(&self, py: Python<'_>, max_pages: Option<u32>) -> PyResult<u64> {
         let now = self.clock.now(py)?;
@@ -145,7 +145,7 @@ impl DiskStore {
         (statistics.writes, statistics.commits)
     }
 
-    /// Finish what was asked for, end all threads and close the file.
+    /// Finish pending operations, end all threads and close the file.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
             let closed = self.engine.close();
@@ -159,7 +159,7 @@ impl DiskStore {
         self.clock.traverse(&visit)
     }
 
-    /// Answer `queries` as `read` does, and call `done(results, error)` on another thread.
+    /// Like `read`, but call `done(results, error)` on another thread.
     fn submit_read(
         &self,
         py: Python<'_>,
@@ -175,7 +175,7 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Apply `batches` as `write` does, and call `done(None, error)` on another thread.
+    /// Like `write`, but call `done(None, error)` on another thread.
     fn submit_write(
         &self,
         py: Python<'_>,
@@ -189,7 +189,7 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Return namespaces as `namespaces` does, to `done(names, error)` on another thread.
+    /// Like `namespaces`, but call `done(names, error)` on another thread.
     fn submit_namespaces(
         &self,
         py: Python<'_>,
@@ -209,7 +209,7 @@ impl DiskStore {
         Ok(())
     }
 
-    /// Copy a namespace as `copy` does, and call `done(None, error)` on another thread.
+    /// Like `copy`, but call `done(None, error)` on another thread.
     fn submit_copy(
         &self,
         py: Python<'_>,
@@ -226,8 +226,8 @@ impl DiskStore {
     }
 }
 
-/// Converts an error, but for a signal such as Ctrl-C that came while the file was waited for: what
-/// that raises comes first, or it would be raised while the error is handled.
+/// Converts an error. If a signal such as Ctrl-C arrived while waiting for the file, its exception
+/// comes first: otherwise it would be raised while the error is handled.
 fn failed(py: Python<'_>, error: Error) -> PyErr {
     match error {
         Error::Unavailable(_) => py.check_signals().err().unwrap_or_else(|| to_py(error)),

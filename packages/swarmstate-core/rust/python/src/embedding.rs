@@ -6,7 +6,7 @@ use swarmstate_engine::vectors::MAX_DIMENSIONS;
 
 use crate::error::EmbeddingError;
 
-/// Why something is no embedding.
+/// Why something is not an embedding.
 pub(crate) enum Reason {
     Unfit(String),
     Python(PyErr),
@@ -105,7 +105,7 @@ fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, Reason> {
     Ok(items.iter().map(|item| f32::from_le_bytes(*item)).collect())
 }
 
-/// Reads what has a buffer, such as arrays; the stable ABI has no buffers before Python 3.11.
+/// Reads objects with a buffer, such as arrays; the stable ABI has no buffers before Python 3.11.
 fn from_buffer(value: &Bound<'_, PyAny>) -> Result<Vec<f32>, Reason> {
     let Ok(view) = PyMemoryView::from(value) else {
         return Err(Reason::Unfit(format!("is a {}", value.get_type().name()?)));
@@ -128,7 +128,7 @@ fn from_buffer(value: &Bound<'_, PyAny>) -> Result<Vec<f32>, Reason> {
             let numbers = items.iter().map(|item| f64::from_le_bytes(*item) as f32);
             Ok(numbers.collect())
         }
-        // Half precision, integers: whatever it is, it can make numbers of its items.
+        // Half precision, integers and so on: the array itself can convert its items to numbers.
         _ => {
             let list = value.call_method0("tolist")?;
             let items = list.try_iter()?;

@@ -19,7 +19,7 @@ import_exception!(swarmstate.errors, StoreFormatError);
 import_exception!(swarmstate.errors, StoreReadOnlyError);
 import_exception!(swarmstate.errors, StoreUnavailableError);
 
-/// Converts an engine error to the exception of `swarmstate.errors` that documents it.
+/// Converts an engine error to the exception in `swarmstate.errors` that documents it.
 pub(crate) fn to_py(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
@@ -36,7 +36,7 @@ pub(crate) fn to_py(error: Error) -> PyErr {
     }
 }
 
-/// Converts the error of one record of a collection, which it names.
+/// Converts the error of one record of a collection, naming the record.
 pub(crate) fn record_error(id: &str, error: &Error) -> PyErr {
     DecodeError::new_err(format!(
         "the stored record {id:?} is not what a collection stores: {error}; \

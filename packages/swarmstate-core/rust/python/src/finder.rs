@@ -1,4 +1,4 @@
-//! Finding instances in long lists by an attribute that lies in their instance dicts.
+//! Finds instances in long lists by an attribute in their instance dicts.
 
 use std::collections::VecDeque;
 use std::ptr::null_mut;
@@ -12,14 +12,14 @@ use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::gil::has_gil;
 
-/// So many lists are remembered.
+/// The number of lists remembered.
 const LISTS: usize = 8;
 
-/// Finds the items of lists whose instance dicts hold certain strs under a name.
+/// Finds list items whose instance dicts hold certain strs under a given name.
 ///
-/// Nothing about the items is believed: each search looks at each of them. Remembered are the
-/// strs that they held and the hashes of these, so that a str that is still the same object need
-/// not be looked at. The strs are held meanwhile, so no other can have the address of one.
+/// Nothing about the items is assumed: each search looks at every item. What is remembered is the
+/// items' strs and their hashes, so that a str that is still the same object need not be examined.
+/// The strs are kept alive, so no other str can have the address of one.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub(crate) struct InstanceFinder {
     name: Py<PyString>,
@@ -35,11 +35,11 @@ struct Known(Vec<Seen>);
 struct Seen {
     str: Py<PyString>,
     hash: ffi::Py_hash_t,
-    /// Where the item's dict was, which may be gone. Not to be read, only to be fetched early.
+    /// The address of the item's dict, which may be gone. Only prefetched, never read.
     dict: usize,
 }
 
-/// So many items ahead their dicts are fetched from memory, which otherwise each would wait for.
+/// Items' dicts are prefetched this many items ahead; otherwise each access would wait for memory.
 const AHEAD: usize = 10;
 
 #[pymethods]
@@ -56,10 +56,10 @@ impl InstanceFinder {
 
     /// Find the items of a list that hold one of the keys of `wanted`.
     ///
-    /// Returns `{key: [positions in order]}` for those that were found; None unless each item is
-    /// of a class that `is_plain` accepts, which is asked once for each class, and holds an exact
-    /// str. Always None in an interpreter without GIL, where looking at so many objects so quickly
-    /// is not safe. The list must be the caller's alone.
+    /// Returns `{key: [positions in order]}` for the keys that were found. Returns None unless each
+    /// item holds an exact str and its class is accepted by `is_plain`, which is called once per
+    /// class. Always returns None in an interpreter without a GIL, where it is not safe to inspect
+    /// so many objects so quickly. The caller must be the only owner of the list.
     ///
     /// Raises:
     ///     TypeError: A key of `wanted` is not an exact str.
@@ -84,9 +84,10 @@ impl InstanceFinder {
         found
     }
 
-    /// Tell whether each item of a list is of a class that `is_plain` accepts and holds an exact str.
+    /// Return whether each item of a list holds an exact str and has a class that `is_plain`
+    /// accepts.
     ///
-    /// As for `find`, the list must be the caller's alone; without GIL it is always False.
+    /// As for `find`, the caller must be the only owner of the list; always False without a GIL.
     fn all_hold_str(&self, items: &Bound<'_, PyList>) -> PyResult<bool> {
         if !self.has_gil {
             return Ok(false);
@@ -95,7 +96,8 @@ impl InstanceFinder {
         let mut attribute = Attribute::new(&self.name);
         for index in 0..items.len() {
             let item = item_of(items, index)?;
-            // SAFETY: a live object, under the GIL; what is lent is looked at before other code runs.
+            // SAFETY: a live object, under the GIL; the borrowed str is used before other code
+            // runs.
             let holds = unsafe {
                 classes.accept(items.py(), item)? && {
                     let value = attribute.of(item);
@@ -115,7 +117,7 @@ impl InstanceFinder {
 }
 
 impl InstanceFinder {
-    /// `known` becomes what is to be remembered.
+    /// Searches the list; `known` becomes what to remember.
     fn search<'py>(
         &self,
         items: &Bound<'py, PyList>,
@@ -146,8 +148,8 @@ impl InstanceFinder {
             let hash = match known.0.get(index) {
                 Some(seen) if seen.str.as_ptr() == value => seen.hash,
                 _ => {
-                    // SAFETY: a live object, lent by its dict; a reference is taken before other
-                    // code can run.
+                    // SAFETY: a live object, borrowed from its dict; a reference is taken before
+                    // other code can run.
                     let value = unsafe { Bound::from_borrowed_ptr(py, value) };
                     let Ok(value) = value.cast_into_exact::<PyString>() else {
                         return Ok(None);
@@ -183,10 +185,10 @@ impl InstanceFinder {
     }
 }
 
-/// Returns an item of a list, borrowed from it.
+/// Returns a borrowed item of a list.
 #[inline]
 fn item_of(items: &Bound<'_, PyList>, index: usize) -> PyResult<*mut ffi::PyObject> {
-    // SAFETY: a wrong index is an error, not undefined.
+    // SAFETY: a wrong index is an error, not undefined behavior.
     let item = unsafe { ffi::PyList_GetItem(items.as_ptr(), index.cast_signed()) };
     if item.is_null() {
         return Err(PyErr::fetch(items.py()));
@@ -194,7 +196,7 @@ fn item_of(items: &Bound<'_, PyList>, index: usize) -> PyResult<*mut ffi::PyObje
     Ok(item)
 }
 
-/// The classes of a list's items, each of which is asked about once.
+/// The classes of a list's items; `is_plain` is called once for each.
 struct Classes<'a> {
     is_plain: &'a Py<PyAny>,
     plain: Vec<*mut ffi::PyTypeObject>,
@@ -210,18 +212,18 @@ impl<'a> Classes<'a> {
         }
     }
 
-    /// Tells whether an item is of a plain class.
+    /// Returns whether an item is of a plain class.
     ///
     /// # Safety
     ///
-    /// The item must be alive, and the GIL be held.
+    /// The item must be alive and the GIL held.
     #[inline]
     unsafe fn accept(&mut self, py: Python<'_>, item: *mut ffi::PyObject) -> PyResult<bool> {
-        // SAFETY: a live object has a class, which lives as long as its instance does.
+        // SAFETY: a live object has a class, which lives as long as the object.
         let class = unsafe { ffi::Py_TYPE(item) };
         if class != self.last {
             if !self.plain.contains(&class) {
-                // SAFETY: the same live object, of which a reference is taken.
+                // SAFETY: the same live object; this takes a reference to it.
                 let item = unsafe { Bound::from_borrowed_ptr(py, item) };
                 if !self
                     .is_plain
@@ -240,7 +242,7 @@ impl<'a> Classes<'a> {
 }
 
 impl Known {
-    /// Remembers the str of an item; those before it are known. Returns its hash.
+    /// Remembers the str of an item; all items before it must be known. Returns its hash.
     #[cold]
     fn learn(
         &mut self,
@@ -259,7 +261,7 @@ impl Known {
     }
 }
 
-/// Has the processor fetch what is at an address, if there is anything.
+/// Prefetches the memory at an address, if there is any.
 #[inline]
 fn fetch(address: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -279,14 +281,14 @@ fn add(found: &Bound<'_, PyDict>, value: &Bound<'_, PyAny>, index: usize) -> PyR
     }
 }
 
-/// An attribute of instances that have it in their instance dicts.
+/// An attribute in the instance dicts of objects.
 ///
-/// Instances of a class mostly have their attributes in one order, so the last one's place is
-/// tried first; that is much cheaper than to look the name up.
+/// Instances of a class usually have their attributes in the same order, so its last position is
+/// tried first, which is much cheaper than a lookup by name.
 struct Attribute {
     name: *mut ffi::PyObject,
     usual_place: ffi::Py_ssize_t,
-    /// Where the dict of the last instance was.
+    /// The address of the last instance's dict.
     last_dict: usize,
 }
 
@@ -303,12 +305,12 @@ impl Attribute {
     ///
     /// # Safety
     ///
-    /// The item and the name must be alive, and the GIL be held.
+    /// The item and the name must be alive and the GIL held.
     #[inline]
     unsafe fn of(&mut self, item: *mut ffi::PyObject) -> *mut ffi::PyObject {
-        // SAFETY: GenericGetDict gets a live object; PyDict_Next checks that it gets a dict, and
-        // the position against it. The instance keeps its dict alive after our reference to it is
-        // given back, since no other code runs.
+        // SAFETY: GenericGetDict gets a live object. PyDict_Next checks that it gets a dict and a
+        // valid position. The instance keeps its dict alive after our reference is released, since
+        // no other code runs.
         unsafe {
             let dict = ffi::PyObject_GenericGetDict(item, null_mut());
             if dict.is_null() {
@@ -330,7 +332,7 @@ impl Attribute {
 
     /// # Safety
     ///
-    /// As of `of`.
+    /// The same as for `of`.
     #[cold]
     unsafe fn search(&mut self, dict: *mut ffi::PyObject) -> *mut ffi::PyObject {
         let (mut name, mut value) = (null_mut(), null_mut());
@@ -347,10 +349,10 @@ impl Attribute {
     }
 }
 
-/// The strs that are looked for, and a filter that most others do not pass.
+/// The wanted strs, and a filter that rejects most others.
 struct Wanted<'py> {
     strs: Bound<'py, PyDict>,
-    /// A power of two of bits; those at the ends of the hashes are set.
+    /// A bitmap with a power-of-two number of words, indexed by the low bits of the hashes.
     filter: Vec<u64>,
 }
 

@@ -14,7 +14,7 @@ use crate::graph_host::{Constant, PythonHost};
 
 type When = Program<Constant>;
 
-/// The graph, and each node's name as an object.
+/// The graph, with each node's name as a Python object.
 #[derive(Clone, Default)]
 struct State {
     graph: Graph<When>,
@@ -28,12 +28,12 @@ impl State {
     }
 }
 
-/// Native part of `swarmstate.HandoffGraph`.
+/// The native part of `swarmstate.HandoffGraph`.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub(crate) struct HandoffGraph {
     allow_cycles: bool,
-    /// Never locked while Python code runs, such as that of what conditions ask: it uses the state
-    /// as it was when it began, and a change makes a new one if need be.
+    /// Never locked while Python code runs, such as code called by a condition. Such code sees the
+    /// state as it was at the beginning; a change makes a new state if needed.
     state: Mutex<Arc<State>>,
 }
 
@@ -50,8 +50,8 @@ impl HandoffGraph {
     /// Add a node.
     ///
     /// Raises:
-    ///     GraphError: (a ValueError) There is such a node already, the name is empty or no UTF-8,
-    ///         or the graph is full.
+    ///     GraphError: (a ValueError) The node already exists, the name is empty or not UTF-8, or
+    ///         the graph is full.
     fn add_node(&self, name: Bound<'_, PyString>) -> PyResult<()> {
         let text = text(&name)?;
         self.change(|state| {
@@ -114,7 +114,7 @@ impl HandoffGraph {
         Ok(target.map(|target| known.names[target].bind(py).clone()))
     }
 
-    /// Return all nodes whose edges from `node` are taken, in their order, each once.
+    /// Return the targets of all edges from `node` that are taken, in order, each once.
     fn route_all<'py>(
         &self,
         node: &Bound<'py, PyString>,
@@ -135,7 +135,7 @@ impl HandoffGraph {
         )
     }
 
-    /// Return what `route` returns for each of an iterable of states.
+    /// Return the result of `route` for each of an iterable of states.
     fn route_many<'py>(
         &self,
         node: &Bound<'py, PyString>,
@@ -155,10 +155,10 @@ impl HandoffGraph {
         Ok(routed)
     }
 
-    /// Return what was asked on the way to `route`'s answer, edge by edge.
+    /// Return what was tested to determine `route`'s result, edge by edge.
     ///
-    /// Each is `(target, when, is_taken, {path: value})`; paths at which nothing lies, or that
-    /// cannot be looked at, are left out.
+    /// Each entry is `(target, when, is_taken, {path: value})`, without paths that do not exist or
+    /// raise an error.
     fn examine<'py>(
         &self,
         node: &Bound<'py, PyString>,
@@ -176,7 +176,7 @@ impl HandoffGraph {
                 for (path, value) in when.1.paths(&host, state) {
                     match value {
                         Ok(Some(value)) => values.set_item(path, value)?,
-                        // What is wrong there did not keep the condition from being decided.
+                        // This error did not keep the condition from being decided.
                         Err(error) if !error.is_instance_of::<PyException>(py) => {
                             return Err(error);
                         }
@@ -193,18 +193,19 @@ impl HandoffGraph {
         Ok(asked)
     }
 
-    /// The names of all nodes, in the order in which they were added.
+    /// Return the names of all nodes, in insertion order.
     #[getter]
     fn nodes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         PyList::new(py, self.state().names.iter().map(|name| name.bind(py)))
     }
 
-    /// Whether no path leads from a node back to it.
+    /// Return whether the graph has no cycles.
     fn is_dag(&self) -> bool {
         self.state().graph.is_dag()
     }
 
-    /// Return `(source, target, when, priority)` of each edge, by source and as they are tried.
+    /// Return `(source, target, when, priority)` for each edge, by source and in the order of
+    /// trial.
     fn list_edges<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let known = self.state();
         let edges = PyList::empty(py);
@@ -218,7 +219,7 @@ impl HandoffGraph {
         Ok(edges)
     }
 
-    /// Return `(kind, node, place, other place)` of what is probably not meant.
+    /// Return `(kind, node, place, other place)` for each probable mistake.
     fn problems<'py>(&self, entry: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyList>> {
         let py = entry.py();
         let known = self.state();
@@ -236,7 +237,7 @@ impl HandoffGraph {
         Ok(found)
     }
 
-    /// Return the nodes of a shortest path, ends included, whatever its conditions; or None.
+    /// Return the nodes of a shortest path, including both ends and ignoring conditions, or None.
     fn path<'py>(
         &self,
         source: &Bound<'py, PyString>,
@@ -263,7 +264,7 @@ impl HandoffGraph {
     }
 }
 
-/// The target of the first edge that is taken.
+/// Returns the target of the first edge that is taken.
 #[inline]
 fn next(
     graph: &Graph<When>,
@@ -285,7 +286,7 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
         return Ok(true);
     };
     when.1.holds(host, state).map_err(|cause| {
-        // Whoever interrupts the process, or cancels a task, is not told of the condition.
+        // Interrupts and cancellations pass through without a mention of the condition.
         if !cause.is_instance_of::<PyException>(host.0) {
             return cause;
         }
@@ -299,7 +300,7 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
     })
 }
 
-/// The text of a name.
+/// Returns the text of a name.
 #[inline]
 fn text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     name.to_str()
@@ -319,7 +320,7 @@ fn no_text(found: &Bound<'_, PyAny>) -> PyErr {
     }
 }
 
-/// What Python shows of a value; nothing of one that cannot be shown.
+/// Returns Python's display of a value; nothing if that fails.
 fn shown(value: &Bound<'_, PyAny>) -> String {
     value
         .repr()
@@ -331,7 +332,7 @@ fn graph_error(error: GraphError) -> PyErr {
     PyGraphError::new_err(error.to_string())
 }
 
-/// Says what is wrong, and shows where.
+/// Returns an error that says what is wrong and shows where.
 fn syntax_error(text: &str, error: &SyntaxError) -> PyErr {
     let line: String = text
         .chars()

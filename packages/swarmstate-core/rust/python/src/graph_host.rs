@@ -1,4 +1,4 @@
-//! Python objects as the values that conditions ask about.
+//! Evaluates conditions on Python objects.
 
 use pyo3::class::basic::CompareOp;
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyTypeError};
@@ -8,14 +8,14 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, Py
 use swarmstate_engine::Host;
 use swarmstate_engine::condition::{Comparison, Literal, Unary};
 
-/// The interpreter, as a host of conditions.
+/// The interpreter, as a host for conditions.
 pub(crate) struct PythonHost<'py>(pub(crate) Python<'py>);
 
 /// A literal of a condition or the name of a field.
 pub(crate) enum Constant {
-    /// What cannot change is made once.
+    /// An immutable value, made once.
     Fixed(Py<PyAny>),
-    /// A list is made anew each time: an object of the state that it is compared with may change or keep it.
+    /// A list is made anew each time: an object that it is compared with may change or keep it.
     List(Vec<Constant>),
     /// A tuple that holds lists.
     Tuple(Vec<Constant>),
@@ -87,7 +87,7 @@ impl<'py> Host for PythonHost<'py> {
         value.is_none()
     }
 
-    /// A key of a mapping, or else an attribute that is no method.
+    /// Returns a mapping's value for a key, or an attribute that is not a method.
     fn field(&self, of: &Self::Value, name: &Constant) -> PyResult<Option<Self::Value>> {
         let name = &name.value(self.0)?;
         if let Ok(dict) = of.cast::<PyDict>() {
@@ -126,7 +126,7 @@ impl<'py> Host for PythonHost<'py> {
             return Ok(None);
         }
         match of.get_item(key) {
-            // Other sequences, such as a deque, have no names either.
+            // Other sequences, such as deques, have no names either.
             Err(error) if !is_index && error.is_instance_of::<PyTypeError>(self.0) => Ok(None),
             found => absent_is_none(found),
         }
@@ -169,13 +169,14 @@ impl<'py> Host for PythonHost<'py> {
         let text = text(value)?;
         match text.to_str() {
             Ok(text) => Ok(look(text)),
-            // Half a character, as broken JSON has it, is no UTF-8, but may stand in a text.
+            // A lone surrogate, as in broken JSON, is not valid UTF-8 but can occur in a str.
             Err(_) => Ok(look(&text.to_string_lossy())),
         }
     }
 }
 
-/// Whether a value is in another one; None, which may be what is not there, is in no text.
+/// Returns whether a container holds a value. No text holds None, which may stand for a missing
+/// value.
 fn holds(container: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     if value.is_none() && container.is_instance_of::<PyString>() {
         return Ok(false);
@@ -183,7 +184,7 @@ fn holds(container: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<boo
     container.contains(value)
 }
 
-/// Whether a value is plain data, whose attributes are not state; those of an enum's member are.
+/// Returns whether a value is plain data, whose attributes are not state; an enum member's are.
 fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     value.is_none()
         || value.is_exact_instance_of::<PyString>()
@@ -195,8 +196,8 @@ fn is_plain(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
 }
 
-/// Whether an attribute that can be called is one of the class. What a field holds, or a property
-/// returns, is state, even if it can be called, as the text of a message can be.
+/// Returns whether a callable attribute belongs to the class. The value of a field or property is
+/// state even if it can be called, such as the text of a message.
 fn is_method(of: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<bool> {
     let of_class = of.get_type().getattr_opt(name)?;
     Ok(of_class.is_some_and(|value| value.is_callable()))

@@ -1,7 +1,7 @@
-//! What layers over a store do to values: encrypting and compressing them.
+//! Encrypts and compresses values for layers over a store.
 //!
-//! Values come in lists, the answer to one query or the changes of one batch, so that the GIL is
-//! given up once for all of them, and not for small ones.
+//! Values come in lists, for the answer to one query or the changes of one batch, so that the GIL
+//! is released once for all of them, and not at all if they are small.
 
 use std::fmt::Display;
 
@@ -13,10 +13,10 @@ use swarmstate_engine::{Compression as Engine, KeyRing as Keys, Result};
 use crate::error::to_py;
 use crate::plane;
 
-/// From this many bytes on giving up the GIL costs less than it gives others.
+/// From this many bytes on, releasing the GIL gains others more than it costs.
 const BULK_BYTES: usize = 32 * 1024;
 
-/// Keys by their ids; see `swarmstate.layers.KeyRing`.
+/// Keys by id; see `swarmstate.layers.KeyRing`.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub(crate) struct KeyRing(Keys);
 
@@ -66,7 +66,7 @@ impl KeyRing {
         })
     }
 
-    /// Tell whether a value is encrypted under the active key, without decrypting it.
+    /// Return whether a value is encrypted under the active key, without decrypting it.
     fn is_current(&self, value: &[u8]) -> bool {
         self.0.is_current(value)
     }
@@ -101,7 +101,7 @@ impl Compression {
             .map_err(unfit)
     }
 
-    /// Make a dictionary of at most `size` bytes from typical values.
+    /// Train a dictionary of at most `size` bytes on typical values.
     #[staticmethod]
     fn train<'py>(
         py: Python<'py>,
@@ -142,19 +142,19 @@ impl Compression {
     }
 }
 
-/// Says what is wrong with the arguments that something was to be made of.
+/// Returns a ValueError about invalid arguments.
 fn unfit(error: impl Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 
-/// Converts each value, given the key it is stored under.
+/// Converts each value, given its key.
 fn each<'py>(
     py: Python<'py>,
     keys: &Bound<'py, PyList>,
     values: &Bound<'py, PyList>,
     convert: impl Fn(&str, &[u8]) -> Result<Vec<u8>> + Send + Sync,
 ) -> PyResult<Bound<'py, PyList>> {
-    // The lists may change while others run; what they held is kept.
+    // The lists may change while others run; their items are kept alive.
     let keys: Vec<Bound<'py, PyAny>> = keys.iter().collect();
     let values = values
         .iter()

@@ -27,7 +27,7 @@ mod vectors;
 
 use pyo3::prelude::*;
 
-/// Native part of `swarmstate`: codec and stores.
+/// The native part of `swarmstate`: codec and stores.
 #[pymodule(gil_used = false)]
 mod _core {
     use super::*;

@@ -1,4 +1,4 @@
-//! Which items of long-term memory are the newest, found without decoding any.
+//! Finds the newest items of long-term memory without decoding any.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -11,24 +11,24 @@ use crate::codec::{Reader, Token};
 use crate::passing::Demands;
 use crate::seal::content_of;
 
-/// Where the records of an item stand: its namespace's, and among these its own, that of its
-/// creation, and its expiry's if it has one.
+/// The positions of an item's namespace and, within it, of its record, of the record of its
+/// creation and of that of its expiry, if it has one.
 type Places = (usize, usize, usize, Option<usize>);
 
-/// Return where the records of the newest items are among those of some namespaces.
+/// Return the positions of the newest items' records in the given namespaces.
 ///
 /// Args:
-///     namespaces: Of each namespace all names and records, in the order of names:
-///         `created/{key}`, `expiry/{key}/{time}` and `item/{key}`, sealed.
-///     now: What is to expire at this time, or did before, is left out.
-///     count: At most this many; None for all.
-///     filter: Leaves out what it certainly does not let through, if the codec alone encoded the
-///         values; None for nothing.
+///     namespaces: For each namespace all names and records, ordered by name: `created/{key}`,
+///         `expiry/{key}/{time}` and `item/{key}`, sealed.
+///     now: Items that expire at or before this time are left out.
+///     count: Maximum number of items; None for all.
+///     filter: Leaves out items that certainly do not match, if their values were encoded by the
+///         codec alone; None for no filter.
 ///
 /// Returns:
-///     For each item the position of its namespace, and within that those of its record, of that
-///     of its creation and, or None, its expiry: of the last one put first, and of those put at
-///     one time the first one. None instead of a list if a record is not what it should be.
+///     For each item the position of its namespace and, within it, of its record, of the record of
+///     its creation and of that of its expiry (or None). Items put last come first; of those put at
+///     the same time, the one in the earlier position does. None if a record is malformed.
 #[pyfunction]
 #[pyo3(signature = (namespaces, now, count, filter, /))]
 pub fn newest_items(
@@ -67,7 +67,7 @@ pub fn newest_items(
     Ok(Some(items.into_iter().map(|(_, places)| places).collect()))
 }
 
-/// Adds the items of a namespace, with when each was put last; None if a record is damaged.
+/// Adds the items of a namespace, with the time each was last put; None if a record is damaged.
 fn add_items(
     items: &mut Vec<(Reverse<i64>, Places)>,
     namespace: usize,
@@ -81,7 +81,7 @@ fn add_items(
     for (place, (name, record)) in records.iter().enumerate() {
         if let Some(key) = name.strip_prefix("item/") {
             let (updated, value) = item_of(content_of(record, None)?)?;
-            // Both stand in the order of keys.
+            // Both are ordered by key.
             while created.get(next).is_some_and(|(other, _)| *other < key) {
                 next += 1;
             }
@@ -109,7 +109,7 @@ fn add_items(
     Some(())
 }
 
-/// The key of an item and the time, in milliseconds, that the name of its expiry's record says.
+/// Returns the key of an item and its expiry in milliseconds, from the name of the expiry's record.
 fn expiry_of(name: &str) -> Option<(Cow<'_, str>, f64)> {
     let (key, expires) = name.strip_prefix("expiry/")?.split_once('/')?;
     let is_number =
@@ -123,7 +123,7 @@ fn expiry_of(name: &str) -> Option<(Cow<'_, str>, f64)> {
         true => key.replace("%2F", "/").replace("%25", "%").into(),
         false => key.into(),
     };
-    // Below 2^53, so exact.
+    // Less than 2^53, so exact.
     Some((key, expires as f64))
 }
 
@@ -131,8 +131,8 @@ fn is_float(content: &[u8]) -> bool {
     content.len() == 9 && content[0] == 0xcb
 }
 
-/// When an item was put last and its value, given the content of its record:
-/// `[time, type, bytes, token]`. A value of another type than the codec's is empty.
+/// Returns when an item was last put and its value, given the content of its record, which is
+/// `[time, type, bytes, token]`. The value is empty unless it was encoded by the codec.
 fn item_of(content: &[u8]) -> Option<(i64, &[u8])> {
     let mut reader = Reader::new(content);
     let Token::Array(4) = reader.token().ok()? else {

@@ -1,20 +1,20 @@
-//! Which items of long-term memory a filter cannot let through, seen without decoding them.
+//! Finds items of long-term memory that a filter certainly rejects, without decoding them.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString};
 
 use crate::codec::{Reader, Token};
 
-/// Values that are nested deeper are left to whoever decodes them.
+/// Values nested more deeply are left to the decoder.
 const MAX_DEPTH: usize = 16;
 
-/// What the filter of a search demands at the least: some of its names, and what each is to equal.
+/// The minimum demands of a search's filter: some of its names, with the values they must equal.
 ///
-/// It refuses values only, those that a look at plain msgpack is enough for. So what decides in the
-/// end, and what is an error, stays with what decodes values and compares them.
+/// It only rejects values for which a look at plain msgpack is enough. The final decision, and any
+/// error, is left to the code that decodes and compares values.
 pub struct Demands(Vec<(String, Scalar)>);
 
-/// What a value of the filter is, or one that an item has.
+/// A value in a filter or an item.
 enum Scalar {
     Nil,
     /// True is 1.
@@ -24,7 +24,7 @@ enum Scalar {
 }
 
 impl Demands {
-    /// What is understood of a filter; there may be more to it.
+    /// Returns the demands recognized in a filter, which may have more.
     pub fn of(filter: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut demands = Vec::new();
         for (name, wanted) in filter {
@@ -39,17 +39,17 @@ impl Demands {
                 demands.push((name.to_owned(), scalar));
             }
         }
-        // As many as there are bits to note them in.
+        // As many as there are bits to track them.
         demands.truncate(64);
         Ok(Self(demands))
     }
 
-    /// Whether a value, as it is encoded, certainly does not pass.
+    /// Returns whether an encoded value certainly does not match.
     pub fn refuse(&self, data: &[u8]) -> bool {
         !self.0.is_empty() && self.passes(data) == Some(false)
     }
 
-    /// None if that is not to be seen.
+    /// Returns None if that cannot be decided.
     fn passes(&self, data: &[u8]) -> Option<bool> {
         let mut reader = Reader::new(data);
         let Token::Map(len) = reader.token().ok()? else {
@@ -70,7 +70,7 @@ impl Demands {
             skip_rest(&mut reader, &token, MAX_DEPTH)?;
         }
         for (place, (_, wanted)) in self.0.iter().enumerate() {
-            // What is missing counts as None.
+            // A missing value counts as None.
             passes &= seen & 1 << place != 0 || matches!(wanted, Scalar::Nil);
         }
         (reader.pos == data.len()).then_some(passes)
@@ -78,7 +78,7 @@ impl Demands {
 }
 
 impl Scalar {
-    /// None if it is something else, which may equal whatever it likes.
+    /// Returns None for other values, which may define equality in any way.
     fn of(value: &Bound<'_, PyAny>) -> Option<Self> {
         if value.is_none() {
             Some(Self::Nil)
@@ -93,7 +93,7 @@ impl Scalar {
         }
     }
 
-    /// Whether Python could find it equal to what a token stands for.
+    /// Returns whether Python might find it equal to the value of a token.
     fn may_equal(&self, token: &Token<'_>) -> bool {
         match (self, token) {
             (Self::Nil, Token::Nil) => true,
@@ -102,8 +102,8 @@ impl Scalar {
             (Self::Int(wanted), Token::Int(found)) => *wanted == i128::from(*found),
             (Self::Int(wanted), Token::Uint(found)) => *wanted == i128::from(*found),
             (Self::Float(wanted), Token::Float(found)) => wanted == found,
-            // How numbers of several kinds compare is for Python to say, and so is whether bytes
-            // may be compared with a text.
+            // Only Python decides how numbers of different types compare, and whether bytes can be
+            // compared with text.
             (
                 Self::Int(_) | Self::Float(_),
                 Token::Bool(_) | Token::Int(_) | Token::Uint(_) | Token::Float(_),
@@ -121,7 +121,7 @@ fn text<'a>(token: &Token<'a>) -> Option<&'a str> {
     }
 }
 
-/// Goes past what follows a token of plain data; None if it is not that.
+/// Skips the rest of a value that begins with a token; None if it is not plain data.
 fn skip_rest(reader: &mut Reader<'_>, token: &Token<'_>, depth: usize) -> Option<()> {
     let (keys, values) = match token {
         Token::Ext(..) => return None,

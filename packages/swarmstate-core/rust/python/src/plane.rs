@@ -1,7 +1,7 @@
 //! The byte plane across the language boundary.
 //!
-//! `Query`, `Batch`, `Range` and `Expect` of `swarmstate.base` are named tuples:
-//! they are taken apart by position, which must be that of their fields there.
+//! `Query`, `Batch`, `Range` and `Expect` of `swarmstate.base` are named tuples. They are unpacked
+//! by position, so the order of fields here must match their definitions.
 
 use std::sync::Arc;
 
@@ -15,38 +15,38 @@ use swarmstate_engine::{Answer, Batch, Expect, Expiry, Query, Range, Value};
 use crate::codec::CollectorPause;
 use crate::error::InvalidNameError;
 
-/// Raise what a store raises for a name that is none, or a value that is no str.
+/// Raise a store's error for a name that is invalid or not a str.
 #[pyfunction]
 #[pyo3(signature = (value, what="name"))]
 pub(crate) fn check_name(value: &Bound<'_, PyAny>, what: &str) -> PyResult<()> {
     name(value, what).map(drop)
 }
 
-/// Raise what `read` of a store raises for queries that are invalid.
+/// Raise the error of a store's `read` for invalid queries.
 #[pyfunction]
 pub(crate) fn check_queries(queries: &Bound<'_, PyAny>) -> PyResult<()> {
     self::queries(queries, 0).map(drop)
 }
 
-/// Raise what `write` of a store raises for batches that are invalid.
+/// Raise the error of a store's `write` for invalid batches.
 #[pyfunction]
 pub(crate) fn check_batches(batches: &Bound<'_, PyAny>) -> PyResult<()> {
     self::batches(batches, 0).map(drop)
 }
 
-/// Converts a sequence of `swarmstate.base.Query`; `now` is what their `ttl` counts from.
+/// Converts a sequence of `swarmstate.base.Query`; their `ttl` counts from `now`.
 pub(crate) fn queries(queries: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Query>> {
     collect(queries, "queries", |item| query(item, now))
 }
 
-/// Converts a sequence of `swarmstate.base.Batch`; `now` is what their `ttl` counts from.
+/// Converts a sequence of `swarmstate.base.Batch`; their `ttl` counts from `now`.
 pub(crate) fn batches(batches: &Bound<'_, PyAny>, now: i64) -> PyResult<Vec<Batch>> {
     collect(batches, "batches", |item| batch(item, now))
 }
 
 /// Converts answers to a list of `swarmstate.base.Result`.
 ///
-/// `now` is the time that the remaining times to live are counted from.
+/// Remaining times to live count from `now`.
 pub(crate) fn results<'py>(
     py: Python<'py>,
     answers: Vec<Answer>,
@@ -64,7 +64,7 @@ fn records_of(answer: &Answer) -> usize {
     answer.ranges.iter().map(Vec::len).sum()
 }
 
-/// Borrows a namespace or key, or says why it cannot be one.
+/// Borrows a namespace or key, or explains why it is invalid.
 pub(crate) fn name<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
     let name = bound(value, what)?;
     if name.is_empty() {
@@ -73,7 +73,7 @@ pub(crate) fn name<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a 
     Ok(name)
 }
 
-/// Borrows the bound of a range or a prefix: like a name, but it may be empty.
+/// Borrows a prefix or the bound of a range: like a name, but may be empty.
 pub(crate) fn bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
     let Ok(text) = value.cast::<PyString>() else {
         return Err(wrong_type(value, what, "str"));
@@ -112,13 +112,13 @@ pub(crate) fn expiry(ttl: &Bound<'_, PyAny>, now: i64) -> PyResult<Option<Expiry
     if seconds.is_infinite() {
         return Ok(Some(Expiry::Never));
     }
-    // Rounded up, so that the least ttl is one tick of the clock; the cast saturates.
+    // Rounded up, so that the shortest ttl is one tick of the clock; the cast saturates.
     Ok(Some(Expiry::At(
         now.saturating_add((seconds * 1000.0).ceil() as i64),
     )))
 }
 
-/// What `namespaces` is asked for, borrowed from its arguments.
+/// The arguments of `namespaces`, borrowed.
 pub(crate) struct Page<'a> {
     pub(crate) prefix: &'a str,
     pub(crate) after: Option<&'a str>,
@@ -139,7 +139,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Converts a limit: `None`, or a number that is not negative.
+/// Converts a limit: `None` or a nonnegative number.
 pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if value.is_none() {
         return Ok(None);
@@ -290,7 +290,7 @@ fn collect<T>(
     }
 }
 
-/// Borrows the fields of a named tuple, which must be so many.
+/// Borrows the fields of a named tuple, which must have exactly this many.
 pub(crate) fn fields<'a, 'py>(
     item: &'a Bound<'py, PyAny>,
     what: &str,
@@ -323,7 +323,7 @@ fn result<'py>(py: Python<'py>, answer: Answer, now: i64) -> PyResult<Bound<'py,
         }
         ranges.append(records)?;
     }
-    // What `Result._make` does, without the Python frames of a named tuple's constructor.
+    // The same as `Result._make`, without the Python frames of a named tuple's constructor.
     let class = CLASS.import(py, "swarmstate.base", "Result")?;
     let new = TUPLE_NEW
         .get_or_try_init(py, || {
@@ -337,11 +337,11 @@ fn result<'py>(py: Python<'py>, answer: Answer, now: i64) -> PyResult<Bound<'py,
     new.call1((class, (values, ranges, ttl)))
 }
 
-/// Spares the collector a look at a tuple that holds nothing it looks for; its first look would
-/// end with the same.
+/// Spares the garbage collector a tuple that refers to nothing it tracks; it would untrack the
+/// tuple the first time it looked.
 fn untrack(tuple: &Bound<'_, PyTuple>) {
-    // SAFETY: the tuple is alive and was made by the interpreter, which the reference shows to be
-    // attached.
+    // SAFETY: the tuple is alive and was made by the interpreter, which is attached, as the
+    // reference shows.
     unsafe { ffi::PyObject_GC_UnTrack(tuple.as_ptr().cast()) };
 }
 

@@ -1,26 +1,26 @@
-//! Records that notice when their bytes are not those that were stored.
+//! Sealed records, which detect that their bytes are not those that were stored.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::codec::{DecodeError, decode_slice, dumps_to_vec};
 
-/// The head of a msgpack array of two, and that of its second item, an int of 32 bits.
+/// The head of a two-item msgpack array, and that of its second item, a 32-bit int.
 const HEAD: u8 = 0x92;
 const CHECK_HEAD: u8 = 0xce;
 
 /// Encode a value together with a check of its bytes: the msgpack array `[value, check]`.
 ///
-/// The check is the CRC-32 (as in zlib) of the encoded value and the UTF-8 of `key`.
-/// It notices damage, and a record that is read under another key than it was
-/// written for, not intent: encrypt what others may write.
+/// The check is the CRC-32 (as in zlib) of the encoded value and the UTF-8 of `key`. It detects
+/// damage, and a record read under a different key than it was written for, but not tampering:
+/// encrypt records that others could write.
 ///
 /// Args:
 ///     obj: The value.
 ///     key: Where the record is stored; a surrogate in it counts as U+FFFD.
 ///
 /// Raises:
-///     EncodeError: As `dumps`.
+///     EncodeError: As for `dumps`.
 #[pyfunction]
 #[pyo3(signature = (obj, /, key = None), text_signature = "(obj, /, key='')")]
 pub fn seal<'py>(
@@ -35,10 +35,10 @@ pub fn seal<'py>(
     Ok(PyBytes::new(obj.py(), &data))
 }
 
-/// Decode what `seal` returned for the same `key`.
+/// Decode the result of `seal` for the same `key`.
 ///
 /// Raises:
-///     DecodeError: Its bytes have changed, or it was made for another key.
+///     DecodeError: The bytes have changed, or were sealed for another key.
 #[pyfunction]
 #[pyo3(signature = (data, /, key = None), text_signature = "(data, /, key='')")]
 pub fn unseal<'py>(
@@ -54,7 +54,7 @@ pub fn unseal<'py>(
     }
 }
 
-/// The bytes of the value in a sealed record; None if they are not those that were stored.
+/// Returns the bytes of the value in a sealed record; None if they are not those that were stored.
 pub fn content_of<'a>(data: &'a [u8], key: Option<&Bound<'_, PyString>>) -> Option<&'a [u8]> {
     let (rest, stored) = data.split_last_chunk()?;
     let content = rest.strip_suffix(&[CHECK_HEAD])?.strip_prefix(&[HEAD])?;

@@ -8,17 +8,17 @@ use swarmstate_engine as engine;
 
 use crate::plane;
 
-/// The records of a whole store, as `snapshot()` found them.
+/// The records of a whole store, as returned by `snapshot()`.
 ///
-/// It never changes and outlives its store. One of a memory store is of one moment, and
-/// shares its structure with the store, so that taking it costs the same whatever it holds.
-/// In one of any other store each namespace is of one moment.
+/// It never changes and outlives its store. A memory store's snapshot shows a single moment and
+/// shares its structure with the store, so taking it costs the same whatever it holds. For other
+/// stores, each namespace is from a single moment.
 #[pyclass(frozen, module = "swarmstate")]
 pub(crate) struct Snapshot(pub(crate) engine::Snapshot);
 
 #[pymethods]
 impl Snapshot {
-    /// Build a snapshot of records that a store without snapshots of its own holds.
+    /// Build a snapshot of the records of a store that has no native snapshots.
     #[staticmethod]
     fn of_records(id: u64, timestamp: f64, records: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut namespaces = Vec::with_capacity(records.len());
@@ -30,13 +30,13 @@ impl Snapshot {
         Ok(Self(engine::Snapshot::of_records(id, taken_at, namespaces)))
     }
 
-    /// Which snapshot of its store this is, counted from 1.
+    /// The number of this snapshot in its store, counted from 1.
     #[getter]
     fn id(&self) -> u64 {
         self.0.id()
     }
 
-    /// The id of the store's snapshot before this one; None for the first.
+    /// The id of the store's previous snapshot; None for the first.
     #[getter]
     fn parent(&self) -> Option<u64> {
         self.0.parent()
@@ -48,7 +48,7 @@ impl Snapshot {
         self.0.taken_at() as f64 / 1000.0
     }
 
-    /// The sum of the lengths of all encoded values, in bytes; counted at each call.
+    /// The total length of all encoded values in bytes; computed on each access.
     #[getter]
     fn size_bytes(&self, py: Python<'_>) -> usize {
         py.detach(|| self.0.size_bytes())
@@ -79,11 +79,10 @@ impl Snapshot {
         Ok(records)
     }
 
-    /// Return what changed from `base` to this snapshot.
+    /// Return the changes from `base` to this snapshot.
     ///
-    /// A dict of three lists of `(namespace, key)`, each in order: "added" and
-    /// "removed" records, and those whose encoded values "changed". Parts that
-    /// the two share are skipped.
+    /// A dict of three lists of `(namespace, key)`, each in order: "added" and "removed" records,
+    /// and those whose encoded values "changed". Shared parts are skipped.
     fn diff<'py>(&self, py: Python<'py>, base: &Self) -> PyResult<Bound<'py, PyDict>> {
         let difference = py.detach(|| self.0.diff(&base.0));
         let lists = PyDict::new(py);

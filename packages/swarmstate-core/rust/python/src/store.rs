@@ -1,8 +1,8 @@
 //! `Store`: the in-memory store.
 //!
-//! The GIL stays held around single operations: they take less time than
-//! giving it up and waiting for it. No lock of the engine is held while Python
-//! code runs, so waiting for one while holding the GIL is always short.
+//! The GIL is held during single operations: they take less time than releasing and retaking it. No
+//! engine lock is held while Python code runs, so waiting for one with the GIL held is always
+//! short.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::error::to_py;
 use crate::plane::{self, Page};
 use crate::snapshot::{Snapshot, names};
 
-/// A write of at least this many changes gives up the GIL.
+/// A write with at least this many changes releases the GIL.
 const BULK: usize = 1024;
 
-/// A store of records in memory; see `swarmstate.Store`.
+/// An in-memory store of records; see `swarmstate.Store`.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub(crate) struct Store {
     engine: MemoryStore,
@@ -39,7 +39,7 @@ impl Store {
         })
     }
 
-    /// Answer `queries` in their order and in one round trip, one `Result` each.
+    /// Answer `queries` in order, in one round trip, with one `Result` each.
     ///
     /// Each is answered before the next one sets an expiry.
     fn read<'py>(
@@ -49,12 +49,12 @@ impl Store {
     ) -> PyResult<Bound<'py, PyList>> {
         let now = self.clock.now(py)?;
         let queries = plane::queries(queries, now)?;
-        // Finding records is a small part of a big read; making Python objects of them is the rest.
+        // Finding records is a small part of a large read; most of it is creating Python objects.
         let answers = self.engine.read(&queries, now).map_err(to_py)?;
         plane::results(py, answers, now)
     }
 
-    /// Apply `batches` in their order and in one round trip, each atomically.
+    /// Apply `batches` in order, in one round trip, each atomically.
     ///
     /// Names, values, limits and times are checked first: if one is invalid, nothing is applied.
     ///
@@ -75,9 +75,9 @@ impl Store {
     /// Return the namespaces that start with `prefix`, in UTF-8 byte order.
     ///
     /// Args:
-    ///     prefix: What they start with.
-    ///     after: Only those greater than this one; for paging.
-    ///     limit: At most this many.
+    ///     prefix: The prefix of the namespaces.
+    ///     after: Return only namespaces greater than this one; for paging.
+    ///     limit: Maximum number of namespaces.
     #[pyo3(
         signature = (prefix=None, *, after=None, limit=None),
         text_signature = "($self, prefix='', *, after=None, limit=None)"
@@ -102,8 +102,8 @@ impl Store {
 
     /// Make `target` hold exactly the records of `source`, atomically.
     ///
-    /// What `target` held is replaced; its expiry becomes that of `source`. Copying a namespace
-    /// onto itself changes nothing, an absent source leaves `target` empty.
+    /// The records of `target` are replaced; its expiry becomes that of `source`. Copying a
+    /// namespace onto itself changes nothing; copying an absent source leaves `target` empty.
     fn copy(
         &self,
         py: Python<'_>,
@@ -120,15 +120,16 @@ impl Store {
     /// Store `value`.
     ///
     /// Args:
-    ///     namespace: The namespace; it comes into being with its first record.
-    ///     key: The key; what it held is replaced.
+    ///     namespace: The namespace, created with its first record.
+    ///     key: The key; an existing value is replaced.
     ///     value: The value.
     ///     ttl: The whole namespace expires this many seconds from now (`math.inf`: never). None
-    ///         leaves its expiry as it is.
+    ///         leaves its expiry unchanged.
     ///
     /// Raises:
-    ///     EncodeError: The codec does not take the value; nothing is stored.
-    ///     InvalidNameError: The namespace or the key is empty, or holds NUL or a lone surrogate.
+    ///     EncodeError: The codec does not support the value; nothing is stored.
+    ///     InvalidNameError: The namespace or the key is empty or contains NUL or a
+    ///         lone surrogate.
     #[pyo3(signature = (namespace, key, value, *, ttl=None))]
     fn set(
         &self,
@@ -156,8 +157,8 @@ impl Store {
     /// Return a value, or `default` if there is none.
     ///
     /// Raises:
-    ///     DecodeError: The stored bytes are no encoded value.
-    ///     TypeNotAllowedError: The value is of a class outside `allow`.
+    ///     DecodeError: The stored bytes are not an encoded value.
+    ///     TypeNotAllowedError: The value's class is outside `allow`.
     #[pyo3(signature = (namespace, key, default=None))]
     fn get<'py>(
         &self,
@@ -172,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Tell whether a record exists.
+    /// Return whether a record exists.
     fn contains(
         &self,
         py: Python<'_>,
@@ -182,7 +183,7 @@ impl Store {
         self.find(py, namespace, key).map(|value| value.is_some())
     }
 
-    /// Delete a record; return whether it was found.
+    /// Delete a record; return whether it existed.
     fn delete(
         &self,
         py: Python<'_>,
@@ -196,7 +197,7 @@ impl Store {
             .map_err(to_py)
     }
 
-    /// Delete a namespace; without one, every namespace.
+    /// Delete a namespace, or every namespace if none is given.
     #[pyo3(signature = (namespace=None))]
     fn clear(&self, py: Python<'_>, namespace: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let Some(namespace) = namespace else {
@@ -213,9 +214,9 @@ impl Store {
             .map_err(to_py)
     }
 
-    /// Return all records, from one moment, as an immutable `Snapshot`.
+    /// Return all records as of one moment, as an immutable `Snapshot`.
     ///
-    /// Takes the same time whatever the store holds. Expiry is not part of it.
+    /// Takes the same time whatever the store holds. Expiry is not part of the snapshot.
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         self.engine
             .snapshot(self.clock.now(py)?)
@@ -223,16 +224,16 @@ impl Store {
             .map_err(to_py)
     }
 
-    /// Make every namespace hold exactly what it held in `snapshot`, all at one moment.
+    /// Restore every namespace to its records in `snapshot`, all at one moment.
     ///
-    /// Namespaces that are not in it are deleted, restored ones do not expire. The snapshot may be
-    /// another store's.
+    /// Namespaces that are not in it are deleted; restored ones do not expire. The snapshot may
+    /// come from another store.
     fn restore(&self, py: Python<'_>, snapshot: &Snapshot) -> PyResult<()> {
         py.detach(|| self.engine.restore(&snapshot.0))
             .map_err(to_py)
     }
 
-    /// Release all records. Any other method raises `StoreClosedError` from then on.
+    /// Release all records. After that, any other method raises `StoreClosedError`.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.engine.close());
     }
@@ -249,7 +250,7 @@ impl Store {
 }
 
 impl Store {
-    /// Returns the time for an operation that sets no deadline: 0 where it does not matter.
+    /// Returns the time for an operation that sets no deadline, or 0 if it does not matter.
     fn now(&self, py: Python<'_>) -> PyResult<i64> {
         if self.engine.needs_time() {
             self.clock.now(py)

@@ -1,4 +1,4 @@
-//! `Timeline` and its activities: marking must cost next to nothing, or it would be what is seen.
+//! `Timeline` and its activities. Marking must cost almost nothing, or it would distort the result.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,15 +9,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use swarmstate_engine::timeline as engine;
 
-/// Seconds for which a thread that was at work is taken to be so still: asking takes long.
+/// Seconds for which a thread that was working is assumed to go on working: reading its clock is
+/// slow.
 const WORKS_ON: f64 = 10e-6;
 
 /// The activities of a run; see `swarmstate.observability`.
 ///
 /// Args:
-///     clock: Tells the seconds of processor time that the thread which drives the run has used.
-///         An OSError means that it has ended.
-///     current: The context variable that holds the activity that goes on.
+///     clock: Returns the processor time, in seconds, used by the thread that drives the run.
+///         An OSError means that the thread has ended.
+///     current: The context variable that holds the current activity.
 #[pyclass(frozen, subclass, module = "swarmstate._core")]
 pub struct Timeline {
     clock: Py<PyAny>,
@@ -51,14 +52,14 @@ impl Timeline {
         }
     }
 
-    /// Return the run itself, which all activities are part of.
+    /// Return the run itself, the root of all activities.
     fn whole(slf: &Bound<'_, Self>) -> Activity {
         Activity::new(slf.clone().unbind(), Arc::clone(&slf.get().whole))
     }
 
     /// Return where the time went: `(kind, seconds, busy, calls)` by path.
     ///
-    /// What is left of a path goes without its last part.
+    /// Time that none of an activity's parts accounts for is under the activity's own path.
     fn spent<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let result = PyDict::new(py);
         let spent = self.log().events.spent();
@@ -103,14 +104,14 @@ impl Timeline {
     }
 }
 
-/// Something that goes on while it is entered, in this thread or task.
+/// Something that happens while it is entered, in this thread or task.
 ///
 /// It may be entered several times, one after another.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Activity {
     timeline: Py<Timeline>,
     what: Arc<engine::Activity>,
-    /// What restores the context variable.
+    /// The token that restores the context variable.
     token: Mutex<Option<Py<PyAny>>>,
 }
 
@@ -130,7 +131,7 @@ impl Activity {
 
 #[pymethods]
 impl Activity {
-    /// The run that it is part of.
+    /// The timeline of its run.
     #[getter]
     fn timeline<'py>(&self, py: Python<'py>) -> Bound<'py, Timeline> {
         self.timeline.bind(py).clone()
@@ -139,11 +140,11 @@ impl Activity {
     /// Return an activity that is part of this one.
     ///
     /// Args:
-    ///     kind: What its own time counts as.
-    ///     name: What it is called.
+    ///     kind: The kind of its own time.
+    ///     name: Its name.
     ///
     /// Raises:
-    ///     ValueError: There is no such kind.
+    ///     ValueError: The kind does not exist.
     fn part(&self, py: Python<'_>, kind: &str, name: String) -> PyResult<Self> {
         let kind = engine::Kind::of_name(kind).ok_or_else(|| {
             PyValueError::new_err(format!("there is no kind {kind:?} of activity"))
@@ -154,13 +155,13 @@ impl Activity {
         ))
     }
 
-    /// Do nothing: an activity is over when it is left, unlike a measured operation.
+    /// Do nothing: an activity ends on exit, unlike a measured operation.
     fn end(&self) {}
 
     fn __enter__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         let timeline = this.timeline.get();
-        // Before anything that would have to be undone if it fails.
+        // Comes first, so that nothing needs to be undone if it fails.
         timeline.mark(py, &this.what, true)?;
         let current = timeline.current.bind(py);
         let token = current.call_method1(intern!(py, "set"), (slf,))?;

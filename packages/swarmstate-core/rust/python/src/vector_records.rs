@@ -1,4 +1,4 @@
-//! Records of a collection, and the bytes that they are stored as.
+//! Encodes and decodes the records of a collection.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -63,7 +63,8 @@ pub(crate) fn encode_records<'py>(
     Ok((put, dimensions))
 }
 
-/// Decode a stored record to `(value, embeddings, scope, categories)`, all but texts as bytes.
+/// Decode a stored record to `(value, embeddings, scope, categories)`, with everything but texts as
+/// bytes.
 #[pyfunction]
 #[allow(clippy::type_complexity, reason = "a tuple of what _core.pyi names")]
 pub(crate) fn decode_record<'py>(

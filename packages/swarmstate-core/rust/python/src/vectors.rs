@@ -1,6 +1,6 @@
 //! `VectorIndex`: the index over records with embeddings.
 //!
-//! No lock of the engine is waited for, and nothing is searched, with the GIL held.
+//! The GIL is released for searches and while waiting for the index's lock.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use swarmstate_engine::vectors::{Filter, Hit, Index, Metric, Page, Record, Selec
 use crate::embedding;
 use crate::error::{record_error, to_py};
 
-/// What the keys of records begin with, before their ids.
+/// The prefix of records' keys, before their ids.
 pub(crate) const PREFIX: &str = "item/";
 
-/// Records that are decoded before they are applied.
+/// The number of records decoded at a time before they are applied.
 const DECODED_AT_ONCE: usize = 128;
 
-/// What `search` and `select` answer for one record; see `_core.pyi`.
+/// What `search` and `select` return for one record; see `_core.pyi`.
 type Found<'py> = (
     Bound<'py, PyString>,
     f64,
@@ -31,7 +31,7 @@ type Found<'py> = (
     Vec<Bound<'py, PyBytes>>,
 );
 
-/// An index over records, in memory; see `swarmstate.vectors.Collection`.
+/// An in-memory index over records; see `swarmstate.vectors.Collection`.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub(crate) struct VectorIndex(Index);
 
@@ -83,7 +83,7 @@ impl VectorIndex {
             .collect::<PyResult<Vec<_>>>()?;
         py.detach(|| {
             let mut certain = true;
-            // A few at a time, so that not all embeddings are there twice.
+            // A few at a time, so that not all embeddings are in memory twice.
             for changes in changes.chunks(DECODED_AT_ONCE) {
                 let changes = changes
                     .iter()

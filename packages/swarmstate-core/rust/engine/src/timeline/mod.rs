@@ -32,8 +32,8 @@ struct Event {
 impl Timeline {
     /// Records that an activity begins or stops.
     ///
-    /// `at` is the time in seconds. `used` is the processor time that the run's main thread has
-    /// used so far, or NaN if unknown.
+    /// `at` is the time in seconds. `used` is the processor time of the thread that drives the run so
+    /// far, or NaN if unknown.
     pub fn mark(&mut self, at: f64, used: f64, activity: Arc<Activity>, goes_on: bool) {
         self.events.push(Event {
             at,
@@ -124,7 +124,7 @@ mod tests {
             .collect()
     }
 
-    /// Builds a timeline from events and the processor time of the main thread at each.
+    /// Builds a timeline from events and the processor time of the driving thread at each.
     fn marked(events: &[(f64, f64, &Arc<Activity>, bool)]) -> Timeline {
         let mut timeline = Timeline::default();
         for &(at, used, activity, goes_on) in events {

@@ -36,7 +36,7 @@ impl Sums {
         self.of(vec![kind.name().to_owned()], kind)
     }
 
-    /// Adds a stretch of time in which the main thread worked for `used` seconds.
+    /// Adds a stretch of time in which the driving thread worked for `used` seconds.
     pub(super) fn add(&mut self, innermost: &[&Activity], seconds: f64, used: f64) {
         let of_kinds = |kinds: &[Kind]| -> Vec<&Activity> {
             let is_of = |each: &&&Activity| kinds.contains(&each.kind);

@@ -1,4 +1,4 @@
-//! From an ext payload that names no class to the value that it stands for.
+//! Turns the payload of an ext that names no class into its value.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::standard::Standard;
 use super::wire::ext;
 
-/// Build the value of an ext that names no class in its head.
+/// Build the value of an ext whose head names no class.
 pub fn build<'py>(
     policy: &Policy,
     code: i8,
@@ -40,7 +40,8 @@ pub fn build<'py>(
             PyComplex::from_doubles(py, real, imag).into_any()
         }
         ext::FRACTION => {
-            // Texts are fractions, too, of as many digits as their exponent says.
+            // Fraction also accepts texts, which it would expand to as many digits as their
+            // exponent says.
             let ints = tuple(payload)?.extract::<(Bound<'py, PyInt>, Bound<'py, PyInt>)>()?;
             standard.fraction.bind(py).call1(ints)?
         }

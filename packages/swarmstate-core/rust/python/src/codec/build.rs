@@ -1,4 +1,4 @@
-//! From an ext payload that names a class to the object that it stands for.
+//! Turns the payload of an ext that names a class into its object.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::standard::Standard;
 use super::wire::ext;
 
-/// Build an object of a class, or what the policy puts in its place.
+/// Build an object of a class, or what the policy substitutes for it.
 pub fn build<'py>(
     policy: &Policy,
     code: i8,
@@ -32,7 +32,7 @@ pub fn build<'py>(
         Ok(value) => Ok(value),
         Err(error) if !is_ordinary(py, &error) => Err(error),
         Err(error) => match payload.cast::<PyTuple>() {
-            // Only a builtin set has its items as a tuple, unless the bytes are damaged.
+            // The items are a tuple only for a builtin set, unless the bytes are damaged.
             Ok(items) if head.is_set() => {
                 let items = PyList::new(py, items.iter())?;
                 policy.failed(py, code, (module, name), items.as_any(), error)
@@ -42,7 +42,7 @@ pub fn build<'py>(
     }
 }
 
-/// What a module holds under a name; the module is imported.
+/// Return a module's attribute, importing the module.
 pub fn find<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Bound<'py, PyAny>> {
     let standard = Standard::get(py)?;
     if let Some(class) = standard.by_name(module, name) {
@@ -78,7 +78,7 @@ fn construct<'py>(
         (ext::PYDANTIC_V2, _) => {
             let unvalidated = intern!(py, "model_construct");
             if head.module.starts_with("langchain_core.") && has_endless_field(payload)? {
-                // Validation would make a list of it.
+                // Validation would turn it into a list.
                 return class.getattr(unvalidated)?.call((), Some(kwargs(payload)?));
             }
             construct_model(&class, unvalidated, payload)
@@ -94,18 +94,18 @@ fn construct<'py>(
     }
 }
 
-/// The items of an array.
+/// Return the items of an array.
 pub fn tuple<'py>(payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     match payload.cast_exact::<PyTuple>() {
         Ok(items) => Ok(items.clone()),
-        // Not whatever can be iterated: a few bytes stand for a range without end.
+        // Not any iterable: a few bytes can describe an endless range.
         Err(_) => Ok(payload.cast_exact::<PyList>()?.to_tuple()),
     }
 }
 
-/// Whether an object gives more items than its bytes held.
+/// Return whether iterating over an object can yield more items than its bytes held.
 fn is_endless(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    // What it mostly is, and asking the classes takes longer than building a date.
+    // The usual types; checking against the classes takes longer than building a date.
     let is_usual = value.is_exact_instance_of::<PyString>()
         || value.is_exact_instance_of::<PyInt>()
         || value.is_exact_instance_of::<PyTuple>();
@@ -142,12 +142,13 @@ fn check_filling(class: &Bound<'_, PyAny>, items: &Bound<'_, PyAny>) -> PyResult
     }
 }
 
-/// The items of a map.
+/// Return the items of a map.
 pub fn kwargs<'a, 'py>(payload: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyDict>> {
     Ok(payload.cast::<PyDict>()?)
 }
 
-/// Call a class with its payload, lists turned back into the tuples they must have been.
+/// Call a class with its payload, with lists turned back into tuples where they must have been
+/// tuples.
 fn construct_one<'py>(
     class: &Bound<'py, PyAny>,
     payload: &Bound<'py, PyAny>,
@@ -171,7 +172,7 @@ fn construct_one<'py>(
         return class.call1((PyList::new(py, items)?,));
     }
     match class.call1((payload,)) {
-        // An enum member whose value is a tuple is not found by the list.
+        // A list does not find an enum member whose value is a tuple.
         Err(error)
             if is_ordinary(py, &error)
                 && class_type.is_subclass(standard.enumeration.bind(py))? =>
@@ -184,9 +185,10 @@ fn construct_one<'py>(
     }
 }
 
-/// `value` with lists turned into tuples, as far as it is lists.
+/// Return `value` with its lists, and lists directly in them, turned into tuples.
 fn frozen<'py>(value: Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
-    /// What user classes hold is not nested deeply; beyond this they fail as unhashable.
+    /// The contents of user classes are not nested deeply; below this level they fail as
+    /// unhashable.
     const MAX_LEVELS: usize = 64;
     match value.cast_exact::<PyList>() {
         Ok(list) if depth < MAX_LEVELS => {
@@ -212,7 +214,7 @@ fn construct_kwargs<'py>(
     }
 }
 
-/// Build a dataclass that has fields which its `__init__` does not take.
+/// Build a dataclass with fields that its `__init__` does not take.
 fn construct_dataclass<'py>(
     class: &Bound<'py, PyAny>,
     payload: &Bound<'py, PyDict>,
@@ -235,7 +237,7 @@ fn construct_dataclass<'py>(
         return Ok(None);
     }
     let obj = class.call((), Some(&args))?;
-    // Frozen dataclasses refuse the ordinary way.
+    // Frozen dataclasses reject normal assignment.
     let set = py.get_type::<PyAny>().getattr(intern!(py, "__setattr__"))?;
     for (name, value) in rest.iter() {
         set.call1((&obj, name, value))?;
@@ -243,7 +245,7 @@ fn construct_dataclass<'py>(
     Ok(Some(obj))
 }
 
-/// Build a pydantic model, without validation if it rejects what it once held.
+/// Build a pydantic model, skipping validation if it rejects the stored fields.
 fn construct_model<'py>(
     class: &Bound<'py, PyAny>,
     unvalidated: &Bound<'py, PyString>,

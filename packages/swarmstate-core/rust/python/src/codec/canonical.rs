@@ -1,8 +1,8 @@
-//! Values as keys: equal values give equal bytes, and values that differ give others.
+//! Encodes values as keys: equal values give equal bytes, different values different bytes.
 //!
-//! Not msgpack, and read by nobody. Scalars are written as the codec writes them; everything else
-//! begins with a byte that msgpack does not use, and a tag. Each form says where it ends, so keys
-//! can follow one another. What has no order is sorted by its bytes.
+//! This is not msgpack and is never decoded. Scalars are written as by the codec; everything else
+//! begins with a byte that msgpack does not use, and a tag. Each encoding marks its own end, so
+//! keys can be concatenated. Unordered items are sorted by their bytes.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -18,7 +18,7 @@ use super::wire::{self, ext};
 /// Not used by msgpack.
 pub const MARK: u8 = 0xc1;
 
-/// How many containers and objects may be inside one another; they are written by recursion.
+/// How many more containers and objects may be nested; they are written recursively.
 #[derive(Clone, Copy)]
 pub struct Levels(usize);
 
@@ -26,7 +26,7 @@ impl Levels {
     pub const ALL: Self = Self(200);
 
     /// # Errors
-    /// `EncodeError` if there is no level left.
+    /// `EncodeError` if no levels are left.
     pub fn deeper(self) -> PyResult<Self> {
         match self.0.checked_sub(1) {
             Some(levels) => Ok(Self(levels)),
@@ -55,7 +55,7 @@ mod tag {
 /// Append the key of `value`.
 ///
 /// # Errors
-/// `EncodeError` if the codec has no rule for the value, or none that tells it from others.
+/// `EncodeError` if the codec does not support the value, or cannot distinguish it from others.
 #[inline]
 pub fn write_key(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     if scalar(out, value)? {
@@ -64,12 +64,12 @@ pub fn write_key(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) ->
     compound(out, value, levels.deeper()?)
 }
 
-/// Append what stands before the keys of a tuple's items.
+/// Append the prefix of a tuple, before the keys of its items.
 pub fn write_tuple(out: &mut Vec<u8>, len: usize) {
     begin(out, tag::TUPLE, len);
 }
 
-/// Append what stands for an exact str, or else bytes, whose content is elsewhere.
+/// Append a placeholder for an exact str, or else bytes, whose content is stored elsewhere.
 pub fn write_held(out: &mut Vec<u8>, text: &Bound<'_, PyAny>) {
     let is_str = text.is_exact_instance_of::<PyString>();
     let kind = if is_str {
@@ -105,7 +105,7 @@ fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyRe
     if let Ok(exact) = value.cast_exact::<PyDict>() {
         return dict(out, exact, levels);
     }
-    // The codec writes a subclass as what it derives from; to a function it is another argument.
+    // The codec writes a subclass like its base type, but a function may treat them differently.
     let base = plain_base(value)?;
     if base.is_some() {
         class(out, value)?;
@@ -129,7 +129,7 @@ fn compound(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyRe
     }
 }
 
-/// Append what stands before an object: its class.
+/// Append the prefix of an object: its class.
 fn class(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
     out.extend_from_slice(&[MARK, tag::OBJECT]);
     let name = class_name(value.get_type().as_any());
@@ -171,7 +171,7 @@ fn list(out: &mut Vec<u8>, list: &Bound<'_, PyList>, levels: Levels) -> PyResult
     let start = out.len();
     begin(out, tag::LIST, 0);
     let mut len = 0u64;
-    // Not by a length taken before: hooks of the items may change the list.
+    // Do not take the length first: hooks of the items may change the list.
     for each in list.iter() {
         write_key(out, &each, levels)?;
         len += 1;
@@ -209,7 +209,7 @@ fn sorted(out: &mut Vec<u8>, tag: u8, mut entries: Vec<Vec<u8>>) {
     entries.iter().for_each(|entry| out.extend(entry));
 }
 
-/// The items of a dict, taken before code of theirs can change it.
+/// Return the items of a dict, taken before any code of theirs can change it.
 fn pairs<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
     let mut cursor = DictCursor::new(dict.clone());
     let mut pairs = Vec::with_capacity(dict.len());
@@ -219,7 +219,7 @@ fn pairs<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Vec<(Bound<'py, PyAny>, Bou
     Ok(pairs)
 }
 
-/// Write an object: its class, and what is compared when two of that class are.
+/// Write an object: its class, and whatever comparison within that class looks at.
 fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     let py = value.py();
     if value.is_instance_of::<pyo3::exceptions::PyBaseException>() {
@@ -251,8 +251,8 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResu
     reduced(out, value, levels)
 }
 
-/// Write what pydantic compares: fields, extras and private attributes, not their dump, which
-/// would be the same for models of several classes.
+/// Write what pydantic compares: fields, extras and private attributes. Dumps would not do, since
+/// they can be the same for models of different classes.
 fn model(
     out: &mut Vec<u8>,
     value: &Bound<'_, PyAny>,
@@ -285,14 +285,14 @@ fn model(
     Ok(())
 }
 
-/// Write what the codec writes for an object.
+/// Write an object as the codec does.
 fn reduced(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResult<()> {
     match reduce(value)? {
         Reduced::Bare { payload, .. } => write_key(out, &payload, levels),
         Reduced::Class(class) => write_key(out, &class.payload, levels),
         Reduced::Bin(data) => written(wire::write_bin(out, &data)),
         Reduced::Value(value) => write_key(out, &value, levels),
-        // Two of these are equal only if their items are in the same order.
+        // These are equal only if their items are in the same order.
         Reduced::Dict { code, items } if code == ext::ORDERED_DICT => {
             begin(out, tag::PAIRS, items.len());
             for (name, value) in pairs(&items)? {

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyList};
 
-/// A position in a dict; a change of its size ends the iteration early or late, which the caller
-/// notices by counting.
+/// A position in a dict. If the dict's size changes, the iteration ends early or late, which the
+/// caller notices by counting.
 pub struct DictCursor<'py> {
     dict: Bound<'py, PyDict>,
     pub pos: ffi::Py_ssize_t,
@@ -26,7 +26,7 @@ impl<'py> DictCursor<'py> {
         self.dict.len()
     }
 
-    /// The next item, in the order of the dict itself.
+    /// Return the next item, in the order of the underlying dict.
     #[inline]
     pub fn next(&mut self) -> Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         self.with_next(|key, value| (key.clone(), value.clone()))
@@ -34,7 +34,8 @@ impl<'py> DictCursor<'py> {
 
     /// Look at the next item without taking references to it.
     ///
-    /// `look` must run no Python code, nor wait for anything: then nothing can change the dict.
+    /// `look` must neither run Python code nor wait for anything, so that nothing can change the
+    /// dict.
     #[inline]
     pub fn with_next<T>(
         &mut self,
@@ -44,9 +45,9 @@ impl<'py> DictCursor<'py> {
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         with_critical_section(dict, || {
             let py = dict.py();
-            // SAFETY: `dict` is a dict and stays alive; PyDict_Next checks `pos` against the dict
-            // as it is now. The references it lends live as long as nothing changes the dict,
-            // which the critical section, or the GIL, keeps so during `look`.
+            // SAFETY: `dict` is a dict and stays alive; PyDict_Next checks `pos` against its
+            // current state. The borrowed references are valid while nothing changes the dict,
+            // which the critical section or the GIL guarantees during `look`.
             unsafe {
                 if ffi::PyDict_Next(dict.as_ptr(), pos, &mut key, &mut value) == 0 {
                     return None;
@@ -58,9 +59,9 @@ impl<'py> DictCursor<'py> {
     }
 }
 
-/// Look at an item of a list without taking a reference to it; None if the list is not as long.
+/// Look at a list item without taking a reference to it; None if the index is out of range.
 ///
-/// `look` is bound as in [`DictCursor::with_next`].
+/// `look` is restricted as in [`DictCursor::with_next`].
 #[inline]
 pub fn with_item<'py, T>(
     list: &Bound<'py, PyList>,
@@ -68,9 +69,8 @@ pub fn with_item<'py, T>(
     look: impl FnOnce(&Bound<'py, PyAny>) -> T,
 ) -> Option<T> {
     with_critical_section(list, || {
-        // SAFETY: the call checks the index, and returns NULL with an exception set if there is no
-        // such item. Nothing changes the list during `look`: the critical section, or the GIL, is
-        // held.
+        // SAFETY: the call checks the index, and returns NULL with an exception set if it is out of
+        // range. Nothing changes the list during `look`: the critical section or the GIL is held.
         unsafe {
             let item = ffi::PyList_GetItem(list.as_ptr(), index.cast_signed());
             if item.is_null() {

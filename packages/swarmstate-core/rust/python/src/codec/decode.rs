@@ -1,8 +1,8 @@
-//! From bytes to a Python value.
+//! Decodes bytes to a Python value.
 //!
 //! Like the encoder, the decoder keeps its own stack: nesting costs heap, bounded by the limits in
-//! [`super::wire`], and never native stack. No length is trusted before its bytes are there: items
-//! wait on one shared stack until their list is complete.
+//! [`super::wire`], and never native stack. No length is trusted before its bytes are present:
+//! items wait on one shared stack until their list is complete.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use super::wire::{MAX_DEPTH, ext};
 /// What a value will be used for, which decides what arrays become.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// A value of its own: arrays are lists.
+    /// An ordinary value: arrays are lists.
     Value,
-    /// Part of a set: only hashable things can have been there, so arrays were tuples.
+    /// Part of a set, which held only hashable values, so arrays were tuples.
     Hashable,
-    /// A key of a map: as `Hashable`, and neither maps nor exts can stand here.
+    /// A key of a map: like `Hashable`, but maps and exts are not allowed.
     Key,
 }
 
 pub enum Frame<'a, 'py> {
-    /// The items are those of the shared stack from `base` on.
+    /// Its items are on the shared stack from `base` on.
     Array { base: usize, left: usize, role: Use },
     Map {
         dict: Bound<'py, PyDict>,
@@ -44,7 +44,7 @@ pub enum Frame<'a, 'py> {
         left: usize,
         key: Option<Bound<'py, PyAny>>,
     },
-    /// `limit` and `depth` are those outside of it.
+    /// `limit` and `depth` are the values outside of it.
     Ext {
         code: i8,
         head: Option<Head<'a>>,
@@ -53,7 +53,7 @@ pub enum Frame<'a, 'py> {
     },
 }
 
-/// A class of models that was met before, by the bytes that name it.
+/// A model class met before, identified by the bytes that name it.
 pub struct Met<'a> {
     pub bytes: &'a [u8],
     pub head: Head<'a>,
@@ -68,19 +68,19 @@ pub struct Decoder<'a, 'py, 'p> {
     pub values: Vec<Bound<'py, PyAny>>,
     pub depth: usize,
     pub ext_depth: usize,
-    /// Levels that may still be read by recursion.
+    /// How many more levels may be read recursively.
     pub room: usize,
-    /// Within a model that is rebuilt from its fields.
+    /// Whether the current value is in a model that is rebuilt from its fields.
     pub in_model: bool,
-    /// Whether nothing was built but plain data and models that were rebuilt from their fields.
+    /// Whether everything built so far is plain data or models rebuilt from their fields.
     pub is_plain: bool,
     pub met: Vec<Met<'a>>,
-    /// The plans of the classes after those, if there are many.
+    /// The plans of further classes, if there are many.
     pub met_later: HashMap<&'a [u8], Option<Arc<Plan>>>,
     pub policy: &'p Policy,
 }
 
-/// Decode `data`, all of it; see `swarmstate.loads`.
+/// Decode all of `data`; see `swarmstate.loads`.
 pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bound<'py, PyAny>> {
     let _entry = enter()?;
     let _pause = CollectorPause::for_size(py, data.len());
@@ -147,7 +147,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         }
     }
 
-    /// What the next value will be used for.
+    /// Return what the next value will be used for.
     #[inline]
     pub fn role(&self) -> Use {
         match self.frames.last() {
@@ -178,7 +178,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         }
     }
 
-    /// Whether a container that begins here can be read by recursion.
+    /// Return whether a container that begins here can be read recursively.
     fn is_tree(&self, role: Use) -> bool {
         let in_bare_ext = matches!(self.frames.last(), Some(Frame::Ext { head: None, .. }));
         role == Use::Value && self.room > 0 && !in_bare_ext
@@ -263,7 +263,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
         Ok(Some(dict.into_any()))
     }
 
-    /// Hand a value to the innermost frame.
+    /// Pass a value to the innermost frame.
     #[inline]
     fn deliver(&mut self, value: Bound<'py, PyAny>) -> PyResult<Delivery<'py>> {
         match self.frames.last_mut() {
@@ -312,7 +312,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
 }
 
 enum Delivery<'py> {
-    /// The frame is complete; its value goes to the frame around it.
+    /// The frame is complete; its value goes to the enclosing frame.
     Complete(Bound<'py, PyAny>),
     More,
 }

@@ -1,7 +1,8 @@
-//! From a Python value to bytes.
+//! Encodes a Python value to bytes.
 //!
 //! The encoder keeps its own stack of open containers, so nesting costs heap and never native
-//! stack. Everything it writes into is one buffer: an ext's payload follows room for its header.
+//! stack. Everything is written to one buffer: an ext's payload follows reserved room for its
+//! header.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,22 +21,22 @@ use super::scalars::{int, scalar};
 use super::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
 use super::write_tree::Tree;
 
-/// How classes that were met are written; for one call, or several in a row.
+/// How classes met before are written; for one call or several in a row.
 pub type Plans<'py> = Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>;
 
 pub struct Encoder<'py, 'p> {
     pub py: Python<'py>,
     pub out: Vec<u8>,
     pub frames: Vec<Frame<'py>>,
-    /// Containers open in the current payload.
+    /// Number of open containers in the current payload.
     pub depth: usize,
     pub ext_depth: usize,
     pub policy: &'p Policy,
     /// How the classes met so far are written.
     plans: Plans<'py>,
-    /// Within a model that is written from its instance dict.
+    /// Whether the current value is in a model that is written from its instance dict.
     pub in_model: bool,
-    /// A value that is to be written next, before the innermost frame goes on.
+    /// A value to write before the innermost frame goes on.
     pending: Option<Bound<'py, PyAny>>,
 }
 
@@ -51,7 +52,7 @@ pub fn fits(written: bool) -> PyResult<()> {
     }
 }
 
-/// Levels of containers that are written by recursion.
+/// Levels of containers that are written recursively.
 pub const ROOM: usize = 32;
 
 /// Enough for a small state, so that its buffer never grows.
@@ -69,7 +70,7 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Encode `value` by way of a buffer that is used again and again.
+/// Encode `value` through a reusable buffer.
 pub fn encode_to_bytes<'py>(
     value: &Bound<'py, PyAny>,
     policy: &Policy,
@@ -85,7 +86,7 @@ pub fn encode_to_bytes<'py>(
     Ok(bytes)
 }
 
-/// Append `value` to `out`, as something that stands in `depth` containers.
+/// Append `value` to `out`, as a value nested in `depth` containers.
 pub fn encode_into<'py>(
     out: &mut Vec<u8>,
     value: &Bound<'py, PyAny>,
@@ -139,7 +140,7 @@ impl<'py> Encoder<'py, '_> {
         }
     }
 
-    /// Advance the innermost frame, writing the scalars in it, up to something larger.
+    /// Advance the innermost frame, writing its scalars, up to the next value that is not one.
     fn step(&mut self) -> PyResult<Option<Step<'py>>> {
         match self.frames.last_mut() {
             Some(frame) => frame.advance(&mut self.out).map(Some),
@@ -147,7 +148,7 @@ impl<'py> Encoder<'py, '_> {
         }
     }
 
-    /// Write a value up to where the innermost frame goes on.
+    /// Write a whole value, including the frames that it opens.
     fn whole(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         self.value(value)
             .map_err(|error| self.located(value, error))?;
@@ -158,7 +159,7 @@ impl<'py> Encoder<'py, '_> {
         Ok(())
     }
 
-    /// Write a value up to the first thing in it that is no plain tree, which is then pending.
+    /// Write a value up to its first part that is not a plain tree, which is then pending.
     pub fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         let base = self.frames.len();
         let Tree::Open(unwritten) = self.tree(value, ROOM)? else {
@@ -169,7 +170,7 @@ impl<'py> Encoder<'py, '_> {
         Ok(())
     }
 
-    /// How a model is written from its instance dict, if its class allows that.
+    /// Return how a model is written from its instance dict, if its class allows that.
     pub fn plan(&mut self, model: &Bound<'py, PyAny>) -> PyResult<Option<Arc<Plan>>> {
         if self.in_model {
             return Ok(None);
@@ -188,14 +189,14 @@ impl<'py> Encoder<'py, '_> {
                 .check_write(&class, &found.module, &found.name)
                 .is_err()
         {
-            // The general path refuses it, and says where it stands.
+            // The general path rejects it, with an error that says where it is.
             plan = None;
         }
         self.plans.push((class, plan.clone()));
         Ok(plan)
     }
 
-    /// Write a value that is no plain tree, or is too deep to be written as one.
+    /// Write a value that is not a plain tree, or too deep to be written as one.
     fn general(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         if let Ok(dict) = value.cast_exact::<PyDict>() {
             return self.dict(dict);
@@ -355,7 +356,7 @@ impl<'py> Encoder<'py, '_> {
         }
     }
 
-    /// Say in an error which value it is about and where that stands.
+    /// Add the value and its location to an error.
     #[cold]
     fn located(&self, value: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
         let py = self.py;

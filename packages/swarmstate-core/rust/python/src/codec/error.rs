@@ -1,4 +1,4 @@
-//! The codec's exceptions, and how their messages are made.
+//! The codec's exceptions and their messages.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ mod classes {
 
 pub use classes::{DecodeError, EncodeError, TypeNotAllowedError};
 
-/// A `DecodeError`: the message is not what it should be at `offset`.
+/// Return a `DecodeError` that describes an unexpected byte at `offset`.
 #[cold]
 pub fn damaged(offset: usize, what: fmt::Arguments<'_>) -> PyErr {
     DecodeError::new_err(format!("at byte {offset}: {what}"))
 }
 
-/// A class as people write it.
+/// Return the name of a class as users write it.
 pub fn class_name(class: &Bound<'_, PyAny>) -> String {
     let part = |name| {
         class
@@ -34,7 +34,7 @@ pub fn class_name(class: &Bound<'_, PyAny>) -> String {
     }
 }
 
-/// Whether LangGraph's `except Exception` would catch it.
+/// Return whether LangGraph's `except Exception` would catch the error.
 pub fn is_ordinary(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<pyo3::exceptions::PyException>(py)
 }

@@ -1,4 +1,4 @@
-//! Reading exts: objects that are more than plain data.
+//! Reads exts: objects that are not plain data.
 
 use pyo3::prelude::*;
 
@@ -9,7 +9,7 @@ use super::wire::{MAX_EXT_DEPTH, ext};
 use super::{bare, build};
 
 impl<'py> Decoder<'_, 'py, '_> {
-    /// Open an ext, or give the object that it describes if that can be rebuilt at once.
+    /// Open an ext, or return its object if that can be rebuilt at once.
     pub fn open_ext(
         &mut self,
         start: usize,
@@ -62,7 +62,7 @@ impl<'py> Decoder<'_, 'py, '_> {
         Ok(None)
     }
 
-    /// Build what an ext stands for from its payload.
+    /// Build the value of an ext from its payload.
     pub fn close_ext(&mut self, payload: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let Some(Frame::Ext {
             code,
@@ -98,7 +98,7 @@ impl<'py> Decoder<'_, 'py, '_> {
         }
     }
 
-    /// What is said of a payload that its ext cannot be built from.
+    /// Return the error for a payload from which its ext cannot be built.
     fn misfit(&self, code: i8, end: usize, error: PyErr) -> PyErr {
         if !is_ordinary(self.py, &error) || error.is_instance_of::<TypeNotAllowedError>(self.py) {
             return error;

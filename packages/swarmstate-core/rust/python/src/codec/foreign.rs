@@ -1,6 +1,7 @@
-//! What stands for objects of user classes, found by what they can do.
+//! Represents objects of user classes, based on their capabilities.
 //!
-//! The order of the checks is the one of LangGraph's serializer, since a class may satisfy several.
+//! The checks are in the same order as in LangGraph's serializer, since a class may satisfy
+//! several.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -17,7 +18,7 @@ use super::reduce::{
 use super::standard::Standard;
 use super::wire::ext;
 
-/// Check that a class is what its module holds under its name, so that reading can find it.
+/// Check that a class is its module's attribute of that name, so that reading can find it.
 pub fn check_importable(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
     let module = class.getattr(intern!(py, "__module__"))?;
@@ -39,7 +40,7 @@ pub fn check_importable(class: &Bound<'_, PyType>) -> PyResult<()> {
     )))
 }
 
-/// `obj.name` if it is there and can be called.
+/// Return `obj.name` if it exists and is callable.
 fn hook<'py>(
     obj: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
@@ -47,7 +48,7 @@ fn hook<'py>(
     Ok(obj.getattr_opt(name)?.filter(|hook| hook.is_callable()))
 }
 
-/// A class of a module that is loaded only if the program uses it.
+/// Return a class from a module that only the program itself may have loaded.
 pub fn loaded<'py>(
     module: &Bound<'py, PyString>,
     name: &Bound<'py, PyString>,
@@ -63,7 +64,7 @@ pub fn loaded<'py>(
     }
 }
 
-/// Whether an object is an instance of such a class.
+/// Return whether an object is an instance of such a class.
 pub fn is_loaded_instance<'py>(
     obj: &Bound<'py, PyAny>,
     module: &Bound<'py, PyString>,
@@ -75,7 +76,7 @@ pub fn is_loaded_instance<'py>(
     }
 }
 
-/// Find what stands for an object of a class that is not of the standard library.
+/// Find the representation of an object whose class is not in the standard library.
 pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyResult<Reduced<'py>> {
     let py = obj.py();
     if obj.is_instance_of::<PyType>() {
@@ -120,7 +121,7 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
     ))
 }
 
-/// What an object of a user class is built from again.
+/// Return what an object of a user class is rebuilt from.
 fn of_class<'py>(
     obj: &Bound<'py, PyAny>,
     code: i8,
@@ -139,7 +140,8 @@ fn of_class<'py>(
     }))
 }
 
-/// What stands for an object that has a method for it, as models, secrets and named tuples do.
+/// Return the representation of an object that provides it by a method, as models, secrets and
+/// named tuples do.
 fn by_method<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Reduced<'py>>> {
     let py = obj.py();
     let rules = [
@@ -160,7 +162,7 @@ fn by_method<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Reduced<'py>>> {
     Ok(None)
 }
 
-/// What stands for an object whose class derives from one of the standard library.
+/// Return the representation of an object whose class derives from one in the standard library.
 fn by_base<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyResult<Option<Reduced<'py>>> {
     let py = obj.py();
     let is = |class: &Py<PyAny>| obj.is_instance(class.bind(py));
@@ -203,7 +205,7 @@ fn by_base<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyResult<Option
     of_class(obj, code, payload, method).map(Some)
 }
 
-/// The arguments of an object that looks like LangGraph's `Send`.
+/// Return the arguments of an object that looks like LangGraph's `Send`.
 fn send_args<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = obj.py();
     let (Some(node), Some(arg)) = (
@@ -212,7 +214,7 @@ fn send_args<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>
     ) else {
         return Ok(None);
     };
-    // The protocol asks for a hash, which a class with `__eq__` alone has set to None.
+    // The protocol requires a hash, which a class that only defines `__eq__` has set to None.
     if obj.getattr(intern!(py, "__hash__"))?.is_none() {
         return Ok(None);
     }
@@ -248,7 +250,7 @@ fn dataclass_kwargs<'py>(
     Ok(kwargs.into_any())
 }
 
-/// The plain type that a subclass is written as, enums excepted.
+/// The plain type that instances of a subclass, other than enums, are written as.
 pub enum Base {
     Str,
     Int,
@@ -256,7 +258,7 @@ pub enum Base {
     Dict,
 }
 
-/// Which plain type `obj` derives from, if it is to be written as that.
+/// Return which plain type `obj` derives from, if it is written as one.
 pub fn plain_base(obj: &Bound<'_, PyAny>) -> PyResult<Option<Base>> {
     let base = if obj.is_instance_of::<PyString>() {
         Base::Str

@@ -1,4 +1,4 @@
-//! What the encoder has open, and where in the value that is.
+//! The encoder's open containers, and the path to the current value.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyFrozenSet, PyList, PyString, PyTuple};
@@ -27,7 +27,7 @@ pub enum Frame<'py> {
         key: Bound<'py, PyAny>,
         value: Option<Bound<'py, PyAny>>,
     },
-    /// Closed once the value after its head is written; then the method follows, if any.
+    /// Closed once the value after its head is written; the method, if any, comes last.
     Ext {
         start: usize,
         code: i8,
@@ -39,17 +39,17 @@ pub enum Frame<'py> {
 
 pub struct Map<'py> {
     pub cursor: DictCursor<'py>,
-    /// Where the map began in the output, to start again as pairs.
+    /// Where the map began in the output, to start over as pairs.
     pub start: usize,
     pub left: usize,
     /// The key whose value is being written; for messages.
     pub key: Option<Bound<'py, PyAny>>,
-    /// The value that follows a key which is written as a container itself.
+    /// The value for a key that is itself written as a container.
     pub value: Option<Bound<'py, PyAny>>,
 }
 
 impl<'py> Frame<'py> {
-    /// Write the scalars that come next, up to something larger.
+    /// Write the next scalars, up to the next value that is not one.
     #[inline]
     pub fn advance(&mut self, out: &mut Vec<u8>) -> PyResult<Step<'py>> {
         match self {
@@ -142,17 +142,17 @@ impl<'py> Map<'py> {
     }
 }
 
-/// What the innermost frame wants next.
+/// What the innermost frame needs next.
 pub enum Step<'py> {
     Value(Bound<'py, PyAny>),
     Close,
-    /// The innermost map holds a key that needs the pairs form.
+    /// The innermost map has a key that needs the pairs form.
     AsPairs,
 }
 
-/// Where the encoder stands, as one would write it in Python after the value's name.
+/// Return the path to the encoder's position, written as Python code after the value's name.
 pub fn path(frames: &[Frame<'_>]) -> String {
-    /// Long paths come from cycles: their head says enough.
+    /// Long paths come from cycles: their beginning is enough.
     const MAX_PARTS: usize = 12;
     let mut parts = Vec::new();
     let mut fields = false;
@@ -186,8 +186,8 @@ pub fn path(frames: &[Frame<'_>]) -> String {
     parts.concat() + more
 }
 
-/// A key as Python shows it. Python may show what is deeply nested only on a stack that is larger
-/// than this thread's: of that the type must do.
+/// Return Python's repr of a key. The repr of a deeply nested key may need a larger stack than this
+/// thread's, so it is replaced by the type.
 fn shown(key: &Bound<'_, PyAny>) -> String {
     let is_container = |value: &Bound<'_, PyAny>| {
         value.is_instance_of::<PyTuple>() || value.is_instance_of::<PyFrozenSet>()

@@ -1,23 +1,23 @@
-//! What holds during a call of the codec: a bound on re-entry, and peace from the collector.
+//! Guards held during a codec call: a limit on re-entry, and a pause of the garbage collector.
 
 use std::cell::Cell;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// The codec itself does not recurse, but a `model_dump` or a constructor may call it again, and
-/// each such level takes native stack that Python's recursion limit does not measure.
+/// The codec itself does not recurse, but a `model_dump` or a constructor may call it again. Each
+/// such level takes native stack that Python's recursion limit does not count.
 const MAX_ENTRIES: usize = 32;
 
 thread_local! {
     static ENTRIES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One call of the codec on this thread, counted while it lives.
+/// One codec call on this thread, counted while it lives.
 pub struct Entry(());
 
 impl Entry {
-    /// Count a call; `None` if there are too many inside one another.
+    /// Count a call; `None` if too many are nested.
     pub fn new() -> Option<Self> {
         ENTRIES.with(|entries| {
             let count = entries.get();
@@ -35,26 +35,26 @@ impl Drop for Entry {
     }
 }
 
-/// From this size on, decoding makes so many objects that the collector would run in between.
+/// From this size on, decoding creates so many objects that the collector would run in between.
 const LARGE: usize = 4096;
-/// So many objects that the collector would run while they are made.
+/// Creating this many objects would make the collector run.
 const MANY: usize = 500;
 
-/// The cyclic garbage collector at rest while it lives.
+/// Pauses the cyclic garbage collector while it lives.
 ///
-/// What is being decoded is reachable, so every run of the collector on the way is in vain; with
-/// a long history in memory these runs took longer than the decoding.
+/// Everything being decoded is reachable, so running the collector meanwhile is pointless; with a
+/// long history in memory, such runs took longer than the decoding.
 pub struct CollectorPause {
     was_enabled: bool,
 }
 
 impl CollectorPause {
-    /// Pause the collector if `size` bytes are worth it.
+    /// Pause the collector if decoding `size` bytes makes it worthwhile.
     pub fn for_size(py: Python<'_>, size: usize) -> Self {
         Self::if_worth_it(py, size >= LARGE)
     }
 
-    /// Pause the collector if so many objects are worth it.
+    /// Pause the collector if creating `count` objects makes it worthwhile.
     pub fn for_objects(py: Python<'_>, count: usize) -> Self {
         Self::if_worth_it(py, count >= MANY)
     }

@@ -1,4 +1,4 @@
-//! The start of an ext payload: which class its object is of.
+//! The head of an ext payload, which names the class of its object.
 
 use pyo3::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Read the start of an ext payload, up to what the object is built from.
+    /// Read the head of an ext payload, up to what the object is built from.
     pub fn read(reader: &mut Reader<'a>, code: i8) -> PyResult<Self> {
         let start = reader.pos;
         let has_method = matches!(code, ext::METHOD | ext::PYDANTIC_V2);
@@ -41,7 +41,7 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// Whether the payload is the items of a builtin set.
+    /// Return whether the payload is the items of a builtin set.
     pub fn is_set(&self) -> bool {
         self.module == "builtins" && matches!(self.name, "set" | "frozenset")
     }

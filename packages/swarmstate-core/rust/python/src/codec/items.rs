@@ -1,4 +1,4 @@
-//! Lists and dicts that are read item by item, from pieces.
+//! Reads lists and dicts item by item, from pieces.
 
 use pyo3::prelude::*;
 
@@ -12,12 +12,12 @@ use super::read::{Reader, Token};
 pub struct Item<'py> {
     pub key: Option<Bound<'py, PyAny>>,
     pub value: Bound<'py, PyAny>,
-    /// Whether the value is plain data and models that were rebuilt from their fields: a tree in
-    /// which no two places hold one object that can change.
+    /// Whether the value is plain data and models rebuilt from their fields: a tree in which no
+    /// mutable object occurs twice.
     pub is_plain: bool,
 }
 
-/// Reads items that stand in pieces of one buffer.
+/// Reads items from pieces of one buffer.
 pub struct ItemReader<'a, 'py> {
     decoder: Decoder<'a, 'py, 'a>,
     _entry: Entry,
@@ -32,18 +32,18 @@ impl<'a, 'py> ItemReader<'a, 'py> {
         })
     }
 
-    /// Go to a piece: what is read next begins at `start` and must end before `end`.
+    /// Move to a piece: the next item begins at `start` and must end before `end`.
     pub fn go_to(&mut self, start: usize, end: usize) {
         let Reader { pos, limit, .. } = &mut self.decoder.reader;
         (*pos, *limit) = (start, end);
     }
 
-    /// Where the next item begins.
+    /// Return where the next item begins.
     pub fn position(&self) -> usize {
         self.decoder.reader.pos
     }
 
-    /// Go on by some bytes.
+    /// Skip some bytes.
     pub fn skip(&mut self, bytes: usize) {
         let Reader { pos, limit, .. } = &mut self.decoder.reader;
         *pos = pos.saturating_add(bytes).min(*limit);
@@ -58,7 +58,7 @@ impl<'a, 'py> ItemReader<'a, 'py> {
         }
     }
 
-    /// Read a value that stands in `depth` containers.
+    /// Read a value nested in `depth` containers.
     pub fn value(&mut self, key: Option<Bound<'py, PyAny>>, depth: usize) -> PyResult<Item<'py>> {
         self.decoder.depth = depth;
         self.decoder.is_plain = true;

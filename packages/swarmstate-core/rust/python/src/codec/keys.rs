@@ -1,4 +1,4 @@
-//! Dict keys that recur: one string object for each, made once per thread.
+//! Interns recurring dict keys: one string object for each, created once per thread.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use pyo3::types::PyString;
 
 use super::read::utf8;
 
-/// Slots; a power of two. Later keys replace earlier ones of the same slot.
+/// Number of slots, a power of two. A new key replaces an earlier one in the same slot.
 const SLOTS: usize = 256;
 /// Longer keys are rarely field names.
 const MAX_LEN: usize = 32;
@@ -24,7 +24,7 @@ thread_local! {
 }
 
 fn slot_of(text: &[u8]) -> usize {
-    // Names that differ mostly do so in their length, their beginning or their end.
+    // Different names usually differ in their length, beginning or end.
     let (head, tail) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
         (Some(head), Some(tail)) => (u64::from_ne_bytes(*head), u64::from_ne_bytes(*tail)),
         _ => {
@@ -38,7 +38,7 @@ fn slot_of(text: &[u8]) -> usize {
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SLOTS
 }
 
-/// The string of the bytes that begin at `start`, shared with earlier keys where possible.
+/// Return the string of the bytes that begin at `start`, shared with earlier keys if possible.
 #[inline]
 pub fn key<'py>(py: Python<'py>, text: &[u8], start: usize) -> PyResult<Bound<'py, PyString>> {
     if text.len() > MAX_LEN {
@@ -70,10 +70,10 @@ pub fn key<'py>(py: Python<'py>, text: &[u8], start: usize) -> PyResult<Bound<'p
     Ok(key)
 }
 
-/// The string of the bytes that begin at `start`.
+/// Return the string of the bytes that begin at `start`.
 #[inline]
 pub fn string<'py>(py: Python<'py>, text: &[u8], start: usize) -> PyResult<Bound<'py, PyString>> {
-    // Python checks that it is UTF-8; checking it here too would take as long again.
+    // Python checks that it is UTF-8; checking it here too would double the time.
     PyString::from_bytes(py, text).map_err(|error| not_utf8(py, text, start, error))
 }
 

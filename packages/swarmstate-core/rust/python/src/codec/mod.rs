@@ -1,6 +1,6 @@
 //! The codec: Python values to standard msgpack and back.
 //!
-//! What is written for which type is in docs/formats.md.
+//! docs/formats.md says how each type is written.
 
 mod bare;
 mod build;
@@ -45,17 +45,17 @@ pub(crate) use wire::{write_array_header, write_map_header};
 
 use policy::{Delegate, Policy, class_names};
 
-/// Decode one value, building the safe classes only.
+/// Decode one value, building only the safe classes.
 ///
 /// # Errors
-/// `DecodeError` or `TypeNotAllowedError`, as `swarmstate.loads`.
+/// `DecodeError` or `TypeNotAllowedError`, as for `swarmstate.loads`.
 pub(crate) fn decode_slice<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     decode::decode(py, data, &SAFE)
 }
 
 /// Append a value as `swarmstate.dumps` encodes it.
 pub(crate) fn dumps_to_vec(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    // One container more than it has itself: what it is sealed in.
+    // One container more than the value itself has: the one that it is sealed in.
     encode::encode_into(out, value, &SAFE, 1, &mut Plans::new())
 }
 
@@ -63,8 +63,8 @@ static SAFE: std::sync::LazyLock<Policy> = std::sync::LazyLock::new(Policy::safe
 
 /// Encode a value as msgpack.
 ///
-/// Every class is accepted that can be found again under its module and name;
-/// `loads` must then allow it. `Codec` refuses on writing already.
+/// Accepts every class that can be found under its module and name; `loads` must then allow it. A
+/// `Codec` already rejects disallowed classes when encoding.
 ///
 /// Raises:
 ///     EncodeError: The value, or something in it, cannot be encoded without
@@ -75,20 +75,20 @@ pub fn dumps<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     encode::encode_to_bytes(obj, &SAFE)
 }
 
-/// Decode what `dumps` or LangGraph's serializer wrote.
+/// Decode bytes written by `dumps` or LangGraph's serializer.
 ///
 /// Nothing is imported or called for a class that is not allowed.
 ///
 /// Args:
 ///     data: One whole value: bytes or another buffer.
-///     allow: Classes to build beside the safe ones (those of the standard
-///         library that the codec knows, messages and other state of LangChain
-///         and LangGraph): classes or `(module, name)` pairs. True allows all;
-///         only for data from those whom you would let run code.
+///     allow: Classes to build besides the safe ones (standard library classes
+///         that the codec knows, and messages and other state of LangChain and
+///         LangGraph): classes or `(module, name)` pairs. True allows all;
+///         only for data from sources that you would let run code.
 ///
 /// Raises:
 ///     DecodeError: The data is truncated, damaged or nested too deeply, or a
-///         class no longer takes what was stored.
+///         class no longer accepts what was stored.
 ///     TypeNotAllowedError: The data holds an object of another class.
 #[pyfunction]
 #[pyo3(signature = (data, /, *, allow = None), text_signature = "(data, /, *, allow=())")]
@@ -105,7 +105,7 @@ pub fn loads<'py>(
     }
 }
 
-/// Call `read` with the bytes of any object that has some.
+/// Call `read` with the bytes of an object that has a buffer.
 fn with_bytes<'py, T>(
     data: &Bound<'py, PyAny>,
     read: impl FnOnce(&[u8]) -> PyResult<T>,
@@ -124,15 +124,15 @@ fn with_bytes<'py, T>(
 
 /// A codec for values of known classes.
 ///
-/// It writes nothing that it could not read: `dumps` raises `TypeNotAllowedError`
-/// for the classes that `loads` would refuse.
+/// It writes nothing that it could not read: `dumps` raises `TypeNotAllowedError` for classes that
+/// `loads` would reject.
 ///
 /// Args:
 ///     allow: As for `loads`.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Codec {
     policy: Policy,
-    /// Tells it from every other codec.
+    /// Distinguishes it from every other codec.
     id: u64,
 }
 
@@ -152,12 +152,12 @@ impl Codec {
         })
     }
 
-    /// A codec that asks Python callables about classes outside `safe`.
+    /// Create a codec that asks Python callables about classes outside `safe`.
     ///
-    /// `check(module, name)` and `check_method(module, name, method)` say whether
-    /// an object may be built; if not, its payload stands for it. What
-    /// `fallback(module, name, payload, error, is_model)` returns stands for an object
-    /// that could not be built; `is_model` says whether it is one of pydantic's.
+    /// `check(module, name)` and `check_method(module, name, method)` return whether an object may
+    /// be built; if not, it is replaced by its payload. If an object cannot be built, it is
+    /// replaced by the result of `fallback(module, name, payload, error, is_model)`, where
+    /// `is_model` says whether it is a pydantic model.
     #[staticmethod]
     #[pyo3(signature = (*, safe, check, check_method, fallback))]
     fn delegated(
@@ -181,14 +181,14 @@ impl Codec {
     /// Encode a value as msgpack.
     ///
     /// Raises:
-    ///     EncodeError: As `swarmstate.dumps`.
+    ///     EncodeError: As for `swarmstate.dumps`.
     ///     TypeNotAllowedError: It holds an object of a class that is not allowed.
     #[pyo3(signature = (obj, /))]
     fn dumps<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         encode::encode_to_bytes(obj, &self.policy)
     }
 
-    /// Decode one whole value, as `swarmstate.loads` with this codec's `allow`.
+    /// Decode one whole value, as `swarmstate.loads` does with this codec's `allow`.
     #[pyo3(signature = (data, /))]
     fn loads<'py>(&self, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         with_bytes(data, |bytes| self.decode(data.py(), bytes))
@@ -196,12 +196,12 @@ impl Codec {
 }
 
 impl Codec {
-    /// A number that tells it from every other codec.
+    /// Return a number that distinguishes it from every other codec.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Encode a value under this codec's rule.
+    /// Encode a value under this codec's policy.
     ///
     /// # Errors
     /// `EncodeError` or `TypeNotAllowedError`.
@@ -209,10 +209,10 @@ impl Codec {
         encode::encode(value, &self.policy)
     }
 
-    /// Append a value that stands in `depth` containers.
+    /// Append a value nested in `depth` containers.
     ///
     /// # Errors
-    /// `EncodeError` or `TypeNotAllowedError`; `out` is then to be thrown away.
+    /// `EncodeError` or `TypeNotAllowedError`; `out` must then be discarded.
     pub(crate) fn encode_into<'py>(
         &self,
         out: &mut Vec<u8>,
@@ -223,7 +223,7 @@ impl Codec {
         encode::encode_into(out, value, &self.policy, depth, plans)
     }
 
-    /// A reader of the items of lists and dicts whose pieces stand one after another in `data`.
+    /// Return a reader for the items of lists and dicts whose pieces are concatenated in `data`.
     ///
     /// # Errors
     /// `DecodeError`.
@@ -235,7 +235,7 @@ impl Codec {
         ItemReader::new(py, data, &self.policy)
     }
 
-    /// Decode one value under this codec's rule.
+    /// Decode one value under this codec's policy.
     ///
     /// # Errors
     /// `DecodeError` or `TypeNotAllowedError`.

@@ -1,4 +1,4 @@
-//! numpy arrays: shape, order and raw items.
+//! numpy arrays, as shape, order and raw items.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -8,7 +8,7 @@ use super::error::EncodeError;
 use super::reduce::Reduced;
 use super::wire::ext;
 
-/// What stands for an array.
+/// Return the representation of an array.
 pub fn reduce<'py>(array: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     let py = array.py();
     let numpy = py.import(intern!(py, "numpy"))?;
@@ -64,7 +64,7 @@ pub fn reduce<'py>(array: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     })
 }
 
-/// Build the array that a payload of either ext code describes; it is read-only.
+/// Build a read-only array from the payload of either ext code.
 pub fn build<'py>(payload: &Bound<'py, PyAny>, structured: bool) -> PyResult<Bound<'py, PyAny>> {
     let py = payload.py();
     let (description, shape, order, items): (

@@ -1,4 +1,4 @@
-//! Objects that are written as exts.
+//! Writes objects as exts.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};

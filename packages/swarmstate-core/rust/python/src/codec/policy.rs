@@ -1,4 +1,4 @@
-//! Which classes may be written and built.
+//! Decides which classes may be written and built.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use super::wire::ext;
 /// Classes by `(module, name)`.
 pub type Names = HashSet<(String, String)>;
 
-/// Classes of frameworks that are safe to build from data: containers of agent state.
+/// Framework classes that are safe to build from data: containers of agent state.
 const SAFE: &[(&str, &[&str])] = &[
     ("langchain_core.documents.base", &["Document"]),
     (
@@ -91,9 +91,9 @@ const FACTORIES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Standard classes that have an ext of their own. Nobody writes them as objects of a class, and
-/// built from whatever some bytes say they may take any amount of memory or time:
-/// `bytearray(10**10)`, `Fraction("1e999999999")`.
+/// Standard classes with their own ext. They are never written as objects of a class. Building them
+/// from arbitrary bytes could take unlimited memory or time: `bytearray(10**10)`,
+/// `Fraction("1e999999999")`.
 const NEVER_OBJECTS: &[(&str, &[&str])] = &[
     ("builtins", &["bytearray", "complex", "memoryview", "range"]),
     ("fractions", &["Fraction"]),
@@ -105,7 +105,7 @@ fn lists(table: &[(&str, &[&str])], module: &str, name: &str) -> bool {
         .any(|(listed, names)| *listed == module && names.contains(&name))
 }
 
-/// Who decides about classes that are not of the standard library.
+/// Who decides about classes outside the standard library.
 pub enum Policy {
     /// swarmstate's own rule: the safe classes and `extra`, or `all`; others raise.
     Own {
@@ -113,25 +113,25 @@ pub enum Policy {
         extra: Names,
         check_writes: bool,
     },
-    /// The rule of a caller that knows better, such as LangGraph's.
+    /// The rule of a caller that knows better, such as LangGraph.
     Delegated(Delegate),
 }
 
 /// A caller's rule, as Python callables.
 pub struct Delegate {
-    /// Built without asking.
+    /// Classes to build without asking.
     pub safe: Names,
-    /// `(module, name) -> bool`: may it be built? If not, its payload stands for it.
+    /// `(module, name) -> bool`: whether to build it. If not, it is replaced by its payload.
     pub check: Py<PyAny>,
-    /// `(module, name, method) -> bool`, likewise for calls of a method.
+    /// `(module, name, method) -> bool`: the same for method calls.
     pub check_method: Py<PyAny>,
-    /// `(module, name, payload, error, is_model) -> value`: what stands for an object that cannot
-    /// be built.
+    /// `(module, name, payload, error, is_model) -> value`: replaces an object that cannot be
+    /// built.
     pub fallback: Py<PyAny>,
 }
 
 impl Policy {
-    /// Allow every class to be written, and the safe ones to be read.
+    /// Allow writing every class, and reading the safe ones.
     pub fn safe() -> Self {
         Self::Own {
             all: false,
@@ -140,7 +140,7 @@ impl Policy {
         }
     }
 
-    /// The rule that an `allow` argument describes; see `swarmstate.Codec`.
+    /// Return the policy described by an `allow` argument; see `swarmstate.Codec`.
     pub fn from_allow(allow: Option<&Bound<'_, PyAny>>, check_writes: bool) -> PyResult<Self> {
         let (all, extra) = match allow {
             None => (false, Names::new()),
@@ -156,7 +156,8 @@ impl Policy {
         })
     }
 
-    /// Whether a class may be built; under swarmstate's own rule a refusal raises.
+    /// Return whether a class may be built; swarmstate's own rule raises instead of returning
+    /// false.
     pub fn check_read(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
         match self {
             Self::Own { .. } if self.owns(py, module, name)? => Ok(true),
@@ -170,7 +171,7 @@ impl Policy {
         }
     }
 
-    /// Whether a class may be built and nobody needs to be asked.
+    /// Return whether a class may be built without asking anyone.
     pub fn allows_silently(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
         match self {
             Self::Own { .. } => self.owns(py, module, name),
@@ -178,14 +179,14 @@ impl Policy {
         }
     }
 
-    /// Whether a class may make the values of a `defaultdict`.
+    /// Return whether a class may be the factory of a `defaultdict`.
     pub fn check_factory(&self, py: Python<'_>, module: &str, name: &str) -> PyResult<bool> {
         Ok(lists(FACTORIES, module, name)
             || lists(NEVER_OBJECTS, module, name)
             || self.check_read(py, module, name)?)
     }
 
-    /// Whether a method of a class may be called to build a value.
+    /// Return whether a method of a class may be called to build a value.
     pub fn check_method(
         &self,
         py: Python<'_>,
@@ -209,10 +210,10 @@ impl Policy {
         }
     }
 
-    /// Refuse to write what could not be read again.
+    /// Refuse to write a class that could not be read again.
     pub fn check_write(&self, class: &Bound<'_, PyType>, module: &str, name: &str) -> PyResult<()> {
         match self {
-            // As LangGraph has it: unreadable classes come back as their payload.
+            // As in LangGraph: objects of unreadable classes come back as their payload.
             Self::Delegated(_) => Ok(()),
             Self::Own { check_writes, .. } => {
                 if *check_writes && !self.owns(class.py(), module, name)? {
@@ -238,7 +239,7 @@ impl Policy {
         }
     }
 
-    /// What stands for an object that could not be built.
+    /// Return the replacement for an object that could not be built.
     pub fn failed<'py>(
         &self,
         py: Python<'py>,

@@ -1,10 +1,10 @@
-//! Reading msgpack, with every length checked against the bytes that are there.
+//! Reads msgpack, checking every length against the available bytes.
 
 use pyo3::prelude::*;
 
 use super::error::damaged;
 
-/// What stands at one position of a message; lengths are not yet checked against the input.
+/// What begins at a position in a message; lengths are not yet checked against the input.
 pub enum Token<'a> {
     Nil,
     Bool(bool),
@@ -19,7 +19,7 @@ pub enum Token<'a> {
 }
 
 impl Token<'_> {
-    /// What it is, for messages.
+    /// Return a description for messages.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::Nil => "nil",
@@ -35,14 +35,14 @@ impl Token<'_> {
     }
 }
 
-/// A position in a message, and where the payload being read ends.
+/// A position in a message, and where the current payload ends.
 pub struct Reader<'a> {
     data: &'a [u8],
     pub pos: usize,
     pub limit: usize,
 }
 
-/// Where the value that begins at `pos` ends; None if `data` ends before it does.
+/// Return where the value that begins at `pos` ends; None if `data` ends first.
 pub fn end_of(data: &[u8], pos: usize) -> Option<usize> {
     let mut reader = Reader::new(data);
     reader.pos = pos;
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         Ok(Token::Ext(code as i8, len))
     }
 
-    /// Go past these bytes, if they come next.
+    /// Skip these bytes, if they come next.
     #[inline]
     pub fn pass(&mut self, bytes: &[u8]) -> bool {
         let is_next = self.data[self.pos..self.limit].starts_with(bytes);
@@ -146,12 +146,12 @@ impl<'a> Reader<'a> {
         is_next
     }
 
-    /// The bytes that were read since a position.
+    /// Return the bytes read since a position.
     pub fn since(&self, start: usize) -> &'a [u8] {
         &self.data[start..self.pos]
     }
 
-    /// Read a string of less than 32 bytes, the commonest token; None if another is next.
+    /// Read a string of less than 32 bytes, the most common token; None if another token is next.
     #[inline]
     pub fn short(&mut self) -> Option<&'a [u8]> {
         let rest = &self.data[self.pos..self.limit];
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The text of a string that begins at `start`.
+/// Return the text of a string that begins at `start`.
 pub fn utf8(bytes: &[u8], start: usize) -> PyResult<&str> {
     std::str::from_utf8(bytes)
         .map_err(|error| damaged(start, format_args!("expected UTF-8 text, found {error}")))

@@ -1,6 +1,6 @@
-//! Reading lists and dicts without keeping frames, by a bounded recursion.
+//! Reads lists and dicts without frames, by bounded recursion.
 //!
-//! Nothing is read twice: what needs frames gets them where it begins.
+//! Nothing is read twice: a value that needs frames gets them where it begins.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList};
@@ -9,11 +9,11 @@ use super::decode::{Decoder, Frame, Use};
 use super::keys;
 use super::read::Token;
 
-/// Levels of containers that are read by recursion.
+/// Levels of containers that are read recursively.
 pub const ROOM: usize = 32;
 
 impl<'a, 'py> Decoder<'a, 'py, '_> {
-    /// Read a value that stands for itself; None, within a model only, if it isn't plain.
+    /// Read a standalone value. Within a model, returns None if it is not plain.
     pub fn tree(&mut self) -> PyResult<Option<Bound<'py, PyAny>>> {
         let start = self.reader.pos;
         if let Some(text) = self.reader.short() {
@@ -34,7 +34,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         }
     }
 
-    /// The value of a token that is no container and no ext.
+    /// Return the value of a token that is not a container or ext.
     #[inline]
     pub fn scalar(&self, token: Token<'a>, start: usize) -> PyResult<Bound<'py, PyAny>> {
         let py = self.py;
@@ -119,7 +119,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
                     if self.in_model {
                         return Ok(None);
                     }
-                    // Tuples have rules of their own.
+                    // Tuples follow their own rules.
                     self.reader.pos = at;
                     self.room += 1;
                     return self.framed_map(dict, len - done).map(Some);
@@ -135,7 +135,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         Ok(Some(dict.into_any()))
     }
 
-    /// Read the rest of a map by a frame.
+    /// Read the rest of a map with a frame.
     fn framed_map(&mut self, dict: Bound<'py, PyDict>, left: usize) -> PyResult<Bound<'py, PyAny>> {
         if left == 0 {
             self.depth -= 1;

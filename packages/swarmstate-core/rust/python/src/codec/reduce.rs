@@ -1,4 +1,4 @@
-//! What stands for an object in a message: the rules for everything that is not plain msgpack.
+//! Represents objects in a message: the rules for everything that is not plain msgpack.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,29 +11,29 @@ use super::wire::ext;
 
 /// What is written for an object.
 pub enum Reduced<'py> {
-    /// An ext with this payload and nothing else.
+    /// An ext with nothing but this payload.
     Bare {
         code: i8,
         payload: Bound<'py, PyAny>,
     },
-    /// An ext that holds a class, a payload to build it from, and for some codes a method.
+    /// An ext with a class, a payload to build it from, and for some codes a method.
     Class(Class<'py>),
-    /// An ext of a dict as alternating keys and values.
+    /// An ext with a dict as alternating keys and values.
     Dict { code: i8, items: Bound<'py, PyDict> },
-    /// These bytes.
+    /// Bytes.
     Bin(Vec<u8>),
     /// Another value in its place.
     Value(Bound<'py, PyAny>),
 }
 
-/// A class by name, and what one of its instances is built from.
+/// A class by name, and what an instance is built from.
 pub struct Class<'py> {
     pub code: i8,
     pub module: Bound<'py, PyAny>,
     pub name: Bound<'py, PyAny>,
     pub payload: Bound<'py, PyAny>,
     pub method: Option<&'static str>,
-    /// The class itself, if it is not one of the standard library.
+    /// The class itself, if it is not in the standard library.
     pub foreign: Option<Bound<'py, PyType>>,
 }
 
@@ -41,7 +41,7 @@ pub fn refusal(reason: &str) -> PyErr {
     EncodeError::new_err(reason.to_owned())
 }
 
-/// Find what stands for `obj`, whose type is none of the plain ones.
+/// Find the representation of `obj`, whose type is not a plain one.
 pub fn reduce<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     let py = obj.py();
     let standard = Standard::get(py)?;
@@ -141,14 +141,14 @@ fn reduce_known<'py>(obj: &Bound<'py, PyAny>, known: &Known) -> PyResult<Reduced
     })
 }
 
-/// The items of a set or a deque as a list.
+/// Return the items of a set or a deque as a list.
 pub fn items<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let items = obj.try_iter()?.collect::<PyResult<Vec<_>>>()?;
     Ok(PyList::new(obj.py(), items)?.into_any())
 }
 
-/// The items of a dict subclass in its own order, which for an `OrderedDict` is not the one of the
-/// dict beneath.
+/// Return the items of a dict subclass in its own order, which for an `OrderedDict` is not that of
+/// the underlying dict.
 fn plain_dict<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let py = obj.py();
     Ok(py
@@ -162,7 +162,7 @@ fn contents(obj: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     Ok(bytes.cast::<PyBytes>()?.as_bytes().to_vec())
 }
 
-/// What a datetime is written as if its ISO text does not keep all of it.
+/// Return the parts to write for a datetime if its ISO text loses some of it.
 fn zoned_parts<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = obj.py();
     let zone = obj.getattr(intern!(py, "tzinfo"))?;
@@ -185,9 +185,9 @@ fn pure_parts<'py>(obj: &Bound<'py, PyAny>, flavour: &str) -> PyResult<Bound<'py
     Ok(parts.into_pyobject(py)?.into_any())
 }
 
-/// Whether the ISO text of a datetime gives back this time zone, or one that stands for it.
+/// Return whether the ISO text of a datetime preserves this time zone, or an equivalent one.
 ///
-/// Zones of other libraries become fixed offsets, as LangGraph has it: the instant is kept.
+/// Zones of other libraries become fixed offsets, as in LangGraph: the instant is preserved.
 fn iso_keeps(zone: &Bound<'_, PyAny>) -> PyResult<bool> {
     if zone.is_none() {
         return Ok(true);
@@ -201,7 +201,7 @@ fn iso_keeps(zone: &Bound<'_, PyAny>) -> PyResult<bool> {
             let args = zone.call_method0(intern!(py, "__getinitargs__"))?;
             let (days, seconds, micros) =
                 timedelta_args(&args.get_item(0)?)?.extract::<(i64, i64, i64)>()?;
-            // Python reads offsets below a second as UTC.
+            // Python reads offsets of less than a second as UTC.
             let is_tiny = matches!((days, seconds), (0, 0) | (-1, 86399)) && micros != 0;
             Ok(args.len()? == 1 && !is_tiny)
         }
@@ -265,7 +265,8 @@ pub fn reduce_pattern<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     }))
 }
 
-/// The name of a `default_factory`, checked to be a class that can be found again.
+/// Return the name of a `default_factory`, after checking that it is a class that can be found
+/// again.
 fn default_factory<'py>(factory: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = factory.py();
     if factory.is_none() {

@@ -1,4 +1,4 @@
-//! Strings, numbers and bytes, and the keys that msgpack maps hold as such.
+//! Strings, numbers and bytes, and the keys that msgpack maps can hold.
 
 use pyo3::ffi;
 use pyo3::intern;
@@ -9,7 +9,7 @@ use super::encode::{Encoder, fits};
 use super::foreign::{Base, plain_base};
 use super::wire::{self, MAX_DEPTH, ext};
 
-/// Write a value that is neither container nor object; false if it is one.
+/// Write a scalar; false if the value is a container or object.
 #[inline]
 pub fn scalar(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     if let Ok(text) = value.cast_exact::<PyString>() {
@@ -53,7 +53,7 @@ pub fn int(out: &mut Vec<u8>, number: &Bound<'_, PyInt>) -> PyResult<bool> {
     Ok(false)
 }
 
-/// Write a key that msgpack maps hold as such, tuples excepted; false if it is none.
+/// Write a key that msgpack maps can hold, except tuples; false if it is not one.
 pub fn plain_key(out: &mut Vec<u8>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
     if scalar(out, key)? {
         return Ok(true);
@@ -93,7 +93,7 @@ impl<'py> Encoder<'py, '_> {
     }
 }
 
-/// Whether a tuple holds only what msgpack map keys hold; tuples in it likewise.
+/// Return whether a tuple, and tuples in it, hold only what msgpack map keys can hold.
 pub fn is_plain_key(tuple: &Bound<'_, PyTuple>) -> PyResult<bool> {
     let mut stack = vec![tuple.clone()];
     while let Some(tuple) = stack.pop() {

@@ -1,4 +1,4 @@
-//! The types of the standard library that the codec knows by heart.
+//! The standard library types that the codec knows.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-/// A final standard type, recognised by identity: it has none of the hooks that
-/// user classes are searched for.
+/// A final standard type, recognized by identity: it has none of the hooks that user classes are
+/// searched for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     ByteArray,
@@ -35,7 +35,7 @@ pub enum Kind {
     ZoneInfo,
 }
 
-/// A standard type, with the name that stands for it in a message.
+/// A standard type, with its name in messages.
 pub struct Known {
     pub kind: Kind,
     pub module: String,
@@ -54,9 +54,9 @@ pub struct Standard {
     pub sets: Py<PyAny>,
     pub deque: Py<PyAny>,
     pub addresses: Py<PyAny>,
-    /// What is iterated for longer than its bytes are long.
+    /// Types whose iteration can yield more items than their bytes held.
     pub endless: Py<PyAny>,
-    /// What iterates over what it is made of.
+    /// Types that iterate over their constructor's argument.
     pub containers: Py<PyAny>,
     pub datetime: Py<PyAny>,
     pub timedelta: Py<PyAny>,
@@ -65,7 +65,7 @@ pub struct Standard {
     pub zone_info: Py<PyAny>,
     pub enumeration: Py<PyAny>,
     pub exception: Py<PyAny>,
-    /// Constructors of our own ext codes.
+    /// Constructors for our own ext codes.
     pub fraction: Py<PyAny>,
     pub counter: Py<PyAny>,
     pub ordered_dict: Py<PyAny>,
@@ -108,13 +108,13 @@ const TYPES: &[(Kind, &str, &str)] = &[
     (Kind::ZoneInfo, "zoneinfo", "ZoneInfo"),
 ];
 
-/// Where paths say that they live in Python 3.13, and in no other.
+/// The module of path classes in Python 3.13, and in no other version.
 const PATHLIB_OF_3_13: &str = "pathlib._local";
 
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
 
 impl Standard {
-    /// The table; the first call imports the modules of the types.
+    /// Return the table; the first call imports the modules of the types.
     pub fn get(py: Python<'_>) -> PyResult<&'static Self> {
         STANDARD.get_or_try_init(py, || Self::load(py))
     }
@@ -124,7 +124,7 @@ impl Standard {
         let mut by_name: HashMap<String, HashMap<String, Py<PyAny>>> = HashMap::new();
         for &(kind, module, name) in TYPES {
             let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
-            // Where a class says it lives is what LangGraph writes.
+            // LangGraph writes a class's own `__module__`.
             let own: String = class.getattr("__module__")?.extract()?;
             let elsewhere = (kind == Kind::Path).then_some(PATHLIB_OF_3_13);
             for module in [Some(module), Some(&own), elsewhere].into_iter().flatten() {
@@ -199,12 +199,12 @@ impl Standard {
         })
     }
 
-    /// The entry of exactly this type.
+    /// Return the entry of exactly this type.
     pub fn by_type(&self, class: &Bound<'_, PyType>) -> Option<&Known> {
         self.by_type.get(&(class.as_type_ptr() as usize))
     }
 
-    /// The standard type, or `re.compile`, of this name.
+    /// Return the standard type of this name, or `re.compile`.
     pub fn by_name(&self, module: &str, name: &str) -> Option<&Py<PyAny>> {
         self.by_name.get(module)?.get(name)
     }

@@ -1,4 +1,4 @@
-//! Writing msgpack: minimal headers, and the ext codes and limits that both directions share.
+//! Writes msgpack with minimal headers, and defines ext codes and limits for both directions.
 
 /// Ext codes of LangGraph's `JsonPlusSerializer`; see docs/formats.md.
 pub mod ext {
@@ -11,7 +11,7 @@ pub mod ext {
     pub const NUMPY: i8 = 6;
     pub const DELTA_SNAPSHOT: i8 = 7;
 
-    // Ours: values that LangGraph's serializer loses or refuses. Append-only.
+    // Ours: values that LangGraph's serializer loses or rejects. Append only.
     pub const BIG_INT: i8 = 32;
     pub const SURROGATES: i8 = 33;
     pub const BYTEARRAY: i8 = 34;
@@ -29,16 +29,16 @@ pub mod ext {
     pub const ELLIPSIS: i8 = swarmstate_engine::vectors::UNKNOWN;
 }
 
-/// Containers open inside one another within one payload (the whole message, or
-/// the content of one ext). LangGraph's serializer writes up to 255 and reads up
-/// to 1022, so this takes all that it writes, and it reads all that we write.
+/// The maximum nesting of containers within one payload (the whole message, or the content of one
+/// ext). LangGraph's serializer writes up to 255 levels and reads up to 1022, so we read all that
+/// it writes, and it reads all that we write.
 pub const MAX_DEPTH: usize = 1022;
 
-/// Ext payloads inside one another. LangGraph's serializer stops at about 498,
-/// when it meets Python's recursion limit.
+/// The maximum nesting of ext payloads. LangGraph's serializer stops at about 498, when it reaches
+/// Python's recursion limit.
 pub const MAX_EXT_DEPTH: usize = 512;
 
-/// Room for the ext header of payloads below 256 bytes, the common ones.
+/// Room for the ext header of payloads below 256 bytes, the most common ones.
 const EXT_RESERVED: usize = 3;
 
 #[inline]
@@ -95,7 +95,7 @@ pub fn write_uint(out: &mut Vec<u8>, value: u64) {
     }
 }
 
-/// Write a length under the smallest of the given markers; false if none fits.
+/// Write a length with the smallest of the given markers; false if none fits.
 #[inline]
 fn write_length(out: &mut Vec<u8>, len: usize, m8: Option<u8>, m16: u8, m32: u8) -> bool {
     match (
@@ -118,7 +118,7 @@ fn write_length(out: &mut Vec<u8>, len: usize, m8: Option<u8>, m16: u8, m32: u8)
     true
 }
 
-/// Write a string; false if it is longer than msgpack can say (4 GiB).
+/// Write a string; false if it exceeds msgpack's limit of 4 GiB.
 #[inline]
 #[must_use]
 pub fn write_str(out: &mut Vec<u8>, value: &str) -> bool {
@@ -134,7 +134,7 @@ pub fn write_str(out: &mut Vec<u8>, value: &str) -> bool {
     fits
 }
 
-/// Write bytes; false if there are more than msgpack can say (4 GiB).
+/// Write bytes; false if they exceed msgpack's limit of 4 GiB.
 #[must_use]
 pub fn write_bin(out: &mut Vec<u8>, value: &[u8]) -> bool {
     let fits = write_length(out, value.len(), Some(0xc4), 0xc5, 0xc6);
@@ -166,16 +166,16 @@ pub fn write_map_header(out: &mut Vec<u8>, len: usize) -> bool {
 
 /// Reserve room for an ext header; the payload is then written after it.
 ///
-/// Returns the position to hand to [`end_ext`].
+/// Returns the position to pass to [`end_ext`].
 pub fn begin_ext(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; EXT_RESERVED]);
     start
 }
 
-/// Put the smallest header before the payload that began with [`begin_ext`].
+/// Put the smallest header before the payload that was begun with [`begin_ext`].
 ///
-/// False if the payload is larger than msgpack can say (4 GiB).
+/// Returns false if the payload exceeds msgpack's limit of 4 GiB.
 #[must_use]
 pub fn end_ext(out: &mut Vec<u8>, start: usize, code: i8) -> bool {
     let code = code as u8;

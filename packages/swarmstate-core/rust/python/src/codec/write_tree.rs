@@ -1,8 +1,8 @@
-//! Writing what needs no hooks in one go: containers of each other, of scalars, and plain models.
+//! Writes values without hooks in one pass: nested containers, scalars and plain models.
 //!
-//! It recurses a little, which is faster than keeping frames, and opens the frames it would have
-//! kept when it meets something else. So nothing is written twice, and whatever fails is left to
-//! the general path, which knows where it is.
+//! It recurses to a bounded depth, which is faster than keeping frames. When it meets anything
+//! else, it opens the frames that it would have kept. So nothing is written twice, and failures are
+//! left to the general path, which knows their location.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
@@ -16,32 +16,32 @@ use super::wire::{self, MAX_DEPTH};
 /// How far a value was written.
 pub enum Tree<'py> {
     Whole,
-    /// Up to this value, or to one that the innermost frame will see next. The frames are open
-    /// in the wrong order: innermost first.
+    /// Up to this value, or to one that the innermost frame will see next. The frames are opened in
+    /// reverse order, innermost first.
     Open(Option<Bound<'py, PyAny>>),
 }
 
-/// What became of an item of a dict.
+/// The outcome for an item of a dict.
 enum Item<'py> {
     Written,
-    /// Its key is written, its value is no scalar.
+    /// Its key is written; its value is not a scalar.
     Unwritten(Bound<'py, PyAny>, Bound<'py, PyAny>),
-    /// The general path knows what to do: the key is no scalar, say, or there are more items
-    /// than there were.
+    /// Left to the general path, for example because the key is not a scalar or there are more
+    /// items than before.
     Strange,
 }
 
-/// What became of a value of which no reference is held.
+/// The outcome for a borrowed value.
 pub enum Lent<'py> {
     Written,
-    /// It is no scalar.
+    /// It is not a scalar.
     Larger(Bound<'py, PyAny>),
-    /// It is a scalar that only the general path can write or refuse. Trying to may have run
-    /// the garbage collector, and so anything: the value is not to be touched again.
+    /// It is a scalar that only the general path can write or reject. Trying to may have run the
+    /// garbage collector, and so any code: the value must not be touched again.
     Refused,
 }
 
-/// Write a scalar of which no reference is held.
+/// Write a borrowed scalar.
 #[inline]
 pub fn lent<'py>(out: &mut Vec<u8>, value: &Bound<'py, PyAny>) -> Lent<'py> {
     let may_be_refused =
@@ -53,7 +53,7 @@ pub fn lent<'py>(out: &mut Vec<u8>, value: &Bound<'py, PyAny>) -> Lent<'py> {
     }
 }
 
-/// Write a scalar; false if it is none, or one that only the general path can write or refuse.
+/// Write a scalar; false if it is not one, or one that only the general path can write or reject.
 #[inline]
 fn plain(out: &mut Vec<u8>, value: &Bound<'_, PyAny>) -> bool {
     scalar(out, value).unwrap_or(false)
@@ -76,7 +76,7 @@ impl<'py> Encoder<'py, '_> {
         self.branch(value, room)
     }
 
-    /// Write a value of which it is known that it is no plain scalar.
+    /// Write a value that is known not to be a plain scalar.
     fn branch(&mut self, value: &Bound<'py, PyAny>, room: usize) -> PyResult<Tree<'py>> {
         let can_open = room > 0 && self.depth < MAX_DEPTH;
         if let Ok(dict) = value.cast_exact::<PyDict>() {

@@ -1,4 +1,4 @@
-//! Writing a model from its instance dict.
+//! Writes a model from its instance dict.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -13,7 +13,7 @@ use crate::codec::wire::{self, MAX_DEPTH, MAX_EXT_DEPTH, ext};
 use crate::codec::write_tree::{Lent, Tree, lent};
 
 impl<'py> Encoder<'py, '_> {
-    /// Write a model as `model_dump` would have it; false, with nothing written, if that takes
+    /// Write a model as its `model_dump` would be written; false, with nothing written, if it takes
     /// the general path.
     pub fn model(&mut self, model: &Bound<'py, PyAny>) -> PyResult<bool> {
         let Some(plan) = self.plan(model)? else {
@@ -94,7 +94,7 @@ impl<'py> Encoder<'py, '_> {
         Ok(true)
     }
 
-    /// Write entries beside those known by name.
+    /// Write the entries that are not known by name.
     fn extra(&mut self, known: &Entries, rest: Bound<'py, PyDict>, len: usize) -> PyResult<bool> {
         let mut cursor = DictCursor::new(rest);
         let mut count = 0;
@@ -114,7 +114,7 @@ impl<'py> Encoder<'py, '_> {
         Ok(count == len)
     }
 
-    /// Write a value that is of a shape; false if it isn't. `room` bounds native recursion.
+    /// Write a value if it matches a shape; otherwise return false. `room` bounds native recursion.
     fn shaped(&mut self, shape: &Shape, value: &Bound<'py, PyAny>, room: usize) -> PyResult<bool> {
         let fit = match shape {
             Shape::Any => return Ok(matches!(self.tree(value, room)?, Tree::Whole)),
@@ -153,7 +153,7 @@ impl<'py> Encoder<'py, '_> {
         Ok(fit && scalar(&mut self.out, value)?)
     }
 
-    /// Whether one more container may be open.
+    /// Return whether one more container may be opened.
     fn deeper(&self, room: usize) -> bool {
         room > 0 && self.depth < MAX_DEPTH
     }
@@ -186,7 +186,8 @@ impl<'py> Encoder<'py, '_> {
         Ok(list.len() == len)
     }
 
-    /// Begin to write a dict, of so many entries; None if this is none, or lies too deep.
+    /// Begin to write a dict with `len` entries; None if the value is not one or is nested too
+    /// deeply.
     #[inline]
     fn open_dict(
         &mut self,
@@ -216,7 +217,7 @@ impl<'py> Encoder<'py, '_> {
         loop {
             let out = &mut self.out;
             let item = cursor.with_next(|key, value| {
-                // Tuples as keys have rules of their own.
+                // Tuples as keys follow their own rules.
                 match lent_shaped(keys, out, key) {
                     Lent::Written => lent_shaped(values, out, value),
                     Lent::Larger(_) | Lent::Refused => Lent::Refused,
@@ -277,7 +278,7 @@ impl<'py> Encoder<'py, '_> {
     }
 }
 
-/// Write a scalar of which no reference is held, if it is of a shape.
+/// Write a borrowed scalar if it matches a shape.
 #[inline]
 fn lent_shaped<'py>(shape: &Shape, out: &mut Vec<u8>, value: &Bound<'py, PyAny>) -> Lent<'py> {
     match fits_scalar(shape, value) {
@@ -287,7 +288,7 @@ fn lent_shaped<'py>(shape: &Shape, out: &mut Vec<u8>, value: &Bound<'py, PyAny>)
     }
 }
 
-/// Whether a scalar is of a shape; None if that is not for scalars alone to say.
+/// Return whether a scalar matches a shape; None if the shape is not only for scalars.
 #[inline]
 fn fits_scalar(shape: &Shape, value: &Bound<'_, PyAny>) -> Option<bool> {
     match shape {
@@ -309,7 +310,7 @@ fn fits_scalar(shape: &Shape, value: &Bound<'_, PyAny>) -> Option<bool> {
     }
 }
 
-/// Which field a key names; the one at `guess` is looked at first.
+/// Return which field a key names, trying the one at `guess` first.
 #[inline]
 fn field_index(entries: &Entries, key: &Bound<'_, PyAny>, guess: usize) -> Option<usize> {
     if entries
@@ -322,10 +323,10 @@ fn field_index(entries: &Entries, key: &Bound<'_, PyAny>, guess: usize) -> Optio
     entries.find(key.cast_exact::<PyString>().ok()?.to_str().ok()?, guess)
 }
 
-/// The instance dict of an object whose class has not overridden `__dict__`.
+/// Return the instance dict of an object whose class does not override `__dict__`.
 fn instance_dict<'py>(obj: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
     // SAFETY: `obj` is alive; the call returns a new reference, or NULL with an exception set,
-    // which `from_owned_ptr_or_err` takes.
+    // which `from_owned_ptr_or_err` handles.
     let dict = unsafe {
         Bound::from_owned_ptr_or_err(
             obj.py(),
@@ -336,8 +337,8 @@ fn instance_dict<'py>(obj: &Bound<'py, PyAny>) -> Option<Bound<'py, PyDict>> {
 }
 
 impl Plan {
-    /// The extra fields of an instance: None if it has none that count, and the outer None if
-    /// they are unlike those that pydantic makes.
+    /// Return the extra fields of an instance. The inner option is None if there are none to write;
+    /// the outer one is None if they are not like those that pydantic makes.
     fn extra<'py>(&self, model: &Bound<'py, PyAny>) -> Option<Option<Bound<'py, PyDict>>> {
         if !self.fields.extra {
             return Some(None);

@@ -1,4 +1,4 @@
-//! Reading a model's fields for [`Rebuild`], as long as each is of the shape that its schema says.
+//! Reads a model's fields for [`Rebuild`], as long as each matches the shape from its schema.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::codec::keys;
 use crate::codec::read::Token;
 use crate::codec::wire::ext;
 
-/// The name of the method that ends the description of a model, as it is written.
+/// The name of the method that ends the description of a model, as written.
 const METHOD: &[u8] = b"\xb3model_validate_json";
 
-/// Up to so many classes in a call are looked for one after the other: mostly there are fewer.
+/// Up to this many classes per call are searched linearly; usually there are fewer.
 const FEW_CLASSES: usize = 16;
 
 impl<'a, 'py> Decoder<'a, 'py, '_> {
-    /// Read the rest of an ext that describes a model and rebuild it; None if that takes the
-    /// general path, with the reader where it was.
+    /// Read the rest of an ext that describes a model and rebuild it. Returns None, with the reader
+    /// moved back, if it takes the general path.
     pub fn model(&mut self, plan: Option<Arc<Plan>>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(rebuild) = plan.as_ref().and_then(|plan| plan.rebuild.as_ref()) else {
             return Ok(None);
@@ -31,7 +31,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         let (pos, depth, room) = (self.reader.pos, self.depth, self.room);
         let values = self.values.len();
         self.in_model = true;
-        // Whatever is wrong with the bytes, the general path says it best.
+        // If the bytes are damaged, the general path reports it best.
         let fields = self.payload(rebuild).ok().flatten();
         self.in_model = false;
         (self.depth, self.room) = (depth, room);
@@ -45,8 +45,8 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         Ok(None)
     }
 
-    /// Read the head of an ext that describes a model, and find how it is rebuilt if that is
-    /// allowed without asking anyone; both once for each class in a call.
+    /// Read the head of an ext that describes a model, and find how to rebuild it if that is
+    /// allowed without asking. Both are done once per class and call.
     pub fn model_head(&mut self) -> PyResult<(Head<'a>, Option<Arc<Plan>>)> {
         let reader = &mut self.reader;
         if let Some(met) = self.met.iter().find(|met| reader.pass(met.bytes)) {
@@ -102,7 +102,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         Ok(is_end.then_some(dict))
     }
 
-    /// Read a value that is of a shape; None if it isn't.
+    /// Read a value if it matches a shape; otherwise return None.
     fn shaped(&mut self, shape: &Shape) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = self.py;
         if let Shape::Any = shape {
@@ -211,7 +211,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
         Ok(Some(dict.into_any()))
     }
 
-    /// Read a dict whose keys are in the order of the schema, others after them.
+    /// Read a dict whose known keys are in the order of the schema, followed by others.
     fn typed_dict(
         &mut self,
         entries: &Entries,
@@ -235,7 +235,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
                 continue;
             }
             let name = self.reader.text("a key")?;
-            // Keys that need not be there may be skipped.
+            // Optional keys may be skipped.
             let skipped = entries.fields[next..]
                 .iter()
                 .position(|field| field.name == name || field.required);
@@ -268,7 +268,7 @@ impl<'a, 'py> Decoder<'a, 'py, '_> {
 }
 
 impl Shape {
-    /// Whether this choice of a union is the one for a value that begins so.
+    /// Return whether this choice of a union is the one for a value that begins with `token`.
     fn may_be(&self, token: &Token<'_>) -> bool {
         match (self, token) {
             (Self::Literal(expected), Token::Str(text)) => {

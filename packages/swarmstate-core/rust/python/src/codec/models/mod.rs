@@ -1,10 +1,10 @@
-//! Pydantic models that are no more than their fields: written from their instance dict and
-//! rebuilt into it, without `model_dump` and without validation.
+//! Pydantic models that are nothing but their fields: written from their instance dict and rebuilt
+//! into it, without `model_dump` and without validation.
 //!
-//! What makes that exact is split in three. [`plan`] looks at the class: whether hooks of its own
-//! have a say. [`shape`] looks at each field's schema: for which values dumping and validating
-//! change nothing. [`dump`] and [`load`] look at the values: whether they are such; [`rebuild`]
-//! makes instances of them. Whatever fails one of these takes the general path, as any other
+//! Three checks make that exact. [`plan`] looks at the class: whether it has hooks that affect the
+//! result. [`shape`] looks at each field's schema: which values dumping and validating leave
+//! unchanged. [`dump`] and [`load`] look at the values: whether they are such values; [`rebuild`]
+//! makes instances of them. Anything that fails a check takes the general path, like any other
 //! object.
 
 mod dump;
@@ -26,17 +26,17 @@ use pyo3::{ffi, intern};
 use super::foreign::loaded;
 pub use plan::Plan;
 
-/// Classes whose examination is kept; programs that make classes at run time start over.
+/// How many classes' examinations are kept; programs that create classes at run time start over.
 const MAX_CLASSES: usize = 1024;
 
-/// What an examination found, and what it depends on that a program may exchange.
+/// The result of an examination, and the attributes it depends on, which a program may replace.
 struct Examined {
     class: Py<PyType>,
     inputs: Inputs,
     plan: Option<Arc<Plan>>,
 }
 
-/// Attributes of a class that `model_rebuild`, patching or renaming replace.
+/// Attributes of a class that `model_rebuild`, patching or renaming can replace.
 struct Inputs([Option<Py<PyAny>>; 5]);
 
 impl Inputs {
@@ -64,9 +64,9 @@ impl Inputs {
     }
 }
 
-/// An attribute of a class whose metaclass is pydantic's, or None.
+/// Return an attribute of a class with pydantic's metaclass, or None.
 ///
-/// It is looked up as `type` does it, in a third of the time: all that the metaclass adds is a
+/// It is looked up as `type` does it, in a third of the time: the metaclass only adds a
 /// `__getattr__` for private attributes.
 fn attribute(class: &Bound<'_, PyType>, name: &Bound<'_, PyString>) -> PyResult<Option<Py<PyAny>>> {
     let py = class.py();
@@ -88,15 +88,15 @@ fn attribute(class: &Bound<'_, PyType>, name: &Bound<'_, PyString>) -> PyResult<
     }
 }
 
-/// By address; the class is held, so that the address stays its own.
+/// By address; the class is kept alive, so that no other can have its address.
 static EXAMINED: Mutex<Option<HashMap<usize, Examined>>> = Mutex::new(None);
 
-/// The plan of a class, or None if its instances take the general path.
+/// Return the plan of a class, or None if its instances take the general path.
 ///
-/// With a plan, the encoding of an instance follows from its fields and extra fields alone.
+/// With a plan, an instance's encoding depends only on its fields and extra fields.
 pub fn plan_of(class: &Bound<'_, PyType>) -> PyResult<Option<Arc<Plan>>> {
     let py = class.py();
-    // All classes of pydantic have a metaclass of its own.
+    // Every pydantic class has pydantic's own metaclass.
     if class.get_type().is(py.get_type::<PyType>()) {
         return Ok(None);
     }
@@ -124,7 +124,7 @@ pub fn plan_of(class: &Bound<'_, PyType>) -> PyResult<Option<Arc<Plan>>> {
         inputs,
         plan: plan.clone(),
     };
-    // Dropping a class may run Python code, so what is replaced leaves the lock first.
+    // Dropping a class may run Python code, so replaced entries are moved out of the lock first.
     let replaced = {
         let mut table = EXAMINED.lock().unwrap_or_else(PoisonError::into_inner);
         let full =

@@ -1,4 +1,4 @@
-//! What a class says about how its instances are written and rebuilt.
+//! How instances of a class are written and rebuilt.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use super::shape::{Entries, Purpose, dumps_by_function, entries, has_items, is_n
 use super::slots::Slots;
 use crate::codec::wire;
 
-/// How instances of one class are written: from their instance dict, in its own order.
+/// How instances of one class are written: from their instance dict, in its order.
 pub struct Plan {
     pub class: Py<PyType>,
     pub module: String,
     pub name: String,
-    /// The payload up to the fields: an array of four, module and name.
+    /// The payload up to the fields: the head of an array of four, module and name.
     pub head: Vec<u8>,
     pub fields: Entries,
-    /// Each field's name as it is written.
+    /// The encoded name of each field.
     pub keys: Vec<Vec<u8>>,
     pub slots: Arc<Slots>,
     /// How instances are rebuilt, if validation is known to change nothing.
     pub rebuild: Option<Rebuild>,
 }
 
-/// Attributes of which pydantic's must be the ones that count.
+/// Attributes that must be pydantic's own.
 const UNTOUCHED: &[&str] = &[
     "__class__",
     "__dict__",
@@ -39,7 +39,7 @@ const UNTOUCHED: &[&str] = &[
 ];
 
 impl Plan {
-    /// Look at a class; None if more than its fields may have a say in what is written.
+    /// Examine a class; None if anything besides its fields may affect what is written.
     pub fn examine(class: &Bound<'_, PyType>, base: &Bound<'_, PyType>) -> PyResult<Option<Self>> {
         let py = class.py();
         for name in UNTOUCHED {
@@ -105,7 +105,7 @@ impl Plan {
     }
 }
 
-/// The class whose attribute of this name counts.
+/// Return the class that provides an attribute.
 pub fn owner<'py>(class: &Bound<'py, PyType>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     for base in class.mro().iter() {
         let names = base.getattr(intern!(class.py(), "__dict__"))?;
@@ -121,7 +121,7 @@ struct Model<'py> {
     model: Bound<'py, PyDict>,
     fields: Bound<'py, PyDict>,
     config: Option<Bound<'py, PyAny>>,
-    /// Whether functions that validate stand around them.
+    /// Whether there are validator functions around them.
     validators: bool,
 }
 
@@ -171,7 +171,7 @@ impl<'py> Model<'py> {
         entries(&self.fields, purpose, extra, 0)
     }
 
-    /// Under which rule validation changes nothing; None if that isn't known.
+    /// Return the rule under which validation changes nothing; None if that is unknown.
     fn rule(
         &self,
         class: &Bound<'py, PyType>,
@@ -219,7 +219,7 @@ fn is_true(schema: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
     }
 }
 
-/// Whether pydantic-core validates, without a plugin around it.
+/// Return whether pydantic-core validates, without a plugin around it.
 fn is_plain_validator(class: &Bound<'_, PyType>) -> PyResult<bool> {
     let py = class.py();
     let validator = class.getattr(intern!(py, "__pydantic_validator__"))?;
@@ -228,7 +228,7 @@ fn is_plain_validator(class: &Bound<'_, PyType>) -> PyResult<bool> {
         && kind.module()?.to_str()?.starts_with("pydantic_core"))
 }
 
-/// The schema of this type inside of definitions and validators.
+/// Return the schema of type `wanted` inside definitions and validators.
 fn unwrapped<'py>(
     schema: &Bound<'py, PyAny>,
     wanted: &str,

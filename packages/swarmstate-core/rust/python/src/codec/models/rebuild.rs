@@ -1,4 +1,4 @@
-//! Making an instance of a model from its fields, where validation would change nothing.
+//! Makes an instance of a model from its fields, if validation would change nothing.
 
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ pub struct Rebuild {
     new: ffi::newfunc,
     slots: Arc<Slots>,
     pub fields: Entries,
-    /// The names of the fields: what validating them all leaves in `__pydantic_fields_set__`.
+    /// The names of the fields: the value of `__pydantic_fields_set__` after validating all of
+    /// them.
     names: Py<PySet>,
-    /// All fields, without values: its copies have room for them.
+    /// A dict with all fields, without values: its copies have room for them.
     pub blank: Py<PyDict>,
     pub rule: Rule,
     /// Whether instances hold nothing but what rebuilding gives them: a class may have slots.
@@ -27,7 +28,7 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// None if instances are made in a way of their own.
+    /// Returns None if the class makes instances in its own way.
     pub fn new(
         class: &Bound<'_, PyType>,
         slots: &Arc<Slots>,
@@ -66,38 +67,38 @@ impl Rebuild {
         })
     }
 
-    /// How many fields there are.
+    /// Return the number of fields.
     pub fn len(&self) -> usize {
         self.fields.fields.len()
     }
 
-    /// Make an instance that holds `fields`, all of them, in the order of the schema.
+    /// Make an instance from `fields`, which must be complete and in the order of the schema.
     pub fn instance<'py>(&self, fields: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
         let py = fields.py();
         let none = py.None().into_bound(py);
         let class = self.class.bind(py);
-        // SAFETY: `new` is the class's own `tp_new`, called with an empty tuple and no keywords;
-        // it returns a new reference, or NULL with an exception set.
+        // SAFETY: `new` is the class's own `tp_new`, called with an empty tuple and no keywords; it
+        // returns a new reference, or NULL with an exception set.
         let model = unsafe {
             let args = PyTuple::empty(py);
             let model = (self.new)(class.as_type_ptr(), args.as_ptr(), std::ptr::null_mut());
             Bound::from_owned_ptr_or_err(py, model)?
         };
-        // SAFETY: both objects are alive, and the instance takes a reference of its own to the
-        // dict; a result other than 0 means that an exception is set.
+        // SAFETY: both objects are alive, and the instance takes its own reference to the dict; a
+        // result other than 0 means that an exception is set.
         let result = unsafe {
             ffi::PyObject_GenericSetDict(model.as_ptr(), fields.as_ptr(), std::ptr::null_mut())
         };
         if result != 0 {
             return Err(PyErr::fetch(py));
         }
-        // SAFETY: `names` is a set, alive; the call returns a new reference, or NULL with an
+        // SAFETY: `names` is a live set; the call returns a new reference, or NULL with an
         // exception set.
         let names = unsafe {
             Bound::from_owned_ptr_or_err(py, ffi::PySet_New(self.names.bind(py).as_ptr()))?
         };
-        // SAFETY: `names` is a set of strings that nobody else knows yet. The collector need not
-        // look at it: it is in no cycle, and pydantic adds nothing but names.
+        // SAFETY: `names` is a set of strings that nobody else has seen yet. The collector need not
+        // visit it: it is in no cycle, and pydantic adds nothing but names.
         unsafe { ffi::PyObject_GC_UnTrack(names.as_ptr().cast()) };
         self.slots.fields_set.set(&model, &names)?;
         let extra = if self.fields.extra {
@@ -111,7 +112,7 @@ impl Rebuild {
     }
 }
 
-/// Whether instances have slots beside those of pydantic's own base.
+/// Return whether instances have slots besides those of pydantic's base class.
 fn has_own_slots(class: &Bound<'_, PyType>) -> PyResult<bool> {
     let py = class.py();
     for base in class.mro().iter() {

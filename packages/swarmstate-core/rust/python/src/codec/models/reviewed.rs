@@ -1,8 +1,8 @@
-//! Classes of langchain_core whose `__init__` and validators have been read.
+//! Classes of langchain_core whose `__init__` and validators have been reviewed.
 //!
-//! Each `__init__` but `RemoveMessage`'s passes what it is given on, with one exception that is no
-//! field: `content_blocks`. What the validators do is said at each rule. A class with other
-//! validators than those, such as one of a later release or a subclass, has no rule here.
+//! Each `__init__` except `RemoveMessage`'s passes on its arguments, with one exception that is not
+//! a field: `content_blocks`. Each rule says what the validators do. A class with other validators,
+//! such as one from a later release or a subclass, has no rule here.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -11,24 +11,24 @@ use pyo3::types::{PyDict, PyString, PyType};
 use super::plan::owner;
 use super::shape::{Entries, Shape};
 
-/// When validation changes nothing, beside what the shapes of the fields demand.
+/// When validation changes nothing, in addition to the fields matching their shapes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Always.
     Fields,
     /// `RemoveMessage.__init__` takes no content and sets it to "".
     Remove,
-    /// `_backwards_compat_tool_calls` makes each tool call of its four keys anew, and finds tool
-    /// calls in `additional_kwargs` where there are none.
+    /// `_backwards_compat_tool_calls` rebuilds each tool call from its four keys, and takes tool
+    /// calls from `additional_kwargs` if there are none.
     Ai,
-    /// As `Ai`; besides, `init_tool_calls` makes tool calls of their chunks and chunks of tool
+    /// Like `Ai`. In addition, `init_tool_calls` makes tool calls from chunks and chunks from tool
     /// calls, and `init_server_tool_calls` changes blocks in the content of a last chunk.
     AiChunk,
 }
 
 const MESSAGES: &str = "langchain_core.messages.";
 
-/// Module, class, rule, and all the validators of the class.
+/// Module, class, rule, and all validators of the class.
 const REVIEWED: &[(&str, &str, Rule, &[&str])] = &[
     (
         "langchain_core.documents.base",
@@ -106,8 +106,8 @@ const REVIEWED: &[(&str, &str, Rule, &[&str])] = &[
         Rule::Fields,
         &[],
     ),
-    // `coerce_args` turns content and tool_call_id that are not of their type into strings, and
-    // copies the list that content may be.
+    // `coerce_args` turns content and tool_call_id of another type into strings, and copies the
+    // content if it is a list.
     (
         "langchain_core.messages.tool",
         "ToolMessage",
@@ -123,7 +123,7 @@ const REVIEWED: &[(&str, &str, Rule, &[&str])] = &[
 ];
 
 impl Rule {
-    /// The rule of a class that has been read, if it is still what was read.
+    /// Return the rule of a reviewed class, if the class has not changed since.
     pub fn reviewed(class: &Bound<'_, PyType>) -> PyResult<Option<Self>> {
         let py = class.py();
         let module = class.getattr(intern!(py, "__module__"))?;
@@ -145,7 +145,7 @@ impl Rule {
         Ok((is_known_init && has_validators(class, validators)?).then_some(*rule))
     }
 
-    /// The fields as validation leaves them under this rule.
+    /// Return the fields as validation leaves them under this rule.
     pub fn narrow(self, mut entries: Entries) -> Entries {
         if matches!(self, Self::Ai | Self::AiChunk) {
             for field in &mut entries.fields {
@@ -160,7 +160,7 @@ impl Rule {
         entries
     }
 
-    /// Whether validation would leave these fields as they are.
+    /// Return whether validation would leave these fields unchanged.
     pub fn holds(self, fields: &Bound<'_, PyDict>) -> PyResult<bool> {
         let py = fields.py();
         let is_empty = |name: &Bound<'_, PyString>| -> PyResult<bool> {
@@ -183,7 +183,7 @@ impl Rule {
         };
         match self {
             Self::Fields => Ok(true),
-            // An empty list is taken as well, and becomes a string.
+            // An empty list is accepted as well, and becomes a string.
             Self::Remove => match fields.get_item(intern!(py, "content"))? {
                 Some(content) => Ok(content.is_instance_of::<PyString>() && !content.is_truthy()?),
                 None => Ok(false),
@@ -196,7 +196,7 @@ impl Rule {
     }
 }
 
-/// Demand all keys that `_backwards_compat_tool_calls` gives a call, and no others.
+/// Require exactly the keys that `_backwards_compat_tool_calls` gives a call.
 fn narrow_calls(shape: &mut Shape) {
     if let Shape::List(items) = shape
         && let Shape::TypedDict(entries) = items.as_mut()
@@ -211,7 +211,7 @@ fn narrow_calls(shape: &mut Shape) {
     }
 }
 
-/// Whether a class has these model validators and no other hooks.
+/// Return whether a class has exactly these model validators and no other hooks.
 fn has_validators(class: &Bound<'_, PyType>, expected: &[&str]) -> PyResult<bool> {
     let py = class.py();
     let found = class.getattr(intern!(py, "__pydantic_decorators__"))?;

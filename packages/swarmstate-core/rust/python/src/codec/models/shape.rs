@@ -1,4 +1,4 @@
-//! What a field's schema says about values that dumping, or validating, gives back as they are.
+//! Derives from a field's schema which values dumping or validating leaves unchanged.
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -6,13 +6,13 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::codec::wire::write_str;
 
-/// Values that a schema leaves as they are.
+/// Values that a schema leaves unchanged.
 ///
-/// All types are exact: of instances of subclasses nothing is said.
+/// All types are exact: instances of subclasses do not match.
 pub enum Shape {
-    /// None that is known.
+    /// No known values.
     Never,
-    /// Lists, tuples and dicts of each other and of what msgpack has as scalars.
+    /// Lists, tuples and dicts of each other and of msgpack's scalars.
     Any,
     None,
     Bool,
@@ -34,15 +34,15 @@ pub enum Shape {
 
 /// The keys of a dict that are known by name.
 pub struct Entries {
-    /// In the order of the schema, which is the order that validation gives them.
+    /// In the order of the schema, which is the order after validation.
     pub fields: Vec<Entry>,
-    /// Whether others may follow; their values are `Any`.
+    /// Whether other keys may follow; their values are `Any`.
     pub extra: bool,
 }
 
 pub struct Entry {
     pub name: String,
-    /// As it is written.
+    /// The encoded name.
     pub encoded: Vec<u8>,
     pub key: Py<PyString>,
     pub required: bool,
@@ -50,7 +50,7 @@ pub struct Entry {
 }
 
 impl Entries {
-    /// The entry of this name; the one at `guess` is looked at first.
+    /// Return the entry of this name, trying the one at `guess` first.
     #[inline]
     pub fn find(&self, name: &str, guess: usize) -> Option<usize> {
         if self
@@ -64,21 +64,21 @@ impl Entries {
     }
 }
 
-/// What is to leave the values as they are.
+/// Which operation must leave the values unchanged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Dump,
-    /// Validation in Python mode of what msgpack gave back.
+    /// Validation, in Python mode, of decoded msgpack values.
     Validate,
 }
 
 /// Schemas may refer to themselves.
 const MAX_DEPTH: usize = 16;
 
-/// Keys that say nothing about values.
+/// Keys that do not affect values.
 const NEUTRAL: &[&str] = &["type", "metadata", "ref", "strict", "fail_fast"];
 
-/// The shape of a core schema.
+/// Return the shape of a core schema.
 fn compile(schema: &Bound<'_, PyAny>, purpose: Purpose, depth: usize) -> PyResult<Shape> {
     let py = schema.py();
     let (Ok(schema), true) = (schema.cast::<PyDict>(), depth < MAX_DEPTH) else {
@@ -91,7 +91,7 @@ fn compile(schema: &Bound<'_, PyAny>, purpose: Purpose, depth: usize) -> PyResul
         return Ok(Shape::Never);
     };
     let kind: String = kind.extract()?;
-    // Constraints and coercions bind validation only.
+    // Constraints and coercions apply only to validation.
     let harmless: &[&str] = match kind.as_str() {
         "any" | "none" | "bool" | "int" | "float" | "bytes" => &[],
         "str" => &["coerce_numbers_to_str"],
@@ -146,7 +146,7 @@ fn compile(schema: &Bound<'_, PyAny>, purpose: Purpose, depth: usize) -> PyResul
         },
         "union" => union(schema, purpose, depth)?,
         "typed-dict" => typed_dict(schema, purpose, depth)?,
-        // Validators have no say in dumping.
+        // Validators do not affect dumping.
         "function-before" | "function-after" | "function-wrap" if purpose == Purpose::Dump => {
             inner("schema")?
         }
@@ -154,7 +154,7 @@ fn compile(schema: &Bound<'_, PyAny>, purpose: Purpose, depth: usize) -> PyResul
     })
 }
 
-/// Whether a schema has no keys but these and the neutral ones.
+/// Return whether a schema has only these keys and neutral ones.
 pub fn only(schema: &Bound<'_, PyDict>, known: &[&str]) -> PyResult<bool> {
     for key in schema.keys() {
         let key: String = key.extract()?;
@@ -180,9 +180,9 @@ fn literal(schema: &Bound<'_, PyDict>) -> PyResult<Shape> {
     Ok(Shape::Literal(expected))
 }
 
-/// A union leaves a value as it is if it takes the choice that the value is of. Smart mode prefers
-/// exact types, so that holds for scalars; of lists and of dicts only one kind may be among the
-/// choices, and none that takes anything.
+/// A union leaves a value unchanged if it picks the choice that the value belongs to. Smart mode
+/// prefers exact types, so that holds for scalars. Among the choices there may be only one kind of
+/// list and one of dict, and none that accepts anything.
 fn union(schema: &Bound<'_, PyDict>, purpose: Purpose, depth: usize) -> PyResult<Shape> {
     let mut choices = Vec::new();
     let (mut lists, mut dicts) = (0, 0);
@@ -192,7 +192,7 @@ fn union(schema: &Bound<'_, PyDict>, purpose: Purpose, depth: usize) -> PyResult
         .try_iter()?
     {
         let choice = choice?;
-        // Labelled choices are pairs.
+        // Labeled choices are pairs.
         let choice = match choice.cast::<PyTuple>() {
             Ok(pair) => pair.get_item(0)?,
             Err(_) => choice,
@@ -237,7 +237,7 @@ fn typed_dict(schema: &Bound<'_, PyDict>, purpose: Purpose, depth: usize) -> PyR
     })
 }
 
-/// The fields of a typed dict or a model; None if their names are not all there is to their keys.
+/// Return the fields of a typed dict or a model; None if something else can affect their keys.
 pub fn entries(
     schema: &Bound<'_, PyDict>,
     purpose: Purpose,
@@ -251,7 +251,7 @@ pub fn entries(
         let (Ok(key), Ok(field)) = (key.cast_exact::<PyString>(), field.cast::<PyDict>()) else {
             return Ok(None);
         };
-        // `frozen` guards assignment.
+        // `frozen` only prevents assignment.
         let known: &[&str] = match purpose {
             Purpose::Dump => &["schema", "required", "frozen", "validation_alias"],
             Purpose::Validate => &["schema", "required", "frozen"],
@@ -281,7 +281,7 @@ pub fn entries(
     }))
 }
 
-/// Whether a model's or typed dict's config changes neither keys nor values.
+/// Return whether a model's or typed dict's config changes neither keys nor values.
 pub fn is_neutral_config(config: Option<&Bound<'_, PyAny>>, purpose: Purpose) -> PyResult<bool> {
     let Some(config) = config else {
         return Ok(true);
@@ -306,7 +306,7 @@ pub fn is_neutral_config(config: Option<&Bound<'_, PyAny>>, purpose: Purpose) ->
     }
 }
 
-/// Whether a schema has a list of this name with something in it.
+/// Return whether a schema has a nonempty list of this name.
 pub fn has_items(schema: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
     match schema.get_item(name)? {
         Some(items) => Ok(!items.cast::<PyList>().is_ok_and(|items| items.is_empty())),
@@ -314,7 +314,7 @@ pub fn has_items(schema: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
     }
 }
 
-/// Whether functions have a say in dumping what a schema describes, at any depth.
+/// Return whether a function takes part in dumping what a schema describes, at any depth.
 pub fn dumps_by_function(schema: &Bound<'_, PyAny>) -> PyResult<bool> {
     search(schema, 0)
 }
@@ -329,9 +329,9 @@ fn search(schema: &Bound<'_, PyAny>, depth: usize) -> PyResult<bool> {
             let found = match key.extract::<&str>() {
                 Ok("serialization" | "serialization_exclude_if") => true,
                 Ok("computed_fields") => has_items(dict, "computed_fields")?,
-                // What they hold are not schemas.
+                // Their contents are not schemas.
                 Ok("metadata" | "default" | "expected") => false,
-                // Its keys are names of the user's choice.
+                // Its keys are names chosen by the user.
                 Ok("fields") => match value.cast::<PyDict>() {
                     Ok(fields) => search(fields.values().as_any(), depth + 1)?,
                     Err(_) => search(&value, depth + 1)?,

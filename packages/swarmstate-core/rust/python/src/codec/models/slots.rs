@@ -1,17 +1,17 @@
-//! The slots of pydantic's `BaseModel`, reached through their descriptors.
+//! The slots of pydantic's `BaseModel`, accessed through their descriptors.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-/// A descriptor and what its type does with it.
+/// A descriptor and its type's functions.
 pub struct Slot {
     descriptor: Py<PyAny>,
     get: ffi::descrgetfunc,
     set: ffi::descrsetfunc,
 }
 
-/// What a model instance holds beside its `__dict__`.
+/// What a model instance holds besides its `__dict__`.
 pub struct Slots {
     pub fields_set: Slot,
     pub extra: Slot,
@@ -19,7 +19,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// The slots of `BaseModel`; None if they are none.
+    /// Return the slots of `BaseModel`; None if they are not slots.
     pub fn of(base: &Bound<'_, PyType>) -> PyResult<Option<Self>> {
         let slot = |name: &str| Slot::of(base, name);
         Ok(
@@ -47,7 +47,7 @@ impl Slot {
             return Ok(None);
         }
         // SAFETY: `kind` is a type, alive during the calls. A slot is NULL, which is None here, or
-        // a function of the type that belongs to its number.
+        // a function of the type that its number stands for.
         let (get, set) = unsafe {
             let slot = |number| ffi::PyType_GetSlot(kind.as_type_ptr(), number);
             (
@@ -66,12 +66,12 @@ impl Slot {
         }))
     }
 
-    /// What an instance holds in this slot; None if it is unset.
+    /// Return the value of this slot in an instance; None if it is unset.
     pub fn get<'py>(&self, model: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
         let py = model.py();
         // SAFETY: `get` is the function of the descriptor's type, and both objects are alive. It
         // checks that the instance is of the descriptor's class, and returns a new reference, or
-        // NULL with an exception set, which `from_owned_ptr_or_err` takes.
+        // NULL with an exception set, which `from_owned_ptr_or_err` handles.
         let value = unsafe {
             let class = model.get_type_ptr().cast();
             let value = (self.get)(self.descriptor.as_ptr(), model.as_ptr(), class);
@@ -82,8 +82,8 @@ impl Slot {
 
     /// Set this slot of an instance.
     pub fn set(&self, model: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        // SAFETY: as in `get`; the slot takes a reference of its own to the value, and a result
-        // other than 0 means that an exception is set.
+        // SAFETY: as in `get`; the slot takes its own reference to the value, and a result other
+        // than 0 means that an exception is set.
         let result =
             unsafe { (self.set)(self.descriptor.as_ptr(), model.as_ptr(), value.as_ptr()) };
         if result == 0 {
