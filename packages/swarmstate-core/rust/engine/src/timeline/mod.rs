@@ -32,8 +32,8 @@ struct Event {
 impl Timeline {
     /// Records that an activity begins or stops.
     ///
-    /// `at` is the time in seconds. `used` is the processor time of the thread that drives the run so
-    /// far, or NaN if unknown.
+    /// `at` is the time in seconds. `used` is the processor time used so far by the thread that
+    /// drives the run, or NaN if unknown.
     pub fn mark(&mut self, at: f64, used: f64, activity: Arc<Activity>, goes_on: bool) {
         self.events.push(Event {
             at,

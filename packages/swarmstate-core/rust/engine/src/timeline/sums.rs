@@ -7,7 +7,7 @@ use super::activity::{Activity, Kind, Path};
 /// Time spent on one thing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spent {
-    /// What it counts as.
+    /// The kind that it counts as.
     pub kind: Kind,
     /// Seconds of the run's time that count for it.
     pub seconds: f64,

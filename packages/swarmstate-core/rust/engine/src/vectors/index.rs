@@ -187,7 +187,7 @@ impl Index {
         self.read().live()
     }
 
-    /// Tells whether there are no records.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -142,7 +142,7 @@ impl State {
         self.clusters.as_ref().map(|clusters| clusters.generation)
     }
 
-    /// Tells whether a row holds a vector.
+    /// Returns whether a row holds a vector.
     pub fn is_live(&self, row: usize) -> bool {
         self.owners[row] != UNUSED
     }

@@ -185,7 +185,7 @@ fn construct_one<'py>(
     }
 }
 
-/// Return `value` with its lists, and lists directly in them, turned into tuples.
+/// Turn a list, and lists nested directly in it, into tuples.
 fn frozen<'py>(value: Bound<'py, PyAny>, depth: usize) -> PyResult<Bound<'py, PyAny>> {
     /// The contents of user classes are not nested deeply; below this level they fail as
     /// unhashable.

@@ -148,7 +148,7 @@ impl<'py> Encoder<'py, '_> {
         }
     }
 
-    /// Write a whole value, including the frames that it opens.
+    /// Write a value up to the point where the innermost frame continues.
     fn whole(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         self.value(value)
             .map_err(|error| self.located(value, error))?;

@@ -14,7 +14,7 @@ mod classes {
 
 pub use classes::{DecodeError, EncodeError, TypeNotAllowedError};
 
-/// Return a `DecodeError` that describes an unexpected byte at `offset`.
+/// Return a `DecodeError` that says what is wrong at `offset`.
 #[cold]
 pub fn damaged(offset: usize, what: fmt::Arguments<'_>) -> PyErr {
     DecodeError::new_err(format!("at byte {offset}: {what}"))

@@ -48,7 +48,7 @@ fn hook<'py>(
     Ok(obj.getattr_opt(name)?.filter(|hook| hook.is_callable()))
 }
 
-/// Return a class from a module that only the program itself may have loaded.
+/// Return a class from a module, if that module has been loaded.
 pub fn loaded<'py>(
     module: &Bound<'py, PyString>,
     name: &Bound<'py, PyString>,

@@ -1,4 +1,4 @@
-//! Where a value lay before, for what is equal but cannot be recognized.
+//! Where a value was stored before, for parts that are equal but cannot be recognized.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use swarmstate_engine::BlobHash;
 
 use super::parts::Cut;
 
-/// The blobs that a value lay in, in whatever home, to be found by what they hold.
+/// The blobs that a value was stored in, in any home, to be found by their contents.
 #[derive(Default)]
 pub(super) struct Before {
     blobs: Vec<BlobHash>,
-    /// Made when it is first needed: mostly everything is recognized, or new.
+    /// Built on first use: usually everything is recognized or new.
     by_hash: Option<HashMap<BlobHash, BlobHash>>,
 }
 
@@ -21,7 +21,7 @@ impl Before {
         Self::from(blobs.into_iter())
     }
 
-    /// These blobs.
+    /// Creates it from these blobs.
     pub(super) fn from(blobs: impl Iterator<Item = BlobHash>) -> Self {
         Self {
             blobs: blobs.collect(),
@@ -29,7 +29,7 @@ impl Before {
         }
     }
 
-    /// Returns the blob with the bytes of this one.
+    /// Returns the known blob with the same bytes as `hash`.
     pub(super) fn find(&mut self, hash: &BlobHash) -> Option<BlobHash> {
         let blobs = &self.blobs;
         let by_hash = self

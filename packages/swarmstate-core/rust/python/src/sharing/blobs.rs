@@ -10,7 +10,7 @@ use swarmstate_engine::BlobHash;
 
 import_exception!(swarmstate.errors, CheckpointError);
 
-/// The blobs that an entry refers to.
+/// Returns the blobs that an entry refers to.
 pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
     let mut blobs = Vec::new();
     for piece in entry.try_iter()?.skip(1) {
@@ -22,17 +22,17 @@ pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
     Ok(blobs)
 }
 
-/// The blobs that a piece refers to: the only item of a list is their hashes, one after another.
+/// Returns the blobs that a piece refers to: the only item of a list is their concatenated hashes.
 pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
     let hashes = piece.cast::<PySequence>()?.get_item(0)?;
     BlobHash::read_all(hashes.cast::<PyBytes>()?.as_bytes())
         .ok_or_else(|| CheckpointError::new_err("a reference to blobs is cut short"))
 }
 
-/// Blobs that were checked, and where their bytes are. It holds as long as these are there.
+/// Blobs that were checked, with the addresses of their bytes. Valid as long as these bytes live.
 pub(super) type Checked = Mutex<HashSet<(BlobHash, usize)>>;
 
-/// The bytes of a blob, checked against its hash.
+/// Returns the bytes of a blob, checked against its hash.
 pub(super) fn find<'py>(
     name: &str,
     hash: BlobHash,

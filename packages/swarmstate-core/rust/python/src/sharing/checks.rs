@@ -1,4 +1,4 @@
-//! Whether what a record says of its values has the form of entries at all.
+//! Checks whether a record's entries are well formed.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -6,10 +6,10 @@ use swarmstate_engine::BlobHash;
 
 use super::blobs::CheckpointError;
 
-/// Check that something that was read is a dict of entries by name.
+/// Check that something read from a store is a dict of entries by name.
 ///
 /// Raises:
-///     CheckpointError: It is none; the message says which value is concerned.
+///     CheckpointError: It is not; the message names the value.
 #[pyfunction]
 #[pyo3(signature = (entries, /))]
 pub fn check_entries(entries: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -25,7 +25,7 @@ pub fn check_entries(entries: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Check that something that was read is an entry, and its name a text.
+/// Check that something read from a store is an entry with a text as its name.
 ///
 /// Raises:
 ///     CheckpointError: It is not.
@@ -63,7 +63,7 @@ fn is_entry(entry: &Bound<'_, PyAny>) -> bool {
         && parts.all(|piece| is_piece(&piece))
 }
 
-/// Whether this is bytes, or a list of nothing but the hashes of blobs.
+/// Returns whether this is bytes, or a list with nothing but the hashes of blobs.
 fn is_piece(piece: &Bound<'_, PyAny>) -> bool {
     let hashes = if let Ok(piece) = piece.cast::<PyList>() {
         (piece.len() == 1).then(|| piece.get_item(0))

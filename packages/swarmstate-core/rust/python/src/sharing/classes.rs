@@ -1,4 +1,4 @@
-//! The classes that a proof met, and what is known of their instances.
+//! The classes met during a proof, and what is known about their instances.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pyo3::types::PyType;
 use crate::codec::{Plan, plan_of};
 use crate::dict_version::DictVersions;
 
-/// Classes that were met, and how their instances are written if from their fields alone.
+/// Classes met so far, with plans for those whose instances are written from their fields alone.
 #[derive(Default)]
 pub(super) struct Classes<'py> {
     met: Vec<(Bound<'py, PyType>, Option<Arc<Plan>>)>,
@@ -22,7 +22,7 @@ impl<'py> Classes<'py> {
         Self { met, versions }
     }
 
-    /// Whether `value` is of the class of a plan, and the plan is still that of the class.
+    /// Returns whether `value` is of a plan's class and the plan is still current.
     #[inline]
     pub(super) fn is_of(&mut self, value: &Bound<'py, PyAny>, plan: &Arc<Plan>) -> bool {
         if let Some(known) = self.met(value) {
@@ -34,12 +34,12 @@ impl<'py> Classes<'py> {
         }
     }
 
-    /// How many were met.
+    /// Returns how many classes were met.
     pub(super) fn count(&self) -> usize {
         self.met.len()
     }
 
-    /// How `value` is written, if its class was met.
+    /// Returns the plan of the class of `value`, if that was met.
     #[inline]
     pub(super) fn met(&self, value: &Bound<'py, PyAny>) -> Option<&Arc<Plan>> {
         let class = value.get_type_ptr();
@@ -49,13 +49,13 @@ impl<'py> Classes<'py> {
             .as_ref()
     }
 
-    /// Whether a plan is still that of its class.
+    /// Returns whether a plan is still that of its class.
     pub(super) fn is_current(&mut self, py: Python<'py>, plan: &Arc<Plan>) -> PyResult<bool> {
         let known = self.plan(plan.class.bind(py))?;
         Ok(known.is_some_and(|known| Arc::ptr_eq(&known, plan)))
     }
 
-    /// How instances of a class are written, if from their fields alone.
+    /// Returns the plan of a class, if its instances are written from their fields alone.
     pub(super) fn plan(&mut self, class: &Bound<'py, PyType>) -> PyResult<Option<Arc<Plan>>> {
         if let Some((_, plan)) = self.met.iter().find(|(known, _)| known.is(class)) {
             return Ok(plan.clone());

@@ -1,8 +1,8 @@
-//! Cutting a value into pieces that checkpoints share.
+//! Cuts a value into pieces that checkpoints share.
 //!
-//! The encoding of a list is a header and the encodings of its items, one after
-//! another; that of a dict likewise. So any run of items can be stored on its
-//! own, and joining the pieces gives the encoding of the whole value back.
+//! The encoding of a list is a header followed by the encodings of its items; that of a dict
+//! likewise. So any run of items can be stored on its own, and joining the pieces restores the
+//! encoding of the whole value.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -26,16 +26,16 @@ use super::writes::Homes;
 use crate::codec::{Codec, Plans};
 use crate::dict_version::DictVersions;
 
-/// Up to these sizes values, and runs of items, are kept in the record itself. Small lists and
-/// dicts change often: writing them again takes less time than finding out what changed.
+/// Values and runs of items up to these sizes are kept in the record itself. Small lists and dicts
+/// change often: rewriting them takes less time than finding out what changed.
 const INLINE_VALUE: usize = 2048;
 pub(super) const INLINE_CONTAINER: usize = 8192;
 pub(super) const INLINE_RUN: usize = 64;
 
-/// A list or dict of more items is measured before it is encoded as a whole.
+/// A list or dict with more items is measured before it is encoded as a whole.
 const MANY_ITEMS: usize = 32;
 
-/// An entry of a dict that is a large list or dict itself is cut like a value.
+/// A dict entry that is itself a large list or dict is cut like a value.
 const NESTED_VALUE: usize = 4096;
 const MAX_NESTING: usize = 8;
 
@@ -44,12 +44,12 @@ pub(super) struct Cutter<'a, 'py> {
     pub(super) codec: &'a Codec,
     /// Blobs to store, by name.
     pub(super) blobs: &'a Bound<'py, PyDict>,
-    /// The same by hash.
+    /// The same blobs by hash.
     pub(super) new: HashSet<BlobHash>,
-    /// Whether blobs are referred to that were stored before.
+    /// Whether there are references to blobs stored earlier.
     pub(super) relies: bool,
     pub(super) homes: Homes,
-    /// The blobs of the value before: what is equal but cannot be recognized is there, too.
+    /// The blobs of the previous value, to find parts that are equal but cannot be recognized.
     pub(super) before: Before,
     pub(super) plans: Plans<'py>,
     pub(super) classes: Classes<'py>,
@@ -99,7 +99,7 @@ impl<'py> Cutter<'_, 'py> {
         }
     }
 
-    /// Cut a value without knowing anything of it, save where it lay before if it was large.
+    /// Cut a value without previous knowledge, except where it was stored if it was large.
     fn cut_fresh(&mut self, value: &Bound<'py, PyAny>, before: Option<&Large>) -> PyResult<Cut> {
         let kind = kind_of(value);
         if let Some(kind) = kind
@@ -109,7 +109,7 @@ impl<'py> Cutter<'_, 'py> {
         {
             return self.cut_container(value, kind, &entries, Vec::new());
         }
-        // Taken before encoding: what changes in between is then seen as a change later. Small
+        // Taken before encoding, so that a change in between is seen as a change later. Small
         // values are cheaper to encode again than to recognize.
         let shadow = if before.is_some() || value.is_instance_of::<PyString>() {
             Shadow::of(&mut self.classes, value)?
@@ -151,10 +151,10 @@ impl<'py> Cutter<'_, 'py> {
         Ok(Cut::of_whole(entry, whole))
     }
 
-    /// Whether the first of many items show already that they are too large for the record.
+    /// Returns whether the first of many items already show that they are too large for the record.
     ///
-    /// It saves encoding all of them to learn their size, and again one by one. An error says
-    /// nothing yet: it is found again, and described with its path.
+    /// This avoids encoding all of them once to learn their size and again one by one. Errors are
+    /// ignored here: they come up again later, and are described with their path.
     fn is_large(&mut self, entries: &[Entry<'py>]) -> bool {
         let mut data = Vec::with_capacity(INLINE_CONTAINER * 2);
         for entry in entries {
@@ -185,12 +185,12 @@ impl<'py> Cutter<'_, 'py> {
         Ok(Cut::of_container(entry, container))
     }
 
-    /// The error with the path from the whole value on, where it has one that begins at an item.
+    /// Returns an error with the path from the whole value, for one whose path begins at an item.
     pub(super) fn described(&mut self, value: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
         (self.encode(&mut Vec::new(), value, 0).err()).unwrap_or(error)
     }
 
-    /// Cut a list or dict; `parts` are those it had before.
+    /// Cut a list or dict; `parts` are its previous parts.
     fn container(
         &mut self,
         kind: Kind,
@@ -260,8 +260,8 @@ impl<'py> Cutter<'_, 'py> {
         self.codec.encode_into(out, value, depth, &mut self.plans)
     }
 
-    /// Encode one item; a large container inside a dict is cut instead, and so is what was there
-    /// before and has changed.
+    /// Encode one item. A large container inside a dict is cut instead, and so is a large value
+    /// that replaces an existing one.
     pub(super) fn source(
         &mut self,
         entry: &Entry<'py>,
@@ -320,8 +320,8 @@ impl<'py> Cutter<'_, 'py> {
 
     /// Cut the value of an entry, given how it was cut before.
     ///
-    /// It is recognized by what it holds. A shadow of its own would prove the same a second time,
-    /// and a witness of it would keep what it holds from being handed out again.
+    /// It is recognized by its items. A shadow of the container would prove the same a second time,
+    /// and a witness of it would prevent its items from being handed out again.
     fn nested(
         &mut self,
         entry: &Entry<'py>,
@@ -375,7 +375,7 @@ impl<'py> Cutter<'_, 'py> {
         Ok(hash)
     }
 
-    /// The type and the encoding of a value.
+    /// Returns the type and the encoding of a value.
     pub(super) fn encode_whole(
         &mut self,
         value: &Bound<'py, PyAny>,

@@ -1,4 +1,4 @@
-//! Reading a container from its pieces, one after another.
+//! Reads a container from its pieces in sequence.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
@@ -9,23 +9,23 @@ use crate::codec::{Item as Read, ItemReader, end_of};
 
 /// A piece of an encoding.
 pub(super) struct Piece<'py> {
-    /// None if it was not read, since all of it is copied.
+    /// None if it was not read, because all of it is copied.
     pub(super) data: Option<Bound<'py, PyBytes>>,
     pub(super) size: usize,
     pub(super) blob: Option<BlobHash>,
-    /// Where it stands in the buffer of those that are decoded, at least in part; None if all of it
-    /// is copied.
+    /// Its position in the buffer of pieces to decode at least in part; None if all of it is
+    /// copied.
     pub(super) start: Option<usize>,
 }
 
 impl Piece<'_> {
-    /// Its bytes; none if it was not read.
+    /// Returns its bytes; empty if it was not read.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.data.as_ref().map_or(&[], |data| data.as_bytes())
     }
 }
 
-/// The list or dict that items go to.
+/// The list or dict that receives the items.
 pub(super) enum Target<'py> {
     List(Vec<Bound<'py, PyAny>>),
     Dict(Bound<'py, PyDict>),
@@ -55,13 +55,13 @@ impl<'py> Target<'py> {
     }
 }
 
-/// Goes through the pieces of a container.
+/// Iterates over the pieces of a container.
 pub(super) struct Feed<'a, 'b, 'py> {
     reader: ItemReader<'b, 'py>,
     pieces: &'a [Piece<'py>],
-    /// The piece after the one that is being read.
+    /// The index of the piece after the current one.
     next: usize,
-    /// The position in that piece.
+    /// The position in the current piece.
     pos: usize,
 }
 
@@ -75,12 +75,12 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         }
     }
 
-    /// The position in the piece that is being read.
+    /// Returns the position in the current piece.
     pub(super) fn position(&self) -> usize {
         self.pos
     }
 
-    /// The piece that is being read; None after the last one.
+    /// Returns the current piece; None after the last one.
     pub(super) fn piece(&mut self) -> Option<&Piece<'py>> {
         while self.is_at_piece_end() {
             if self.next == self.pieces.len() {
@@ -118,7 +118,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         self.pos = self.current_size();
     }
 
-    /// The size of all pieces; no container has more items.
+    /// Returns the total size of the pieces, an upper bound for the number of items.
     pub(super) fn size(&self) -> usize {
         self.pieces.iter().map(|piece| piece.size).sum()
     }
@@ -127,7 +127,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         &self.current()[start..self.pos]
     }
 
-    /// Whether the value that comes next ends in this piece.
+    /// Returns whether the next value ends in this piece.
     pub(super) fn holds_next(&self) -> bool {
         end_of(self.current(), self.pos).is_some()
     }
@@ -139,7 +139,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         Ok(key)
     }
 
-    /// Go to the end of the value that comes next, or of the piece if it does not end before.
+    /// Skip the next value, or the rest of the piece if the value does not end in it.
     pub(super) fn skip(&mut self) {
         let end = end_of(self.current(), self.pos).unwrap_or_else(|| self.current().len());
         let start = self.reader.position();
@@ -158,21 +158,21 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         Ok(read)
     }
 
-    /// What is left of the piece that is being read, and the blobs that follow it.
+    /// Returns the rest of the current piece and the blobs that follow it.
     pub(super) fn rest(&self) -> (&[u8], impl Iterator<Item = (BlobHash, usize)>) {
         let following = self.pieces[self.next..].iter();
         let blobs = following.map_while(|piece| Some((piece.blob?, piece.size)));
         (&self.current()[self.pos..], blobs)
     }
 
-    /// Go to the end of that many pieces more.
+    /// Skip to the end of the piece that is `count` pieces ahead.
     pub(super) fn leave_pieces(&mut self, count: usize) {
         self.next += count;
         self.leave_piece();
     }
 
-    /// Read a value that goes on in the blobs that follow, and ends where one does; returns it and
-    /// their number.
+    /// Read a value that continues in the following blobs and ends at the end of one; returns it
+    /// and the number of blobs.
     pub(super) fn long_value(
         &mut self,
         key: Option<Bound<'py, PyAny>>,
@@ -182,7 +182,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         let Some((start, size)) = current.and_then(|piece| Some((piece.start?, piece.size))) else {
             return Ok(None);
         };
-        // Those that were read stand one after another.
+        // Pieces that were read are adjacent in the buffer.
         let mut end = start + size;
         let mut ends = Vec::new();
         for piece in &self.pieces[self.next..] {
@@ -202,7 +202,7 @@ impl<'a, 'b, 'py> Feed<'a, 'b, 'py> {
         Ok(Some((read, last + 1)))
     }
 
-    /// Read the header of a list or dict that stands in the record itself.
+    /// Read the header of a list or dict that is in the record itself.
     pub(super) fn header(&mut self) -> Option<(Kind, usize)> {
         if self.piece()?.blob.is_some() {
             return None;

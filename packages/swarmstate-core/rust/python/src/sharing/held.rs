@@ -1,8 +1,8 @@
-//! What values can be made from without decoding them.
+//! Values that are available without decoding.
 //!
-//! A value that was decoded once and handed out is handed out again if meanwhile nobody has a
-//! reference to it: a server lets go of a thread's state when it has answered. Who still has one
-//! gets copies.
+//! A value that was decoded and handed out is handed out again if nobody holds a reference to it by
+//! then: a server drops a thread's state once it has answered. While a reference is still held,
+//! readers get copies.
 
 use std::collections::HashMap;
 
@@ -13,36 +13,36 @@ use super::classes::Classes;
 use super::parts::{Body, Container, Cut, Items, Made, Seen, Stored};
 use super::whole::Large;
 
-/// What is known of values, by the blob that they lie in.
+/// What is known about values, by the blobs that they are stored in.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) parts: HashMap<BlobHash, Run>,
-    /// Entries that are cut by content, by the first of their blobs.
+    /// Entries cut by content, by their first blob.
     pub(super) chunked: HashMap<BlobHash, Chunked>,
-    /// The first blobs of these, by each of them.
+    /// Maps each of their blobs to the first one.
     chunks: HashMap<BlobHash, BlobHash>,
     pub(super) whole: Option<(Large, Seen)>,
 }
 
-/// The items that lie in one blob, and its size.
+/// The items stored in one blob, and the blob's size.
 pub(super) struct Run {
     pub(super) items: Items,
     pub(super) bytes: usize,
 }
 
-/// The item that is an entry which is cut by content, and where its value lies.
+/// The item for an entry that is cut by content, and where its value is stored.
 pub(super) struct Chunked {
     pub(super) items: Items,
     pub(super) large: Large,
 }
 
 impl Held {
-    /// Keep of what is cut by content that of which all is wanted, and nowhere else: what others
-    /// share with it is of no use to them without its bytes.
+    /// Of values cut by content, keep those whose blobs are all wanted and used nowhere else:
+    /// another value that shares a blob needs its bytes.
     ///
     /// Args:
-    ///     blobs: What is about to be read.
-    ///     wanted: How often each of these is there.
+    ///     blobs: The blobs about to be read.
+    ///     wanted: How often each of them occurs.
     pub(super) fn keep_complete(&mut self, blobs: &[BlobHash], wanted: &Counts<'_>) {
         self.whole =
             (self.whole.take()).filter(|(known, _)| known.blobs().eq(blobs.iter().copied()));
@@ -56,12 +56,12 @@ impl Held {
         self.chunks = chunks.collect();
     }
 
-    /// Keep of the values that were handed out before those that can be handed out once more: that
-    /// nobody holds and nobody changed.
+    /// Of values handed out before, keep those that can be handed out again because nobody holds
+    /// them and nobody changed them.
     ///
     /// Args:
-    ///     wanted: How often each blob is about to be read. A value cannot be in two places, so of
-    ///         a blob that is there twice none is kept.
+    ///     wanted: How often each blob is about to be read. A value cannot be in two places, so none
+    ///         is kept of a blob that occurs twice.
     pub(super) fn keep_unheld<'py>(
         &mut self,
         py: Python<'py>,
@@ -81,14 +81,14 @@ impl Held {
         }
     }
 
-    /// Keep none of the values that were handed out before.
+    /// Discard all values handed out before.
     pub(super) fn drop_made(&mut self) {
         (self.parts.values_mut()).for_each(|run| run.items.made.clear());
         (self.chunked.values_mut()).for_each(|known| known.items.made.clear());
     }
 
-    /// The size of a blob of which nothing has to be decoded, because values can be had of all
-    /// that lies in it.
+    /// Returns the size of a blob if nothing in it has to be decoded, because all its values are
+    /// available.
     pub(super) fn size_of_copied(&self, blob: &BlobHash) -> Option<usize> {
         if let Some(run) = self.parts.get(blob) {
             return run.items.can_be_had().then_some(run.bytes);
@@ -109,7 +109,7 @@ impl Held {
 }
 
 impl Cut {
-    /// What values can be had from; those that were handed out are taken away.
+    /// Returns what makes values available; values that were handed out are moved into it.
     pub(super) fn held(&mut self) -> Held {
         let mut held = Held::default();
         match &mut self.body {
@@ -128,8 +128,8 @@ impl Container {
         for part in &mut self.parts {
             match &mut part.stored {
                 Stored::Inline(_) => {}
-                // Once for a blob that is there twice. Nothing may be dropped here: that may run
-                // any Python code, and the caller has a lock.
+                // The entry API handles a blob that occurs twice. Nothing may be dropped here: that
+                // may run any Python code, and the caller holds a lock.
                 Stored::Blob(blob) => {
                     held.parts.entry(*blob).or_insert_with(|| {
                         let made = std::mem::take(&mut part.items.made);
@@ -156,7 +156,7 @@ impl Container {
     }
 }
 
-/// How often each of some blobs is there.
+/// How often each blob occurs.
 pub(super) type Counts<'a> = HashMap<&'a BlobHash, usize>;
 
 pub(super) fn counts(blobs: &[BlobHash]) -> Counts<'_> {
@@ -168,14 +168,14 @@ pub(super) fn counts(blobs: &[BlobHash]) -> Counts<'_> {
 }
 
 impl Items {
-    /// Whether values of all of them can be had.
+    /// Returns whether values for all items are available.
     fn can_be_had(&self) -> bool {
         let is_made = |index: usize| matches!(self.made.get(index), Some(Some(_)));
         let mut all = self.items.iter().enumerate();
         all.all(|(index, item)| item.seen.template.is_some() || is_made(index))
     }
 
-    /// Take the value that was made of an item, if it is still there.
+    /// Take the value made from an item, if it is still there.
     pub(super) fn take_made(&mut self, index: usize) -> Made {
         self.made.get_mut(index).and_then(Option::take)
     }
@@ -186,7 +186,7 @@ impl Items {
         {
             return;
         }
-        // It would count among those who hold them.
+        // It would count as a holder of the values.
         self.witness = None;
         for (item, made) in self.items.iter().zip(&mut self.made) {
             let is_unheld = match (&item.seen.shadow, &*made) {

@@ -1,4 +1,4 @@
-//! Joining the pieces of a value again; [`super::join_container`] does so between items.
+//! Joins the pieces of a value; [`super::join_container`] does so item by item.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::template::Template;
 use super::whole::{Large, Whole};
 use crate::codec::{Codec, CollectorPause, Item as Read};
 
-/// What is remembered of the values that are joined.
+/// What to remember about joined values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remembers {
     Nothing,
-    /// What they consist of: it is recognized when they are put, and handed out again.
+    /// Their parts, which are recognized when the values are put, and handed out again.
     Values,
-    /// How to copy them: they are only read, and others follow that share what they consist of.
+    /// How to copy them: they are only read, and later values share their parts.
     Copies,
 }
 
@@ -29,18 +29,18 @@ pub(super) enum Remembers {
 pub(super) struct Joiner<'a, 'py> {
     pub(super) py: Python<'py>,
     pub(super) codec: &'a Codec,
-    /// The blobs that are referred to, by name.
+    /// The blobs that entries refer to, by name.
     pub(super) blobs: &'a Bound<'py, PyDict>,
-    /// Those that were checked when a value before was joined, whose blobs are the same objects.
+    /// Blobs checked when an earlier value was joined; the blobs are the same objects.
     pub(super) checked: Option<&'a Checked>,
     pub(super) classes: Classes<'py>,
     pub(super) remembers: Remembers,
-    /// Whether something that was to be copied cannot be, and was not read.
+    /// Whether a value that was to be copied cannot be, and its bytes were not read.
     pub(super) lacks: bool,
 }
 
 impl<'py> Joiner<'_, 'py> {
-    /// Decode a value from its entry, and say how it was cut if that is to be remembered.
+    /// Decode a value from its entry, and return how it was cut if that is to be remembered.
     pub(super) fn join(
         &mut self,
         name: &str,
@@ -78,7 +78,7 @@ impl<'py> Joiner<'_, 'py> {
         held: &Held,
     ) -> PyResult<(Bound<'py, PyAny>, Option<Cut>)> {
         let large = Large::of(pieces);
-        // What is bytes in one state may be the encoding of another value in the next.
+        // The same blob may be bytes in one state and the encoding of a value in the next.
         let before = (held.whole.as_ref())
             .filter(|(known, _)| tag == "msgpack" && Some(known) == large.as_ref());
         if let Some((_, seen)) = before
@@ -112,7 +112,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok((read.value, self.cut_whole(entry, large, seen)))
     }
 
-    /// What is to be remembered of a value that is not cut between items.
+    /// Returns what to remember about a value that is not cut between items.
     fn cut_whole(
         &self,
         entry: Bound<'py, PyTuple>,
@@ -129,7 +129,7 @@ impl<'py> Joiner<'_, 'py> {
         self.cut(|| Cut::of_whole(entry.unbind(), whole))
     }
 
-    /// The pieces of an entry; those of which all values are at hand are not decoded.
+    /// Returns the pieces of an entry; those whose values are all available are not decoded.
     fn pieces(
         &self,
         name: &str,
@@ -171,7 +171,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok(pieces)
     }
 
-    /// What is to be remembered of a value that was decoded. How to copy it too, if that it is
+    /// Returns what to remember about a decoded value. That includes how to copy it if being
     /// decoded again shows that copies are wanted.
     pub(super) fn seen(&mut self, read: &Read<'py>, is_known: bool) -> PyResult<Seen> {
         let is_copied = match self.remembers {
@@ -191,7 +191,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok(Seen { shadow, template })
     }
 
-    /// How a value is cut, if that is to be remembered.
+    /// Returns how a value is cut, if that is to be remembered.
     fn cut(&self, cut: impl FnOnce() -> Cut) -> Option<Cut> {
         (self.remembers != Remembers::Nothing).then(cut)
     }

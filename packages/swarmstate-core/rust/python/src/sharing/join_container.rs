@@ -1,4 +1,4 @@
-//! Joining a list or dict from its pieces, item by item.
+//! Joins a list or dict from its pieces, item by item.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,7 +11,7 @@ use super::whole::Large;
 use super::witness::{Notes, note};
 use crate::codec::{DecodeError, Item as Read};
 
-/// How deeply containers are cut within one another, at most.
+/// The maximum nesting of containers that are cut.
 const MAX_NESTING: usize = 16;
 
 impl<'py> Joiner<'_, 'py> {
@@ -32,7 +32,7 @@ impl<'py> Joiner<'_, 'py> {
         let Some(header) = feed.header() else {
             return Ok(None);
         };
-        // What goes wrong here is said by decoding the value as a whole.
+        // Decoding the value as a whole reports what goes wrong here.
         match self.container(&mut feed, header, held, 0) {
             Ok(Some(read)) if feed.is_at_end() => Ok(Some(read)),
             Ok(_) => Ok(None),
@@ -94,7 +94,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok(Some((target.finish(self.py)?, Container { kind, parts })))
     }
 
-    /// Hand out the items of a part that is known, or copy them; None if that cannot be done.
+    /// Hand out or copy the items of a known part; None if that is not possible.
     fn copies(
         &mut self,
         known: &mut Items,
@@ -127,8 +127,8 @@ impl<'py> Joiner<'_, 'py> {
         Ok(Some(items))
     }
 
-    /// To note what values consist of while they are made, if they may be put again: the first
-    /// put then need not find out what they are.
+    /// Returns notes on what values consist of while they are made, if the values may be put again:
+    /// then the first put need not examine them.
     fn notes(&self) -> Option<Notes> {
         let versions = self.classes.versions;
         versions
@@ -136,8 +136,8 @@ impl<'py> Joiner<'_, 'py> {
             .map(Notes::new)
     }
 
-    /// The value of a known item without decoding it: the one that was handed out before, or a
-    /// copy; None if there is neither. Notes are of copies alone, and of all or none.
+    /// Returns the value of a known item without decoding it, either the one handed out before or a
+    /// copy; None if there is neither. Only copies are noted, and either all items or none.
     fn ready(
         &mut self,
         known: &mut Items,
@@ -163,7 +163,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok(copy)
     }
 
-    /// Read a blob's run of at most `left` items; those that are known are not decoded.
+    /// Read a blob's run of at most `left` items; known items are not decoded.
     fn run(
         &mut self,
         feed: &mut Feed<'_, '_, 'py>,
@@ -175,7 +175,7 @@ impl<'py> Joiner<'_, 'py> {
     ) -> PyResult<Option<Items>> {
         let mut items = Vec::new();
         let mut made = Vec::new();
-        // What nobody asked for before may be only read.
+        // Values requested for the first time may only be read.
         let mut notes = known.as_ref().and_then(|_| self.notes());
         let mut first = 0;
         while !feed.is_at_piece_end() {
@@ -226,7 +226,7 @@ impl<'py> Joiner<'_, 'py> {
         Ok(Some(items))
     }
 
-    /// Note what an item consists of that was decoded.
+    /// Note what a decoded item consists of.
     fn note(&self, read: &Read<'py>, item: &Item, notes: &mut Option<Notes>) {
         note(notes, |notes| {
             if !read.is_plain || item.seen.shadow.is_none() {
@@ -238,7 +238,7 @@ impl<'py> Joiner<'_, 'py> {
         });
     }
 
-    /// Read one item that stands in the record itself, or an entry that is cut.
+    /// Read one item that is in the record itself, or an entry that is cut.
     fn entry(
         &mut self,
         feed: &mut Feed<'_, '_, 'py>,

@@ -1,4 +1,4 @@
-//! What is remembered of values, as long as there is room.
+//! Remembers values within a memory budget.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,11 @@ use super::writes;
 pub(super) struct Values {
     pub(super) cuts: HashMap<String, Cut>,
     pub(super) reliance: Reliance,
-    /// What is known of the base that they follow, if that is more than nothing.
+    /// What is still known about their base, if anything.
     pub(super) past: Option<Past>,
-    /// Set when nobody knows whether they are stored. What is stored under their base may be of
-    /// another try, which was cut in another way: that it is there says nothing of these.
+    /// Set when it is unknown whether they are stored. What is stored under their base may come
+    /// from another attempt, which was cut differently, so its presence says nothing about these
+    /// values.
     pub(super) is_doubtful: Arc<AtomicBool>,
 }
 
@@ -30,24 +31,24 @@ impl Values {
     }
 }
 
-/// Values as they were stored last under one base.
+/// Values as they were last stored under one base.
 struct Known {
     base: String,
-    /// The codec that they were split or joined with; copies are made for it alone.
+    /// The codec that they were split or joined with; only this codec may get copies.
     codec: u64,
     values: Values,
     bytes: usize,
-    /// When it was used last, in uses.
+    /// The use count when it was last used.
     used: u64,
 }
 
-/// Where known values stand beside a base that was asked for.
+/// How known values relate to a requested base.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Here,
-    /// They follow it.
+    /// They follow the base.
     Next,
-    /// They are those of this older base: those of the one that was asked for are still to come.
+    /// They belong to this older base; those of the requested one are yet to come.
     Before(String),
 }
 
@@ -63,32 +64,32 @@ impl Known {
         if past.is_some_and(|past| past.is_of(base)) {
             return Some(Place::Next);
         }
-        // Ids grow with time.
+        // Ids increase with time.
         (*self.base < *base).then(|| Place::Before(self.base.clone()))
     }
 }
 
-/// What remembering one key takes beside its values, about.
+/// Approximate memory for one key besides its values.
 const KNOWN_BYTES: usize = 512;
 
-/// So many keys may have values on their way at once without being forgotten.
+/// How many keys may have values in transit at once without being forgotten.
 const UNKNOWN_KEYS: usize = 256;
 
 #[derive(Default)]
 struct State {
     known: HashMap<Arc<str>, Known>,
-    /// The keys in the order in which they were used last.
+    /// The keys in order of last use.
     order: BTreeMap<u64, Arc<str>>,
-    /// By key the names of the values that lay in blobs when they were last known, if any did. Of
-    /// keys that are known no longer, because their values are on their way or could not be stored,
-    /// there are at most about as many as of others.
+    /// For each key the names of the values that were in blobs when last known, if any. Keys whose
+    /// values are no longer known, because they are in transit or could not be stored, are kept
+    /// too, but not many more than known ones.
     large: HashMap<String, Vec<String>>,
     bytes: usize,
     uses: u64,
 }
 
 impl State {
-    /// Adds what is known of a key, and returns what was.
+    /// Adds what is known about a key, and returns what was known before.
     fn insert(&mut self, key: &str, known: Known) -> Option<Known> {
         let before = self.remove(key);
         let key: Arc<str> = key.into();
@@ -105,21 +106,21 @@ impl State {
         Some(known)
     }
 
-    /// Forgets what is known of a key, which the caller drops once the lock is released: that may
-    /// run any Python code.
+    /// Forgets what is known about a key. The caller must drop the result after releasing the lock,
+    /// because that may run any Python code.
     fn forget(&mut self, key: &str) -> Option<Known> {
         self.large.remove(key);
         self.remove(key)
     }
 
-    /// Forgets the names of what is known no longer if there is much of that.
+    /// Drops the names for keys that are no longer known, if there are many.
     fn forget_unknown(&mut self) {
         if self.large.len() > UNKNOWN_KEYS + 2 * self.known.len() {
             self.large.retain(|key, _| self.known.contains_key(&**key));
         }
     }
 
-    /// Forgets what was not used for the longest time.
+    /// Forgets the least recently used key.
     fn forget_oldest(&mut self) -> Option<Known> {
         let (_, oldest) = self.order.first_key_value()?;
         let oldest = oldest.clone();
@@ -127,14 +128,14 @@ impl State {
     }
 }
 
-/// Values that were stored or read, by what they belong to.
+/// Values that were stored or read, by the key they belong to.
 pub(super) struct Memory {
     budget: usize,
     state: Mutex<State>,
 }
 
 impl Memory {
-    /// Remember nothing yet, and never more than about `budget` bytes.
+    /// Create an empty memory that never holds more than about `budget` bytes.
     pub(super) fn new(budget: usize) -> Self {
         Self {
             budget,
@@ -142,10 +143,10 @@ impl Memory {
         }
     }
 
-    /// Take what is known of a key, if it is known under this base.
+    /// Take what is known about a key, if it is known under this base.
     ///
-    /// Taken, not lent: of two threads that store a successor of one state only
-    /// one has the benefit, and none waits.
+    /// Taken, not lent: of two threads that store a successor of one state, only one benefits, and
+    /// neither waits.
     pub(super) fn take(&self, key: &str, base: &str) -> Option<Values> {
         let mut state = self.lock();
         let known = state.known.get(key)?;
@@ -155,11 +156,11 @@ impl Memory {
         Some(state.remove(key)?.values)
     }
 
-    /// Use what is known of a key, if it is known under this base, the one that follows or an
-    /// older one, and leave it there.
+    /// Use what is known about a key, if it is known under this base, the following one or an older
+    /// one, and put it back.
     ///
-    /// It is away meanwhile, so that nobody waits: who wants it at this moment has to do without,
-    /// and if somebody stores or reads the key meanwhile, what they know is kept instead.
+    /// It is taken out meanwhile, so that nobody waits: other callers get nothing at that time, and
+    /// if one of them stores or reads the key, the result of that is kept instead.
     pub(super) fn lend<T>(
         &self,
         key: &str,
@@ -187,9 +188,9 @@ impl Memory {
         result
     }
 
-    /// What values of a key can be had from, whatever its base is.
+    /// Returns the available values of a key, whatever its base is.
     ///
-    /// Values that were handed out are taken: only one caller may have them again.
+    /// Values that were handed out are taken: only one caller may get them again.
     pub(super) fn held(&self, key: &str, codec: u64) -> HashMap<String, Held> {
         match self.lock().known.get_mut(key) {
             Some(known) if known.codec == codec => known
@@ -202,18 +203,18 @@ impl Memory {
         }
     }
 
-    /// The names of the values that lay in blobs when they were last known.
+    /// Returns the names of the values that were in blobs when last known.
     pub(super) fn large(&self, key: &str) -> Vec<String> {
         self.lock().large.get(key).cloned().unwrap_or_default()
     }
 
-    /// Forget what is known of a key.
+    /// Forget what is known about a key.
     pub(super) fn forget(&self, key: &str) {
         let forgotten = self.lock().forget(key);
         drop(forgotten);
     }
 
-    /// Remember values under a key, and forget others if that takes too much.
+    /// Remember values under a key, and forget others if there is not enough room.
     pub(super) fn remember(
         &self,
         py: Python<'_>,
@@ -222,12 +223,13 @@ impl Memory {
         codec: u64,
         mut values: Values,
     ) {
-        // Mostly values are small, and are written again without a look at what they were.
+        // Usually values are small, and are rewritten without comparing them with the previous
+        // ones.
         values.cuts.retain(|_, cut| cut.is_recognizable());
         values.cuts.shrink_to_fit();
         let mut bytes =
             KNOWN_BYTES + key.len() + values.cuts.values().map(Cut::bytes).sum::<usize>();
-        // The values themselves are of more use than what only late writes share.
+        // The values themselves are more useful than what only late writes share.
         let past = values.past.as_ref().map_or(0, Past::bytes);
         if bytes + past > self.budget {
             values.past = None;
@@ -235,7 +237,7 @@ impl Memory {
             bytes += past;
         }
         if bytes > self.budget {
-            // There is no room for it even if all others are forgotten.
+            // There is no room for it even if everything else is forgotten.
             self.forget(key);
             return;
         }

@@ -1,5 +1,5 @@
-//! Merging the items of a list or dict, new ones and those of parts, to the parts that it is
-//! stored as.
+//! Merges the items of a list or dict, both new ones and those of existing parts, into the parts
+//! that are stored.
 
 use pyo3::prelude::*;
 use swarmstate_engine::segments::{Segment, merge_dict, merge_list};
@@ -9,7 +9,7 @@ use super::parts::{Entry, Item, Items, Kind, Made, Part};
 use super::source::Source;
 
 impl<'py> Cutter<'_, 'py> {
-    /// Merge a run of parts that are not cut themselves, and store those that are new.
+    /// Merge a run of parts that are not themselves cut, and store new ones.
     pub(super) fn join(
         &mut self,
         joining: &mut Joining<'_, 'py>,
@@ -45,7 +45,8 @@ impl<'py> Cutter<'_, 'py> {
         Ok(())
     }
 
-    /// The items of neighbouring parts and their encoding; those of old parts are encoded again.
+    /// Returns the items of neighboring parts and their encoding; items of old parts are encoded
+    /// again.
     fn merge(
         &mut self,
         joining: &Joining<'_, 'py>,
@@ -88,12 +89,12 @@ pub(super) struct Joining<'a, 'py> {
     pub(super) buffer: &'a [u8],
     pub(super) depth: usize,
     pub(super) parts: Vec<Part>,
-    /// How many items the parts so far hold.
+    /// The number of items in the parts so far.
     pub(super) done: usize,
 }
 
 impl Joining<'_, '_> {
-    /// The items that come next.
+    /// Returns the next items.
     pub(super) fn items(&self, items: Vec<Item>, made: Vec<Made>) -> Items {
         let first = self.entries.get(self.done);
         Items::new(

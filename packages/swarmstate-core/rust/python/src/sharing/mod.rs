@@ -1,8 +1,8 @@
-//! Values that change little from one time to the next, stored as what changed.
+//! Stores values that change little over time as their changes.
 //!
-//! What is remembered here only saves work: which objects a value consisted of
-//! when it was last stored or read, and in which pieces it lies. Whether
-//! something is still the same is proven each time, object by object.
+//! What is remembered here only saves work: which objects a value consisted of when it was last
+//! stored or read, and which pieces contain them. Whether something is unchanged is proven each
+//! time, object by object.
 
 mod before;
 mod blobs;
@@ -48,24 +48,22 @@ use writes::SplitWrites;
 
 /// Splits dicts of values into entries and blobs, and joins them again.
 ///
-/// An entry is `(type, piece, ...)`: a piece is bytes, or a list of one item, the
-/// hashes of blobs (see `blob_hash`) that follow one another.
-/// The joined pieces are the encoding of the value under the codec that is
-/// passed in. Values are remembered for each key together with a base, an id
-/// of the state that was stored; see `split`.
+/// An entry is `(type, piece, ...)`: a piece is bytes, or a list with one item, the concatenated
+/// hashes of blobs (see `blob_hash`). The joined pieces are the encoding of the value under the
+/// given codec. Values are remembered for each key together with a base, the id of the state that
+/// was stored; see `split`.
 ///
 /// Args:
-///     budget: Bytes that remembering may take, about. What was not used for
-///         the longest time is forgotten first.
-///     copies: Values are only joined, and share much: what is joined a second
-///         time is copied, and nothing is handed out twice. All `blobs` that were
-///         passed in must live as long as this.
+///     budget: Approximate limit, in bytes, for what is remembered. The least recently used is
+///         forgotten first.
+///     copies: Values are only joined, and share much: a value that is joined again is copied, and
+///         nothing is handed out twice. All `blobs` passed in must live as long as this object.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Sharing {
     memory: Memory,
     copies: bool,
     checked: Checked,
-    /// Whether an object can tell how many hold it.
+    /// Whether an object's reference count is exact.
     has_gil: bool,
     versions: Option<DictVersions>,
 }
@@ -87,14 +85,13 @@ impl Sharing {
     /// Split values into entries and blobs.
     ///
     /// Args:
-    ///     codec: Encodes them.
-    ///     key: What they belong to.
-    ///     base: The state that they follow, or None. If it is what `keep` or
-    ///         `join` was last told for this key, then parts that are provably
-    ///         unchanged are referred to without being encoded; otherwise every
-    ///         blob is in the result.
+    ///     codec: Encodes the values.
+    ///     key: What the values belong to.
+    ///     base: The state that they follow, or None. If it is the base last passed to `keep` or
+    ///         `join` for this key, parts that are provably unchanged are referred to without being
+    ///         encoded; otherwise the result contains every blob.
     ///     values: The values by name.
-    ///     input: The name of a value that is going to be written to others, and the id of the
+    ///     input: The name of a value that tasks are going to write to others, and the id of the
     ///         state that it will be stored in: its blobs get the names that they have in these
     ///         writes.
     ///
@@ -115,33 +112,33 @@ impl Sharing {
         Split::of(codec, self.versions, (base, known), values, input)
     }
 
-    /// Remember values that were split and are stored under a new base, if that succeeds: see
-    /// `Split.confirm`.
+    /// Remember values that were split and are to be stored under a new base. If storing succeeds,
+    /// call `Split.confirm`.
     fn keep(&self, key: &Bound<'_, PyString>, base: &Bound<'_, PyString>, split: &Split) {
         let py = key.py();
         if let Some(values) = split.take() {
-            // What cannot be stored, as lone surrogates, is refused by the store.
+            // The store rejects keys that cannot be stored, such as lone surrogates.
             let (key, base) = (key.to_string_lossy(), base.to_string_lossy());
             (self.memory).remember(py, &key, &base, split.codec(), values);
         }
     }
 
-    /// Split what tasks want to write to values; each is an item, or some, of what follows.
+    /// Split what tasks want to write to values; each is an item, or some items, of a later value.
     ///
-    /// If the value under a name lay in blobs when it was last known, so do the items, under the
-    /// names that `split` will give them when they are in a value that follows. The names of new
-    /// blobs begin with `blob_home(base)`; what the value of `base` held and is recognized is
-    /// referred to where it lies.
+    /// If the value under a name was in blobs when last known, so are the items, under the names
+    /// that `split` will give them when they are in a later value. The names of new blobs begin
+    /// with `blob_home(base)`. Parts recognized from the value of `base` are referred to where they
+    /// are.
     ///
     /// Args:
-    ///     codec: Encodes them.
+    ///     codec: Encodes the writes.
     ///     key: What they belong to.
     ///     base: The state that they follow.
     ///     writes: Names and values.
     ///     relying: Whether they may refer to blobs that the base refers to.
     ///
     /// Returns:
-    ///     The entries, blobs that they refer to, by name, and `Split.relies_on`.
+    ///     The entries, the blobs that they refer to by name, and `Split.relies_on`.
     ///
     /// Raises:
     ///     EncodeError: A value cannot be encoded; the message begins with its name.
@@ -169,10 +166,10 @@ impl Sharing {
         }
     }
 
-    /// Recall what entries refer to, before it is read.
+    /// Recall what is known about entries before their blobs are read.
     ///
     /// Args:
-    ///     codec: Will decode them.
+    ///     codec: The codec that will decode them.
     ///     key: What they belong to.
     ///     entries: As for `join`.
     ///
@@ -184,22 +181,22 @@ impl Sharing {
         Recalled::of(entries, held, Classes::new(self.versions), self.has_gil)
     }
 
-    /// Join entries to the values that they were split from, and remember those.
+    /// Join entries to the values that they were split from, and remember the values.
     ///
     /// Args:
-    ///     codec: Decodes them.
+    ///     codec: Decodes the values.
     ///     key: What they belong to; None to remember nothing.
-    ///     base: The state that they are.
+    ///     base: The state that they make up.
     ///     entries: Entries by name, of the type "msgpack", "bytes", "bytearray"
     ///         or "null".
-    ///     blobs: The blobs that they refer to, by name; None if one is missing.
-    ///     recalled: What `recall` returned for them: then only its blobs are needed. It
-    ///         serves once.
+    ///     blobs: The blobs that they refer to, by name; None for one that is missing.
+    ///     recalled: The result of `recall` for them: then only its blobs are needed. It
+    ///         can be used once.
     ///
     /// Raises:
-    ///     CheckpointError: A blob is missing or damaged, or something was recalled that
-    ///         is no longer right, and is then forgotten; the message begins with the
-    ///         name of its value.
+    ///     CheckpointError: A blob is missing or damaged, or something recalled is no
+    ///         longer valid and has been forgotten; the message begins with the name
+    ///         of its value.
     ///     DecodeError: The pieces are not an encoding.
     #[pyo3(signature = (codec, key, base, entries, blobs, recalled=None))]
     #[expect(clippy::too_many_arguments, reason = "Python passes them by name")]

@@ -1,4 +1,4 @@
-//! The names and hashes that blobs are stored under.
+//! The names and hashes under which blobs are stored.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -6,14 +6,14 @@ use swarmstate_engine::{BlobHash, BlobHome};
 
 use super::blobs::blobs_of;
 
-/// What the names of blobs that belong to an owner begin with: four characters.
+/// Return the prefix of the names of an owner's blobs: four characters.
 #[pyfunction]
 #[pyo3(signature = (owner, /))]
 pub fn blob_home(owner: &str) -> String {
     BlobHome::of(owner).prefix()
 }
 
-/// The hash that some bytes are stored under, 18 bytes: three zeros, and the first 120 bits of
+/// Return the hash under which bytes are stored, 18 bytes: three zeros, and the first 120 bits of
 /// their BLAKE3 hash.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
@@ -21,7 +21,7 @@ pub fn blob_hash<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, BlobHash::of(data).as_bytes())
 }
 
-/// The names of the blobs that an entry refers to: homes and hashes in base64url.
+/// Return the names of the blobs that an entry refers to: homes and hashes in base64url.
 ///
 /// Raises:
 ///     CheckpointError: The entry is damaged.

@@ -1,4 +1,4 @@
-//! How a value was cut: what is remembered of it.
+//! How a value was cut, as far as that is remembered.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::whole::{Large, Whole};
 use super::witness::Witness;
 use crate::codec::DictCursor;
 
-/// A value as it was stored last: its entry in the record, and how to recognize it.
+/// A value as it was last stored: its entry in the record, and how to recognize it.
 pub(super) struct Cut {
     pub(super) entry: Py<PyTuple>,
     pub(super) body: Body,
@@ -37,7 +37,7 @@ pub(super) struct Container {
     pub(super) parts: Vec<Part>,
 }
 
-/// A run of items that is stored as one piece, or an entry whose value is cut itself.
+/// A run of items stored as one piece, or an entry whose value is itself cut.
 pub(super) struct Part {
     pub(super) items: Items,
     pub(super) bytes: usize,
@@ -47,17 +47,17 @@ pub(super) struct Part {
 pub(super) enum Stored {
     Inline(Box<[u8]>),
     Blob(BlobHash),
-    /// The encoded key of the entry, and its value.
+    /// The encoded key of an entry, and its value.
     Nested(Box<[u8]>, Container),
-    /// The encoded key of the entry, and where its value lies, which is cut by content.
+    /// The encoded key of an entry, and where its value, which is cut by content, is stored.
     Chunked(Box<[u8]>, Large),
 }
 
-/// What a value was; without a shadow it is never taken for unchanged, without a template it is
+/// What a value was. Without a shadow it is never considered unchanged; without a template it is
 /// decoded each time.
 ///
-/// Templates come from decoding alone, shadows from what was put as well: an item that was proven
-/// to be unchanged keeps its template in whatever blob it is written next.
+/// Templates come only from decoding, shadows also from values that were put: an item proven
+/// unchanged keeps its template in whatever blob it is written next.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
     pub(super) shadow: Option<Shadow>,
@@ -70,43 +70,43 @@ pub(super) struct Item {
     pub(super) seen: Seen,
 }
 
-/// A value that was made of an item for whoever read it last; None if the value was not made here.
+/// A value made from an item for its last reader; None if it was not made here.
 pub(super) type Made = Option<Py<PyAny>>;
 
 /// The items of a part.
 pub(super) struct Items {
-    /// Shared with those who read the same part again.
+    /// Shared between readers of the same part.
     pub(super) items: Arc<[Item]>,
-    /// The address of the first item's value when it was last seen: where to look first.
+    /// The last known address of the first item's value: where to look first.
     pub(super) first: usize,
     /// In the order of the items; there may be fewer.
     pub(super) made: Vec<Made>,
-    /// What their values were when they were last proven to be the same.
+    /// What their values were when last proven unchanged.
     pub(super) witness: Option<Witness>,
-    /// What they take in memory, about, without the witness.
+    /// Approximate memory use, without the witness.
     cost: usize,
 }
 
-/// An item of the value that is being cut.
+/// An item of the value being cut.
 pub(super) struct Entry<'py> {
     pub(super) key: Option<Bound<'py, PyAny>>,
     pub(super) value: Bound<'py, PyAny>,
 }
 
 impl Cut {
-    /// What is known of a list or dict.
+    /// Returns what is known about a list or dict.
     pub(super) fn of_container(entry: Py<PyTuple>, container: Container) -> Self {
         let body = Body::Container(container);
         Self { entry, body }
     }
 
-    /// What is known of a value that is not cut between items.
+    /// Returns what is known about a value that is not cut between items.
     pub(super) fn of_whole(entry: Py<PyTuple>, whole: Whole) -> Self {
         let body = Body::Whole(whole);
         Self { entry, body }
     }
 
-    /// Whether knowing it helps to recognize the value, or what it lies in.
+    /// Returns whether knowing it helps to recognize the value, or to find where it is stored.
     pub(super) fn is_recognizable(&self) -> bool {
         match &self.body {
             Body::Whole(whole) => whole.seen.shadow.is_some() || whole.large.is_some(),
@@ -121,7 +121,7 @@ impl Cut {
         }
     }
 
-    /// What it takes in memory, about, with all that only it may hold on to.
+    /// Returns its approximate memory use, including everything that only it may keep alive.
     pub(super) fn bytes(&self) -> usize {
         match &self.body {
             Body::Whole(whole) => LEAF_BYTES * whole.size() + whole.seen.bytes(),
@@ -130,11 +130,11 @@ impl Cut {
     }
 }
 
-/// What a byte of an encoding takes in memory: the objects have headers.
+/// Memory per byte of an encoding: objects have headers.
 const LEAF_BYTES: usize = 2;
 
 impl Seen {
-    /// That of a value that was put: a text or bytes can be handed out as they are.
+    /// Returns it for a value that was put: a text or bytes can be handed out as it is.
     pub(super) fn of_leaf_or(value: &Bound<'_, PyAny>, shadow: Option<Shadow>) -> Self {
         let leaf = is_leaf(value).then(|| Template::Leaf(value.clone().unbind()));
         let template = leaf.map(Arc::new);
@@ -184,13 +184,13 @@ impl Items {
         }
     }
 
-    /// The same items with other values.
+    /// Returns the same items with other values.
     pub(super) fn with_values(&mut self, first: usize, made: Vec<Made>) -> Self {
         Self {
             items: self.items.clone(),
             first,
             made,
-            // It is about the values that were there before, which may be handed out once more.
+            // It concerns the previous values, which may be handed out again.
             witness: self.witness.take(),
             cost: self.cost,
         }
@@ -200,7 +200,7 @@ impl Items {
         self.items.len()
     }
 
-    /// Whether these values are, by their shadows, what the items were.
+    /// Returns whether these values are, by their shadows, what the items were.
     fn are<'a, 'py: 'a>(
         &self,
         classes: &mut Classes<'py>,
@@ -211,7 +211,7 @@ impl Items {
         })
     }
 
-    /// What values of those items take in memory of which none was made here.
+    /// Returns the memory used by the values of those items that have none made here.
     fn unmade_bytes(&self) -> usize {
         let is_made = |index: usize| matches!(self.made.get(index), Some(Some(_)));
         let unmade = self.items.iter().enumerate();
@@ -228,7 +228,7 @@ impl Items {
 }
 
 impl Container {
-    /// How many items it has.
+    /// Returns the number of items.
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.items.len()).sum()
     }
@@ -255,7 +255,7 @@ impl Container {
         self.parts.iter().map(part).sum()
     }
 
-    /// Append the pieces that make the encoding.
+    /// Append the pieces of the encoding.
     pub(super) fn pieces(&self, pieces: &mut Pieces) {
         pieces.header(self.kind, self.len());
         self.parts
@@ -265,7 +265,7 @@ impl Container {
 }
 
 impl Stored {
-    /// Append the pieces that make the encoding of its items.
+    /// Append the pieces of its items' encoding.
     pub(super) fn pieces(&self, pieces: &mut Pieces) {
         match self {
             Self::Inline(data) => pieces.inline().extend_from_slice(data),
@@ -283,7 +283,7 @@ impl Stored {
 }
 
 impl Part {
-    /// Whether it is one entry that is cut itself: no other is merged with it.
+    /// Returns whether it is a single entry that is itself cut: it is never merged with others.
     pub(super) fn is_apart(&self) -> bool {
         matches!(self.stored, Stored::Nested(..) | Stored::Chunked(..))
     }
@@ -292,7 +292,7 @@ impl Part {
         self.has_any(&|_| true)
     }
 
-    /// Whether it lies in a blob, or in several, for one of which this is so.
+    /// Returns whether any blob that it is stored in satisfies `is_one`.
     pub(super) fn has_any(&self, is_one: &impl Fn(&BlobHash) -> bool) -> bool {
         match &self.stored {
             Stored::Inline(_) => false,
@@ -305,7 +305,7 @@ impl Part {
         }
     }
 
-    /// Whether the items from the first of `entries` on are those of this part.
+    /// Returns whether `entries` begins with the items of this part.
     pub(super) fn holds<'py>(
         &mut self,
         py: Python<'py>,
@@ -338,8 +338,8 @@ impl Part {
         let Some(versions) = classes.versions else {
             return true;
         };
-        // To look at a class for the first time may run Python code, which may change what was
-        // proven before. The second time none runs, nor when the witness is taken.
+        // Examining a class for the first time may run Python code, which may change what was
+        // already proven. The second pass runs none, nor does taking the witness.
         if classes.count() > met && !self.items.are(classes, values()) {
             return false;
         }
@@ -359,7 +359,7 @@ pub(super) fn kind_of(value: &Bound<'_, PyAny>) -> Option<Kind> {
     }
 }
 
-/// The items of a value of this kind, if it can be cut.
+/// Returns the items of a value of this kind, if it can be cut.
 pub(super) fn entries<'py>(value: &Bound<'py, PyAny>, kind: Kind) -> Option<Vec<Entry<'py>>> {
     if kind == Kind::List {
         let list = value.cast_exact::<PyList>().ok()?;

@@ -1,4 +1,4 @@
-//! What is still known of a state when the next one is: a pending write may come late.
+//! What is still known about a state once the next one exists: a pending write may come late.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,18 +7,18 @@ use swarmstate_engine::BlobHash;
 use super::parts::Cut;
 use super::reliance::Reliance;
 
-/// What the next state's values leave of those of a base.
+/// What is left of a base's values once the next state exists.
 pub(super) struct Past {
-    /// That of what refers to the base's values; the first of its bases is this one.
+    /// The reliance of anything that refers to the base's values; its first base is this one.
     pub(super) reliance: Reliance,
-    /// The values that are not there any more.
+    /// The values that no longer exist.
     pub(super) gone: HashMap<String, Cut>,
-    /// The blobs of those that are there which the base's values did not have. They may not be
-    /// stored yet, and may go before the write does.
+    /// The blobs that the remaining values have but the base's did not. They may not be stored yet,
+    /// and may be gone before the write arrives.
     pub(super) new: HashSet<BlobHash>,
 }
 
-/// What remembering one new blob takes, about.
+/// Approximate memory for one new blob.
 const NEW_BYTES: usize = 64;
 
 impl Past {
@@ -28,7 +28,8 @@ impl Past {
         mut new: HashSet<BlobHash>,
     ) -> Self {
         for cut in gone.values_mut() {
-            // Who reads the next state may get items again that only the saver has.
+            // Drop the values, so that a reader of the next state can be handed items that only the
+            // saver holds.
             drop(cut.held());
             let mut blobs = Vec::new();
             cut.list_blobs(&mut blobs);
@@ -50,7 +51,7 @@ impl Past {
             .is_some_and(|each| each == base)
     }
 
-    /// What it takes in memory, about.
+    /// Returns its approximate memory use.
     pub(super) fn bytes(&self) -> usize {
         let gone = self.gone.values().map(Cut::bytes).sum::<usize>();
         gone + self.new.len() * NEW_BYTES

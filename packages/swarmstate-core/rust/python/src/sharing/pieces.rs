@@ -1,4 +1,4 @@
-//! The pieces that an entry in a record consists of.
+//! The pieces that make up an entry in a record.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
@@ -7,33 +7,33 @@ use swarmstate_engine::BlobHash;
 use super::parts::Kind;
 use crate::codec::{write_array_header, write_map_header};
 
-/// The pieces of an entry that is being made.
+/// The pieces of an entry that is being built.
 #[derive(Default)]
 pub(super) struct Pieces {
     complete: Vec<Piece>,
-    /// What comes next; at most one of the two holds anything.
+    /// The next piece; at most one of the two is nonempty.
     inline: Vec<u8>,
     hashes: Vec<u8>,
 }
 
 enum Piece {
-    /// Bytes that stand in the record itself.
+    /// Bytes in the record itself.
     Inline(Vec<u8>),
-    /// The hashes of blobs, one after another.
+    /// Concatenated hashes of blobs.
     Hashes(Vec<u8>),
 }
 
 impl Pieces {
     /// Append the header of a list or dict.
     pub(super) fn header(&mut self, kind: Kind, len: usize) {
-        // A length that msgpack cannot hold is refused when the value is encoded.
+        // A length that msgpack cannot hold is rejected when the value is encoded.
         let _ = match kind {
             Kind::List => write_array_header(self.inline(), len),
             Kind::Dict => write_map_header(self.inline(), len),
         };
     }
 
-    /// Where bytes are appended that stand in the record itself.
+    /// Returns the buffer for bytes in the record itself.
     pub(super) fn inline(&mut self) -> &mut Vec<u8> {
         if !self.hashes.is_empty() {
             let hashes = std::mem::take(&mut self.hashes);
@@ -51,7 +51,7 @@ impl Pieces {
         self.hashes.extend_from_slice(hash.as_bytes());
     }
 
-    /// The entry of the pieces, for a record.
+    /// Returns the entry with these pieces, for a record.
     pub(super) fn entry(mut self, py: Python<'_>, tag: &str) -> PyResult<Py<PyTuple>> {
         self.complete.push(if self.hashes.is_empty() {
             Piece::Inline(self.inline)

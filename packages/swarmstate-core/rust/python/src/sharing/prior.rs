@@ -1,4 +1,4 @@
-//! Finding the parts that a value had before in the value as it is now.
+//! Finds the previous parts of a value in its current state.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -8,25 +8,25 @@ use pyo3::prelude::*;
 use super::classes::Classes;
 use super::parts::{Container, Entry, Part, Stored, kind_of};
 
-/// Mostly one or two items are new, and a map takes longer to make than to look for these.
+/// Usually one or two items are new, and building a map takes longer than searching for these.
 const FEW_SEARCHES: usize = 4;
 
-/// The parts that a value had before, to be found again wherever they went.
+/// The previous parts of a value, to be found wherever they moved.
 pub(super) struct Prior {
     parts: Vec<Option<Part>>,
-    /// The part that is next if nothing changed.
+    /// The part that comes next if nothing changed.
     expected: usize,
-    /// How often a part was looked for elsewhere.
+    /// How often a part was searched for elsewhere.
     searches: usize,
-    /// Parts by the address of their first item's value; made if there are many searches.
+    /// Parts by the address of their first item's value; built if there are many searches.
     by_first: Option<HashMap<usize, usize>>,
-    /// Entries that are cut themselves, by the hash of their key.
+    /// Entries that are themselves cut, by the hash of their key.
     apart: HashMap<isize, usize>,
-    /// The hashes of the keys of all that was not taken; made when they are first needed.
+    /// The hashes of the keys of everything not taken; built on first use.
     keys: OnceCell<HashSet<isize>>,
 }
 
-/// The entries that are cut themselves, by the hash of their key.
+/// Returns the entries that are themselves cut, by the hash of their key.
 fn apart(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
     let apart = parts.iter().enumerate().filter(|(_, part)| part.is_apart());
     apart
@@ -37,9 +37,9 @@ fn apart(py: Python<'_>, parts: &[Part]) -> HashMap<isize, usize> {
         .collect()
 }
 
-/// Whether an item is the next state of an entry that is cut itself.
+/// Returns whether an item is the next state of an entry that is itself cut.
 ///
-/// Keys are compared by what they say: who writes an entry made its key anew.
+/// Keys are compared by value, because a caller that replaces an entry creates a new key.
 fn is_next_of(entry: &Entry<'_>, part: &Part) -> bool {
     if let Stored::Nested(_, container) = &part.stored
         && kind_of(&entry.value) != Some(container.kind)
@@ -53,7 +53,7 @@ fn is_next_of(entry: &Entry<'_>, part: &Part) -> bool {
     now.is(before) || now.eq(before).unwrap_or(false)
 }
 
-/// Whether some of these items are the next states of entries that are cut themselves.
+/// Returns whether any of these items is the next state of an entry that is itself cut.
 pub(super) fn has_apart(py: Python<'_>, parts: &[Part], items: &[Entry<'_>]) -> bool {
     let apart = apart(py, parts);
     !apart.is_empty()
@@ -78,7 +78,7 @@ impl Prior {
         }
     }
 
-    /// The parts that were not taken.
+    /// Returns the parts that were not taken.
     pub(super) fn into_parts(self) -> Vec<Part> {
         self.parts.into_iter().flatten().collect()
     }
@@ -94,7 +94,7 @@ impl Prior {
         self.parts[position].take()
     }
 
-    /// The part that holds exactly the next items, if there is one.
+    /// Returns the part that holds exactly the next items, if there is one.
     pub(super) fn part<'py>(
         &mut self,
         py: Python<'py>,
@@ -138,7 +138,7 @@ impl Prior {
             });
             by_first.get(&first).copied()
         };
-        // Another object may hold the same as the one that was here.
+        // A different object may hold the same items as the previous one.
         found.or_else(|| (self.expected < self.parts.len()).then_some(self.expected))
     }
 
@@ -151,7 +151,7 @@ impl Prior {
         }
     }
 
-    /// The encoded key of an entry, and how its value was cut, if it was.
+    /// Returns the encoded key of an entry, and how its value was cut, if it was.
     pub(super) fn nested(&mut self, entry: &Entry<'_>) -> Option<(&[u8], &mut Container)> {
         let position = self.find_nested(entry)?;
         match &mut self.parts[position].as_mut()?.stored {
@@ -171,8 +171,8 @@ impl Prior {
         (is_nested && is_next_of(entry, part)).then_some(position)
     }
 
-    /// Whether an entry with this key was there, and was not found as it was; now and then true of
-    /// one that was not.
+    /// Returns whether there was an entry with this key that has changed; occasionally true if
+    /// there was not.
     pub(super) fn had(&self, key: &Bound<'_, PyAny>) -> bool {
         let keys = self.keys.get_or_init(|| {
             let items = (self.parts.iter().flatten()).flat_map(|part| part.items.items.iter());

@@ -1,4 +1,4 @@
-//! What is at hand of values before their blobs are read.
+//! Finds out which values are available before their blobs are read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,10 @@ use super::blobs::blobs_of;
 use super::classes::Classes;
 use super::held::{Held, counts};
 
-/// What is remembered of values that are to be joined.
+/// What is remembered about values that are to be joined.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Recalled {
-    /// The names of the blobs that have to be read: the values of all others are at hand.
+    /// The names of the blobs that must be read: the values in all others are available.
     #[pyo3(get)]
     blobs: Vec<String>,
     /// Whether the entries refer to any blobs.
@@ -24,7 +24,7 @@ pub struct Recalled {
 }
 
 impl Recalled {
-    /// What entries refer to, given what is remembered of values by name.
+    /// Returns what entries need, given what is remembered about values by name.
     ///
     /// # Errors
     /// `CheckpointError` if an entry is damaged.
@@ -65,7 +65,7 @@ impl Recalled {
         })
     }
 
-    /// What is remembered, which serves once.
+    /// Takes what is remembered; works once.
     pub(super) fn take(&self) -> HashMap<String, Held> {
         std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }

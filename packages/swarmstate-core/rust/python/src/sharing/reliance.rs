@@ -1,15 +1,15 @@
-//! What must be there for references to blobs to be good.
+//! What must exist for references to blobs to be valid.
 
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The bases whose blobs some values refer to, directly or through values that were not stored yet
-/// when they were referred to.
+/// The bases whose blobs some values refer to, either directly or through values that were not yet
+/// stored at that time.
 ///
-/// Values are remembered before they are stored. If storing fails because a base has gone, they are
-/// stored in another way, and who has referred to them the way they were remembered must notice:
-/// the same base is missing for them, too.
+/// Values are remembered before they are stored. If storing fails because a base is gone, they are
+/// stored differently. Values that refer to them as remembered must notice: the same base is
+/// missing for them.
 #[derive(Clone, Default)]
 pub(super) struct Reliance(Option<Arc<Pending>>);
 
@@ -19,7 +19,8 @@ struct Pending {
 }
 
 impl Reliance {
-    /// That of what refers to the values of a base, which themselves have this one.
+    /// Returns the reliance of values that refer to a base's values, which themselves have this
+    /// reliance.
     pub(super) fn of_successor(&self, base: &str) -> Self {
         let bases = iter::once(base).chain(self.pending()).map(str::to_owned);
         Self(Some(Arc::new(Pending {
@@ -28,12 +29,12 @@ impl Reliance {
         })))
     }
 
-    /// The bases, the youngest first.
+    /// Returns the bases, newest first.
     pub(super) fn bases(&self) -> &[String] {
         self.0.as_ref().map_or(&[], |pending| &pending.bases)
     }
 
-    /// Take note that the values are stored: a base that goes now keeps its blobs for them.
+    /// Record that the values are stored: if a base is deleted now, its blobs are kept for them.
     pub(super) fn confirm(&self) {
         if let Some(pending) = &self.0 {
             pending.is_stored.store(true, Ordering::Release);

@@ -1,11 +1,10 @@
-//! Proof that a value is what it was: the leaves of its object tree, and its shape.
+//! Proves that a value is unchanged, by the leaves of its object tree and its shape.
 //!
-//! A shadow holds references to every immutable leaf of a tree. While it holds
-//! them, no leaf can be freed and its address used again. So a value of the same
-//! shape that has the same objects in the same places is encoded to the same
-//! bytes, whichever lists, dicts and models hold them, and nothing in it was
-//! changed, neither by assignment nor in place. Trees with anything else in them
-//! have no shadow: they are encoded and compared by their bytes.
+//! A shadow holds references to every immutable leaf of a tree. While it does, no leaf can be freed
+//! and its address reused. So a value of the same shape with the same objects in the same places
+//! has the same encoding, whichever lists, dicts and models hold them, and nothing in it was
+//! changed, neither by assignment nor in place. Trees with anything else in them have no shadow:
+//! they are encoded and their bytes compared.
 
 use std::slice::Iter;
 use std::sync::Arc;
@@ -21,24 +20,24 @@ use crate::codec::{DictCursor, Plan};
 /// Trees nested more deeply are not worth the proof.
 const MAX_DEPTH: usize = 32;
 
-/// Steps that most values take no more than.
+/// Most values take no more steps than this.
 const USUAL_STEPS: usize = 64;
 
-/// What a value consisted of, in the order in which a walk meets it.
+/// What a value consisted of, in the order of a walk over it.
 #[derive(Clone)]
 pub(super) struct Shadow(Arc<[Step]>);
 
-/// Something that was met. What it holds follows it.
+/// An object that was met. Its contents follow.
 enum Step {
     /// None, a bool, a number, a string or bytes: immutable.
     Leaf(Py<PyAny>),
     List(usize),
     Tuple(usize),
-    /// Keys, which are leaves, and values in turn.
+    /// Keys, which are leaves, alternating with values.
     Dict(usize),
-    /// A pydantic model that is no more than its class, its fields and its extra fields.
+    /// A pydantic model that is nothing but its class, its fields and its extra fields.
     Model(Arc<Plan>),
-    /// One whose fields have the order of its class: their values and its extra fields follow.
+    /// One whose fields are in the order of its class: their values and its extra fields follow.
     Record(Arc<Plan>),
 }
 
@@ -53,31 +52,31 @@ impl Shadow {
         Ok(is_complete.then(|| Self(steps.into())))
     }
 
-    /// Whether `value` holds the same as then.
+    /// Returns whether `value` holds the same as when the shadow was taken.
     pub(super) fn holds<'py>(&self, classes: &mut Classes<'py>, value: &Bound<'py, PyAny>) -> bool {
         retrace::<false>(classes, &mut self.0.iter(), value)
     }
 
-    /// Whether `value`, which was decoded, holds the same as then, nobody but the caller has a
-    /// reference to it, and all that it consists of is in nothing else.
+    /// Returns whether a decoded `value` holds the same as when the shadow was taken, only the
+    /// caller has a reference to it, and nothing else refers to its contents.
     ///
-    /// Then nobody can tell it from a value that is decoded now, nor ever will: it can be handed
-    /// out as such. That takes exact counts of references, which Python has if it has a GIL.
+    /// Then it can never be distinguished from a newly decoded value, and can be handed out as one.
+    /// That requires exact reference counts, which Python has if it has a GIL.
     pub(super) fn holds_alone<'py>(
         &self,
         classes: &mut Classes<'py>,
         value: &Bound<'py, PyAny>,
     ) -> bool {
-        // With a reference of its own, as all that is walked over.
+        // With its own reference, like every object on the walk.
         retrace::<true>(classes, &mut self.0.iter(), &value.clone())
     }
 
-    /// What it takes in memory, about, beside the leaves themselves.
+    /// Returns its approximate memory use, besides the leaves themselves.
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
     }
 
-    /// What a value of this shape takes in memory, about, beside the leaves.
+    /// Returns the approximate memory use of a value of this shape, besides the leaves.
     pub(super) fn value_bytes(&self) -> usize {
         const DICT: usize = 64;
         const MODEL: usize = 400;
@@ -91,7 +90,7 @@ impl Shadow {
     }
 }
 
-/// Append what a value consists of; false if something in it may change unnoticed.
+/// Append what a value consists of; false if something in it could change unnoticed.
 fn walk<'py>(
     classes: &mut Classes<'py>,
     steps: &mut Vec<Step>,
@@ -157,7 +156,7 @@ fn walk<'py>(
     Ok(is_complete && walk(classes, steps, &extra, depth + 1)?)
 }
 
-/// Whether the keys of an instance dict are the names of the fields, each the very object.
+/// Returns whether the keys of an instance dict are the names of the fields, as identical objects.
 fn in_order(plan: &Plan, fields: &Bound<'_, PyDict>) -> bool {
     let names = &plan.fields.fields;
     let mut cursor = DictCursor::new(fields.clone());
@@ -188,16 +187,17 @@ fn walk_values<'py>(
     Ok(true)
 }
 
-/// Whether an object has two references: the one of what it was found in, and the caller's.
+/// Returns whether an object has two references: its container's and the caller's.
 #[inline]
 pub(super) fn is_in_nothing_else(value: &Bound<'_, PyAny>) -> bool {
     // SAFETY: `value` is a live object.
     unsafe { ffi::Py_REFCNT(value.as_ptr()) == 2 }
 }
 
-/// Whether the next steps are those of a walk over `value` now.
+/// Returns whether the next steps are those of a walk over `value` now.
 ///
-/// `ALONE`: and each container is in nothing else, and each model as decoding leaves it.
+/// `ALONE`: also requires that nothing else refers to any container, and that each model is as
+/// decoding leaves it.
 fn retrace<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
@@ -248,7 +248,7 @@ fn retrace<'py, const ALONE: bool>(
     }
 }
 
-/// Whether the next steps are those of a walk over a model whose instance dict is `fields`.
+/// Returns whether the next steps are those of a walk over a model whose instance dict is `fields`.
 fn retrace_record<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
@@ -269,12 +269,13 @@ fn retrace_record<'py, const ALONE: bool>(
             .is_some_and(|extra| retrace::<ALONE>(classes, steps, &extra))
 }
 
-/// Whether a model that a program may have used is, beside its fields, as rebuilding leaves it.
+/// Returns whether a model that a program may have used is, apart from its fields, as rebuilding
+/// leaves it.
 pub(super) fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
     let Some(rebuild) = plan.rebuild.as_ref().filter(|rebuild| rebuild.is_all) else {
         return false;
     };
-    // It began with the names of all fields, and pydantic adds no other name.
+    // It began with the names of all fields, and pydantic adds no others.
     let has_all = |names: Bound<'_, PyAny>| {
         (names.cast_exact::<PySet>())
             .is_ok_and(|set| set.len() == rebuild.len() && is_in_nothing_else(set))
@@ -283,7 +284,7 @@ pub(super) fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
         && (plan.slots.private.get(value)).is_some_and(|private| private.is_none())
 }
 
-/// Whether the next steps are those of a walk over the items of a dict of the right size.
+/// Returns whether the next steps are those of a walk over the items of a dict of the right size.
 fn retrace_dict<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
     steps: &mut Iter<'_, Step>,
@@ -295,7 +296,7 @@ fn retrace_dict<'py, const ALONE: bool>(
     })
 }
 
-/// Whether the values of a dict are those of the next steps, under the keys that `key_of` gives.
+/// Returns whether the values of a dict match the next steps, under the keys that `key_of` returns.
 #[inline]
 fn retrace_entries<'py, const ALONE: bool>(
     classes: &mut Classes<'py>,
@@ -308,7 +309,7 @@ fn retrace_entries<'py, const ALONE: bool>(
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         let mut position = 0;
         let mut index = 0;
-        // SAFETY: `dict` is a dict and alive, and PyDict_Next checks `position` against it.
+        // SAFETY: `dict` is a live dict, and PyDict_Next checks `position` against it.
         while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) } != 0 {
             if key_of(steps, index) != Some(key) {
                 return false;
@@ -321,7 +322,7 @@ fn retrace_entries<'py, const ALONE: bool>(
                 steps.next();
                 continue;
             }
-            // SAFETY: the dict lends the reference, and it is taken before other code can run.
+            // SAFETY: borrowed from the dict; a reference is taken before other code can run.
             let value = unsafe { Bound::from_borrowed_ptr(py, value) };
             if !retrace::<ALONE>(classes, steps, &value) {
                 return false;
@@ -341,10 +342,10 @@ pub(super) fn is_leaf(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
 }
 
-/// The `__dict__` of an instance, without looking the attribute up.
+/// Returns the `__dict__` of an instance, without an attribute lookup.
 pub(super) fn instance_dict<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     // SAFETY: `value` is a live object; the result is a new reference, or null with an error set,
-    // which `from_owned_ptr_or_err` takes.
+    // which `from_owned_ptr_or_err` handles.
     unsafe {
         Bound::from_owned_ptr_or_err(
             value.py(),

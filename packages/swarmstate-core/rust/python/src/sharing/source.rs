@@ -1,4 +1,4 @@
-//! What a new value is put together from.
+//! The sources of a new value's parts.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use swarmstate_engine::segments::Segment;
 
 use super::parts::{Item, Part, Stored};
 
-/// A part of the new value: one that is still right, or an item to encode.
+/// A part of the new value: one that is still valid, or an item to encode.
 pub(super) enum Source {
     Kept(Part),
     New {
         item: Item,
         encoded: Range<usize>,
     },
-    /// An entry whose value is cut itself, and the size of what is not in other parts.
+    /// An entry whose value is itself cut, and the size of everything not in other parts.
     Apart {
         item: Item,
         bytes: usize,

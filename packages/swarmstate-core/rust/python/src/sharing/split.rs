@@ -1,4 +1,4 @@
-//! Splitting values, and what becomes of them when they are stored.
+//! Splits values, and tracks whether they are stored.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +16,10 @@ use super::writes::Homes;
 use crate::codec::{Codec, EncodeError};
 use crate::dict_version::DictVersions;
 
-/// Values that were split: what to store.
+/// Split values: what to store.
 #[pyclass(frozen, module = "swarmstate._core")]
 pub struct Split {
-    /// The entries of the values, by the values' names.
+    /// The entries, by the names of their values.
     #[pyo3(get)]
     entries: Py<PyDict>,
     /// Blobs that the entries refer to, by name, if they may not be stored yet.
@@ -32,7 +32,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Split values that follow a base, given what is known of its own.
+    /// Split values that follow a base, given what is known about that of the base.
     ///
     /// # Errors
     /// `EncodeError` if a value cannot be encoded.
@@ -49,7 +49,7 @@ impl Split {
         let blobs = PyDict::new(py);
         let entries = PyDict::new(py);
         let mut cuts = HashMap::with_capacity(values.len());
-        // Of what was remembered alone: anything else is found again by what it holds.
+        // Only for remembered values: the blobs of others must be found by their contents.
         let homes = match base {
             Some(base) if is_known => Homes::Single(BlobHome::of(base)),
             _ => Homes::None,
@@ -92,12 +92,12 @@ impl Split {
         })
     }
 
-    /// Which codec encoded the values.
+    /// Returns the id of the codec that encoded the values.
     pub(super) fn codec(&self) -> u64 {
         self.codec
     }
 
-    /// What is to be remembered of the values, once.
+    /// Takes what to remember about the values; works once.
     pub(super) fn take(&self) -> Option<Values> {
         self.values
             .lock()
@@ -108,26 +108,26 @@ impl Split {
 
 #[pymethods]
 impl Split {
-    /// The bases that must be there when the split values are stored, the youngest first: that
-    /// whose blobs the entries also refer to, and what this one relies on itself if it is not
-    /// known to be stored. None of them if all blobs are in `blobs`.
+    /// The bases that must exist when the split values are stored, newest first: the one whose
+    /// blobs the entries also refer to, and the bases that it relies on itself if it is not known
+    /// to be stored. Empty if all blobs are in `blobs`.
     #[getter]
     fn relies_on(&self) -> &[String] {
         self.reliance.bases()
     }
 
-    /// Take note that the values are stored: what refers to them need not rely on more.
+    /// Record that the values are stored: whatever refers to them need not rely on more.
     fn confirm(&self) {
         self.reliance.confirm();
     }
 
-    /// Take note that nobody knows whether the values are stored: nothing may rely on them.
+    /// Record that it is unknown whether the values are stored: nothing may rely on them.
     fn doubt(&self) {
         self.is_doubtful.store(true, Ordering::Release);
     }
 }
 
-/// Say in an error which value it is about.
+/// Prefix an error with the name of its value.
 pub(super) fn named(py: Python<'_>, name: &str, error: PyErr) -> PyErr {
     if !error.is_instance_of::<EncodeError>(py) {
         return error;

@@ -1,8 +1,7 @@
-//! Copies of a value that was decoded, made without decoding it again.
+//! Copies of a decoded value, made without decoding it again.
 //!
-//! Immutable leaves are shared between the copies; lists, dicts and models are
-//! new objects in each. So a copy is what decoding the same bytes would give,
-//! and what is done to one copy is seen in no other.
+//! The copies share immutable leaves; lists, dicts and models are new objects in each. So a copy is
+//! what decoding the same bytes would give, and changes to one copy do not show in another.
 
 use std::sync::Arc;
 
@@ -22,13 +21,13 @@ pub(super) enum Template {
     Leaf(Py<PyAny>),
     List(Items),
     Dict(Fields),
-    /// A model, by the plan that it was rebuilt by.
+    /// A model, with the plan that it was rebuilt by.
     Model(Arc<Plan>, Fields),
 }
 
 /// The items of a list.
 pub(super) struct Items {
-    /// Those that are leaves, and None in place of the others.
+    /// The leaves, with None in place of other items.
     leaves: Py<PyList>,
     others: Box<[(usize, Template)]>,
     len: usize,
@@ -36,15 +35,15 @@ pub(super) struct Items {
 
 /// The entries of a dict.
 pub(super) struct Fields {
-    /// All keys, with those values that are leaves and None in place of the others.
+    /// All keys, with the values that are leaves and None in place of others.
     leaves: Py<PyDict>,
     others: Box<[(Py<PyAny>, Template)]>,
     len: usize,
 }
 
 impl Template {
-    /// The template of a value that was decoded, and is plain (see `codec::Item`); None if it is
-    /// nested too deeply, or holds a model that no plan rebuilds.
+    /// Returns the template of a decoded value, which must be plain (see `codec::Item`); None if it
+    /// is nested too deeply, or contains a model that no plan rebuilds.
     pub(super) fn of<'py>(
         classes: &mut Classes<'py>,
         value: &Bound<'py, PyAny>,
@@ -75,9 +74,10 @@ impl Template {
         }
     }
 
-    /// A new value; None if it has to be decoded, because a class has changed.
+    /// Returns a new value; None if it has to be decoded, because a class has changed.
     ///
-    /// What it consists of is added to `notes`, which are None afterwards if that has no fact.
+    /// Its contents are added to `notes`, which become None if there is no fact for something in
+    /// it.
     pub(super) fn copy<'py>(
         &self,
         py: Python<'py>,
@@ -110,7 +110,7 @@ impl Template {
         })
     }
 
-    /// What it takes in memory, about, beside the leaves themselves.
+    /// Returns its approximate memory use, besides the leaves themselves.
     pub(super) fn bytes(&self) -> usize {
         let inside = match self {
             Self::Leaf(_) => 0,

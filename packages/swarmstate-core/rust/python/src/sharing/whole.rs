@@ -1,7 +1,8 @@
-//! Values that are not cut between items: texts, bytes, models, tuples, whatever else there is.
+//! Values that are not cut between items: texts, bytes, models, tuples and anything else.
 //!
-//! A large one lies in one blob. One that was large before and has changed may change again, so it
-//! is cut by content, and what is the same in the next one is shared. So is an entry of a dict.
+//! A large one is stored in one blob. One that was large before and has changed may change again,
+//! so it is cut by content, and chunks that stay the same are shared. The same goes for an entry of
+//! a dict.
 
 use pyo3::prelude::*;
 use swarmstate_engine::BlobHash;
@@ -12,28 +13,28 @@ use super::feed::Piece;
 use super::parts::Seen;
 use super::pieces::Pieces;
 
-/// Smaller ones stay in one piece.
+/// Smaller values stay in one piece.
 const CHUNKED: usize = 4096;
 
-/// The beginning says how long a value is, and so changes with it: it stays in the record.
+/// The beginning contains the length of a value, and so changes with it: it stays in the record.
 const HEAD: usize = 8;
 
 /// A value that was not cut between items.
 #[derive(Default)]
 pub(super) struct Whole {
     pub(super) seen: Seen,
-    /// Where it lies, if that is not the record.
+    /// Where it is stored, if not in the record.
     pub(super) large: Option<Large>,
-    /// Its size if it lies in the record.
+    /// Its size if it is in the record.
     pub(super) inline: usize,
 }
 
-/// Where a large value lies.
+/// Where a large value is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Large {
-    /// The bytes before the blobs, which stand in the record.
+    /// The bytes before the blobs, which are in the record.
     head: Box<[u8]>,
-    /// The blobs and their sizes, at least one.
+    /// The blobs and their sizes; never empty.
     blobs: Vec<(BlobHash, usize)>,
 }
 
@@ -42,7 +43,7 @@ impl Whole {
         self.large.iter().flat_map(Large::blobs)
     }
 
-    /// The size of its encoding.
+    /// Returns the size of its encoding.
     pub(super) fn size(&self) -> usize {
         self.large.as_ref().map_or(self.inline, Large::size)
     }
@@ -56,13 +57,13 @@ impl Large {
         }
     }
 
-    /// Whether it has this head, and these blobs begin with its own.
+    /// Returns whether it has this head, and `blobs` begins with its blobs.
     pub(super) fn begins(&self, head: &[u8], blobs: &[(BlobHash, usize)]) -> bool {
         *self.head == *head && blobs.starts_with(&self.blobs)
     }
 
-    /// Where the value lies that these pieces make, if they are as [`pieces`](Self::pieces) has
-    /// them.
+    /// Returns where the value made of these pieces is stored, if they are as produced by
+    /// [`pieces`](Self::pieces).
     pub(super) fn of(pieces: &[Piece<'_>]) -> Option<Self> {
         let (head, pieces) = match pieces {
             [first, rest @ ..] if first.blob.is_none() => (first.as_bytes(), rest),
@@ -74,7 +75,7 @@ impl Large {
         (!blobs.is_empty()).then_some(Self { head, blobs })
     }
 
-    /// Append the pieces that make the encoding.
+    /// Append the pieces of the encoding.
     pub(super) fn pieces(&self, pieces: &mut Pieces) {
         if !self.head.is_empty() {
             pieces.inline().extend_from_slice(&self.head);
@@ -86,13 +87,13 @@ impl Large {
         self.blobs.iter().map(|(blob, _)| *blob)
     }
 
-    /// The size of a blob, if it is one of these.
+    /// Returns the size of a blob, if it is one of these.
     pub(super) fn size_of(&self, blob: &BlobHash) -> Option<usize> {
         let found = self.blobs.iter().find(|(each, _)| each == blob);
         found.map(|(_, size)| *size)
     }
 
-    /// Whether it is one blob, of these bytes.
+    /// Returns whether it is a single blob with these bytes.
     fn is_blob_of(&self, data: &[u8]) -> bool {
         matches!(&*self.blobs, [(blob, size)] if *size == data.len() && blob.is_of(data))
     }
@@ -103,7 +104,7 @@ impl Large {
 }
 
 impl Cutter<'_, '_> {
-    /// Store a large value, given where it lay before, if it was large then.
+    /// Store a large value, given where it was stored before, if it was large then.
     pub(super) fn store_whole(&mut self, data: &[u8], before: Option<&Large>) -> PyResult<Large> {
         let changed = before.is_some_and(|before| !before.is_blob_of(data));
         if changed && data.len() > CHUNKED {
@@ -114,8 +115,8 @@ impl Cutter<'_, '_> {
         Ok(Large { head, blobs })
     }
 
-    /// Store the value of an entry that follows its key, if it is to be cut by content: it is
-    /// large, was there before, and is another one now.
+    /// Store the value of an entry, after its key, if it is to be cut by content: it is large,
+    /// existed before, and has changed.
     pub(super) fn store_changed(
         &mut self,
         encoded: &[u8],
@@ -124,7 +125,7 @@ impl Cutter<'_, '_> {
     ) -> PyResult<Option<Large>> {
         let data = &encoded[key..];
         let is_container = matches!(data.first(), Some(0x80..=0x9f | 0xdc..=0xdf));
-        // Who reads the pieces of a list or dict expects its items.
+        // A reader of a list's or dict's pieces expects its items.
         if data.len() <= CHUNKED || is_container || !was_there() {
             return Ok(None);
         }

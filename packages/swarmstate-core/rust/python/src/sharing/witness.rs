@@ -1,11 +1,11 @@
-//! The short proof that values are what they were: the same containers, and none was changed.
+//! A short proof that values are unchanged: the same containers, none of which was changed.
 //!
-//! A shadow proves the same of any objects and looks at every leaf. This one looks only at what
-//! can change, the dicts, lists and models, of which a message has about six, and finds them
-//! without following references. It holds for the very objects alone; otherwise the shadow decides.
+//! A shadow proves this for any objects and looks at every leaf. A witness only looks at what can
+//! change, the dicts, lists and models, of which a message has about six, and finds them without
+//! following references. It only holds for the very same objects; for others the shadow decides.
 //!
-//! So that nothing else can come to lie where something lay, facts hold the containers. The leaves
-//! are held by the shadows of the same items, which a witness must not outlive.
+//! Facts keep their containers alive, so that nothing else can occupy the same addresses. The
+//! leaves are kept alive by the shadows of the same items, which a witness must not outlive.
 
 use std::sync::Arc;
 
@@ -24,22 +24,22 @@ pub(super) struct Witness {
     /// The values, in the order of the items.
     roots: Box<[Address]>,
     facts: Box<[Fact]>,
-    /// What it takes in memory, about, with the values that nothing else here holds.
+    /// Approximate memory use, including values that nothing else here keeps alive.
     bytes: usize,
 }
 
-/// Of an object that is held elsewhere.
+/// The address of an object that is kept alive elsewhere.
 type Address = usize;
 
-/// What is so, of a container.
+/// A fact about a container.
 enum Fact {
-    /// A dict was not changed since it had this version.
+    /// A dict is unchanged since it had this version.
     Dict(Py<PyDict>, u64),
-    /// A list has these items and no more.
+    /// A list has exactly these items.
     List(Py<PyList>, Box<[Address]>),
     /// A tuple, which cannot change.
     Tuple(Py<PyTuple>),
-    /// A model has the class of a plan; its fields follow, and its extra fields.
+    /// A model has the class of a plan; facts about its fields and extra fields follow.
     Model(Py<PyAny>, Arc<Plan>),
     /// The fields, or the extra fields, are in this dict, which has this version.
     Fields(Py<PyDict>, u64),
@@ -48,10 +48,10 @@ enum Fact {
 }
 
 impl Witness {
-    /// Note what values consist of that a shadow was just found to hold; None if something in them
-    /// can have no fact. No Python code runs meanwhile.
+    /// Note what values consist of, just after a shadow was found to hold for them; None if there
+    /// is no fact for something in them. No Python code runs meanwhile.
     ///
-    /// `held_bytes`: what those of the values take in memory that nothing else here holds.
+    /// `held_bytes` returns the memory used by those values that nothing else here keeps alive.
     pub(super) fn of<'a, 'py: 'a>(
         versions: DictVersions,
         classes: &Classes<'py>,
@@ -68,9 +68,9 @@ impl Witness {
         Some(witness)
     }
 
-    /// Whether these values are those that were noted, and unchanged.
+    /// Returns whether these values are the ones that were noted, and are unchanged.
     ///
-    /// `ALONE`: and nobody has a reference to them but the caller and this; see
+    /// `ALONE`: also requires that only the caller and this witness refer to them; see
     /// `Shadow::holds_alone`.
     pub(super) fn holds<'py, const ALONE: bool>(
         &self,
@@ -94,7 +94,7 @@ impl Witness {
                         && self.has::<ALONE>(instance_dict(model), facts.next())
                         && self.has::<ALONE>(plan.slots.extra.get(model), facts.next())
                 }
-                // They follow what they belong to.
+                // These follow the fact that they belong to.
                 Fact::Fields(..) | Fact::NoExtra => false,
             };
             if !holds {
@@ -104,18 +104,18 @@ impl Witness {
         true
     }
 
-    /// What it takes in memory, about, with the values that nothing else here holds.
+    /// Returns its approximate memory use, including values that nothing else here keeps alive.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether what was found in a model is what was there.
+    /// Returns whether what a model has now is what it had.
     #[inline]
     fn has<const ALONE: bool>(&self, found: Option<Bound<'_, PyAny>>, fact: Option<&Fact>) -> bool {
         match (found, fact) {
             (Some(found), Some(Fact::Fields(dict, version))) if found.is(dict) => {
                 let dict = dict.bind(found.py());
-                // Not one of those who have it.
+                // Release this reference so that it is not counted.
                 drop(found);
                 self.is_still::<ALONE>(dict, *version)
             }
@@ -130,21 +130,22 @@ impl Witness {
     }
 }
 
-/// Whether a list has these items and no more.
+/// Returns whether a list has exactly these items.
 #[inline]
 fn is_still_of<const ALONE: bool>(list: &Bound<'_, PyList>, items: &[Address]) -> bool {
     (!ALONE || is_in_nothing_else(list))
         && list.len() == items.len()
         && items.iter().enumerate().all(|(index, known)| {
-            // SAFETY: it is a list of so many items, which lends one; nothing is done with it.
+            // SAFETY: it is a list of this length, which lends an item; only the item's address is
+            // used.
             let item = unsafe { ffi::PyList_GetItem(list.as_ptr(), index.cast_signed()) };
             item.addr() == *known
         })
 }
 
-/// Facts that are being collected, of values that are looked at or being made.
+/// Facts being collected about values that are examined or made.
 ///
-/// Each fails with None where there can be no fact; then there is no witness.
+/// Each method returns None if there is no such fact; then there is no witness.
 pub(super) struct Notes {
     versions: DictVersions,
     roots: Vec<Address>,
@@ -160,12 +161,12 @@ impl Notes {
         }
     }
 
-    /// Note the next of the values, what it consists of being noted.
+    /// Note the next of the values, whose contents have been noted.
     pub(super) fn root(&mut self, value: &Bound<'_, PyAny>) {
         self.roots.push(value.as_ptr().addr());
     }
 
-    /// Note what a value consists of, the classes in it having been met.
+    /// Note what a value consists of; its classes must have been met.
     pub(super) fn value<'py>(
         &mut self,
         classes: &Classes<'py>,
@@ -241,7 +242,7 @@ impl Notes {
         Some(())
     }
 
-    /// The witness of the values that were noted.
+    /// Returns the witness of the noted values.
     pub(super) fn witness(self) -> Witness {
         let items = |fact: &Fact| match fact {
             Fact::List(_, items) => size_of_val(&**items),
@@ -258,7 +259,7 @@ impl Notes {
     }
 }
 
-/// Note something; None if it can have no fact.
+/// Note something; `notes` become None if there is no fact for it.
 pub(super) fn note<T>(notes: &mut Option<Notes>, add: impl FnOnce(&mut Notes) -> Option<T>) {
     if notes.as_mut().is_some_and(|notes| add(notes).is_none()) {
         *notes = None;

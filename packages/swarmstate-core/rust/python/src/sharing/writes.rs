@@ -1,4 +1,4 @@
-//! Splitting pending writes, which hold what the value that follows them will hold.
+//! Splits pending writes, which hold parts of the value that will follow them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,7 @@ use crate::dict_version::DictVersions;
 /// The entries of pending writes, their blobs by name, and the bases that they rely on.
 pub(super) type SplitWrites = (Vec<Py<PyTuple>>, Py<PyDict>, Vec<String>);
 
-/// The names of the values that lie in blobs.
+/// Returns the names of the values that are stored in blobs.
 pub(super) fn large<'a>(
     py: Python<'_>,
     entries: impl Iterator<Item = (&'a String, &'a Py<PyTuple>)>,
@@ -36,11 +36,11 @@ pub(super) fn large<'a>(
     large.map(|(name, _)| name).collect()
 }
 
-/// Which blobs belong to what the value follows: those that its pending writes may hold as well.
+/// Which blobs belong to the state that the value follows: its pending writes may contain them too.
 #[derive(Clone, Copy)]
 pub(super) enum Homes {
     None,
-    /// Values and items that stand alone.
+    /// Values and items stored on their own.
     Single(BlobHome),
     All(BlobHome),
 }
@@ -49,13 +49,14 @@ pub(super) enum Homes {
 struct Known<'a> {
     /// Values by name; no name is in two of these.
     cuts: Vec<&'a mut HashMap<String, Cut>>,
-    /// Blobs in them that the write must do without: see `Past.new`.
+    /// Blobs of theirs that the write must not use: see `Past.new`.
     later: Option<&'a HashSet<BlobHash>>,
 }
 
-/// Split writes that follow a base, of which these values lie in blobs, and these are known.
+/// Split writes that follow a base, given the names of its values that are in blobs, and known
+/// values.
 ///
-/// Nothing lies in blobs if no value does: who reads the writes of such a base expects none.
+/// If no value is in blobs, neither are the writes: a reader of that base's writes expects none.
 pub(super) fn split<'py>(
     py: Python<'py>,
     codec: &Codec,
@@ -101,8 +102,9 @@ pub(super) fn split<'py>(
 }
 
 impl<'py> Cutter<'_, 'py> {
-    /// The entry of a pending write. With a limit, the items of one that is larger lie in blobs, as
-    /// they will in the value that follows; what was in a value before is where it was.
+    /// Returns the entry of a pending write. With a limit, the items of a larger one are stored in
+    /// blobs, as they will be in the following value; anything from a previous value stays where it
+    /// is.
     fn cut_write(
         &mut self,
         value: &Bound<'py, PyAny>,
@@ -156,12 +158,12 @@ impl<'py> Cutter<'_, 'py> {
         pieces.entry(self.py, tag)
     }
 
-    /// The list or dict of which this one is probably the next state.
+    /// Returns the list or dict whose next state this probably is.
     ///
-    /// That is one that begins with the same items: mostly what is under the name of the write, but a
-    /// task also hands on what another value holds. The first task of a run writes parts of the
-    /// input, which in a subgraph may be the parent's whole history, and a function returns what it
-    /// was given and more.
+    /// That is one that begins with the same items. Usually it is the value under the name of the
+    /// write, but a task may also pass on another value's items. The first task of a run writes
+    /// parts of the input, which in a subgraph may be the parent's whole history, and a function
+    /// returns its input and more.
     fn container_like<'a>(
         &mut self,
         kind: Kind,
@@ -180,12 +182,13 @@ impl<'py> Cutter<'_, 'py> {
                 Some(at) => (container.nested().find(|(each, _)| *each == at)).map(|(_, it)| it),
             };
         }
-        // One of fewer items is rather what is added to the value than the next one.
+        // With fewer items, it is more likely an addition to the value than its next state.
         let own = get_mut(known, name)?.container(kind)?;
         (items.len() >= own.len() / 2 || has_apart(self.py, &own.parts, items)).then_some(own)
     }
 
-    /// The name of the value that begins with these items, or has an entry that does, and where.
+    /// Returns the name of the value that begins with these items, or has an entry that does, and
+    /// where.
     fn place_of(
         &mut self,
         kind: Kind,
@@ -194,7 +197,7 @@ impl<'py> Cutter<'_, 'py> {
     ) -> Option<(String, Option<usize>)> {
         let (py, classes) = (self.py, &mut self.classes);
         let mut place = None;
-        // Of several the longest, whatever the order in which they are met.
+        // Of several pick the longest, regardless of their order.
         let mut longest = 0;
         let mut is_better = |container: &mut Container| {
             let is_better = container.kind == kind
@@ -222,7 +225,7 @@ impl<'py> Cutter<'_, 'py> {
         place
     }
 
-    /// Append the pieces of a list or dict, given how it was cut before, which stays as it is.
+    /// Append the pieces of a list or dict, given how it was cut before, which is left unchanged.
     fn cut_like(
         &mut self,
         items: &[Entry<'py>],
@@ -271,7 +274,7 @@ impl<'py> Cutter<'_, 'py> {
         self.store_new(&mut new, pieces)
     }
 
-    /// Encode an item that was not there before; one that is cut itself is appended.
+    /// Encode a new item; one that is itself cut is appended directly.
     fn cut_new(
         &mut self,
         entry: &Entry<'py>,
@@ -296,9 +299,10 @@ impl<'py> Cutter<'_, 'py> {
         Ok(())
     }
 
-    /// Append the pieces of items that were not there before.
+    /// Append the pieces of new items.
     ///
-    /// A few stand alone, as in the value that follows. Of many that one merges most.
+    /// A few are stored individually, as in the following value. Many are mostly merged, as they
+    /// are there.
     fn store_new(&mut self, new: &mut NewItems, pieces: &mut Pieces) -> PyResult<()> {
         let mut start = 0;
         for run in merge_list(&new.sizes) {
@@ -328,7 +332,7 @@ impl Known<'_> {
 }
 
 impl Cut {
-    /// How it was cut, if it is a list or dict that was.
+    /// Returns how it was cut, if it is a list or dict of this kind.
     fn container(&mut self, kind: Kind) -> Option<&mut Container> {
         match &mut self.body {
             Body::Container(container) if container.kind == kind => Some(container),
@@ -338,8 +342,8 @@ impl Cut {
 }
 
 impl Container {
-    /// Whether these items begin with those of its first part, or with the very value of an entry
-    /// that is cut itself.
+    /// Returns whether these items begin with those of its first part, or with the identical value
+    /// of an entry that is itself cut.
     fn begins<'py>(
         &mut self,
         py: Python<'py>,
@@ -353,7 +357,7 @@ impl Container {
             && (matches!(part.stored, Stored::Nested(..)) || part.holds(py, classes, items))
     }
 
-    /// The containers in its entries, by the positions of their parts.
+    /// Returns the containers in its entries, with the positions of their parts.
     fn nested(&mut self) -> impl Iterator<Item = (usize, &mut Container)> {
         let parts = self.parts.iter_mut().enumerate();
         parts.filter_map(|(at, part)| match &mut part.stored {
@@ -363,10 +367,10 @@ impl Container {
     }
 }
 
-/// Items that follow one another and were not there before.
+/// Consecutive new items.
 #[derive(Default)]
 struct NewItems {
-    /// Their encodings, one after another.
+    /// Their concatenated encodings.
     buffer: Vec<u8>,
     sizes: Vec<Segment>,
 }
