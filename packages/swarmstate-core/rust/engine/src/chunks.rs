@@ -2,8 +2,8 @@
 //!
 //! A text that grows, or an object that changes somewhere, has no items that could stay the same.
 //! Its bytes are cut by content (FastCDC; Xia et al., IEEE TPDS 2020, doi
-//! 10.1109/TPDS.2020.2984632): a boundary depends only on the bytes just before it. So boundaries
-//! after a change stay where they were, and the chunks between them keep the same bytes.
+//! 10.1109/TPDS.2020.2984632): a boundary depends on the bytes just before it. So boundaries after
+//! a change stay where they were, and the chunks between them keep the same bytes.
 
 use fastcdc::v2020::FastCDC;
 

@@ -43,7 +43,7 @@ impl Condition {
     /// # Errors
     ///
     /// [`SyntaxError`] if it is invalid, longer than [`MAX_LENGTH`], nested more deeply than
-    /// [`MAX_DEPTH`], or contains an invalid or too large regular expression.
+    /// [`MAX_DEPTH`], or contains a regular expression that is invalid or too large.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         if text.len() > MAX_LENGTH {
             return Err(SyntaxError {

@@ -50,10 +50,10 @@ const DICT_SEGMENT_BYTES: usize = 512;
 ///
 /// Removing an item breaks up its segment and turns the remaining items into new one-item segments.
 /// A list that is trimmed at its beginning again and again would lose their merged segment on the
-/// next trim. So kept segments do not trigger a merge by themselves, and a merge takes the last
-/// segments, which will stay the longest. Editing an item can break a segment of any level, and the
-/// next edit may hit its neighbor. So the upper level is merged only where the list grows, with no
-/// kept segment after it, and an edit is rewritten there only once.
+/// next trim. So kept segments trigger a merge only if there are `MANY_KEPT` of them, and a merge
+/// takes the last segments, which will stay the longest. Editing an item can break a segment of any
+/// level, and the next edit may hit its neighbor. So the upper level is merged only where the list
+/// grows, with no kept segment after it, and an edit costs it only one rewrite.
 pub fn merge_list(segments: &[Segment]) -> Vec<Range<usize>> {
     let growing = (segments.iter().rposition(|segment| !segment.is_new)).map_or(0, |last| last + 1);
     let mut merged: Vec<(Range<usize>, Segment)> = Vec::with_capacity(segments.len());

@@ -1,4 +1,4 @@
-//! Copies the log into the file in parallel to commits rather than within them.
+//! Copies the log into the file alongside commits rather than within them.
 //!
 //! A commit starts the log over, which keeps it short and its syncs cheap, only if all of it was
 //! copied. With a busy writer there is always a bit more. So the bulk is copied in the background,

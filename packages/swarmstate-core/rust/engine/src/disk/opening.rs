@@ -116,7 +116,7 @@ pub(super) fn open_writer(
     }
     match schema::format_of(&connection) {
         Ok(_) => {}
-        // A read-only directory has no room for the log.
+        // The log cannot be created in a read-only directory.
         Err(error)
             if matches!(
                 error.sqlite_error_code(),

@@ -20,8 +20,8 @@ pub(super) const FORMAT: i32 = MIGRATIONS.len() as i32;
 ///
 /// Values are in a table ordered by id, so the values of one commit are written side by side
 /// whatever their keys; keys are in a table ordered by key, and nowhere else. A small value (a
-/// blob) is stored beside its key; for a larger one, its id (an integer) is. A namespace whose name
-/// is NULL is deleted: later commits reclaim its records.
+/// blob) is stored beside its key; a larger one is represented there by its id (an integer). A
+/// namespace whose name is NULL is deleted: later commits reclaim its records.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE namespace (
         id INTEGER PRIMARY KEY,

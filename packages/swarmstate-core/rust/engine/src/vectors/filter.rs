@@ -350,7 +350,7 @@ impl Number {
         match (self, other) {
             (Self::Integer(a), Self::Integer(b)) => a == b,
             (Self::Float(a), Self::Float(b)) => a == b,
-            // A float of this size either is an exact integer or has a fraction.
+            // A float of this size without a fraction converts to an integer exactly.
             (Self::Integer(a), Self::Float(b)) | (Self::Float(b), Self::Integer(a)) => {
                 b.fract() == 0.0 && b.abs() < 1e30 && b as i128 == a
             }

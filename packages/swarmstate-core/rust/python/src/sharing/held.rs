@@ -1,7 +1,7 @@
 //! Values that are available without decoding.
 //!
-//! A value that was decoded and handed out is handed out again if nobody holds a reference to it by
-//! then: a server drops a thread's state once it has answered. While a reference is still held,
+//! A value that was decoded and handed out can be handed out again once nobody holds a reference to
+//! it: a server drops a thread's state when it has answered. While a reference is still held,
 //! readers get copies.
 
 use std::collections::HashMap;
@@ -60,8 +60,8 @@ impl Held {
     /// them and nobody changed them.
     ///
     /// Args:
-    ///     wanted: How often each blob is about to be read. A value cannot be in two places, so none
-    ///         is kept of a blob that occurs twice.
+    ///     wanted: How often each blob is about to be read. A value cannot be in two places, so
+    ///         nothing is kept of a blob that occurs twice.
     pub(super) fn keep_unheld<'py>(
         &mut self,
         py: Python<'py>,

@@ -1,4 +1,4 @@
-//! Stores values that change little over time as their changes.
+//! Stores values that change little from one checkpoint to the next, as only what changed.
 //!
 //! What is remembered here only saves work: which objects a value consisted of when it was last
 //! stored or read, and which pieces contain them. Whether something is unchanged is proven each
@@ -91,7 +91,7 @@ impl Sharing {
     ///         `join` for this key, parts that are provably unchanged are referred to without being
     ///         encoded; otherwise the result contains every blob.
     ///     values: The values by name.
-    ///     input: The name of a value that tasks are going to write to others, and the id of the
+    ///     input: The name of a value that is going to be written to other values, and the id of the
     ///         state that it will be stored in: its blobs get the names that they have in these
     ///         writes.
     ///

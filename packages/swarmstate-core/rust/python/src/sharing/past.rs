@@ -14,7 +14,7 @@ pub(super) struct Past {
     /// The values that no longer exist.
     pub(super) gone: HashMap<String, Cut>,
     /// The blobs that the remaining values have but the base's did not. They may not be stored yet,
-    /// and may be gone before the write arrives.
+    /// and may be deleted before the write is.
     pub(super) new: HashSet<BlobHash>,
 }
 

@@ -32,7 +32,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Split values that follow a base, given what is known about that of the base.
+    /// Split values that follow a base, given what is known about the base's values.
     ///
     /// # Errors
     /// `EncodeError` if a value cannot be encoded.

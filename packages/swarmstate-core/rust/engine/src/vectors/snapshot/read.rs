@@ -1,4 +1,4 @@
-//! Reading an index from a file.
+//! Reads an index from a file.
 
 use std::collections::HashSet;
 use std::fs::File;
