@@ -96,7 +96,8 @@ impl CallCache {
                 default: default.and_then(|default| {
                     let mut key = CallKey::default();
                     let value = default.get_item(0).ok()?;
-                    // A default that cannot be a key is represented by its absence.
+                    // If the default cannot be a key, the key of a call records that the argument
+                    // was omitted.
                     key.push(&value).ok().map(|()| key)
                 }),
             })

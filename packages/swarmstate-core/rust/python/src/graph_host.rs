@@ -15,7 +15,7 @@ pub(crate) struct PythonHost<'py>(pub(crate) Python<'py>);
 pub(crate) enum Constant {
     /// An immutable value, made once.
     Fixed(Py<PyAny>),
-    /// A list is made anew each time: an object that it is compared with may change or keep it.
+    /// A list is created each time: an object that it is compared with may change or keep it.
     List(Vec<Constant>),
     /// A tuple that holds lists.
     Tuple(Vec<Constant>),
