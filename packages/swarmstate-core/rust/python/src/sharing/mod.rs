@@ -91,9 +91,9 @@ impl Sharing {
     ///         `join` for this key, parts that are provably unchanged are referred to without being
     ///         encoded; otherwise the result contains every blob.
     ///     values: The values by name.
-    ///     input: The name of a value that is going to be written to other values, and the id of the
-    ///         state that it will be stored in: its blobs get the names that they have in these
-    ///         writes.
+    ///     input: The name of a value that is going to be written to other values, and the id of
+    ///         the state that it will be stored in: its blobs get the names that they have in
+    ///         these writes.
     ///
     /// Raises:
     ///     EncodeError: A value cannot be encoded; the message begins with its name.

@@ -288,7 +288,7 @@ fn lent_shaped<'py>(shape: &Shape, out: &mut Vec<u8>, value: &Bound<'py, PyAny>)
     }
 }
 
-/// Return whether a scalar matches a shape; None if the shape is not only for scalars.
+/// Return whether a scalar matches a shape; None if that is not decided here.
 #[inline]
 fn fits_scalar(shape: &Shape, value: &Bound<'_, PyAny>) -> Option<bool> {
     match shape {

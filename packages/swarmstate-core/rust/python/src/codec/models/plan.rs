@@ -27,7 +27,7 @@ pub struct Plan {
     pub rebuild: Option<Rebuild>,
 }
 
-/// Attributes that must be pydantic's own.
+/// Attributes that subclasses of pydantic's `BaseModel` must not override.
 const UNTOUCHED: &[&str] = &[
     "__class__",
     "__dict__",
