@@ -119,6 +119,8 @@ def test_renewing_costs_one_more(counted: Counted) -> None:
     assert counted.trips(counted.memories, "batch", GETS) == 2
     still = [get._replace(refresh_ttl=False) for get in GETS]
     assert counted.trips(counted.memories, "batch", still) == 1
+    # The first item to expire is still there, so no other is looked at.
+    assert counted.trips(counted.memories, "batch", [ListNamespacesOp()]) == counted.listing + 1
 
 
 def test_caches_ask_once(counted: Counted) -> None:

@@ -37,6 +37,27 @@ def test_default_ttl_and_refresh_come_from_the_config() -> None:
     assert store.get(("a",), "own") is not None
 
 
+def test_a_namespace_is_listed_as_long_as_any_of_its_items_lives() -> None:
+    now = [0.0]
+    store = SwarmStateStore(clock=lambda: now[0])
+    lives: dict[str, list[float | None]] = {
+        "first": [9, 1, 1],
+        "last": [1, 1, 9],
+        "for ever": [1, None, 1],
+        "none": [1, 1, 1],
+        "unlimited": [None],
+    }
+    for label, minutes in lives.items():
+        for number, ttl in enumerate(minutes):
+            # A slash is escaped in the key of an expiry, so these come in another order there.
+            store.put((label,), f"{number}/k", {}, ttl=ttl)
+    assert len(store.list_namespaces()) == len(lives)
+    now[0] = 60.0
+    assert store.list_namespaces() == [("first",), ("for ever",), ("last",), ("unlimited",)]
+    now[0] = 540.0
+    assert store.list_namespaces() == [("for ever",), ("unlimited",)]
+
+
 @pytest.mark.parametrize("winner", ["put", "put for ever", "delete"])
 def test_reading_never_undoes_what_others_wrote_meanwhile(winner: str) -> None:
     now = [0.0]

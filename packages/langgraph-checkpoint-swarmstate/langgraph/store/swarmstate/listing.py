@@ -94,12 +94,13 @@ def _alive(page: Sequence[Labels], now: float) -> Operation[list[Labels]]:
     alive, unsure = set(), []
     for labels, result in zip(page, results, strict=True):
         items, expiries = result.ranges
-        if items and not expiries:
+        # An item is there as long as its expiry, so one that is still to come is enough.
+        if items and not any(_is_past(labels, name, now) for name, _ in expiries):
             alive.add(labels)
         elif items:
             unsure.append(labels)
     if unsure:
-        names = [EVERYTHING._replace(keys_only=True)]
+        names = [Range(EXPIRY, EVERYTHING.stop, keys_only=True)]
         results = yield Read([Query(namespace_of(labels), ranges=names) for labels in unsure])
         alive.update(
             labels
@@ -114,3 +115,7 @@ def _has_live_item(labels: Labels, names: Sequence[str], now: float) -> bool:
     expiries = (parse_expiry(namespace, name) for name in names if name.startswith(EXPIRY))
     expired = {key for key, expires in expiries if expires <= now * 1000}
     return any(name.startswith(ITEMS) and name[len(ITEMS) :] not in expired for name in names)
+
+
+def _is_past(labels: Labels, name: str, now: float) -> bool:
+    return parse_expiry(namespace_of(labels), name)[1] <= now * 1000
