@@ -55,6 +55,20 @@ def test_what_is_stored_is_what_the_layer_made() -> None:
     assert below.snapshot().records("n") == {"k": b"n/k=cba"}
 
 
+def test_a_key_is_found_and_deleted_without_its_value() -> None:
+    class Unreadable(Reversed):
+        def decode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
+            assert not any(values), "a value was read"
+            return values
+
+    store = Unreadable(Store())
+    store.set_many("n", {"k": 1, "l": 2})
+    assert store.contains("n", "k")
+    assert store.delete("n", "k")
+    assert not store.contains("n", "k")
+    assert store.contains("n", "l")
+
+
 def test_a_layer_that_refuses() -> None:
     below = Store()
     below.set("n", "k", 1)

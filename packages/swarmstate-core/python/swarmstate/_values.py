@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarmstate._checks import several
-from swarmstate._core import Snapshot
+from swarmstate._core import Snapshot, check_name
 from swarmstate._plane import Batch, Query, Range
 from swarmstate.errors import ConflictError
 from swarmstate.operations import Namespaces, Operation, Read, Write, adrive, drive
@@ -102,8 +102,11 @@ def _check_merges(value: object, what: str) -> None:
 
 
 def contains(namespace: str, key: str) -> Operation[bool]:
-    [result] = yield Read([Query(namespace, keys=[key])])
-    return result.values[0] is not None
+    check_name(key, "key")
+    # The key alone: the value may be large, and its layers have work with it.
+    wanted = Range(key, limit=1, keys_only=True)
+    [result] = yield Read([Query(namespace, ranges=[wanted])])
+    return [found for found, _ in result.ranges[0]] == [key]
 
 
 def delete(namespace: str, key: str) -> Operation[bool]:
