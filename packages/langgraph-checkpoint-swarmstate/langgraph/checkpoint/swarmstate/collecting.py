@@ -20,6 +20,7 @@ from swarmstate.base import prefix_end, several
 from swarmstate.errors import ConflictError
 from swarmstate.operations import Operation, Read, Write
 
+from .collector import collector_at_rest
 from .indexing import threads_of_runs, write_indexed
 from .keeping import Checkpoint, Choice, Kept, keep_senders, parse, with_delta_ancestors
 from .layout import (
@@ -201,7 +202,8 @@ def plan(serde: SerializerProtocol, thread_id: str, choose: Choice) -> Operation
             unknown.
     """
     [answer] = yield Read([Query(thread_namespace(thread_id), (), _EVERYTHING)])
-    checkpoints = [parse(serde, thread_id, *record) for record in answer.ranges[0]]
+    with collector_at_rest():
+        checkpoints = [parse(serde, thread_id, *record) for record in answer.ranges[0]]
     kept = with_delta_ancestors(checkpoints, choose(checkpoints))
     yield from keep_senders(checkpoints, kept)
     planned = Plan(thread_id, checkpoints, kept, answer)
