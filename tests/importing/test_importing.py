@@ -147,6 +147,40 @@ def test_importing_again_brings_the_error_of_another_attempt(filled: Source) -> 
     assert ("attempted", ERROR, "the second") in (imported.pending_writes or [])
 
 
+class Noting(StoreLayer):
+    """Notes how many pending writes come at once."""
+
+    def __init__(self) -> None:
+        super().__init__(Store())
+        self.gathered: list[int] = []
+
+    def writing(self, batches: Any) -> Operation[None]:
+        for batch in batches:
+            if count := sum(key.startswith("write/") for key in batch.put_if_absent):
+                self.gathered.append(count)
+        yield from super().writing(batches)
+
+
+def test_pending_writes_of_many_checkpoints_are_stored_at_once(filled: Source) -> None:
+    store = Noting()
+    report = filled.importer(filled.url, store, only=["delta"])
+    assert report.checkpoints > 40
+    assert store.gathered == [report.writes]
+
+
+def test_large_pending_writes_are_not_gathered_without_end(source: Source) -> None:
+    with source.saver() as saver:
+        for n in range(5):
+            config = saver.put(at("large", ""), make_checkpoint(), make_metadata(n), {})
+            saver.put_writes(config, [("n", str(n) * 600_000)], "task")
+        expected = everything(saver)
+    store = Noting()
+    assert source.importer(source.url, store).failures == ()
+    assert store.gathered == [2, 2, 1]
+    for key, found in everything(SwarmStateSaver(store)).items():
+        assert found.pending_writes == expected[key].pending_writes
+
+
 class Failing(StoreLayer):
     """Fails after a number of writes."""
 
@@ -161,7 +195,7 @@ class Failing(StoreLayer):
         yield from super().writing(batches)
 
 
-@pytest.mark.parametrize("writes", [0, 1, 100, 250])
+@pytest.mark.parametrize("writes", [0, 1, 100, 150])
 def test_an_interrupted_import_goes_on(tmp_path: Path, writes: int) -> None:
     source = sqlite_source(tmp_path)
     with source.saver() as saver:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
+# Bytes of pending writes that are gathered: storing those of each checkpoint by themselves takes
+# a sync to the disk, or a round trip, for each.
+_AT_ONCE = 1 << 20
+
 
 class ImportReport(NamedTuple):
     """What was imported.
@@ -203,8 +207,7 @@ class _Thread:
     def _add(
         self, saver: SwarmStateSaver, ids: set[Id], there: set[Id], written: Sequence[Id]
     ) -> None:
-        for identity in written:
-            self._put_writes(identity)
+        self._put_writes(written)
         if ids <= there:
             return
         is_cut = False
@@ -231,18 +234,24 @@ class _Thread:
         configs = (entry.config["configurable"] for entry in entries)
         return {Id(config["checkpoint_ns"], config["checkpoint_id"]) for config in configs}
 
-    def _put_writes(self, identity: Id) -> None:
-        prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
+    def _put_writes(self, written: Sequence[Id]) -> None:
+        """Store pending writes, those of many checkpoints at once."""
+        namespace = thread_namespace(self._thread_id)
         once: dict[str, bytes] = {}
         # Errors and the like, which a task that is tried again replaces, in the source as here.
         replaced: dict[str, bytes] = {}
-        for write in self._source.writes(self._thread_id, identity):
-            key = f"{prefix}{escape(write.task_id)}/{write.idx}"
-            entry = self._encoded(identity, write)
-            target = once if write.idx >= 0 else replaced
-            target[key] = encode_write(key, write.channel, write.task_path, entry)
-        namespace = thread_namespace(self._thread_id)
-        self._store.write([Batch(namespace, put=replaced, put_if_absent=once)])
+        size = 0
+        for number, identity in enumerate(written, start=1):
+            prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
+            for write in self._source.writes(self._thread_id, identity):
+                key = f"{prefix}{escape(write.task_id)}/{write.idx}"
+                entry = self._encoded(identity, write)
+                target = once if write.idx >= 0 else replaced
+                target[key] = encode_write(key, write.channel, write.task_path, entry)
+                size += len(target[key])
+            if size >= _AT_ONCE or number == len(written):
+                self._store.write([Batch(namespace, put=replaced, put_if_absent=once)])
+                once, replaced, size = {}, {}, 0
 
     def _encoded(self, identity: Id, write: StoredWrite) -> tuple[str, bytes]:
         return dump(
