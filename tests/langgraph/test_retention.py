@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
+from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.swarmstate import PruneReport, SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver, Mode, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
@@ -228,6 +229,50 @@ def test_a_delta_channel_is_rebuilt_from_what_stays(driver: Driver, store: Racin
         assert state.values == before[state.config["configurable"]["checkpoint_id"]]
     expected = driver.invoke(graph, {"n": 30}, at())
     assert driver.state(graph, at()).values == expected
+
+
+@pytest.mark.parametrize(
+    "policy", [{}, {"keep_last": 4}, {"keep_last": 4, "older_than": 0}, {"keep_last": 99}], ids=str
+)
+@pytest.mark.parametrize("own", [None, True], ids=["inherits", "own"])
+def test_a_run_of_a_subgraph_goes_with_the_checkpoint_it_was_started_from(
+    driver: Driver, store: RacingStore, own: bool | None, policy: dict[str, Any]
+) -> None:
+    graph: Any = graphs.nested(driver.saver, [], own=own)
+    for turn in range(5):
+        driver.invoke(graph, {"n": turn}, at())
+    before = driver.list(at("t", None))
+    prune(driver, ["t"], **policy)
+    found = driver.list(at("t", None))
+    limit = policy.get("keep_last", 1)
+    roots = [item for item in found if thread_of(item.config)[1] == ""]
+    assert whole(roots) == whole([b for b in before if thread_of(b.config)[1] == ""][:limit])
+    started_from = {thread_of(item.config)[2] for item in roots}
+    spaces = {thread_of(item.config)[1]: item.metadata["parents"].get("") for item in before}
+    live = {ns for ns, root in spaces.items() if ":" not in ns or root in started_from}
+    assert {thread_of(item.config)[1] for item in found} == live
+    assert set(raw.keys(store, "t", "blob")) == {b for item in found for b in _blobs(store, item)}
+
+
+def test_a_run_of_a_subgraph_stays_while_its_start_is_not_stored(driver: Driver) -> None:
+    # In the background the one may be stored before the other.
+    root = Branch(driver)
+    for n in range(3):
+        root.put(n=n)
+    Branch(driver, ns="inner:1").put({"parents": {"": str(uuid6())}}, n=7)
+    assert prune(driver, ["t"]).checkpoints == 2
+    assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
+
+
+def test_a_run_of_a_subgraph_stays_with_an_ancestor_that_stays(driver: Driver) -> None:
+    graph: Any = graphs.delta_log(driver.saver)
+    for turn in range(3):
+        driver.invoke(graph, {"n": turn}, at())
+    older = driver.list(at())[2].config
+    Branch(driver, ns="inner:1").put({"parents": {"": thread_of(older)[2]}}, n=7)
+    prune(driver, ["t"], keep_last=1)
+    assert driver.get_tuple(older) is not None
+    assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
 
 
 def test_a_thread_with_nothing_to_prune_costs_one_read(driver: Driver, store: RacingStore) -> None:

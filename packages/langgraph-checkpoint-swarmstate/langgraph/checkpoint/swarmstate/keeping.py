@@ -25,12 +25,27 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
 
+ROOT = ""
+"""The checkpoint namespace of the graph itself."""
+
+
 class Checkpoint(NamedTuple):
-    """What is needed to decide whether to keep a checkpoint."""
+    """What is needed to decide whether to keep a checkpoint.
+
+    Attributes:
+        stored: Its record.
+        ts: Its creation time, as it states it.
+        run_id: The run that created it, if known.
+        root: For a subgraph's checkpoint, the id of the graph's own checkpoint that the
+            subgraph was started from.
+        delta_channels: The channels whose values its ancestors hold.
+        sends_in_parent: Whether its pending sends are among its parent's writes.
+    """
 
     stored: StoredCheckpoint
     ts: object
     run_id: str | None
+    root: object
     delta_channels: frozenset[str]
     sends_in_parent: bool
 
@@ -62,6 +77,7 @@ def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) ->
     stored = decode_checkpoint(Address(thread_id, checkpoint_ns, checkpoint_id), record)
     body, metadata = decode_body(serde, stored)
     fields: dict[str, Any] = dict(metadata)
+    parents = fields.get("parents")
     try:
         # Channels that were never written have no version and nothing to rebuild.
         delta = {*(fields.get("counters_since_delta_snapshot") or ())} & {*body["channel_versions"]}
@@ -72,6 +88,7 @@ def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) ->
         stored,
         body.get("ts"),
         None if run_id is None else str(run_id),
+        parents.get(ROOT) if isinstance(parents, dict) else None,
         frozenset(delta.difference(stored.channels)),
         sends_are_apart(stored.address, body),
     )

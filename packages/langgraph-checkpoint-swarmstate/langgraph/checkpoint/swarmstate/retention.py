@@ -13,7 +13,7 @@ from swarmstate.errors import StoreFormatError, StoreIncompleteError
 from swarmstate.operations import Operation, Read
 
 from .collecting import Doomed, collect, plan
-from .keeping import Checkpoint
+from .keeping import ROOT, Checkpoint, with_delta_ancestors
 from .layout import BLOBS, CHECKPOINTS, WRITES, thread_id_of, thread_namespace
 from .threads import delete_thread
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Records read at once to add up their sizes; a blob may be as large as a list item.
 _CHUNK = 32
+# In LangGraph's checkpoint namespaces, precedes the id of a task; node names cannot contain it.
+_TASK = ":"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,25 @@ class Retention(NamedTuple):
     now: datetime
 
     def choose(self, checkpoints: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
-        """Return the checkpoints to keep, given those of a thread in key order."""
+        """Return the checkpoints to keep, given those of a thread in key order.
+
+        Each run of a subgraph has its own namespace, which ends in the id of a task, and can be
+        reached only from the checkpoint that it was started from. It is deleted along with that
+        checkpoint, but kept if that checkpoint is missing: it may be stored a moment later.
+        """
         by_namespace: dict[str, list[Checkpoint]] = {}
         for item in checkpoints:
             by_namespace.setdefault(item.stored.address.checkpoint_ns, []).append(item)
-        for items in by_namespace.values():
-            yield from (item for item in items[: -self.keep_last] if self._is_recent(item))
-            yield from items[-self.keep_last :]
+        roots = by_namespace.get(ROOT, [])
+        kept = with_delta_ancestors(roots, self._choose_of(roots))
+        gone = {item.stored.address.checkpoint_id for item in roots if item.place not in kept}
+        for checkpoint_ns, items in by_namespace.items():
+            if not (_TASK in checkpoint_ns and items[-1].root in gone):
+                yield from self._choose_of(items)
+
+    def _choose_of(self, items: Sequence[Checkpoint]) -> Iterable[Checkpoint]:
+        yield from (item for item in items[: -self.keep_last] if self._is_recent(item))
+        yield from items[-self.keep_last :]
 
     def _is_recent(self, item: Checkpoint) -> bool:
         return self.older_than is not None and _age(item.ts, self.now) <= self.older_than

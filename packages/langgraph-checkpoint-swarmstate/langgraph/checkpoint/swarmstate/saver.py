@@ -300,7 +300,8 @@ class SwarmStateSaver(SaverBase):
         `keep_last`. Of the others, those older than `older_than` are deleted, or
         all of them if no age is given. Kept checkpoints stay complete, with their
         values, their pending writes, and the ancestors needed to rebuild their
-        DeltaChannels.
+        DeltaChannels. Each run of a subgraph has its own namespace, which is deleted
+        along with the graph's checkpoint that the subgraph was started from.
 
         Args:
             thread_ids: The threads, such as `threads()`; unknown ones are not an error.
