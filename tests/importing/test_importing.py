@@ -15,6 +15,7 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.importing import import_postgres, import_sqlite
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint, make_metadata
+from langgraph.types import Command
 from swarmstate import Batch, DiskStore, Store
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 from swarmstate.layers import Operation, StoreLayer
@@ -231,6 +232,43 @@ def test_a_thread_that_went_on_here_stays(filled: Source) -> None:
     before = everything(saver)
     assert filled.importer(filled.url, store).failures == ()
     assert everything(saver) == before
+
+
+def test_a_thread_that_was_answered_here_stays(filled: Source) -> None:
+    asked = stock.at("asked: a/b%2F")
+    store = Store()
+    filled.importer(filled.url, store)
+    graph = graphs.approval(SwarmStateSaver(store), [])
+    first = graph.get_state(asked).interrupts
+    # The node asks once more, so there are new writes and no new checkpoint.
+    graph.invoke(Command(resume="yes"), asked)
+    second = graph.get_state(asked).interrupts
+    before = everything(SwarmStateSaver(store))
+    assert first != second
+    assert filled.importer(filled.url, store).failures == ()
+    assert everything(SwarmStateSaver(store)) == before
+    assert graph.get_state(asked).interrupts == second
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a write", "a checkpoint"])
+def test_a_thread_that_was_answered_here_and_went_on_there_is_left_alone(
+    filled: Source, whole: bool
+) -> None:
+    store = Store()
+    filled.importer(filled.url, store)
+    found = SwarmStateSaver(store).get_tuple(stock.at("agent"))
+    assert found is not None
+    SwarmStateSaver(store).put_writes(found.config, [("messages", "ours")], "our task")
+    with filled.saver() as saver:
+        if whole:
+            graphs.agent(saver).invoke(stock.say(200), stock.at("agent"))
+        else:
+            saver.put_writes(found.config, [("messages", "theirs")], "their task")
+    before = everything(SwarmStateSaver(store))
+    [failure] = filled.importer(filled.url, store).failures
+    assert "'agent'" in failure
+    assert "our task/0" in failure
+    assert everything(SwarmStateSaver(store)) == before
 
 
 def test_writes_without_a_checkpoint_come_over(source: Source) -> None:

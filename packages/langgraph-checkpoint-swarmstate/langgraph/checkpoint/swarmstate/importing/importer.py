@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langgraph.checkpoint.base import get_checkpoint_metadata, writes_sort_key
 from langgraph.checkpoint.serde.types import TASKS
 
-from swarmstate import BaseStore, Batch
+from swarmstate import BaseStore, Batch, Query, Range
 from swarmstate.base import check_store, several
 from swarmstate.errors import StoreUnavailableError, SwarmStateError
 from swarmstate.moving import Progress
 
 from ..indexing import write_indexed
-from ..layout import INDEX, Address, escape, thread_namespace, time_key, writes_prefix
+from ..layout import INDEX, WRITES, Address, escape, thread_namespace, time_key, writes_prefix
 from ..records import SENDS_ARE_CHANNEL, encode_write
 from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
@@ -191,7 +191,9 @@ class _Thread:
                 f"{min(there - ids).checkpoint_id!r}; it was left as it is: delete it first, or "
                 "leave this thread out"
             )
-        self._went_on = bool(there - ids)
+        self._went_on = bool(there - ids) or (
+            bool(there) and self._was_answered(ids - there, written)
+        )
         if self._went_on:
             return
         try:
@@ -203,6 +205,27 @@ class _Thread:
                 saver.delete_thread(self._thread_id)
                 self.added = 0
             raise
+
+    def _was_answered(self, missing: set[Id], written: Sequence[Id]) -> bool:
+        """Return whether the target has writes of its own.
+
+        An answer to one of two questions is such a write, and makes no checkpoint yet.
+        """
+        every = Range.of_prefix(WRITES, keys_only=True)
+        [answer] = self._store.read([Query(thread_namespace(self._thread_id), (), [every])])
+        ours = {key for key, _ in answer.ranges[0]}
+        theirs = {
+            _write_key(identity, write)
+            for identity in written
+            for write in self._source.writes(self._thread_id, identity)
+        }
+        if ours - theirs and (missing or theirs - ours):
+            raise _Different(
+                "the target has a thread of this id with other pending writes, such as "
+                f"{min(ours - theirs)!r}; it was left as it is: delete it first, or leave this "
+                "thread out"
+            )
+        return bool(ours - theirs)
 
     def _add(
         self, saver: SwarmStateSaver, ids: set[Id], there: set[Id], written: Sequence[Id]
@@ -242,9 +265,8 @@ class _Thread:
         replaced: dict[str, bytes] = {}
         size = 0
         for number, identity in enumerate(written, start=1):
-            prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
             for write in self._source.writes(self._thread_id, identity):
-                key = f"{prefix}{escape(write.task_id)}/{write.idx}"
+                key = _write_key(identity, write)
                 entry = self._encoded(identity, write)
                 target = once if write.idx >= 0 else replaced
                 target[key] = encode_write(key, write.channel, write.task_path, entry)
@@ -337,6 +359,11 @@ def _ordered(value: Any) -> Any:
 
 def _by_name(value: dict[str, Any]) -> dict[str, Any]:
     return {key: value[key] for key in sorted(value)}
+
+
+def _write_key(identity: Id, write: StoredWrite) -> str:
+    prefix = writes_prefix(identity.checkpoint_ns, identity.checkpoint_id)
+    return f"{prefix}{escape(write.task_id)}/{write.idx}"
 
 
 def _name(identity: Id) -> str:
