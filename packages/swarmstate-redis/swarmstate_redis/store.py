@@ -52,40 +52,41 @@ class RedisStore(BaseStore):
     """A store of records in Redis or Valkey, or in a cluster of them.
 
     Any number of threads, event loops and processes may use the same server; each
-    sees the records of all others as soon as they are written. What the tasks of an
-    event loop ask for in the same moment shares a round trip.
+    sees the records of all others as soon as they are written. Requests that the tasks
+    of an event loop make at the same moment share a round trip.
 
-    What a connection lost is sent again: nothing is applied twice that would do
-    harm, and a batch that was applied is not taken for a conflict with itself.
+    Requests lost with a connection are sent again: nothing is applied twice that would
+    do harm, and a batch that was applied is not mistaken for a conflict with itself.
 
     Args:
-        url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, as redis-py
-            takes it; with `?cluster=true` a node of a cluster, or several: `host:6379,other:6379`,
-            of which one must be there at first. The options from `prefix` to
-            `max_connections` may be in it, too: `?prefix=agents&ttl=3600`. An argument
-            comes before what the URL says.
-        client: A client of redis-py instead, sync or async, also of a cluster or of a
-            service that sentinels watch. It stays open when the store is closed.
-        prefix: What all keys begin with (default "swarmstate"). Stores with other
-            prefixes see nothing of this one, unless one prefix continues another after
+        url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, in redis-py's
+            syntax; with `?cluster=true`, one or more nodes of a cluster
+            (`host:6379,other:6379`), one of which must be up at first. It may also contain
+            the options from `prefix` to `max_connections`: `?prefix=agents&ttl=3600`.
+            Arguments override the URL.
+        client: A redis-py client to use instead, sync or async, including one for a cluster
+            or for a service watched by sentinels. It stays open when the store is closed.
+        prefix: The prefix of all keys (default "swarmstate"). Stores with different
+            prefixes see nothing of each other, unless one prefix continues another after
             a colon.
-        ttl: Seconds after which a namespace expires that is no longer written to;
-            None (default) keeps it. What a write says itself comes first.
+        ttl: Seconds without a write after which a namespace expires; None (default)
+            keeps it. A time to live given with a write takes precedence.
         refresh_on_read: Whether reading a namespace also renews `ttl` (default False).
         timeout: Seconds to wait for a connection, and for the answer to one request
             (default 30); a URL may call it `socket_timeout`.
-        retry_for: Seconds for which a request is tried again while the server cannot
-            be reached, starts or fails over (default 5).
-        max_connections: How many connections the threads of a process use at most
-            (default 50). Each event loop has two of its own. In a cluster that is for
-            each node.
-        allow: Classes that may be constructed when values are read, besides those the
-            codec knows; see `swarmstate.codec.Codec`.
+        retry_for: Seconds for which a request is retried while the server is
+            unreachable, starting or failing over (default 5).
+        max_connections: The maximum number of connections for the threads of a process
+            (default 50). Each event loop has two of its own. In a cluster, these numbers
+            are per node.
+        allow: Classes that may be constructed when values are read, in addition to those
+            the codec knows; see `swarmstate.codec.Codec`.
 
     Raises:
         ValueError: The URL or an option makes no sense. No connection is made before
             the first call.
-        TypeError: The client is none of redis-py, the url no string, or a number none.
+        TypeError: `client` is not a redis-py client, `url` is not a string, or a
+            numeric option is not a number.
     """
 
     system = "redis"
@@ -166,9 +167,9 @@ class RedisStore(BaseStore):
     def write(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` in their order, each atomically, in one round trip.
 
-        All of them are applied in one step, which no reader sees half done. In a
-        cluster each is a step of its own, and one that follows an expectation
-        takes another round trip.
+        All of them are applied in one step, and no reader sees it half done. In a
+        cluster each is a step of its own, and a batch that follows one with an
+        expectation takes another round trip.
 
         Raises:
             ConflictError: An expectation did not hold. That batch and those
@@ -209,8 +210,8 @@ class RedisStore(BaseStore):
     def copy(self, source: str, target: str) -> None:
         """Make `target` hold exactly the records of `source`, atomically.
 
-        The server copies, unless the two lie in different slots of a cluster: then
-        the records pass through here. Either way `target` comes to hold what
+        The server copies, unless the two are in different slots of a cluster; then
+        the records pass through the client. Either way `target` ends up with what
         `source` held at one moment.
         """
         check_name(source, "source")
