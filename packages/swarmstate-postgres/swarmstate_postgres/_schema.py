@@ -194,18 +194,18 @@ def setup_sql(
     role: str | None = None,
     vectors: bool = False,
 ) -> str:
-    """Return the SQL that makes what a store needs, for those who may create it.
+    """Return the SQL that creates what a store needs, for a role that may run it.
 
-    It is one transaction, and waits for others that do the same. It leaves out what was
-    run before, whoever did so, and thus may be run again, such as for another role. A store
-    whose own role may create tables does all of this when it is first used.
+    It is one transaction, and waits for others that do the same. It skips whatever was run
+    before, by anyone, so it may be run again, such as for another role. A store whose own
+    role may create tables does all of this when it is first used.
 
     Args:
         schema: The schema; created if it does not exist.
-        prefix: What the names of tables and functions begin with.
-        since: Leave out the migrations up to this number: they were run before.
-        role: Also grant this role what a store needs to work.
-        vectors: Also make the extension pgvector and the tables for vectors.
+        prefix: The prefix of the names of tables and functions.
+        since: Skip the migrations up to this number, which were run before.
+        role: Also grant this role the permissions that a store needs.
+        vectors: Also create the extension pgvector and the tables for vectors.
 
     Raises:
         ValueError: The schema or the prefix cannot be made into names.

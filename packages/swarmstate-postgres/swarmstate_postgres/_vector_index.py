@@ -48,18 +48,18 @@ def vector_index_sql(
     schema: str = "public",
     prefix: str = "swarmstate",
 ) -> str:
-    """Return the SQL that makes an index (HNSW) over the embeddings of a collection.
+    """Return the SQL that creates an index (HNSW) over the embeddings of a collection.
 
-    Stores that open the collection afterwards search with it, unless a search is asked to be
-    exact. It needs pgvector 0.8 or newer, in a schema of the `search_path`, and runs outside of a
-    transaction beside writers. What is written from then on enters it with the next search,
-    some milliseconds for each embedding.
+    Stores that open the collection afterwards search with it, unless a search is to be exact. It
+    needs pgvector 0.8 or newer, in a schema of the `search_path`, and runs outside of a
+    transaction, alongside writers. Embeddings written from then on enter the index with the next
+    search, at a few milliseconds each.
 
     Args:
         namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.
-        dimensions: How many its embeddings have, 1 to 2,000; an index of other dimensions, or for
-            another metric, is not used.
-        metric: How the collection measures what is near.
+        dimensions: The number of dimensions of its embeddings, 1 to 2,000; an index with other
+            dimensions, or for another metric, is not used.
+        metric: The collection's metric.
         schema: The store's.
         prefix: The store's.
 

@@ -49,48 +49,48 @@ _SWEPT_AT_ONCE = 100
 class PostgresStore(BaseStore):
     """A store of records in a PostgreSQL database.
 
-    Opening it asks nothing of the server; the first call connects, and makes
-    tables and functions that are missing. Any number of stores and processes
-    may use the same tables at once.
+    Opening it sends nothing to the server; the first call connects, and creates
+    missing tables and functions. Any number of stores and processes may use the
+    same tables at once.
 
-    Async calls use connections of their event loop, and those that tasks make
+    Async calls use connections of their event loop, and calls that tasks make
     at the same moment share a round trip. Sync calls use connections of their
     own, and may also be made while a loop runs in their thread. A call that loses
-    its connection is repeated over a new one until `timeout`; the server knows
-    a write that comes again, so none is applied twice or refused for what it did
-    itself.
+    its connection is repeated over a new one until `timeout`; the server recognizes
+    a repeated write, so none is applied twice or refused because of its own effect.
 
-    What is forked while a store is open has connections of its own.
+    A process forked while a store is open has connections of its own.
 
     Args:
         url: `postgresql://user:password@host:5432/database`, with libpq's
-            parameters and settings of the server; `schema`, `prefix`, `max_size`,
-            `statement_cache_size` and `timeout` may be given in it, too. What only
-            tunes libpq, such as `keepalives`, is ignored; what asks for security
-            that the driver does not offer, such as `channel_binding=require`, is refused.
-        pool: An asyncpg pool to use instead of a URL. The store is then made in
-            the pool's running event loop; calls from elsewhere are sent there.
+            parameters and server settings; it may also contain `schema`, `prefix`,
+            `max_size`, `statement_cache_size` and `timeout`. Parameters that only tune
+            libpq, such as `keepalives`, are ignored; those that ask for security the
+            driver does not offer, such as `channel_binding=require`, are refused.
+        pool: An asyncpg pool to use instead of a URL. Then create the
+            store in the pool's running event loop; calls from elsewhere are sent there.
             It stays open when the store is closed.
         schema: The schema of the tables, such as one for each tenant; created if
             it does not exist. `search_path` is neither used nor changed.
-        prefix: What the names of tables and functions begin with.
-        max_size: How many connections each event loop, and all sync calls
-            together, may use at once.
-        statement_cache_size: How many prepared statements a connection keeps; 0 behind
+        prefix: The prefix of the names of tables and functions.
+        max_size: The maximum number of connections for each event loop, and for all
+            sync calls together.
+        statement_cache_size: How many prepared statements a connection keeps; use 0 behind
             PgBouncer in transaction mode, unless it has `max_prepared_statements`.
         timeout: Seconds after which a call gives up.
-        sweep_interval: Seconds between two removals of what has expired, once a
-            time to live was used; None leaves that to `sweep()` or to the server.
+        sweep_interval: Seconds between removals of expired records, once a
+            time to live has been used; None leaves this to `sweep()` or to the server.
         pgvector: Let collections (`swarmstate.vectors`) search here, where the server
             has the extension pgvector and the role may create it and two tables, or
-            finds them. Where not, and if this is False, each process searches in an
-            index of its own, and finds the same; `Collection.stats()` tells which.
-        allow: Classes that may be constructed when values are read, besides
+            they already exist. Otherwise, or if this is False, each process searches in
+            an index of its own, with the same results; `Collection.stats()` says which.
+        allow: Classes that may be constructed when values are read, in addition to
             those the codec knows; see `swarmstate.codec.Codec`.
 
     Raises:
         ValueError: The arguments make no sense; the message shows no password.
-        TypeError: The pool is none of asyncpg, the url no string, or a number none.
+        TypeError: `pool` is not an asyncpg pool, `url` is not a string, or a numeric
+            option is not a number.
     """
 
     system = "postgresql"
@@ -160,13 +160,13 @@ class PostgresStore(BaseStore):
 
     @property
     def vector_search(self) -> PgVectors | None:
-        """What searches embeddings of collections with pgvector."""
+        """The search of collections' embeddings with pgvector."""
         return self._vectors
 
     def setup(self) -> None:
-        """Make the tables and functions if they are missing, as the first call does.
+        """Create missing tables and functions, as the first call does.
 
-        Also if they were there and somebody has dropped them since.
+        This includes tables and functions that were dropped since.
 
         Raises:
             SetupRequiredError: The role may not make them; the message has the SQL.
@@ -248,10 +248,10 @@ class PostgresStore(BaseStore):
         return await self._arun(self._count)
 
     def sweep(self) -> int:
-        """Remove the records of all namespaces that have expired; nobody sees them anyway.
+        """Remove the records of all expired namespaces, which are invisible already.
 
-        Works in steps of some namespaces, each a transaction, and skips what
-        others use. The SQL function `{prefix}_sweep()` does one step.
+        Works in steps of some namespaces, each a transaction, and skips those that
+        others are using. The SQL function `{prefix}_sweep()` does one step.
 
         Returns:
             How many namespaces were removed.
@@ -269,9 +269,9 @@ class PostgresStore(BaseStore):
         return swept
 
     def close(self) -> None:
-        """Finish what was asked for, close all connections and end the sweeper.
+        """Finish pending requests, close all connections and end the sweeper.
 
-        What other event loops have is closed there, as soon as they run. In the
+        Connections of other event loops are closed there, as soon as those run. In the
         event loop of the store's pool this does not wait for the sweeper, which does
         its work there: await `aclose()` to do so.
         """
