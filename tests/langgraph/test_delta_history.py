@@ -86,6 +86,19 @@ def test_a_parent_may_be_named_as_if_it_were_younger(driver: Driver) -> None:
     assert found == {"seed": "seed", "writes": [("task", "d", each) for each in "1938"]}
 
 
+@pytest.mark.parametrize("parent", ["2", "3"])
+def test_a_checkpoint_that_was_put_as_its_own_ancestor_is_told(driver: Driver, parent: str) -> None:
+    first = put(driver, at(), "1", {"d": "seed"})
+    second = put(driver, first, "2")
+    third = put(driver, second, "3")
+    put(driver, {"2": second, "3": third}[parent], "2")
+    with pytest.raises(CheckpointError, match=f"'{parent}' is an ancestor of itself"):
+        driver.delta_history(second, ["d"])
+    put(driver, first, "2")
+    [found] = driver.delta_history(third, ["d"]).values()
+    assert found == {"seed": "seed", "writes": [("task", "d", each) for each in "12"]}
+
+
 @pytest.mark.parametrize(
     "said", [{"source": "input"}, {"step": -1}, {"source": "update", "step": -1}], ids=str
 )

@@ -275,6 +275,18 @@ def test_a_run_of_a_subgraph_stays_with_an_ancestor_that_stays(driver: Driver) -
     assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
 
 
+def test_ancestors_that_form_a_circle_are_kept_like_others(driver: Driver) -> None:
+    configs = [at()]
+    for n in range(4):
+        checkpoint = make_checkpoint({}, {"d": 1}, checkpoint_id=str(n))
+        metadata: Any = {**make_metadata(), "counters_since_delta_snapshot": {"d": (1, 1)}}
+        configs.append(driver.put(configs[-1], checkpoint, metadata, {"d": 1}))
+    # The second is stored anew, by whoever read the third and went on with its config.
+    driver.put(configs[3], {**checkpoint, "id": "1"}, metadata, {})
+    assert prune(driver, ["t"]).checkpoints == 1
+    assert [thread_of(item.config)[2] for item in driver.list(at())] == ["3", "2", "1"]
+
+
 def test_a_thread_with_nothing_to_prune_costs_one_read(driver: Driver, store: RacingStore) -> None:
     fill(driver, "t", 3)
     store.reset()

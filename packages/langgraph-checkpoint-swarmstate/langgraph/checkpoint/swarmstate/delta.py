@@ -60,11 +60,19 @@ def _delta_history(
     seeds: dict[str, StoredCheckpoint] = {}
     # Newest to oldest, each with the channels whose history its writes belong to.
     path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
+    met: set[str] = set()
     chain = _Chain(serde, address)
     ancestor = yield from chain.target()
     while ancestor is not None and ancestor.parent is not None and wanted:
         if ancestor.parent not in chain.records and not (yield from chain.read_parent(ancestor)):
             break
+        if ancestor.parent in met:
+            raise CheckpointError(
+                f"{describe(address)} cannot be rebuilt: {ancestor.parent!r} is an ancestor of "
+                "itself; put that one of its ancestors again that was put with the config of "
+                "another checkpoint than its parent"
+            )
+        met.add(ancestor.parent)
         ancestor = chain.decode(ancestor.parent)
         path.append((ancestor, wanted))
         if not wanted.isdisjoint(ancestor.channels):

@@ -104,12 +104,14 @@ def with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Check
     result = {item.place: item for item in kept}
     for item in list(result.values()):
         needed = item.delta_channels
-        ancestor: Checkpoint | None = item
-        while needed and ancestor is not None:
+        met: set[tuple[str, str | None]] = set()
+        ancestor = by_place.get(item.parent)
+        # Who stores a checkpoint anew may name itself, or one after it, as the parent.
+        while needed and ancestor is not None and ancestor.place not in met:
+            met.add(ancestor.place)
+            result[ancestor.place] = ancestor
+            needed = needed.difference(ancestor.stored.channels)
             ancestor = by_place.get(ancestor.parent)
-            if ancestor is not None:
-                result[ancestor.place] = ancestor
-                needed = needed.difference(ancestor.stored.channels)
     return result
 
 
