@@ -270,7 +270,7 @@ fn retrace_record<'py, const ALONE: bool>(
 }
 
 /// Returns whether a model that a program may have used is, apart from its fields, as rebuilding
-/// leaves it.
+/// leaves it, and cannot be reached by a weak reference.
 pub(super) fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
     let Some(rebuild) = plan.rebuild.as_ref().filter(|rebuild| rebuild.is_all) else {
         return false;
@@ -280,7 +280,8 @@ pub(super) fn is_as_rebuilt(plan: &Plan, value: &Bound<'_, PyAny>) -> bool {
         (names.cast_exact::<PySet>())
             .is_ok_and(|set| set.len() == rebuild.len() && is_in_nothing_else(set))
     };
-    plan.slots.fields_set.get(value).is_some_and(has_all)
+    !rebuild.is_weakly_held(value)
+        && plan.slots.fields_set.get(value).is_some_and(has_all)
         && (plan.slots.private.get(value)).is_some_and(|private| private.is_none())
 }
 

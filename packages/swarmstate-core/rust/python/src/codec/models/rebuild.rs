@@ -25,6 +25,8 @@ pub struct Rebuild {
     pub rule: Rule,
     /// Whether instances hold nothing but what rebuilding gives them: a class may have slots.
     pub is_all: bool,
+    /// Where instances keep the weak references to them, from their beginning; 0 if they have none.
+    weak_references: isize,
 }
 
 impl Rebuild {
@@ -61,6 +63,7 @@ impl Rebuild {
                     blank: blank.unbind(),
                     rule,
                     is_all: !has_own_slots(class)?,
+                    weak_references: class.getattr(intern!(py, "__weakrefoffset__"))?.extract()?,
                 })
             }
             _ => None,
@@ -70,6 +73,20 @@ impl Rebuild {
     /// Return the number of fields.
     pub fn len(&self) -> usize {
         self.fields.fields.len()
+    }
+
+    /// Whether anyone holds a weak reference to an instance of the class. A weak reference does not
+    /// count as a reference, but it leads to the instance.
+    pub fn is_weakly_held(&self, model: &Bound<'_, PyAny>) -> bool {
+        if self.weak_references == 0 {
+            return false;
+        }
+        // SAFETY: `model` is a live instance, and its class says that the head of its list of weak
+        // references is at this offset (see `tp_weaklistoffset`). It is null if there are none.
+        unsafe {
+            let list = model.as_ptr().byte_offset(self.weak_references);
+            !list.cast::<*mut ffi::PyObject>().read().is_null()
+        }
     }
 
     /// Make an instance from `fields`, which must be complete and in the order of the schema.
