@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +159,24 @@ def test_a_thread_that_is_too_large_to_remember_does_not_displace_the_others() -
     store.reset()
     assert _values(saver)["messages"] == messages
     assert _blobs(store) == []
+
+
+def test_what_a_write_recognized_takes_room_like_all_that_is_remembered() -> None:
+    budget = 300_000
+    saver = SwarmStateSaver(Store(), memory_budget=budget)
+    refs: list[weakref.ref[HumanMessage]] = []
+    for thread in range(20):
+        # A task that was given all this hands it on, and the run waits for a person.
+        messages = [HumanMessage("m" * 90, id=str(n)) for n in range(100)]
+        address = {"configurable": {"thread_id": str(thread), "checkpoint_ns": ""}}
+        config = _put_values(saver, address, {"messages": messages})
+        saver.put_writes(config, [("messages", messages)], "task")
+        refs += map(weakref.ref, messages)
+        del messages
+    kept = [message for ref in refs if (message := ref()) is not None]
+    parts = [each for item in kept for each in (item, vars(item), item.model_fields_set)]
+    held = sum(map(sys.getsizeof, parts))
+    assert held < budget / 2, "what it consists of, and where it lies, takes as much again"
 
 
 class _Sent(CountingStore):

@@ -120,6 +120,17 @@ impl State {
         }
     }
 
+    /// Forgets the least recently used keys until the rest fits a budget.
+    fn forget_beyond(&mut self, budget: usize) -> Vec<Known> {
+        let mut forgotten = Vec::new();
+        while self.bytes > budget
+            && let Some(oldest) = self.forget_oldest()
+        {
+            forgotten.push(oldest);
+        }
+        forgotten
+    }
+
     /// Forgets the least recently used key.
     fn forget_oldest(&mut self) -> Option<Known> {
         let (_, oldest) = self.order.first_key_value()?;
@@ -176,15 +187,21 @@ impl Memory {
             return use_it(&mut Values::default(), Place::Here);
         };
         let result = use_it(&mut known.values, place);
-        let superseded = {
+        // What was recognized has witnesses now.
+        let room = self.room_for(key, &mut known.values);
+        let mut forgotten = Vec::new();
+        {
             let mut state = self.lock();
-            if state.known.contains_key(key) {
-                Some(known)
-            } else {
-                state.insert(key, known)
+            match room {
+                Some(bytes) if !state.known.contains_key(key) => {
+                    known.bytes = bytes;
+                    forgotten.extend(state.insert(key, known));
+                    forgotten.extend(state.forget_beyond(self.budget));
+                }
+                _ => forgotten.push(known),
             }
-        };
-        drop(superseded);
+        }
+        drop(forgotten);
         result
     }
 
@@ -214,6 +231,19 @@ impl Memory {
         drop(forgotten);
     }
 
+    /// How many bytes remembering values under a key takes, about; None if they do not fit at all.
+    /// Drops their past if only that does not fit.
+    fn room_for(&self, key: &str, values: &mut Values) -> Option<usize> {
+        let bytes = KNOWN_BYTES + key.len() + values.cuts.values().map(Cut::bytes).sum::<usize>();
+        let past = values.past.as_ref().map_or(0, Past::bytes);
+        if bytes + past <= self.budget {
+            return Some(bytes + past);
+        }
+        // The values themselves are more useful than what only late writes share.
+        values.past = None;
+        (bytes <= self.budget).then_some(bytes)
+    }
+
     /// Remember values under a key, and forget others if there is not enough room.
     pub(super) fn remember(
         &self,
@@ -227,20 +257,11 @@ impl Memory {
         // ones.
         values.cuts.retain(|_, cut| cut.is_recognizable());
         values.cuts.shrink_to_fit();
-        let mut bytes =
-            KNOWN_BYTES + key.len() + values.cuts.values().map(Cut::bytes).sum::<usize>();
-        // The values themselves are more useful than what only late writes share.
-        let past = values.past.as_ref().map_or(0, Past::bytes);
-        if bytes + past > self.budget {
-            values.past = None;
-        } else {
-            bytes += past;
-        }
-        if bytes > self.budget {
+        let Some(bytes) = self.room_for(key, &mut values) else {
             // There is no room for it even if everything else is forgotten.
             self.forget(key);
             return;
-        }
+        };
         let large = writes::large(py, values.cuts.iter().map(|(name, cut)| (name, &cut.entry)));
         let large: Vec<_> = large.into_iter().cloned().collect();
         let mut forgotten = Vec::new();
@@ -261,11 +282,7 @@ impl Memory {
             };
             forgotten.extend(state.insert(key, known));
             state.forget_unknown();
-            while state.bytes > self.budget
-                && let Some(oldest) = state.forget_oldest()
-            {
-                forgotten.push(oldest);
-            }
+            forgotten.extend(state.forget_beyond(self.budget));
         }
         drop(forgotten);
     }
