@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
@@ -11,7 +11,13 @@ from langgraph.checkpoint.swarmstate.testing import Driver, graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint
 
 from tests.langgraph.helpers import raw
+from tests.langgraph.helpers.logs import long_log
 from tests.langgraph.helpers.racing import RacingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarmstate.base import Batch
 
 PLAN = ["p" * 20_000, "plan 1"]
 
@@ -47,6 +53,27 @@ def test_what_the_field_relies_on_may_be_pruned_meanwhile(
     store.before_write = lambda: other.delete_thread("t")
     assert note(forgetful)["log"] == ["log 0"], "the run goes on, and the field is gone"
     assert plan_of(planned) is None
+
+
+def test_the_field_stays_where_all_else_has_to_be_sent_again(store: RacingStore) -> None:
+    driver = Driver(SwarmStateSaver(store), "sync")
+    log: dict[str, Any] = {"log": long_log()}
+    versions: Any = {"log": 1, "plan": 1}
+    root = driver.put(at(), make_checkpoint({**log, "plan": PLAN}, versions), {}, versions)
+    parent, child = (make_checkpoint(log, versions) for _ in range(2))
+    configs: list[Any] = []
+
+    def answer_late(batches: Sequence[Batch]) -> None:
+        store.write = write  # type: ignore[method-assign]  # only the parent's answer is late
+        write(batches)
+        # The parent is stored, which its saver does not know, and what that relied on is gone.
+        SwarmStateSaver(store.inner).prune(["t"])
+        configs.append(driver.put(at("t", "", parent["id"]), child, {}, {}))
+
+    write, store.write = store.write, answer_late  # type: ignore[method-assign]
+    driver.put(root, parent, {}, {})
+    [stored] = configs
+    assert driver.load(stored).checkpoint["channel_values"] == {**log, "plan": PLAN}
 
 
 @pytest.mark.parametrize("budget", [0, 2_000, 10**6])
