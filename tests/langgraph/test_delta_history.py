@@ -17,6 +17,7 @@ from swarmstate.errors import CheckpointError
 
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.counting import CountingStore
+from tests.langgraph.helpers.logs import long_log, text
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def test_hundreds_of_ancestors_are_read_in_a_few_round_trips(
     [found] = driver.delta_history(side.put(other=None), ["d"]).values()
     written = [*range(301), *range(-301, -600, -2)]
     assert found == {"seed": ["seed"], "writes": [("task", "d", n) for n in written]}
+
+
+def test_the_blobs_of_large_writes_are_read_with_them(driver: Driver, store: CountingStore) -> None:
+    branch = Branch(driver)
+    branch.put(d=["seed"], log=long_log())
+    branch.drop("d")
+    rows = [[text((n, row)) for row in range(40)] for n in range(5)]
+    for n in range(5):
+        driver.put_writes(branch.put(n=n), [("d", rows[n])], "task")
+    target = branch.put(n=None)
+    store.reset()
+    [found] = driver.delta_history(target, ["d"]).values()
+    assert [value for _, _, value in found["writes"]] == rows
+    assert store.trips == ["read"] * 2
 
 
 def test_the_writes_of_a_line_are_one_range_and_those_of_a_fork_are_not_read(
