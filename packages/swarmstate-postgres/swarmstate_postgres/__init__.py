@@ -1,4 +1,4 @@
-"""PostgreSQL store of swarmstate.
+"""A swarmstate store in PostgreSQL.
 
 from swarmstate_postgres import PostgresStore
 

@@ -1,4 +1,4 @@
-"""Requests over the connections of one event loop, repeated if a connection breaks."""
+"""Requests over the connections of one event loop, retried if a connection breaks."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ __all__ = ["Client"]
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
-# A round trip carries at most this much for several callers.
+# Limits of a round trip that several callers share.
 _ROUND_TRIP_BYTES = 4_000_000
 _ROUND_TRIP_QUERIES = 200
-# The server ends a connection over which a longer message comes (1 GiB), which looks like any loss.
+# The server closes a connection that sends more (1 GiB), which looks like any lost connection.
 _LONGEST_WRITE = 1_000_000_000
 
 Ask = Callable[["AnyConnection", "float | None", float], Awaitable[T]]
-"""Asks over a connection: given since when it was asked before, and how long it may take.
+"""Sends a request over a connection, given a server time and a timeout.
 
-The first is a time of the server's, None if this is the first time.
+The time is just before the first attempt, or None if this is the first.
 """
 
 
 class Client:
-    """Asks a database over the connections of one event loop.
+    """Sends requests to a database over the connections of one event loop.
 
     Args:
         database: The database.
         source: Where connections come from.
-        size: How many round trips may be under way at once.
-        has_others: Tells whether somebody else could ask instead, where the server has no room for
-            one more connection.
+        size: How many round trips may be in progress at once.
+        has_others: Returns whether another client could send a request instead, if the server
+            has no room for another connection.
     """
 
     def __init__(
@@ -73,28 +73,28 @@ class Client:
         )
 
     async def aclose(self) -> None:
-        """Finish what was asked for and close the connections."""
+        """Finish pending requests and close the connections."""
         try:
             await self._reads.drain()
             await self._writes.drain()
         finally:
-            # Also when the loop ends meanwhile, which cancels all.
+            # Even if the loop ends meanwhile, which cancels everything.
             await self._source.aclose()
 
     def abandon(self) -> None:
-        """Let go of the connections without their loop."""
+        """Drop the connections without running their loop."""
         self._source.abandon()
 
     def next_transport(self) -> asyncio.Transport | None:
-        """Return the simple transport that the next request goes over; None if it may not."""
+        """Return the transport of the next request, if it is simple and alive."""
         return self._source.next_transport()
 
     def read_shared(self, queries: Sequence[Query]) -> asyncio.Future[list[Result]]:
-        """Answer queries, together with what other tasks ask at this moment."""
+        """Answer queries, sharing a round trip with other tasks."""
         return self._reads.ask(queries, len(queries))
 
     def write_shared(self, write: Write) -> asyncio.Future[None]:
-        """Apply a write, together with those of other tasks."""
+        """Apply a write, sharing a round trip with other tasks."""
         return self._writes.ask(write, write.weight)
 
     async def read(self, queries: Sequence[Query]) -> list[Result]:
@@ -107,7 +107,7 @@ class Client:
         except StoreReadOnlyError:
             if not renewed:
                 raise
-            # A standby answers, and leaves the times to live to those who can change them.
+            # A standby answers, but cannot renew times to live.
             queries = [query._replace(ttl=None) for query in queries]
             rows = await self.fetch(self._database.read_sql, *arguments)
         return results_of(queries, rows)
@@ -119,7 +119,7 @@ class Client:
             raise outcome
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """Return the rows of a statement that may be repeated."""
+        """Return the rows of a statement that is safe to retry."""
 
         async def ask(connection: AnyConnection, since: float | None, timeout: float) -> list[Any]:
             rows: list[Any] = await connection.fetch(sql, *arguments, timeout=timeout)
@@ -128,7 +128,7 @@ class Client:
         return await self._persist(ask)
 
     async def work(self, do: Callable[[AnyConnection], Coroutine[Any, Any, T]]) -> T:
-        """Do work over a connection; it may be repeated."""
+        """Do work over a connection; it must be safe to retry."""
 
         async def ask(connection: AnyConnection, since: float | None, timeout: float) -> T:
             return await within(timeout, connection, do(connection))
@@ -136,7 +136,7 @@ class Client:
         return await self._persist(ask)
 
     async def setup(self) -> None:
-        """Make the tables if they are missing, also if they were there before."""
+        """Create missing tables, even if they were there before."""
         self._database.is_ready = False
 
         async def nothing(connection: AnyConnection, since: float | None, timeout: float) -> None:
@@ -167,7 +167,7 @@ class Client:
         except SwarmStateError as error:
             if len(writes) == 1 or _is_outage(error):
                 raise
-            # The transaction applied none of them; what ails one is not to hurt the others.
+            # The transaction applied none of them. One that fails must not fail the others.
             return await _one_by_one(self.write, writes)
 
     async def _write_all(self, writes: Sequence[Write]) -> list[SwarmStateError | None]:
@@ -194,15 +194,15 @@ class Client:
         return outcomes
 
     async def _persist(self, ask: Ask[T], *, writes: bool = False) -> T:
-        """Ask until the answer comes, over new connections while they keep breaking.
+        """Send a request until it is answered, over a new connection each time one breaks.
 
         Args:
-            ask: What asks.
-            writes: It is given a time that is not long before it was asked first.
+            ask: Sends the request.
+            writes: Whether the time that `ask` gets must be recent.
 
         Raises:
             SwarmStateError: The server refused, or could not be reached in time.
-            TooManyConnectionsError: Others could ask instead, and nothing was asked yet.
+            TooManyConnectionsError: Nothing was sent yet, and another client could send it.
         """
         database = self._database
         started = monotonic()
@@ -231,7 +231,7 @@ class Client:
                         raise
                     raise wrapped from error
                 if is_rolled_back(error):
-                    # This time nothing was applied; what became of an earlier one is as before.
+                    # This attempt applied nothing, but an earlier one may have.
                     since = asked_before
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -251,8 +251,8 @@ async def _one_by_one(
             late = 0
         except SwarmStateError as error:
             outcomes.append(error)
-            # One alone may wait for somebody's lock. For the others nothing changes, and each
-            # would wait as long.
+            # One timeout may come from a lock that only this request waits for. After two in a
+            # row, each of the others would likely wait as long.
             late = late + 1 if isinstance(error.__cause__, _LATE) else 0
             if late > 1 or _is_outage(error):
                 return [*outcomes, *[error] * (len(requests) - len(outcomes))]
@@ -260,6 +260,6 @@ async def _one_by_one(
 
 
 def _is_outage(error: SwarmStateError) -> bool:
-    """Tell whether the server was away for as long as a call may take, so that it is for all."""
+    """Return whether the server was away for as long as a call may take: all requests fail."""
     cause = error.__cause__
     return cause is not None and is_passing(cause) and not isinstance(cause, _LATE)

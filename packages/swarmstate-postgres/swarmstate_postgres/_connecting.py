@@ -1,4 +1,4 @@
-"""Where connections come from: opened here, or taken from a pool that was handed in."""
+"""Where connections come from: opened here, or lent by a given pool."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ __all__ = ["FULL_SECONDS", "Database", "OwnConnections", "PoolConnections", "Sou
 
 T = TypeVar("T")
 
-# After so long a connection may well be dead.
+# A connection that was idle for longer may be dead.
 _IDLE_SECONDS = 1.0
-# For so long a server that had no room for one more connection is not asked for another.
+# How long to wait before asking a full server for another connection.
 FULL_SECONDS = 1.0
-# For so long the server is asked to stop what took too long, before the connection is ended.
+# How long the server may take to cancel a request before the connection is ended.
 _GRACE_SECONDS = 1.0
 _APPLICATION = "swarmstate"
 
 
 class Database:
-    """What all event loops of a store share; holds no connection.
+    """The state that all event loops of a store share; holds no connection.
 
     Args:
-        target: The server; None if a pool leads there.
+        target: The server; None if connections come from a pool.
         names: The names of tables and functions.
         statement_cache_size: How many prepared statements a connection keeps; 0 for none.
         timeout: Seconds that a call may take.
 
     Attributes:
-        is_ready: The tables are known to be there.
-        name: What messages call the server.
-        clock: What the server's clock shows.
+        is_ready: Whether the tables are known to exist.
+        name: The server's name in messages.
+        clock: A lower bound of the server's time.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Database:
         try:
             return await self._connect(self._target, timeout)
         except (FileNotFoundError, PermissionError):
-            # A socket's file comes with the server, one of certificates does not by itself.
+            # A missing socket file may appear with the server; a certificate file will not.
             self._target.check_files()
             raise
         except (TimeoutError, asyncio.TimeoutError) as error:
-            # Nothing was asked yet, unlike where an answer does not come in time.
+            # Nothing was sent yet, unlike when an answer does not arrive in time.
             raise ConnectionError(f"no connection within {timeout:.1f} s") from error
 
     async def _connect(self, target: Target, timeout: float) -> _Connection:
@@ -90,7 +90,7 @@ class Database:
             password=target.password,
             timeout=timeout,
             statement_cache_size=self._statement_cache_size,
-            # Large statements are few and always the same; they stay prepared.
+            # Large statements are few and never change, so they stay prepared.
             max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0,
             server_settings={"application_name": target.application_name or _APPLICATION},
@@ -99,29 +99,29 @@ class Database:
         return connection
 
     async def make_ready(self, connection: AnyConnection, timeout: float) -> None:
-        """Set the database up if that is still to be done."""
+        """Set up the database if that has not been done yet."""
         if not self.is_ready:
             setting_up = ensure_setup(connection, self.names, self.name)
             self.clock.saw(await within(timeout, connection, setting_up))
             self.is_ready = True
 
     async def renew_clock(self, connection: AnyConnection, timeout: float) -> None:
-        """Ask what time it is at the server if that was not seen for long."""
+        """Ask for the server's time if it was last seen too long ago."""
         if self.clock.is_old():
             self.clock.saw(await server_time(connection, timeout))
 
 
 async def within(timeout: float, connection: AnyConnection, work: Coroutine[Any, Any, T]) -> T:
-    """Await work over a connection for so many seconds; the connection is ended if it goes on.
+    """Await work over a connection; if it exceeds the timeout, end the connection.
 
-    To cancel it alone is not enough: a transaction that is cancelled is rolled back first, and a
-    server that does not answer does not answer that either.
+    Canceling the work is not enough: a canceled transaction is rolled back first, and a server
+    that does not respond does not respond to that either.
 
     Raises:
-        asyncio.TimeoutError: It took longer.
+        asyncio.TimeoutError: The work took longer.
     """
-    # In a task: timeouts, the driver's among them, need one from Python 3.12 on, and what a
-    # `HandLoop` runs by hand has none.
+    # In a task: since Python 3.12 timeouts, including the driver's, need one, and `HandLoop` runs
+    # coroutines by hand without one.
     task = asyncio.get_running_loop().create_task(work)
     try:
         await asyncio.wait([task], timeout=timeout)
@@ -135,13 +135,13 @@ async def within(timeout: float, connection: AnyConnection, work: Coroutine[Any,
             task.cancel()
             await asyncio.wait([task], timeout=_GRACE_SECONDS)
         if task.done() and not task.cancelled():
-            # Nobody else is told.
+            # Retrieved, so that asyncio does not report it as never retrieved.
             task.exception()
     raise asyncio.TimeoutError
 
 
 class _Connection(asyncpg.Connection):
-    """A connection that can be dropped where its event loop does not run."""
+    """A connection that can be dropped while its event loop is not running."""
 
     __slots__ = ("_swarmstate_loop", "_swarmstate_transport", "simple_transport")
 
@@ -152,21 +152,21 @@ class _Connection(asyncpg.Connection):
         self.simple_transport = transport if is_simple(transport) else None
 
     def drop(self) -> None:
-        """End the connection without its event loop, and without waiting."""
+        """End the connection without its event loop and without waiting."""
         found: socket.socket | None = self._swarmstate_transport.get_extra_info("socket")
         if found is not None:
             with suppress(OSError):
                 try:
                     found.shutdown(socket.SHUT_RDWR)
                 except TypeError:
-                    # What uvloop shows cannot do that.
+                    # uvloop's pseudo-socket has no `shutdown`.
                     self._shut_down_as(found)
-        # Closes the socket when the loop runs again; one that is closed never does.
+        # Closes the socket when the loop runs again. A closed loop never does.
         with suppress(RuntimeError):
             self.terminate()
 
     def _shut_down_as(self, shown: socket.socket) -> None:
-        # Its number may be another one's when it is closed, as it is at the latest with its loop.
+        # Once closed, as it is at the latest with its loop, its descriptor may be reused.
         gone = self._swarmstate_loop.is_closed() or self._swarmstate_transport.is_closing()
         if not gone and not self.is_closed():
             with socket.fromfd(shown.fileno(), shown.family, shown.type) as same:
@@ -174,35 +174,35 @@ class _Connection(asyncpg.Connection):
 
 
 class Source(Protocol):
-    """Gives out connections of one event loop."""
+    """Lends the connections of one event loop."""
 
     def connection(self, timeout: float) -> AbstractAsyncContextManager[AnyConnection]:
-        """Lend a connection; one that was left by an error is not lent again."""
+        """Lend a connection; a broken one is not lent again."""
 
     async def aclose(self) -> None:
-        """Close connections, waiting for those in use."""
+        """Close the connections, waiting for those in use."""
 
     def abandon(self) -> None:
-        """Let go of connections without their loop."""
+        """Drop the connections without running their loop."""
 
     def next_transport(self) -> asyncio.Transport | None:
-        """Return the transport of the connection that is lent next, if it is simple and alive."""
+        """Return the transport of the next connection to lend, if it is simple and alive."""
 
 
 class OwnConnections:
-    """Up to `size` connections, opened when they are needed and then kept.
+    """Up to `size` connections, opened on demand and then kept.
 
-    Where the server has room for fewer, those that are open are lent by turns.
+    If the server has room for fewer, callers take turns with those that are open.
     """
 
     def __init__(self, database: Database, size: int) -> None:
         self._database = database
-        # The last one used is the first one taken: its server process is the warmest.
+        # Last in, first out: the server process used last is the warmest.
         self._idle: list[tuple[_Connection, float]] = []
         self._open: set[_Connection] = set()
         self._free = asyncio.Semaphore(size)
         self._size = size
-        # Who waits for a connection in use, since the server has no room for one more.
+        # Callers waiting for a connection in use, because the server has no room for another.
         self._waiting: deque[asyncio.Future[_Connection | None]] = deque()
         self._full_until = 0.0
 
@@ -213,14 +213,14 @@ class OwnConnections:
             try:
                 connection = await self._take(timeout)
             except BaseException:
-                # Whoever else waits would wait for this one.
+                # No open connection is left for the other callers to wait for.
                 if not self._open:
                     self._wake(None)
                 raise
             try:
                 yield connection
             except asyncpg.PostgresError:
-                # The server reported it; the connection is as good as before, unless it is closed.
+                # The server reported it, so the connection still works, unless it is closed.
                 self._give_back(connection)
                 raise
             except BaseException:
@@ -230,7 +230,7 @@ class OwnConnections:
             self._give_back(connection)
 
     def next_transport(self) -> asyncio.Transport | None:
-        """Return the transport of the connection that is lent next, if it is simple and alive."""
+        """Return the transport of the next connection to lend, if it is simple and alive."""
         if not self._idle:
             return None
         connection, since = self._idle[-1]
@@ -244,7 +244,7 @@ class OwnConnections:
             while self._idle:
                 connection, since = self._idle.pop()
                 if monotonic() - since > _IDLE_SECONDS:
-                    # Lets the loop notice that the server has closed it meanwhile.
+                    # Let the loop notice if the server has closed it meanwhile.
                     for _ in range(3):
                         await asyncio.sleep(0)
                 if not connection.is_closed():
@@ -267,7 +267,7 @@ class OwnConnections:
                 return connection
 
     async def _wait(self, timeout: float) -> _Connection | None:
-        """Return a connection that somebody gives back; None if one ended, or none came in time."""
+        """Return a connection given back; None if one ended or the timeout passed."""
         waiter: asyncio.Future[_Connection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
@@ -290,14 +290,14 @@ class OwnConnections:
             self._idle.append((connection, monotonic()))
 
     def _wake(self, connection: _Connection | None) -> bool:
-        """Hand a connection, or None, to who waits for longest; return False if nobody waits."""
+        """Hand a connection, or None, to the longest waiter; return whether there was one."""
         if self._waiting:
             self._waiting.popleft().set_result(connection)
             return True
         return False
 
     async def aclose(self) -> None:
-        """Close all connections; those in use when their use ends."""
+        """Close all connections, after those in use are given back."""
         try:
             for _ in range(self._size):
                 await self._free.acquire()
@@ -307,7 +307,7 @@ class OwnConnections:
                 ):
                     await connection.close(timeout=5)
         finally:
-            # Those that could not be closed, or not before the loop ended.
+            # End those that could not be closed, or not before the loop ended.
             for connection in self._open:
                 connection.terminate()
             self._open.clear()
@@ -316,7 +316,7 @@ class OwnConnections:
             self._free.release()
 
     def abandon(self) -> None:
-        """Let go of the connections without their loop."""
+        """Drop the connections without running their loop."""
         for connection in list(self._open):
             connection.drop()
         self._open.clear()
@@ -324,7 +324,7 @@ class OwnConnections:
 
 
 class PoolConnections:
-    """The connections of a pool that somebody else opened, and closes."""
+    """The connections of a pool that the caller opens and closes."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -346,13 +346,13 @@ class PoolConnections:
             await self._pool.release(connection)
 
     async def aclose(self) -> None:
-        """Leave the pool open: it belongs to whoever handed it in."""
+        """Leave the pool open: it belongs to the caller."""
 
     def abandon(self) -> None:
-        """Leave the pool open: it belongs to whoever handed it in."""
+        """Leave the pool open: it belongs to the caller."""
 
     def next_transport(self) -> asyncio.Transport | None:
-        """Return None: which one the pool will lend is its own business."""
+        """Return None: it is unknown which connection the pool will lend."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""What errors of the driver and the server mean, and what is done about them."""
+"""Classifies errors of the driver and the server, and converts them to the store's errors."""
 
 from __future__ import annotations
 
@@ -24,68 +24,68 @@ __all__ = [
 ]
 
 OUTCOME_FORGOTTEN = "SW001"
-"""The state with which the function that writes gives up on a write that is repeated."""
+"""The SQLSTATE with which the write function gives up on a retried write."""
 
-# Classes and states of errors after which the same may succeed: connections lost or refused,
-# deadlocks, a server that starts, stops or has no slot left.
+# SQLSTATE classes and codes after which a retry may succeed: connections lost or refused,
+# serialization failures, deadlocks, a server that is starting, stopping or out of slots.
 _PASSING_CLASSES = ("08",)
 _ROLLED_BACK = {"40001", "40P01"}
 _PASSING = _ROLLED_BACK | {"53300", "57P01", "57P02", "57P03", "57P05"}
 
-# A password or a certificate that is wrong, and a role that may not connect.
+# A wrong password or certificate, or a role that may not connect.
 _REFUSED_CLASS = "28"
 _NO_DATABASE = "3D000"
-# What the driver says of a server without TLS, in an error like that of a connection which broke.
+# The driver's message for a server without TLS, in the error type of a broken connection.
 _NO_TLS = "rejected SSL upgrade"
 
 _PREPARED = {"26000", "42P05", "0A000"}
 
 
 class SetupRequiredError(StoreUnavailableError):
-    """The tables do not exist, or are of an older release, and this role may not make them.
+    """The tables are missing or of an older release, and this role may not create them.
 
     Attributes:
-        sql: What somebody who may should run; the message shows it, too.
+        sql: The SQL to run with a role that may; the message includes it.
     """
 
     def __init__(self, message: str, sql: str) -> None:
-        """Keep the SQL beside the message."""
+        """Keep the SQL and append it to the message."""
         super().__init__(f"{message}\n\n{sql}")
         self.sql = sql
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether the server, or a limit of its role or database, leaves no more connections."""
+    """Return whether the server, or a limit of the role or database, allows no more connections."""
     return isinstance(error, asyncpg.TooManyConnectionsError)
 
 
 def is_passing(error: BaseException) -> bool:
-    """Tell whether to connect anew and try again."""
+    """Return whether to reconnect and try again."""
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state in _PASSING or state.startswith(_PASSING_CLASSES)
     if isinstance(error, asyncpg.ClientConfigurationError) or _lacks_tls(error):
         return False
     if isinstance(error, ssl.SSLError):
-        # What is wrong with certificates, the server's or files of ours, stays wrong.
+        # Problems with certificates, the server's or our files, do not go away.
         return error.library == "SSL" and not isinstance(error, ssl.SSLCertVerificationError)
     return isinstance(error, (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
 def is_rolled_back(error: BaseException) -> bool:
-    """Tell whether the server gave up a transaction for the sake of others, and said so."""
+    """Return whether the server reported rolling back a transaction in favor of others."""
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _ROLLED_BACK
 
 
 def store_error(
     error: Exception, name: str, *, waited: float | None = None
 ) -> SwarmStateError | None:
-    """Return what to raise for an error, or None if it is a mistake of this package.
+    """Return the error to raise instead, or None if `error` is a bug of this package.
 
     Args:
-        error: What the driver raised.
-        name: What to call the server.
-        waited: How many seconds were spent on it, if it kept coming.
+        error: The error that the driver raised.
+        name: The server's name in the message.
+        waited: Seconds spent on retries, if the error kept occurring.
     """
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         return StoreUnavailableError(

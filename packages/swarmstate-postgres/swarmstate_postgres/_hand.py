@@ -1,12 +1,12 @@
-"""An event loop that sends one request and takes its answer without turning.
+"""An event loop that can send one request and receive its answer without iterating.
 
-A turn of an event loop asks the system for events, and a request takes four turns, which
-is more work than all else that a sync call does. The loop of a sync call has one connection
-and nothing else to do; so the coroutine that uses it is run by hand up to the answer, and
-the loop waits for the connection's socket alone. Whatever is not that simple (no answer
-soon, a lost connection, a second request) is left to the loop to go on with as usual.
-What is run by hand is no task, so nothing in it may need one, as `asyncio.timeout` does:
-such work is done in a task of its own.
+Each iteration of an event loop polls the system for events, and a request takes four of
+them: more work than everything else in a sync call. But the loop of a sync call has one
+connection and nothing else to do. So its coroutine is run by hand up to the answer, waiting
+only for the connection's socket. Anything less simple (a late answer, a lost connection, a
+second request) is left to the loop, which continues as usual. A coroutine run by hand is not
+in a task, so nothing in it may need one, as `asyncio.timeout` does: such work runs in a task
+of its own.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = ["HandLoop", "is_simple"]
 
 T = TypeVar("T")
 
-# After so long the loop waits, which also watches the time.
+# After this long the loop takes over, which also watches timeouts.
 _PATIENCE_MS = 50
 _READ_BYTES = 65_536
 
 
 def is_simple(transport: asyncio.Transport) -> bool:
-    """Tell whether a transport of a `HandLoop` passes on to a protocol what its socket receives."""
+    """Return whether a `HandLoop` transport gives its protocol the socket's data unchanged."""
     return (
         hasattr(select, "poll")
         and not transport.is_closing()
@@ -54,7 +54,7 @@ class HandLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._waiting = Selector()
         super().__init__(self._waiting)
-        # What is to be called, while a coroutine is run by hand; None otherwise.
+        # The callbacks scheduled while a coroutine runs by hand; None otherwise.
         self._soon: list[tuple[asyncio.Handle, Callable[[], object]]] | None = None
         self._later: list[tuple[_Timer, Callable[[], object]]] = []
 
@@ -68,9 +68,9 @@ class HandLoop(asyncio.SelectorEventLoop):
 
         Args:
             coroutine: The coroutine.
-            transport: A simple one, of the connection over which its first request goes;
-                None leaves all to the loop.
-            signals: Puts off the handlers of signals but where this waits.
+            transport: The simple transport that its first request uses; None leaves
+                everything to the loop.
+            signals: Defers signal handlers, except while this waits.
         """
         self._waiting.signals = signals
         try:
@@ -89,7 +89,7 @@ class HandLoop(asyncio.SelectorEventLoop):
         _set_running_loop(self)
         try:
             waiting = coroutine.send(None)
-            # Where something is to be called first, such as a task, nothing may have been sent yet.
+            # If a callback is pending, such as a task's first step, nothing may have been sent yet.
             if waiting is not None and not self._soon and transport.get_write_buffer_size() == 0:
                 _feed(transport, waiting, signals)
             self._catch_up()
@@ -105,20 +105,20 @@ class HandLoop(asyncio.SelectorEventLoop):
             try:
                 self._catch_up()
             finally:
-                # Whatever is raised: no other loop could run in this thread.
+                # Even after an error: otherwise no other loop could run in this thread.
                 _set_running_loop(None)
                 if is_interrupted:
-                    # To be cancelled, like what the loop does.
+                    # Kept as a task, so that it is canceled like other tasks of the loop.
                     self.create_task(_go_on(_Rest(coroutine, waiting)))
         return self.run_until_complete(_Rest(coroutine, waiting))
 
     def turn(self) -> None:
-        """Call what is to be called soon."""
+        """Run one iteration of the loop."""
         self.call_soon(self.stop)
         self.run_forever()
 
     def _catch_up(self) -> None:
-        """Call what was to be called soon, and let the loop call what was to be called later."""
+        """Run the callbacks scheduled meanwhile, and hand the timers to the loop."""
         soon, self._soon = self._soon, None
         for handle, call in soon or ():
             if not handle.cancelled():
@@ -134,7 +134,7 @@ class HandLoop(asyncio.SelectorEventLoop):
         *args: Unpack[Ts],
         context: Context | None = None,
     ) -> asyncio.Handle:
-        """Call a function in the next turn, or once the answer came that is waited for."""
+        """Call a function in the next iteration, or once the awaited answer has arrived."""
         if self._soon is None:
             return super().call_soon(callback, *args, context=context)
         handle = asyncio.Handle(callback, args, self, context)
@@ -148,7 +148,7 @@ class HandLoop(asyncio.SelectorEventLoop):
         *args: Unpack[Ts],
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """Call a function at a time of the loop's clock, unless that is cancelled before."""
+        """Call a function at a time of the loop's clock, unless the timer is canceled before."""
         if self._soon is None:
             return super().call_at(when, callback, *args, context=context)
         timer = _Timer(when, callback, args, self, context)
@@ -160,20 +160,20 @@ class _Timer(asyncio.TimerHandle):
     """A timer that was set while a coroutine was run by hand.
 
     Attributes:
-        begun: The loop's own, once the loop has it.
+        begun: The loop's own timer, once there is one.
     """
 
     begun: asyncio.TimerHandle | None = None
 
     def cancel(self) -> None:
-        """Cancel the loop's, too, which keeps what it is to call, such as with an answer."""
+        """Cancel the loop's timer, too, which would keep its callback and arguments alive."""
         super().cancel()
         if self.begun is not None:
             self.begun.cancel()
 
 
 def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any], signals: PutOff) -> None:
-    """Give a protocol what its socket receives until somebody has the answer, or for a while."""
+    """Pass received data to the protocol until the answer is complete or late."""
     descriptor: int = transport.get_extra_info("socket").fileno()
     protocol: Any = transport.get_protocol()
     poll = select.poll()
@@ -184,7 +184,7 @@ def _feed(transport: asyncio.Transport, waiting: asyncio.Future[Any], signals: P
         except OSError:
             return
         if not data:
-            # The loop will read the end once more, and knows what to do then.
+            # The loop will read the end of the stream again and handle it.
             return
         protocol.data_received(data)
 
@@ -194,7 +194,7 @@ async def _go_on(rest: Awaitable[T]) -> T:
 
 
 class _Rest(Awaitable[T]):
-    """What is left of a coroutine that was begun by hand and waits for something."""
+    """The rest of a coroutine that was started by hand and is waiting for something."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], waiting: Any) -> None:
         self._coroutine = coroutine

@@ -1,8 +1,8 @@
-"""Sync calls: each runs an event loop of its own in the calling thread, one at a time.
+"""Sync calls, each of which runs an event loop in the calling thread.
 
-A lane is an event loop and a client whose connection lives in it. The loop runs
-only while a call does, in the thread of that call, so no call is handed to
-another thread and no thread is kept.
+A lane is an event loop and a client whose connection belongs to it. The loop runs
+only during a call, one call at a time and in its thread, so no call is handed to
+another thread and no thread is kept alive.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class _Lane(NamedTuple):
 
 
 class Lanes:
-    """Up to `size` lanes, made when they are needed; may be used from any thread.
+    """Up to `size` lanes, created on demand; may be used from any thread.
 
-    Where the server has room for fewer connections, calls take turns with those that there are.
+    If the server has room for fewer connections, calls take turns with those that exist.
 
     Args:
-        make: Makes the client of a lane, given what tells whether there are others.
+        make: Creates the client of a lane, given a function that returns whether there are others.
         size: How many calls may run at once; others wait for their turn.
-        timeout: For how many seconds they wait.
+        timeout: How many seconds they wait.
     """
 
     def __init__(
@@ -59,25 +59,25 @@ class Lanes:
         self._changed = Condition()
         self._idle: list[_Lane] = []
         self._count = 0
-        # The threads that have a lane in use.
+        # The threads that are using a lane.
         self._users: list[int] = []
-        # Until then no lane is added to others: the server had no room for one more.
+        # Until then no further lane is added: the server had no room for another connection.
         self._full_until = 0.0
         self._closed = False
 
     def run(self, ask: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
-        """Run `ask` to its end and return what it returns."""
+        """Run `ask` to its end and return its result."""
         return _outside_of_loops(lambda: self._run(ask))
 
     def close(self) -> None:
         """Wait for running calls and close all lanes.
 
-        A call of this thread, within which the handler of a signal closes, goes on afterwards.
+        If a signal handler closes within a call of this thread, that call continues afterwards.
         """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            # Every call ends, since each has a timeout; those of this thread cannot before this.
+            # Calls of other threads end by their timeouts; those of this thread wait for this.
             while self._count > len(self._idle) + self._users.count(get_ident()):
                 self._changed.wait()
             lanes, self._idle = self._idle, []
@@ -95,11 +95,11 @@ class Lanes:
                     result = lane.loop.finish(ask(lane.client), transport, signals)
                 except BaseException as error:
                     if signals.has_raised or not isinstance(error, Exception):
-                        # Interrupted, such as by Ctrl-C: it is still at work.
+                        # Interrupted, such as by Ctrl-C: the request is still in progress.
                         self._drop(lane)
                         raise
                     if is_full(error):
-                        # Nothing was asked yet, and there are others to wait for.
+                        # Nothing was sent yet, and there are other lanes to wait for.
                         self._full_until = monotonic() + FULL_SECONDS
                         self._drop(lane)
                         continue
@@ -147,17 +147,17 @@ class Lanes:
             if not self._closed:
                 self._users.remove(get_ident())
                 self._idle.append(lane)
-                # One for a caller, one for whoever closes.
+                # Wakes callers that wait for a lane as well as `close`.
                 self._changed.notify_all()
                 return
-        # Whoever closes waits for this, or was called by a handler within the call.
+        # `close` is waiting for this, or was called by a signal handler within the call.
         try:
             _end([lane])
         finally:
             self._forget()
 
     def _forget(self) -> None:
-        """Count a lane of this thread no more."""
+        """Stop counting a lane of this thread."""
         with self._changed:
             self._users.remove(get_ident())
             self._count -= 1
@@ -165,7 +165,7 @@ class Lanes:
 
     def _drop(self, lane: _Lane) -> None:
         self._forget()
-        # A task that has not begun would never give up what it was made of.
+        # Let tasks start: one that never did would not release its coroutine when canceled.
         lane.loop.turn()
         tasks = asyncio.all_tasks(lane.loop)
         for task in tasks:
@@ -173,13 +173,13 @@ class Lanes:
         with suppress(Exception):
             lane.loop.run_until_complete(_ended(tasks))
         lane.client.abandon()
-        # The transports of what was abandoned close in the next turn.
+        # Abandoned transports close in the next iteration.
         lane.loop.turn()
         lane.loop.close()
 
 
 async def _ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that were cancelled, but not for long."""
+    """Wait briefly for canceled tasks."""
     await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 1)
 
 
@@ -190,7 +190,7 @@ def _end(lanes: Sequence[_Lane]) -> None:
 
 
 def _outside_of_loops(work: Callable[[], T]) -> T:
-    """Do `work` in this thread, or in another one if an event loop runs in this one."""
+    """Do `work` in this thread, or in a new one if an event loop runs in this one."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

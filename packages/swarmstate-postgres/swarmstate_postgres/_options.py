@@ -11,7 +11,7 @@ from swarmstate.base import check_count, check_numbers
 
 
 class Options(NamedTuple):
-    """What is said in a URL or given as an argument; see `PostgresStore`."""
+    """Options given in a URL or as arguments; see `PostgresStore`."""
 
     schema: str = "public"
     prefix: str = "swarmstate"
@@ -21,11 +21,11 @@ class Options(NamedTuple):
 
     @classmethod
     def of(cls, said: Mapping[str, Any], **given: Any) -> Options:
-        """Return the options that a URL says, but for those that are given and not None.
+        """Return the options of a URL, overridden by arguments that are not None.
 
         Raises:
-            TypeError: One that should be a number is none.
-            ValueError: One is out of its range.
+            TypeError: An option that must be a number is not one.
+            ValueError: An option is out of range.
         """
         options = cls(
             **{**said, **{name: value for name, value in given.items() if value is not None}}
@@ -42,7 +42,7 @@ class Options(NamedTuple):
 
 
 def check_sweep_interval(seconds: float | None) -> None:
-    """Raise `ValueError` for what is no time between two sweeps, or `TypeError`."""
+    """Raise `ValueError` or `TypeError` unless the interval is None or a positive number."""
     if seconds is not None:
         check_numbers(sweep_interval=seconds)
         if not seconds > 0:
@@ -50,7 +50,7 @@ def check_sweep_interval(seconds: float | None) -> None:
 
 
 def check_kinds(url: object, pool: object) -> None:
-    """Raise `ValueError` unless one of the two is given, `TypeError` if it is something else."""
+    """Raise `ValueError` unless exactly one is given, `TypeError` if it has the wrong type."""
     if (url is None) == (pool is None):
         found = "neither" if url is None else "both"
         raise ValueError(f"expected either a url or a pool, found {found}")

@@ -1,4 +1,4 @@
-"""The event loop of a pool that a store was given: whoever asks from elsewhere is sent there."""
+"""The event loop of a pool that a store was given; calls from elsewhere are sent there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["PoolLoop"]
 
 T = TypeVar("T")
 
-# How often a caller from elsewhere looks whether the loop still runs.
+# How often a caller from elsewhere checks that the loop still runs.
 _LOOK_SECONDS = 1.0
 _ENDED = (
     "the event loop of the store's pool does not run: use the store while it does, or open it with "
@@ -23,10 +23,10 @@ _ENDED = (
 
 
 class PoolLoop:
-    """The event loop that runs where this is made.
+    """The event loop that is running where this is created.
 
     Raises:
-        ValueError: None runs there.
+        ValueError: None is running.
     """
 
     def __init__(self) -> None:
@@ -36,15 +36,15 @@ class PoolLoop:
         self._loop = loop
 
     def is_here(self) -> bool:
-        """Tell whether it is the one that runs in this thread."""
+        """Return whether this loop is running in the current thread."""
         return _running_loop() is self._loop
 
     def run(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what awaiting `ask()` in the loop returns.
+        """Await `ask()` in the loop and return its result.
 
         Raises:
             StoreError: This thread runs the loop, so it would wait for itself.
-            StoreUnavailableError: The loop does not run, or no longer.
+            StoreUnavailableError: The loop is not running.
         """
         if self.is_here():
             raise StoreError(
@@ -60,12 +60,12 @@ class PoolLoop:
             except (TimeoutError, FutureTimeoutError):
                 if asked.done() and not asked.cancelled():
                     return asked.result()
-                # What is asked of a loop that is about to end may never be begun.
+                # A loop that is about to end may never start the coroutine.
                 if not self._loop.is_running():
                     raise StoreUnavailableError(_ENDED) from None
 
     async def arun(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what `run` does, from any other loop."""
+        """Do what `run` does, from any other loop."""
         asked = asyncio.wrap_future(self._start(ask))
         try:
             while not asked.done():
@@ -73,10 +73,10 @@ class PoolLoop:
                 if not asked.done() and not self._loop.is_running():
                     raise StoreUnavailableError(_ENDED)
         finally:
-            # Does nothing to what is done.
+            # Has no effect if it is done.
             asked.cancel()
         if asked.cancelled():
-            # By the end of the loop: who is cancelled here does not come so far.
+            # The loop ended; if this call itself is canceled, it does not get here.
             raise StoreUnavailableError(_ENDED)
         return asked.result()
 

@@ -1,4 +1,4 @@
-"""Queries and batches as arguments of the SQL functions, and rows as results."""
+"""Converts queries and batches to arguments of the SQL functions, and rows to results."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ __all__ = [
 
 T = TypeVar("T")
 
-# About 300 years: timestamps of PostgreSQL end somewhere.
+# About 300 years, well within the range of PostgreSQL's timestamps.
 _LONGEST_TTL = 1e10
 _LARGEST_LIMIT = 2**63 - 1
 
 
 class CopyOf(NamedTuple):
-    """A change to one namespace: it is to hold exactly what another one holds."""
+    """A change that makes a namespace hold exactly what another one holds."""
 
     namespace: str
     source: str
 
 
 class Write(NamedTuple):
-    """Changes of one caller.
+    """The changes of one caller.
 
     Attributes:
         changes: The changes.
-        token: The number by which the server knows them if they come again; its sign says
-            whether they were refused.
-        weight: About how many bytes are sent for them.
+        token: The number by which the server recognizes a retry; the server stores it
+            negated if the write was refused.
+        weight: The approximate size in bytes.
     """
 
     changes: Sequence[Batch | CopyOf]
@@ -50,7 +50,7 @@ class Write(NamedTuple):
 
     @classmethod
     def of(cls, changes: Sequence[Batch | CopyOf]) -> Write:
-        """Return a write with a number of its own."""
+        """Return a write with a new token."""
         weight = 0
         for change in changes:
             weight += 100
@@ -61,7 +61,7 @@ class Write(NamedTuple):
 
 
 def read_arguments(queries: Sequence[Query]) -> list[Any]:
-    """Return the arguments of the function that reads."""
+    """Return the arguments of the read function."""
     names: list[str] = []
     asks: list[int] = []
     key_queries: list[int] = []
@@ -80,7 +80,7 @@ def read_arguments(queries: Sequence[Query]) -> list[Any]:
 
 
 def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]]) -> list[Result]:
-    """Return the results of queries, given the rows of the function that reads."""
+    """Return the results of queries from the rows of the read function."""
     values: list[bytes | None] = [None] * sum(len(query.keys) for query in queries)
     ranges: list[list[tuple[str, bytes]]] = [[] for query in queries for _ in query.ranges]
     ttls: dict[int, float] = {}
@@ -101,7 +101,7 @@ def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]])
         next_value, next_range = first_value + len(query.keys), first_range + len(query.ranges)
         if query.ttl is not None:
             renewed[query.namespace] = query.ttl
-        # The function that renews and the one that reads see the same moment, before both.
+        # The read function sees the snapshot from before the renewal.
         ttl = ttls.get(number)
         if ttl is not None:
             ttl = renewed.get(query.namespace, ttl)
@@ -111,25 +111,25 @@ def results_of(queries: Sequence[Query], rows: Iterable[tuple[int, str, bytes]])
 
 
 def renewals(queries: Iterable[Query]) -> list[Any]:
-    """Return the arguments of the function that renews times to live; empty if nothing to do."""
-    # The last one counts where a namespace is named twice.
+    """Return the arguments of the renew function; empty if there is nothing to renew."""
+    # If a namespace occurs twice, the last one wins.
     ttls = {query.namespace: _capped(query.ttl) for query in queries if query.ttl is not None}
     return [list(ttls), list(ttls.values())] if ttls else []
 
 
 def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
-    """Return the arguments of the function that writes: columns with an entry for each change.
+    """Return the arguments of the write function: columns with an entry for each change.
 
     Args:
-        since: A time of the server's before these writes were sent first; None if that is now.
-        writes: At least one of them has a change.
+        since: A server time before the first attempt; None if this is the first.
+        writes: The writes; at least one of them has a change.
     """
     changes = [change for write in writes for change in write.changes]
     writers = [writer for writer, write in enumerate(writes, 1) for _ in write.changes]
     batches = [_batch_of(change) for change in changes]
     names = [batch.namespace for batch in batches]
     clears = [batch.clear for batch in batches]
-    # The order of strings is that of their UTF-8 bytes.
+    # Python sorts strings as their UTF-8 bytes, so all writers lock in the same order.
     locks = sorted(set(zip(names, writers, strict=True)))
     return [
         since,
@@ -151,7 +151,7 @@ def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
 
 
 def _batch_of(change: Batch | CopyOf) -> Batch:
-    """Return what a change does to the namespace itself."""
+    """Return the part of a change that is a batch: for a copy, clearing the target."""
     return Batch(change.namespace, clear=True) if isinstance(change, CopyOf) else change
 
 
@@ -159,7 +159,7 @@ _NOTHING = (None, None, None)
 
 
 def _expected(expects: Sequence[Expect | None]) -> Sequence[Sequence[str | None] | None]:
-    """Return the columns of expectations: prefixes, where these end, and last keys."""
+    """Return the columns of expectations: prefixes, their ends, and last keys."""
     if not any(expects):
         return _NOTHING
     return [
@@ -169,7 +169,7 @@ def _expected(expects: Sequence[Expect | None]) -> Sequence[Sequence[str | None]
     ]
 
 
-# Of what a change has several of, the first column is how many each has; the others are longer.
+# In these columns, the first has the number of items of each change; the others list all items.
 
 
 def _records(
@@ -207,7 +207,7 @@ def _unless_empty(entries: list[T | None]) -> list[T | None] | None:
 
 
 def conflict_of(writes: Sequence[Write], refused: Sequence[Any]) -> tuple[int, ConflictError]:
-    """Return which write was refused, counted from 0, and why, given a row of that function."""
+    """Return the index of a refused write and its error, from a row of the write function."""
     writer, batch, found, kind, _ = refused
     changes = [change for write in writes for change in write.changes]
     change = changes[batch - 1]

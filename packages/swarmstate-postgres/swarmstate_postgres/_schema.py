@@ -1,4 +1,4 @@
-"""What lies in the database: its names, and the migrations that make it."""
+"""The objects in the database: their names, and the migrations that create them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = [
 
 _SCHEMA = re.compile(r"[^\0-\x1f\x7f-\x9f$\u2028\u2029\ud800-\udfff]+")
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
-# The table of migrations of such a prefix is that of the vectors of the one without it.
+# The migrations table of such a prefix would be the vector migrations table of another prefix.
 _VECTOR_SUFFIX = "_vector"
-# The longest name that PostgreSQL keeps whole.
+# PostgreSQL truncates longer names.
 _MAX_IDENTIFIER_BYTES = 63
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -42,14 +42,14 @@ _OBJECTS = {
     "vector_states": "vector_state",
     "vectors": "vector",
 }
-# An index lies in its table's schema, which CREATE INDEX does not name.
+# An index is in its table's schema; CREATE INDEX accepts no schema.
 _INDEXES = {
     "namespaces_expiry": "namespace_expiry",
     "namespaces_emptied": "namespace_emptied",
     "vectors_scope": "vector_scope",
 }
 
-# What comes after the lock must see what others did before it, whatever the role's default is.
+# Statements after the lock must see what others did before it, whatever the role's default.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED;"
 _LOCK = "SELECT pg_advisory_xact_lock({lock});"
 _CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema};"
@@ -71,9 +71,9 @@ GRANT EXECUTE ON FUNCTION {read}, {write}, {renew}, {sweep} TO {role};"""
 
 
 class Names(NamedTuple):
-    """What the names of all objects are made of.
+    """The schema and the prefix that the names of all objects are made of.
 
-    Every object is named with its schema, so nothing depends on `search_path`.
+    Every name is qualified with the schema, so nothing depends on `search_path`.
     """
 
     schema: str
@@ -81,12 +81,12 @@ class Names(NamedTuple):
 
     @classmethod
     def of(cls, schema: str, prefix: str) -> Names:
-        """Return names after checking what they are made of.
+        """Return names after checking the schema and the prefix.
 
         Raises:
-            ValueError: They cannot be made into names.
+            ValueError: They do not make valid names.
         """
-        # A "$" could end the quotes around the functions' sources, a line break a comment.
+        # A "$" could end the dollar quotes around function bodies, a line break a comment.
         if not _SCHEMA.fullmatch(schema) or len(schema.encode()) > _MAX_IDENTIFIER_BYTES:
             raise ValueError(
                 f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without "
@@ -105,7 +105,7 @@ class Names(NamedTuple):
         return cls(schema, prefix)
 
     def fill_in(self, sql: str, **others: str) -> str:
-        """Replace each `{object}` in `sql` by its name, and `{others}` by what is given."""
+        """Replace each `{object}` in `sql` with its name, and other placeholders from `others`."""
         schema = quoted(self.schema)
         words = {
             key: f"{schema}.{quoted(f'{self.prefix}_{name}')}" for key, name in _OBJECTS.items()
@@ -115,7 +115,7 @@ class Names(NamedTuple):
         return _PLACEHOLDER.sub(lambda found: words[found[1]], sql)
 
     def _lock(self) -> int:
-        """Return the number of the advisory lock that those who migrate take."""
+        """Return the number of the advisory lock that migrations take."""
         digest = blake2b(f"swarmstate\0{self.schema}\0{self.prefix}".encode(), digest_size=8)
         return int.from_bytes(digest.digest(), "big", signed=True)
 
@@ -127,7 +127,7 @@ def quoted(identifier: str) -> str:
 
 @cache
 def migrations() -> dict[int, str]:
-    """Return the migrations by number, in their order, with names not filled in."""
+    """Return the migrations by number, in order, with placeholders for names."""
     return _read_migrations("migrations")
 
 
@@ -147,29 +147,29 @@ def _read_migrations(path: str) -> dict[int, str]:
 
 
 def lock_sql(names: Names) -> str:
-    """Return what waits for all others that set up the same, until the transaction ends."""
+    """Return the SQL that locks out others that set up the same, until the transaction ends."""
     return names.fill_in(_LOCK)
 
 
 def setup_steps(names: Names, *, schema_exists: bool) -> list[str]:
-    """Return what comes between the lock and the migrations."""
+    """Return the statements between the lock and the migrations."""
     creating = [] if schema_exists else [_CREATE_SCHEMA]
     return [names.fill_in(step) for step in (*creating, _CREATE_MIGRATIONS)]
 
 
 def migration_sql(names: Names, number: int) -> str:
-    """Return a migration, which also writes down that it was run."""
+    """Return the SQL of a migration, which also records that it was run."""
     noted = f"INSERT INTO {{migrations}} (version) VALUES ({number});"
     return names.fill_in(f"{noted}\n\n{migrations()[number]}")
 
 
 def vector_migration_sql(names: Names, number: int, schema: str | None) -> str:
-    """Return a migration of the tables for vectors; number 0 makes the table of migrations.
+    """Return the SQL of a migration of the tables for vectors.
 
     Args:
         names: The names of the tables.
-        number: Which one.
-        schema: Where the extension is, quoted; None to rely on `search_path`.
+        number: The number of the migration; 0 creates the migrations table.
+        schema: The schema of the extension, quoted; None to rely on `search_path`.
     """
     if number == 0:
         return names.fill_in(_CREATE_VECTOR_MIGRATIONS)
@@ -179,7 +179,7 @@ def vector_migration_sql(names: Names, number: int, schema: str | None) -> str:
 
 
 def _unless_run(table: str, number: int, sql: str) -> str:
-    """Return what runs a migration if it was not run before; the lock is held by then."""
+    """Return the SQL that runs a migration unless it was run before; the lock must be held."""
     return (
         f"DO $migration$ BEGIN\nIF NOT EXISTS (SELECT FROM {table} WHERE version = {number}) THEN\n"
         f"{sql}\nEND IF;\nEND $migration$;"
@@ -196,19 +196,19 @@ def setup_sql(
 ) -> str:
     """Return the SQL that creates what a store needs, for a role that may run it.
 
-    It is one transaction, and waits for others that do the same. It skips whatever was run
-    before, by anyone, so it may be run again, such as for another role. A store whose own
+    It is one transaction, and waits for others that do the same. It skips migrations that
+    were run before, so it can be run again, such as for another role. A store whose own
     role may create tables does all of this when it is first used.
 
     Args:
         schema: The schema; created if it does not exist.
         prefix: The prefix of the names of tables and functions.
-        since: Skip the migrations up to this number, which were run before.
-        role: Also grant this role the permissions that a store needs.
+        since: Leave out the migrations up to this number, which were run before.
+        role: Also grant this role the privileges that a store needs.
         vectors: Also create the extension pgvector and the tables for vectors.
 
     Raises:
-        ValueError: The schema or the prefix cannot be made into names.
+        ValueError: The schema or the prefix does not make valid names.
     """
     names = Names.of(schema, prefix)
     parts = [lock_sql(names), *setup_steps(names, schema_exists=schema == "public")]

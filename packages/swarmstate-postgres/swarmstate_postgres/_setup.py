@@ -1,4 +1,4 @@
-"""Making and migrating the tables; many processes may try at once."""
+"""Creates and migrates the tables; many processes may do so at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NO_SUCH_TABLE = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
 
 
 async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> float:
-    """Make sure that the database has what a store needs.
+    """Create what a store needs if it is missing; return the server's time.
 
-    Any number of processes may do so at the same time. Returns the server's time.
+    Any number of processes may do so at the same time.
 
     Raises:
-        SetupRequiredError: Something is missing, and the role may not make it.
-        StoreFormatError: A newer release made the tables.
-        StoreUnavailableError: The database has an encoding that cannot hold all names.
+        SetupRequiredError: Something is missing, and the role may not create it.
+        StoreFormatError: A newer release created the tables.
+        StoreUnavailableError: The encoding of the database cannot hold all names.
     """
     newest = max(migrations())
     try:
@@ -60,7 +60,7 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
 
 
 async def server_time(connection: AnyConnection, timeout: float | None = None) -> float:
-    """Return what the server's clock shows, in seconds since the Unix epoch."""
+    """Return the server's time in seconds since the Unix epoch."""
     sql = "SELECT extract(epoch FROM clock_timestamp())::float8"
     time: float = await connection.fetchval(sql, timeout=timeout)
     return time
@@ -74,10 +74,11 @@ async def _version(connection: AnyConnection, names: Names) -> int:
 
 
 async def _migrate(connection: AnyConnection, names: Names) -> None:
-    # The default may be to see the database as it was before the lock, and to migrate once more.
+    # With a stricter default, the transaction would see the tables as they were before the lock,
+    # and migrate again.
     async with connection.transaction(isolation="read_committed"):
-        # The server may remember from before the lock that there was no such schema, and IF NOT
-        # EXISTS would believe it; a query never does.
+        # The server may have cached, before the lock, that the schema does not exist. IF NOT
+        # EXISTS trusts that cache; a query does not.
         await connection.execute(lock_sql(names))
         exists = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", names.schema

@@ -1,10 +1,10 @@
-"""Handlers of signals, put off while asyncio and the driver are at work.
+"""Signal handlers, deferred while asyncio and the driver work.
 
-A handler may raise an exception, as that of Ctrl-C does and those of time limits do, and it is
-raised wherever the main thread is at that moment. Within a callback asyncio swallows it, and the
-call waits for ever. While the driver sends, it leaves an answer that is later read as that of a
-statement which is not there, and the process ends. So handlers run only while a call waits, where
-it can be given up, and after it.
+A handler may raise an exception, as those of Ctrl-C and of time limits do, and it is raised
+wherever the main thread happens to be. In a callback, asyncio swallows it and the call waits
+forever. While the driver sends, it leaves behind an answer that is later read as the answer to a
+statement that does not exist, and the process ends. So handlers run only while a call waits, when
+it can be abandoned, and after the call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["PutOff", "Selector"]
 
 T = TypeVar("T")
 
-# Those by which programs are interrupted. To look for handlers of all takes longer than the rest.
+# Signals that interrupt programs. Looking up the handlers of all would take most of a call.
 _NAMES = (
     *("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
     *("SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGBREAK"),
@@ -30,10 +30,10 @@ _SIGNALS = [signal.Signals[name] for name in _NAMES if name in signal.Signals.__
 
 
 class PutOff:
-    """Puts off the handlers of signals until the caller waits, or leaves this context.
+    """Defers signal handlers until the caller waits, or leaves this context.
 
     Attributes:
-        has_raised: Whether a handler has raised something.
+        has_raised: Whether a handler has raised an exception.
     """
 
     def __init__(self) -> None:
@@ -43,10 +43,10 @@ class PutOff:
         self._runs_handlers = False
 
     def __enter__(self) -> PutOff:
-        # Others run no handlers.
+        # Handlers run only in the main thread.
         if current_thread() is main_thread():
             try:
-                # A subinterpreter's main thread does not either.
+                # The main thread of a subinterpreter cannot set handlers.
                 with suppress(ValueError):
                     for number in _SIGNALS:
                         handler = signal.getsignal(number)
@@ -54,7 +54,7 @@ class PutOff:
                             self._handlers[number] = handler
                             signal.signal(number, self._meet)
             except BaseException:
-                # One that was not replaced yet has raised it.
+                # Raised by a handler that was not replaced yet.
                 self._leave()
                 raise
         return self
@@ -68,7 +68,7 @@ class PutOff:
         self._leave()
 
     def wait(self, ask: Callable[[], T]) -> T:
-        """Return what `ask` returns, which only waits; handlers run before and meanwhile."""
+        """Return the result of `ask`, which only waits; handlers run before and during it."""
         if not self._handlers:
             return ask()
         try:
@@ -92,7 +92,7 @@ class PutOff:
         try:
             self._handlers[number](number, frame)
         except BaseException:
-            # What a second one raised would come while the first is dealt with.
+            # A second handler could raise while the first exception is being handled.
             self._runs_handlers = False
             self.has_raised = True
             raise
@@ -102,7 +102,7 @@ class PutOff:
         try:
             self._restore(numbers)
         finally:
-            # Those that are back run again, and may have raised.
+            # Restored handlers run immediately, and may have raised.
             self._restore(numbers)
             self._runs_handlers = True
             self._deliver()
@@ -110,17 +110,17 @@ class PutOff:
     def _restore(self, numbers: list[int]) -> None:
         while numbers:
             number = numbers[-1]
-            # A handler that ran meanwhile may have set another one.
+            # A handler that ran meanwhile may have set a new one.
             if signal.getsignal(number) == self._meet:
                 signal.signal(number, self._handlers[number])
             numbers.pop()
 
 
 class Selector(selectors.DefaultSelector):
-    """Waits for events of an event loop, during which handlers of signals run.
+    """Waits for the events of an event loop, and lets signal handlers run meanwhile.
 
     Attributes:
-        signals: Puts them off otherwise; None if nothing does.
+        signals: Defers the handlers at other times; None if nothing does.
     """
 
     signals: PutOff | None = None

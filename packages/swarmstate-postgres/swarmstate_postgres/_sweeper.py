@@ -14,16 +14,16 @@ _log = logging.getLogger("swarmstate.postgres")
 
 
 class Sweeper:
-    """A thread that sweeps now and then, from the first use of a time to live on.
+    """A thread that sweeps periodically, from the first use of a time to live.
 
     Args:
-        sweep: What it calls.
-        interval: Seconds between two sweeps; None: there is never a thread.
+        sweep: The function to call.
+        interval: Seconds between two sweeps; None to never start the thread.
     """
 
     def __init__(self, sweep: Callable[[], object], interval: float | None) -> None:
         self._sweep = sweep
-        # No lock can be waited for longer, which is centuries.
+        # The longest time that a thread can wait: centuries.
         self._interval = None if interval is None else min(interval, TIMEOUT_MAX)
         self._lock = Lock()
         self._stop = Event()
@@ -41,7 +41,7 @@ class Sweeper:
                 self._thread.start()
 
     def stop(self, *, wait: bool = True) -> None:
-        """End the thread, and wait for it unless it may wait for the caller."""
+        """Stop the thread; do not `wait` for it if it may be waiting for the caller."""
         self._stop.set()
         if not wait:
             return
@@ -55,7 +55,7 @@ class Sweeper:
             try:
                 self._sweep()
             except StoreReadOnlyError:
-                # A standby: whoever writes to its primary sweeps there.
+                # A standby: stores that write to its primary sweep there.
                 continue
             except SwarmStateError as error:
                 # Expired namespaces are invisible anyway; the next sweep removes them.

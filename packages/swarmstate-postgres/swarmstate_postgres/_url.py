@@ -1,4 +1,4 @@
-"""Taking apart the URL of a server, and naming the server without its password."""
+"""Parses the URL of a server, and names the server without its password."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Target"]
 
 T = TypeVar("T")
 
-# What a URL may say about the store rather than about the connection, and its type.
+# URL parameters for the store rather than the connection, and their types.
 _STORE_OPTIONS: dict[str, Callable[[str], str | int | float]] = {
     "schema": str,
     "prefix": str,
@@ -24,8 +24,8 @@ _STORE_OPTIONS: dict[str, Callable[[str], str | int | float]] = {
     "timeout": float,
 }
 
-# Parameters of libpq that the driver does not know and whose lack harms nobody: how sockets are
-# kept alive, which of equal hosts comes first, what the driver always does in its own way.
+# Parameters of libpq that the driver does not support and that are safe to ignore: keepalives,
+# the order of equal hosts, and what the driver always does in its own way.
 _DROPPED = {
     "client_encoding",
     "keepalives",
@@ -37,7 +37,7 @@ _DROPPED = {
     "sslcompression",
     "tcp_user_timeout",
 }
-# Those that ask for security, with the values that ask for none.
+# Parameters that ask for security, with their values that ask for none.
 _SECURITY = {
     "channel_binding": {"disable", "prefer"},
     "gssencmode": {"disable", "prefer"},
@@ -59,14 +59,14 @@ class Target(NamedTuple):
     """A server and a database on it.
 
     Attributes:
-        dsn: The URL without its password and without what is for the store.
-        password: The password; None leaves it to what libpq's rules find.
-        options: What the URL says about the store.
-        name: What messages call it.
-        files: Parameters that name files, and these.
-        application_name: What the server is to call its clients; None if the URL does not say.
-        connect_timeout: Seconds that an attempt to connect, to all hosts, may take, or None.
-        has_user: Whether the URL says who connects, or where that is said.
+        dsn: The URL without its password and without options of the store.
+        password: The password; None to find it by libpq's rules.
+        options: The options of the store.
+        name: The server's name in messages.
+        files: Parameters that name files, and their values.
+        application_name: The client's name at the server; None if the URL does not have it.
+        connect_timeout: Seconds that connecting may take, over all hosts, or None.
+        has_user: Whether the URL names the user, or a service that may.
     """
 
     dsn: str
@@ -84,13 +84,13 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Take a URL apart.
+        """Parse a URL.
 
-        No message shows any of it: what is wrong with it may have put a part of
-        the password into another place.
+        No message shows any part of it: in a malformed URL, any part may belong to
+        the password.
 
         Raises:
-            ValueError: It is no URL of PostgreSQL, or asks for security that cannot be had.
+            ValueError: It is not a PostgreSQL URL, or asks for security that is not supported.
         """
         parsed = _parsed(url)
         if parsed is None:
@@ -123,7 +123,7 @@ class Target(NamedTuple):
         hosts = hosts or dict(passed_on).get("host", "the default host")
         application = translated.get("application_name", "")
         application = application or translated.get("fallback_application_name", "")
-        # For each host, as libpq has it.
+        # Per host, as in libpq.
         seconds = _number("connect_timeout", translated.get("connect_timeout") or "0", int)
         limit = seconds * len(hosts.split(",")) if seconds > 0 else None
         return cls(
@@ -139,10 +139,10 @@ class Target(NamedTuple):
         )
 
     def check_user(self) -> None:
-        """Check that it is known who connects, who is the user of this process by default.
+        """Check that the user is known; the default is the user that runs this process.
 
         Raises:
-            ClientConfigurationError: That one has no name, as in some containers.
+            ClientConfigurationError: The latter has no name, as in some containers.
         """
         if self.has_user or os.environ.get("PGUSER") or os.environ.get("PGSERVICE"):
             return
@@ -155,7 +155,7 @@ class Target(NamedTuple):
             ) from None
 
     def check_files(self) -> None:
-        """Check that the files can be read which the URL names.
+        """Check that the files that the URL names can be read.
 
         Raises:
             ClientConfigurationError: One cannot; the message does not show its name.
@@ -170,13 +170,13 @@ class Target(NamedTuple):
 
 
 def _parsed(url: str) -> tuple[SplitResult, list[tuple[str, str]]] | None:
-    """Return the parts of a URL and its parameters; None if it is no URL of PostgreSQL."""
+    """Return the parts of a URL and its parameters; None if it is not a PostgreSQL URL."""
     try:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         return None
-    # Each host of several may have a port.
+    # With several hosts, each may have a port.
     hosts = parts.netloc.rpartition("@")[2].split(",")
     ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts]
     is_one = (

@@ -1,7 +1,7 @@
-"""Filters of collections as SQL over `facts`, which select at least what is meant.
+"""Translates filters of collections to SQL over `facts` that selects at least every match.
 
-A filter means what `swarmstate.vectors.Where` says of it. Here numbers, texts, bools
-and None are compared exactly; what is not decided here passes.
+`swarmstate.vectors.Where` defines what a filter means. The SQL compares numbers, strings,
+bools and None exactly, and lets pass what it cannot decide.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from swarmstate.serving import VectorWhere
 
 __all__ = ["Parameters", "escaped", "facts_json", "where_sql"]
 
-# Stands in `facts` for what is not known. A text that reads so passes, too.
+# Stands in `facts` for unknown values. A string equal to it passes every filter, too.
 _UNKNOWN = "\x01unknown"
-# Of so many segments of a scope there is an index, over their first characters.
+# The index over scopes covers this many segments, and their first characters.
 _INDEXED_SEGMENTS = 3
 _INDEXED_LENGTH = 60
 _OPERATORS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 class Parameters:
-    """The parameters of a statement, and where they are put."""
+    """The parameters of a statement and their placeholders."""
 
     def __init__(self, *values: Any) -> None:
         self.values = list(values)
 
     def add(self, value: Any, kind: str) -> str:
-        """Return what stands for a value of this type."""
+        """Add a value and return its placeholder, cast to an SQL type."""
         self.values.append(value)
         return f"${len(self.values)}::{kind}"
 
     def add_json(self, value: Any) -> str:
-        """Return what stands for a value as jsonb."""
+        """Add a value as jsonb and return its placeholder."""
         return f"{self.add(json.dumps(value), 'text')}::jsonb"
 
 
 def escaped(text: str) -> str:
-    """Return a text without NUL, which PostgreSQL's texts cannot hold."""
+    """Escape NUL, which PostgreSQL's text type cannot hold."""
     return text.replace("\\", "\\\\").replace("\0", "\\0")
 
 
 def facts_json(facts: Any) -> str | None:
-    """Return plain data as JSON with `_UNKNOWN` for what is not known; None for nothing."""
+    """Return plain data as JSON, with `_UNKNOWN` for unknown parts; None if all is unknown."""
     return None if facts is ... else json.dumps(_plain(facts))
 
 
@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return _UNKNOWN
-        # Written with all its digits, as jsonb compares numbers by these.
+        # With all its digits, since jsonb compares numbers by their digits.
         return int(value) if value.is_integer() else value
     if isinstance(value, str):
         return _UNKNOWN if "\0" in value else value
@@ -67,17 +67,17 @@ def _plain(value: Any) -> Any:
 
 
 def where_sql(where: VectorWhere, parameters: Parameters) -> str:
-    """Return conditions on a row `v`, each with AND before it.
+    """Return conditions on a row `v`, each preceded by AND.
 
-    Operators of any array are named with their schema: one of an array of texts would come before
-    them, which somebody else may have put into a schema of the `search_path`.
+    Operators on anyarray are qualified with their schema. Otherwise an operator on text[], which
+    anybody may have put into a schema of the `search_path`, would take precedence.
     """
     conditions = []
     if where.scope:
         scope = [escaped(segment) for segment in where.scope]
         given = parameters.add(scope, "text[]")
         conditions.append(f"v.scope[1:{len(scope)}] OPERATOR(pg_catalog.=) {given}")
-        # What the index over scopes holds.
+        # Conditions that the index over scopes can serve.
         conditions += (
             f'"left"(v.scope[{number}], {_INDEXED_LENGTH}) = '
             f"{parameters.add(segment[:_INDEXED_LENGTH], 'text')}"
@@ -93,7 +93,7 @@ def where_sql(where: VectorWhere, parameters: Parameters) -> str:
 
 
 def _fields(path: list[str], condition: Any, parameters: Parameters) -> list[str]:
-    """Return what a field, and those within it, must meet."""
+    """Return the conditions on a field and on those nested in it."""
     if any("\0" in name for name in path):
         return []
     if not isinstance(condition, dict):
@@ -109,7 +109,7 @@ def _fields(path: list[str], condition: Any, parameters: Parameters) -> list[str
 
 
 def _decided(path: list[str], met: Sequence[str | None], parameters: Parameters) -> list[str]:
-    """Return a condition on a field: that it meets all of these, or is not known."""
+    """Return a condition on a field: it meets all of `met`, or is unknown."""
     conditions = [each for each in met if each is not None]
     if not conditions:
         return []
@@ -126,7 +126,7 @@ def _decided(path: list[str], met: Sequence[str | None], parameters: Parameters)
 
 
 def _compared(name: str, operand: Any, parameters: Parameters) -> str | None:
-    """Return what an operator asks of a field `x.f`; None if that is not decided here."""
+    """Return the condition of an operator on a field `x.f`; None if SQL does not decide it."""
     if name in ("$eq", "$ne"):
         equal = _equal(operand, parameters)
         return equal if equal is None or name == "$eq" else f"NOT {equal}"
@@ -142,7 +142,7 @@ def _equal(operand: Any, parameters: Parameters) -> str | None:
     if operand == _UNKNOWN:
         return None
     if isinstance(operand, int | float):
-        # A bool is the number 0 or 1.
+        # A bool equals the number 0 or 1.
         values = [int(operand) if isinstance(operand, bool) else operand]
         if operand in (0, 1):
             values.append(bool(operand))
@@ -168,7 +168,7 @@ def _ordered(operator: str, operand: Any, parameters: Parameters) -> str | None:
     if math.isnan(number):
         return None
     given = parameters.add(number, "float8")
-    # A text may be a number, too, or be compared with a text.
+    # A string passes: it may hold a number, or the operand may be a string as well.
     return (
         "(CASE jsonb_typeof(x.f) "
         f"WHEN 'number' THEN x.f::text::float8 {operator} {given} "

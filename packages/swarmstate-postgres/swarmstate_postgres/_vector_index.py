@@ -1,4 +1,4 @@
-"""The HNSW index of pgvector that somebody may make over the embeddings of a collection."""
+"""The optional HNSW index of pgvector over the embeddings of a collection."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ __all__ = [
     "vector_index_sql",
 ]
 
-# What an index of this kind takes; see pgvector's documentation.
+# The most dimensions that an HNSW index takes; see pgvector's documentation.
 MOST_INDEXED = 2_000
 _CLASSES = {"cosine": "vector_cosine_ops", "dot": "vector_ip_ops", "l2": "vector_l2_ops"}
 _LEAST_EFFORT, _MOST_EFFORT = 100, 1_000
-# So many times as many are looked at, at most.
+# A filtered scan looks at up to this many times the effort.
 _PATIENCE = 10
-# More are found faster by comparing all.
+# To find more, comparing all embeddings is faster.
 MOST_NEAREST = _MOST_EFFORT // 2
-# Of fewer embeddings all are compared in the time that an index takes.
+# Comparing fewer embeddings than this takes no longer than using an index.
 LEAST_SCOPE = 2_000
 
-# Embeddings of other dimensions, which the collection may have once it was cleared, are left alone.
+# Skips embeddings of other dimensions, which the collection may have after it was cleared.
 _CREATE = (
     "-- Where this was interrupted, an index that is not valid is left: then begin with\n"
     "-- DROP INDEX CONCURRENTLY {schema}.{index};\n"
@@ -48,23 +48,24 @@ def vector_index_sql(
     schema: str = "public",
     prefix: str = "swarmstate",
 ) -> str:
-    """Return the SQL that creates an index (HNSW) over the embeddings of a collection.
+    """Return the SQL that creates an HNSW index over the embeddings of a collection.
 
-    Stores that open the collection afterwards search with it, unless a search is to be exact. It
-    needs pgvector 0.8 or newer, in a schema of the `search_path`, and runs outside of a
-    transaction, alongside writers. Embeddings written from then on enter the index with the next
-    search, at a few milliseconds each.
+    Stores that open the collection afterwards use the index, except for exact searches. It needs
+    pgvector 0.8 or newer, in a schema of the `search_path`. Run the SQL outside of a transaction;
+    it does not block writers. Later embeddings enter the index with the next search, which takes
+    some milliseconds for each.
 
     Args:
-        namespace: The collection's; "langgraph-vectors" is that of LangGraph's long-term memory.
-        dimensions: The number of dimensions of its embeddings, 1 to 2,000; an index with other
-            dimensions, or for another metric, is not used.
+        namespace: The collection's namespace; LangGraph's long-term memory has
+            "langgraph-vectors".
+        dimensions: The dimensions of its embeddings, 1 to 2,000. An index with other
+            dimensions or another metric is not used.
         metric: The collection's metric.
-        schema: The store's.
-        prefix: The store's.
+        schema: The store's schema.
+        prefix: The store's prefix.
 
     Raises:
-        ValueError: There is no such index.
+        ValueError: pgvector has no such index.
     """
     if metric not in _CLASSES:
         raise ValueError(f"expected metric to be one of {sorted(_CLASSES)}, found {metric!r}")
@@ -81,33 +82,33 @@ def vector_index_sql(
 
 
 def index_name(names: Names, namespace: str, dimensions: int, metric: str) -> str:
-    """Return the name of a collection's index, which has room for 63 bytes."""
+    """Return the name of a collection's index, at most 63 bytes long."""
     said = f"{metric} {dimensions} {namespace}"
     digest = blake2b(said.encode(), digest_size=5).hexdigest()
     return f"{names.prefix}_vector_near_{digest}"
 
 
 def can_go_on_looking(release: str | None) -> bool:
-    """Tell whether an index of this release of pgvector goes on where a filter leaves too few."""
-    # Some services add words of their own to the numbers.
+    """Return whether this pgvector release keeps scanning an index if a filter leaves too few."""
+    # Some services append text to the numbers.
     numbers = re.match(r"(\d+)\.(\d+)", release or "")
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= (0, 8)
 
 
 def efforts(limit: int) -> tuple[int, ...]:
-    """Return how many embeddings to look at for so many records, and how many if that fails.
+    """Return how many embeddings to look at for `limit` records, and how many if that fails.
 
-    Some records may have many embeddings near to each other.
+    It fails if records have many embeddings near each other.
     """
     return tuple(sorted({max(2 * limit, _LEAST_EFFORT), _MOST_EFFORT}))
 
 
 def settings_sql(effort: int) -> str:
-    """Return what a transaction needs to find so many embeddings with an index.
+    """Return the settings for a transaction that finds this many embeddings with an index.
 
-    Where a filter leaves too few, the index goes on looking for a while; where it leaves very
-    few, comparing all of them is faster. The plan is made for the namespace that is searched,
-    since the index is for one alone, and takes the index whatever is known about the table.
+    If a filter leaves too few, the index scan continues for a while; if it leaves very few,
+    comparing all of them is faster. The plan is made for the searched namespace, since the
+    index covers only that one, and uses the index whatever the table's statistics say.
     """
     return (
         f"SET LOCAL hnsw.ef_search = {effort}; "
@@ -119,6 +120,6 @@ def settings_sql(effort: int) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return a text as an SQL literal, whatever `standard_conforming_strings` is."""
+    """Return a text as an SQL literal, valid with any `standard_conforming_strings`."""
     escaped = text.replace("\\", "\\\\").replace("'", "''")
     return f"E'{escaped}'"

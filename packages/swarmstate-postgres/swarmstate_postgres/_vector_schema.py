@@ -1,4 +1,4 @@
-"""The tables that embeddings are searched in, where the extension pgvector is."""
+"""The tables for searching embeddings with the extension pgvector."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class VectorsMissingError(Exception):
 
 
 async def ensure_vectors(connection: AnyConnection, names: Names) -> str:
-    """Make sure that the extension and the tables are there; return the extension's schema.
+    """Create the extension and the tables if missing; return the extension's schema.
 
     Any number of processes may do so at the same time.
 
     Raises:
-        VectorsMissingError: They are not, and cannot be made.
+        VectorsMissingError: They are missing and cannot be created.
     """
     try:
         return await _ensure(connection, names)
@@ -88,7 +88,7 @@ async def _create_extension(connection: AnyConnection) -> asyncpg.Record:
             f"{_HINT}"
         ) from error
     except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError):
-        # Somebody else has just done so.
+        # Another process has just created it.
         pass
     found = await connection.fetchrow(_EXTENSION)
     if found is None:
@@ -104,7 +104,8 @@ async def _version(connection: AnyConnection, names: Names) -> int:
 
 
 async def _migrate(connection: AnyConnection, names: Names, schema: str) -> None:
-    # The default may be to see the database as it was before the lock, and to migrate once more.
+    # With a stricter default, the transaction would see the tables as they were before the lock,
+    # and migrate again.
     async with connection.transaction(isolation="read_committed"):
         await connection.execute(lock_sql(names))
         await connection.execute(vector_migration_sql(names, 0, quoted(schema)))

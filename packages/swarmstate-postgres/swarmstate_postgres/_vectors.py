@@ -1,4 +1,4 @@
-"""Searching the embeddings of collections with pgvector."""
+"""Searches the embeddings of collections with pgvector."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ __all__ = ["PgVectors"]
 
 T = TypeVar("T")
 
-# What the type holds; see pgvector's documentation.
+# The most dimensions of the type `vector`; see pgvector's documentation.
 _MOST_DIMENSIONS = 16_000
 _GROWTH = 8
 _OPERATORS = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
 
-# The last are pgvector's release and the indexes that are complete.
+# The last two columns are pgvector's release and the valid indexes.
 _STATE = (
     "SELECT cursors, dimensions, problem, "
     "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'), "
@@ -73,13 +73,13 @@ _COUNT = (
     "(SELECT count(embedding) FROM {vectors} AS v WHERE v.namespace = s.namespace) "
     "FROM {vector_states} AS s WHERE s.namespace = $1 AND s.problem IS NULL"
 )
-# One row for the state and none of the records, if there is none.
+# If no record is found, there is one row of NULLs; without a valid state there is none.
 _FOUND = (
     "SELECT f.* FROM {vector_states} AS s LEFT JOIN LATERAL ({found}) AS f ON true "
     "WHERE s.namespace = $1 AND s.cursors[1] <> 'building' AND s.problem IS NULL"
 )
-# The nearest embeddings first, since records in the order of their keys would be sorted with all
-# that they hold. Of a vector that is zero pgvector's cosine distance is NaN.
+# Finds the nearest embeddings before it joins the records, since sorting by key after the join
+# would sort whole records. pgvector's cosine distance of a zero vector is NaN.
 _NEAREST = (
     "SELECT r.key, r.value AS record, n.seen FROM ("
     "SELECT d.key, min(d.distance) AS distance, (sum(count(*)) OVER ())::bigint AS seen FROM ("
@@ -90,8 +90,8 @@ _NEAREST = (
     ") AS d GROUP BY d.key ORDER BY 2, 1 LIMIT {limit}"
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
 )
-# The same by an index, which orders embeddings, not records: some may have several of these.
-# What is as far away as the last one may be some of many, and has to be ordered by keys.
+# The same with an index, which orders embeddings, not records: a record may have several. Drops
+# what is as far away as the last: others may tie with it, and ties must be ordered by key.
 _NEAR = (
     "SELECT r.key, r.value AS record FROM ("
     "SELECT d.key, min(d.distance) AS distance, max(max(d.distance)) OVER () AS farthest FROM ("
@@ -120,12 +120,12 @@ _REST = (
 
 
 class PgVectors:
-    """What a store on PostgreSQL offers to collections; see `swarmstate.serving`.
+    """The vector search that PostgreSQL offers to collections; see `swarmstate.serving`.
 
     Args:
-        names: The names of tables.
-        run: Runs work of a client of the store, sync.
-        arun: Runs it, async.
+        names: The names of the tables.
+        run: Runs work with a client of the store, sync.
+        arun: The same, async.
     """
 
     name = "pgvector"
@@ -139,9 +139,9 @@ class PgVectors:
         self._names = names
         self._run = run
         self._arun = arun
-        # The schema of the extension, once the tables are known to be there.
+        # The schema of the extension, once the tables are known to exist.
         self._schema: str | None = None
-        # The names of the indexes that there are.
+        # The names of the existing indexes.
         self._indexes: frozenset[str] = frozenset()
 
     def ask(self, request: Request) -> Answer:
@@ -214,7 +214,7 @@ class PgVectors:
             if found is None or len(found) == request.limit:
                 return found
             if any(request.where):
-                # There are no more, or too many were in the way of a filter.
+                # There are no more, or the filter left out too many.
                 break
         if request.embedding is not None:
             return await self._compare(client, request)
@@ -230,8 +230,8 @@ class PgVectors:
     async def _compare(
         self, client: Client, request: FindVectors
     ) -> list[tuple[str, bytes]] | None:
-        """Return the nearest of all that are selected."""
-        # Some records may have several of the nearest embeddings.
+        """Return the nearest records by comparing all selected embeddings."""
+        # A record may have several of the nearest embeddings.
         candidates = None if request.limit is None else 2 * request.limit
         while True:
             sql, parameters = self._nearest(_NEAREST, request, candidates)
@@ -244,7 +244,7 @@ class PgVectors:
             candidates *= _GROWTH
 
     async def _efforts(self, client: Client, request: FindVectors) -> Sequence[int]:
-        """Return how many embeddings to look at with an index; empty if all are to be compared."""
+        """Return how many embeddings to look at with an index; empty to compare all."""
         limit, embedding, scope = request.limit, request.embedding, request.where.scope
         if embedding is None or request.exact or limit is None or limit > MOST_NEAREST:
             return ()
@@ -252,7 +252,7 @@ class PgVectors:
         if name not in self._indexes:
             return ()
         if scope:
-            # An index of pgvector's knows no scopes: it looks at others' embeddings, too.
+            # pgvector's index ignores scopes: it looks at embeddings of other scopes, too.
             parameters = Parameters(request.namespace)
             where = where_sql(VectorWhere(scope), parameters)
             many = parameters.add(LEAST_SCOPE, "bigint")
@@ -266,7 +266,8 @@ class PgVectors:
         self, request: FindVectors, effort: int, connection: AnyConnection
     ) -> list[tuple[str, bytes]] | None:
         assert request.limit is not None
-        # To go on looking for what a filter leaves costs more than to take what is found anyway.
+        # With a filter, each further candidate makes the index scan longer; without one, the
+        # index finds `effort` candidates anyway.
         candidates = 2 * request.limit if any(request.where) else effort
         sql, parameters = self._nearest(_NEAR, request, candidates)
         async with connection.transaction():
@@ -276,7 +277,7 @@ class PgVectors:
     def _nearest(
         self, statement: str, request: FindVectors, candidates: int | None
     ) -> tuple[str, Parameters]:
-        """Return a statement for the nearest, of so many embeddings, with its parameters."""
+        """Return a statement for the nearest of `candidates` embeddings, and its parameters."""
         assert request.embedding is not None
         parameters = Parameters(request.namespace)
         parts = {
@@ -300,7 +301,7 @@ class PgVectors:
 
 
 def _found(rows: Sequence[Any]) -> list[tuple[str, bytes]] | None:
-    """Return the answer that rows of `_FOUND` are."""
+    """Return the answer in the rows of `_FOUND`."""
     return [(row[0], row[1]) for row in rows if row[0] is not None] if rows else None
 
 

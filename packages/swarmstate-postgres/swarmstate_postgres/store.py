@@ -49,48 +49,49 @@ _SWEPT_AT_ONCE = 100
 class PostgresStore(BaseStore):
     """A store of records in a PostgreSQL database.
 
-    Opening it sends nothing to the server; the first call connects, and creates
-    missing tables and functions. Any number of stores and processes may use the
-    same tables at once.
+    Opening a store does not contact the server. The first call connects and
+    creates missing tables and functions. Any number of stores and processes
+    can use the same tables at once.
 
-    Async calls use connections of their event loop, and calls that tasks make
-    at the same moment share a round trip. Sync calls use connections of their
-    own, and may also be made while a loop runs in their thread. A call that loses
-    its connection is repeated over a new one until `timeout`; the server recognizes
-    a repeated write, so none is applied twice or refused because of its own effect.
+    Async calls use the connections of their event loop; tasks that call at the
+    same moment share a round trip. Sync calls have their own connections and
+    also work while an event loop runs in their thread. A call that loses its
+    connection is retried over a new one until `timeout`. The server recognizes
+    a retried write, so none is applied twice or conflicts with itself.
 
-    A process forked while a store is open has connections of its own.
+    A process forked while a store is open opens connections of its own.
 
     Args:
-        url: `postgresql://user:password@host:5432/database`, with libpq's
-            parameters and server settings; it may also contain `schema`, `prefix`,
-            `max_size`, `statement_cache_size` and `timeout`. Parameters that only tune
-            libpq, such as `keepalives`, are ignored; those that ask for security the
-            driver does not offer, such as `channel_binding=require`, are refused.
-        pool: An asyncpg pool to use instead of a URL. Then create the
-            store in the pool's running event loop; calls from elsewhere are sent there.
-            It stays open when the store is closed.
-        schema: The schema of the tables, such as one for each tenant; created if
-            it does not exist. `search_path` is neither used nor changed.
+        url: `postgresql://user:password@host:5432/database`, with any parameters
+            of libpq and settings of the server, as well as `schema`, `prefix`,
+            `max_size`, `statement_cache_size` and `timeout`. Parameters that only
+            tune libpq, such as `keepalives`, are ignored. Those that require security
+            the driver does not offer, such as `channel_binding=require`, are refused.
+        pool: An asyncpg pool to use instead of a URL. Create the store in the
+            pool's running event loop; calls from elsewhere are sent to that loop.
+            Closing the store leaves the pool open.
+        schema: The schema of the tables, such as one per tenant; created if it
+            does not exist. `search_path` is neither used nor changed.
         prefix: The prefix of the names of tables and functions.
-        max_size: The maximum number of connections for each event loop, and for all
-            sync calls together.
+        max_size: How many connections each event loop, and all sync calls
+            together, may use at once.
         statement_cache_size: How many prepared statements a connection keeps; use 0 behind
             PgBouncer in transaction mode, unless it has `max_prepared_statements`.
         timeout: Seconds after which a call gives up.
-        sweep_interval: Seconds between removals of expired records, once a
-            time to live has been used; None leaves this to `sweep()` or to the server.
-        pgvector: Let collections (`swarmstate.vectors`) search here, where the server
-            has the extension pgvector and the role may create it and two tables, or
-            they already exist. Otherwise, or if this is False, each process searches in
-            an index of its own, with the same results; `Collection.stats()` says which.
-        allow: Classes that may be constructed when values are read, in addition to
+        sweep_interval: Seconds between background removals of expired namespaces,
+            which start once a time to live is used; None leaves them to `sweep()`
+            or to the server.
+        pgvector: Search collections (`swarmstate.vectors`) in the server if it has the
+            extension pgvector and the role finds or may create it and two tables.
+            Otherwise, or if False, each process searches an index of its own, with the
+            same results; `Collection.stats()` says which is used.
+        allow: Classes that may be constructed when values are read, besides
             those the codec knows; see `swarmstate.codec.Codec`.
 
     Raises:
-        ValueError: The arguments make no sense; the message shows no password.
-        TypeError: `pool` is not an asyncpg pool, `url` is not a string, or a numeric
-            option is not a number.
+        ValueError: An argument is invalid; the message shows no password.
+        TypeError: The pool is not an asyncpg pool, the URL is not a string, or an
+            argument that must be a number is not one.
     """
 
     system = "postgresql"
@@ -139,7 +140,7 @@ class PostgresStore(BaseStore):
         renew_in_children(self, PostgresStore._start_anew_after_fork)
 
     def _open(self) -> None:
-        """Start with no connection at all."""
+        """Start without connections."""
         self._clients: PerLoop[Client] = PerLoop(self._new_client, Client.aclose, Client.abandon)
         self._lanes = Lanes(self._new_lane_client, self._size, self._database.timeout)
         self._sweeper = Sweeper(self.sweep, self._sweep_interval)
@@ -160,26 +161,26 @@ class PostgresStore(BaseStore):
 
     @property
     def vector_search(self) -> PgVectors | None:
-        """The search of collections' embeddings with pgvector."""
+        """The search of collections with pgvector; None if it is turned off."""
         return self._vectors
 
     def setup(self) -> None:
         """Create missing tables and functions, as the first call does.
 
-        This includes tables and functions that were dropped since.
+        This also restores tables that were dropped since.
 
         Raises:
-            SetupRequiredError: The role may not make them; the message has the SQL.
-            StoreFormatError: A newer release made them.
+            SetupRequiredError: The role may not create them; the message has the SQL.
+            StoreFormatError: A newer release created them.
         """
         self._run(Client.setup)
 
     async def asetup(self) -> None:
-        """Make what is missing as `setup` does."""
+        """Create missing tables and functions as `setup` does."""
         await self._arun(Client.setup)
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
-        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        """Answer `queries` in one round trip, with one `Result` each, in order."""
         self._begin_read(queries)
         if not queries:
             return []
@@ -193,7 +194,7 @@ class PostgresStore(BaseStore):
         return await self._arun(lambda client: client.read_shared(queries))
 
     def write(self, batches: Sequence[Batch]) -> None:
-        """Apply `batches` in their order, in one round trip and one transaction.
+        """Apply `batches` in order, in one round trip and one transaction.
 
         Raises:
             ConflictError: An expectation did not hold. That batch and those
@@ -205,7 +206,10 @@ class PostgresStore(BaseStore):
             self._run(lambda client: client.write(write))
 
     async def awrite(self, batches: Sequence[Batch]) -> None:
-        """Apply `batches` as `write` does. A cancelled call may have been applied."""
+        """Apply `batches` as `write` does.
+
+        A canceled call may have been applied.
+        """
         self._begin_write(batches)
         if batches:
             write = Write.of(batches)
@@ -226,7 +230,7 @@ class PostgresStore(BaseStore):
         return [row[0] for row in await self._arun(lambda client: client.fetch(*request))]
 
     def copy(self, source: str, target: str) -> None:
-        """Make `target` hold exactly the records of `source`, within the server."""
+        """Replace the records of `target` with those of `source`, within the server."""
         self._begin_copy(source, target)
         if source != target:
             write = Write.of([CopyOf(target, source)])
@@ -240,21 +244,21 @@ class PostgresStore(BaseStore):
             await self._arun(lambda client: client.write_shared(write))
 
     def __len__(self) -> int:
-        """Return how many records there are in all namespaces."""
+        """Return the number of records in all namespaces."""
         return self._run(self._count)
 
     async def alength(self) -> int:
-        """Return how many records there are, as `len(store)` does."""
+        """Return the number of records, as `len(store)` does."""
         return await self._arun(self._count)
 
     def sweep(self) -> int:
-        """Remove the records of all expired namespaces, which are invisible already.
+        """Remove the records of expired namespaces, which are invisible already.
 
-        Works in steps of some namespaces, each a transaction, and skips those that
-        others are using. The SQL function `{prefix}_sweep()` does one step.
+        Works in steps, each a transaction over some namespaces, and skips those
+        that are in use. The SQL function `{prefix}_sweep()` does one step.
 
         Returns:
-            How many namespaces were removed.
+            The number of namespaces removed.
         """
         swept = 0
         while count := self._run(self._sweep_some):
@@ -262,18 +266,18 @@ class PostgresStore(BaseStore):
         return swept
 
     async def asweep(self) -> int:
-        """Remove what has expired as `sweep` does."""
+        """Remove expired records as `sweep` does."""
         swept = 0
         while count := await self._arun(self._sweep_some):
             swept += count
         return swept
 
     def close(self) -> None:
-        """Finish pending requests, close all connections and end the sweeper.
+        """Finish pending requests, close all connections and stop the sweeper.
 
-        Connections of other event loops are closed there, as soon as those run. In the
-        event loop of the store's pool this does not wait for the sweeper, which does
-        its work there: await `aclose()` to do so.
+        Connections of other event loops are closed as soon as those loops run. In
+        the event loop of the store's pool, this does not wait for the sweeper, which
+        works in that loop: await `aclose()` instead.
         """
         self._closed = True
         self._sweeper.stop(wait=self._pool_loop is None or not self._pool_loop.is_here())
@@ -293,14 +297,14 @@ class PostgresStore(BaseStore):
         return self._pool_loop.run(partial(self._ask_there, ask))
 
     def _arun(self, ask: Callable[[Client], Awaitable[T]]) -> Awaitable[T]:
-        # No coroutine: whatever a waiting call holds is walked over by Python's collector.
+        # Not a coroutine: Python's garbage collector walks over all that a waiting call holds.
         self._check_open()
         if self._pool_loop is None or self._pool_loop.is_here():
             return ask(self._clients.get())
         return self._pool_loop.arun(partial(self._ask_there, ask))
 
     async def _ask_there(self, ask: Callable[[Client], Awaitable[T]]) -> T:
-        """Ask in the event loop of the pool."""
+        """Run `ask` in the event loop of the pool."""
         self._check_open()
         return await ask(self._clients.get())
 
@@ -309,14 +313,14 @@ class PostgresStore(BaseStore):
             raise StoreClosedError
 
     def _begin_read(self, queries: Sequence[Query]) -> None:
-        """Check what is asked for; from the first time to live on somebody must sweep."""
+        """Check `queries`, and start the sweeper if one sets a time to live."""
         check_queries(queries)
         self._check_open()
         if any(query.ttl is not None for query in queries):
             self._sweeper.start()
 
     def _begin_write(self, batches: Sequence[Batch]) -> None:
-        """Check what is to be written; from the first time to live on somebody must sweep."""
+        """Check `batches`, and start the sweeper if one sets a time to live."""
         check_batches(batches)
         self._check_open()
         if any(batch.ttl is not None for batch in batches):
@@ -356,7 +360,7 @@ class PostgresStore(BaseStore):
 
 
 def open_url(url: str, *, allow: Allow = (), **options: Any) -> PostgresStore:
-    """Open the store of `postgresql://...`; options are those of `PostgresStore`."""
+    """Open the store at `postgresql://...`; options are those of `PostgresStore`."""
     return PostgresStore(url, allow=allow, **options)
 
 

@@ -1,4 +1,4 @@
--- Words in braces stand for names that are filled in. None may be in a comment: a name could end it.
+-- Words in braces are placeholders for names. None may be in a comment: a name could end it.
 CREATE TABLE {namespaces} (
     name text COLLATE "C" PRIMARY KEY,
     expires_at timestamptz,

@@ -1,7 +1,6 @@
--- A search_path of its own keeps a function to the server's functions and operators, whatever somebody
--- put into a schema that the caller's search_path names. The other settings keep plans on the primary
--- keys also where nothing is known about the tables yet: a plan made for an empty table would scan it
--- when it is large.
+-- Its own search_path restricts a function to the server's functions and operators, whatever is in the
+-- schemas of the caller's search_path. The other settings make plans use the primary keys even without
+-- statistics: a plan made for an empty table would still scan it when it is large.
 CREATE FUNCTION {read}(
     names text[], ttl_queries int[],
     key_queries int[], keys text[],

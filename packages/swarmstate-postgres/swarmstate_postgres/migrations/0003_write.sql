@@ -1,16 +1,16 @@
--- Applies the batches of one or more writes in one transaction. Each write has a random number, by
--- which a repeated one is known. Returns a row for each write that was refused: with the batch whose
--- expectation did not hold, and the greatest key instead of the expected one or the key that holds
--- another value. The reason is 'last key', 'value' or, for what was refused before, 'repeated'.
--- The last row has the server's time alone, in seconds since the Unix epoch.
+-- Applies the batches of one or more writes in one transaction. Each write has a random number by
+-- which a retry is recognized. Returns a row for each refused write: the batch whose expectation did
+-- not hold, and the actual last key or the key that holds another value. The reason is 'last key',
+-- 'value' or, if an earlier attempt was refused, 'repeated'. The final row has only the server's time,
+-- in seconds since the Unix epoch.
 --
--- A write that is repeated comes with a server's time before it was sent first. If a namespace has
--- forgotten writes that came later, nobody knows whether this one was applied: error SW001.
+-- A retry comes with a server time from before the first attempt. If a namespace has forgotten writes
+-- from after that time, nobody knows whether this one was applied: error SW001.
 --
--- Each batch has an entry in the arrays from writes to last_keys and in those of counts, which say
--- how many entries of the arrays after them are its; arrays that no batch needs are NULL. Statements
--- are of one namespace each: one index scan, whatever is known of the tables. What one batch alone
--- has is taken at once and otherwise entry by entry, since a slice of an array copies all of it.
+-- Each batch has an entry in the arrays from writes to last_keys and in the arrays of counts, which say
+-- how many entries of the arrays that follow are its own; arrays that no batch needs are NULL. Each
+-- statement touches one namespace: one index scan, whatever the tables' statistics. An array that
+-- belongs to one batch is used whole, others entry by entry, since slicing an array copies all of it.
 CREATE FUNCTION {write}(
     since float8, lock_names text[], lock_writes int[], tokens bigint[],
     writes int[], names text[], clears bool[], ttls float8[], sources text[],
@@ -37,7 +37,7 @@ DECLARE
     this_token bigint;
     signed bigint[];
     known bigint[];
-    -- Writes of which no further batch is applied.
+    -- Writes whose remaining batches are not applied.
     ended int[] := '{}';
     -- Namespaces that held no record at some time in this write.
     hollow text[] := '{}';
@@ -58,8 +58,8 @@ DECLARE
     absent_count int;
     put_count int;
 BEGIN
-    -- The row is the lock of its namespace until the end of the transaction. The caller lists them in
-    -- the order of their names, so that no two writers wait for each other.
+    -- The row locks its namespace until the end of the transaction. The caller lists them in the order
+    -- of their names, so that no two writers deadlock.
     FOR i IN 1 .. cardinality(lock_names) LOOP
         this_name := lock_names[i];
         signed := ARRAY[tokens[i], -tokens[i]];
@@ -81,7 +81,7 @@ BEGIN
             RETURNING n.expires_at, n.emptied_at, n.writes, n.older_writes, n.older_writes_since
             INTO locked;
             EXIT WHEN FOUND;
-            -- If somebody else makes it at this moment, this waits for them.
+            -- If another transaction is inserting it, this waits for that one.
             INSERT INTO {namespaces} (name, writes) VALUES (this_name, '{}')
             ON CONFLICT (name) DO NOTHING;
         END LOOP;
@@ -102,10 +102,10 @@ BEGIN
             refused_batch := array_position(writes, refused_write);
             reason := 'repeated';
             RETURN NEXT;
-        -- It was added just now; one that was there before is there twice.
+        -- It was appended above; if it was applied before, it is there twice.
         ELSIF cardinality(array_positions(known, signed[1])) > 1 THEN
             ended := ended || lock_writes[i];
-        -- The rows of empty namespaces are kept for longer than this.
+        -- Rows of empty namespaces are kept longer than this.
         ELSIF locked.older_writes_since > to_timestamp(since)
             OR moment - to_timestamp(since) > interval '5 minutes'
         THEN
@@ -167,7 +167,7 @@ BEGIN
             DELETE FROM {records} AS r WHERE r.namespace = this_name;
         END IF;
         IF sources[i] IS NOT NULL THEN
-            -- One statement sees one moment, and nobody is kept from writing to the source.
+            -- One statement sees one snapshot, and does not block writers to the source.
             WITH source AS (
                 SELECT n.expires_at FROM {namespaces} AS n
                 WHERE n.name = sources[i] AND n.emptied_at IS NULL
@@ -219,7 +219,7 @@ BEGIN
             END LOOP;
         END IF;
 
-        -- The namespace may have come into being, ended or got another expiry.
+        -- The namespace may have been created, emptied or given another expiry.
         fills := absent_count + put_count > 0;
         sets := COALESCE(clears[i], false) OR ttls[i] IS NOT NULL;
         IF sets OR NOT fills OR this_name = ANY (hollow) THEN
@@ -244,7 +244,7 @@ BEGIN
     END LOOP;
 
     IF true = ANY (clears) THEN
-        -- Whoever deletes tidies up a little. Rows in use are skipped, so this waits for nobody.
+        -- A write that clears also cleans up a little. It skips locked rows, so it never waits.
         DELETE FROM {namespaces} AS n WHERE n.name = ANY (ARRAY(
             SELECT o.name FROM {namespaces} AS o
             WHERE o.emptied_at < moment - interval '10 minutes'

@@ -10,7 +10,7 @@ AS $swarmstate$
 DECLARE
     moment timestamptz := statement_timestamp();
 BEGIN
-    -- In the order in which writers lock them.
+    -- Lock in the same order as writers.
     PERFORM FROM {namespaces} AS n WHERE n.name = ANY (names) ORDER BY n.name FOR NO KEY UPDATE;
     UPDATE {namespaces} AS n
     SET expires_at = CASE
@@ -22,8 +22,8 @@ END
 $swarmstate$;
 
 -- Removes the records of up to max_namespaces expired namespaces and returns how many it found.
--- Also removes the rows of namespaces that have been empty for ten minutes: until then a write that
--- is repeated is recognised by them.
+-- Also removes the rows of namespaces that have been empty for ten minutes: until then, retried
+-- writes are recognized by them.
 CREATE FUNCTION {sweep}(max_namespaces int DEFAULT 1000) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

@@ -1,4 +1,4 @@
--- "vector" in braces stands for the type of the extension pgvector, with its schema.
+-- "vector" in braces is a placeholder for pgvector's type, with its schema.
 CREATE TABLE {vector_states} (
     namespace text COLLATE "C" PRIMARY KEY REFERENCES {namespaces} (name) ON DELETE CASCADE,
     cursors text[] NOT NULL,
@@ -6,7 +6,7 @@ CREATE TABLE {vector_states} (
     problem text
 );
 
--- Rows with their embeddings stay in their pages as far as they fit: a search reads them all.
+-- Embeddings are stored inline as far as they fit in a page: a search reads them all.
 CREATE TABLE {vectors} (
     namespace text COLLATE "C" NOT NULL REFERENCES {vector_states} (namespace) ON DELETE CASCADE,
     key text COLLATE "C" NOT NULL,
