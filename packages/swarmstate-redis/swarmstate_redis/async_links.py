@@ -1,6 +1,6 @@
-"""One attempt to send commands and take their outcomes, over connections of one event loop.
+"""One attempt to send commands and collect outcomes, over the connections of an event loop.
 
-As `links`, for async callers.
+This is `links` for async callers.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class AsyncLink(Protocol):
         """Close the connections."""
 
     def abandon(self) -> None:
-        """Let go of the connections when their loop no longer runs."""
+        """Release the connections when their loop no longer runs."""
 
 
 class ConnectionsLink:
-    """A link of one event loop to one server, with a connection for each send at a time.
+    """A link of one event loop to one server, with one connection per concurrent send.
 
     Args:
         make: Makes a connection, which need not be connected yet.
         timeout: Seconds to wait for a connection, and then for all replies.
-        sentinels: Clients that know where the server is, which closing the link closes.
+        sentinels: Clients that locate the server; closing the link closes them.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ConnectionsLink:
             await connection.disconnect(nowait=True)
             outcomes = filled(outcomes, commands, error)
         except BaseException:
-            # Replies that nobody read must not be taken for those of the next commands.
+            # Unread replies must not be mistaken for those of the next commands.
             await connection.disconnect(nowait=True)
             self._connections.discard(connection)
             raise
@@ -90,7 +90,7 @@ class ConnectionsLink:
 
     async def _connect(self, connection: AsyncConnection) -> None:
         try:
-            # redis-py limits the time until the server accepts, not that of its greeting.
+            # redis-py limits how long the server takes to accept, not how long it takes to greet.
             await asyncio.wait_for(connection.connect(), self._timeout)
         except (asyncio.TimeoutError, LateError) as error:
             if isinstance(connection, redis.asyncio.SSLConnection):
@@ -98,7 +98,7 @@ class ConnectionsLink:
                 raise handshake_timeout(min(limit, self._timeout)) from error
             if isinstance(error, LateError):
                 raise
-            # The server has nothing of what is to be sent, so this is no late answer.
+            # Nothing was sent yet, so this is not a late answer.
             raise LostError(f"it did not greet within {self._timeout:g} s") from None
         except FAILURES as error:
             raise explained(error, self._timeout) from error
@@ -110,32 +110,32 @@ class ConnectionsLink:
             while self._connections:
                 await self._end(self._connections.pop().disconnect())
         finally:
-            # Those that are left when the loop ends meanwhile, which cancels all.
+            # The rest, if the loop ends meanwhile, which cancels everything.
             while self._connections:
                 await self._connections.pop().disconnect(nowait=True)
             for sentinel in self._sentinels:
                 await self._end(sentinel.aclose())
 
     async def drop_idle(self) -> None:
-        """Close the connections that nobody uses at the moment."""
+        """Close the idle connections."""
         while self._idle:
             connection = self._idle.pop()
             self._connections.discard(connection)
             await connection.disconnect(nowait=True)
 
     async def _end(self, ending: Awaitable[None]) -> None:
-        # Who takes leave of a server that stands still has left all the same.
+        # If the server hangs, the connection is gone all the same.
         with suppress(asyncio.TimeoutError, *FAILURES):
             await asyncio.wait_for(ending, self._timeout)
 
     def abandon(self) -> None:
-        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
+        """Do nothing: a loop that runs again closes them, any other has released them."""
 
 
 async def _exchange(
     connection: AsyncConnection, commands: Sequence[Words], outcomes: list[Outcome]
 ) -> bool:
-    """Collect the outcomes of what is sent; return whether the connection is still good."""
+    """Send commands and collect their outcomes; return whether the connection is still good."""
     alive = True
     writer = connection._writer
     try:
@@ -148,7 +148,7 @@ async def _exchange(
                 # As in `links`.
                 alive = alive and not is_read_only(error)
     except BaseException:
-        # redis-py has closed it, and the loop goes on sending what was not sent yet.
+        # redis-py has closed it, but the loop would go on sending what is buffered.
         if writer is not None:
             writer.transport.abort()
         raise

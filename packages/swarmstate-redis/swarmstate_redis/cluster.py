@@ -1,8 +1,8 @@
-"""Links to a cluster: which node serves a key, and a link to each of them.
+"""Links to a cluster: which node serves a key, and a link to each node.
 
-redis-py's own clients of clusters send again whatever failed, also what a node may be
-doing at that very moment, and hide that it did. So nodes get the same links that a single
-server has, and all that is added here is where to send what.
+redis-py's own cluster clients retry whatever failed, even what a node may be executing at
+that moment, and hide that they did. So nodes get the same links as a single server, and this
+module adds only the routing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Parcel = tuple[Address, list[Words]]
 """Commands, and the node to send them to."""
 
 Routing = Generator[Sequence[Parcel], Sequence[Sequence[Outcome]], list[Outcome]]
-"""Yields parcels to send at once, is sent the outcomes of each, and returns those of all."""
+"""Yields parcels to send at once, is sent their outcomes, and returns those of all commands."""
 
-# As often as a command may be sent to another node: a slot that moves is told of twice.
+# How often a command may be sent to another node: a moving slot redirects twice.
 _HOPS = 5
 _REDIRECTION = re.compile(r"(?:(MOVED|ASK) )?(\d+) (.*):(\d+)$")
 _ASKING: Words = [b"ASKING"]
@@ -41,14 +41,15 @@ _SLOTS: Words = [b"CLUSTER", b"SLOTS"]
 
 
 class Slots:
-    """Which node serves which slot; free of I/O, and for any number of threads.
+    """The map of slots to nodes; free of I/O, and for any number of threads.
 
     Args:
-        seeds: Nodes to ask at first.
-        remap: Where a node is that says it is at an address, as redis-py's `address_remap`.
+        seeds: The nodes to ask first.
+        remap: Maps the address that a node announces to its real one, like redis-py's
+            `address_remap`.
 
     Attributes:
-        masters: Nodes that serve slots, in a new object each time that they are learned.
+        masters: The nodes that serve slots; a new object each time the map is learned.
     """
 
     def __init__(
@@ -56,14 +57,14 @@ class Slots:
     ) -> None:
         self._seeds = list(seeds)
         self._remap = remap
-        # Whom to ask, the most promising first.
+        # The nodes to ask, the most promising first.
         self._nodes = list(self._seeds)
         self._serving: list[Address | None] = [None] * SLOTS
         self._is_known = False
         self.masters: frozenset[Address] = frozenset()
 
     def routed(self, commands: Sequence[Words]) -> Routing:
-        """Send commands to the nodes that serve their keys, and where these send them on to."""
+        """Send commands to the nodes that serve their keys, and follow redirections."""
         if not self._is_known:
             failure = yield from self._ask()
             if failure is not None:
@@ -80,7 +81,7 @@ class Slots:
                     outcomes[index] = ClusterDownError("CLUSTERDOWN no node serves the slot")
                 else:
                     shares.setdefault(address, []).append(index)
-            # Who takes connections in one order never waits for one who waits for him.
+            # All take connections in the same order, so there is no deadlock.
             order = sorted(shares)
             replies = yield [
                 (
@@ -110,14 +111,14 @@ class Slots:
     def _sent_on(
         self, error: Exception, node: Address, index: int, asking: dict[int, Address]
     ) -> bool:
-        """Take note of a failure; tell whether it says where to send the command instead."""
+        """Take note of a failure; return whether it redirects the command to another node."""
         if isinstance(error, ResponseError):
             found = _REDIRECTION.match(str(error))
             if found is not None and (found[1] or isinstance(error, RedirectError)):
                 to = self._address(found[3], int(found[4]), node)
                 if found[1] == "MOVED" or isinstance(error, MovedError):
                     self._serving[int(found[2])] = to
-                    # Others have most likely moved with it, and whoever has it knows best.
+                    # Other slots have most likely moved with it, and its new node knows best.
                     self._is_known = False
                     self._nodes = [to, *(each for each in self._nodes if each != to)]
                 else:
@@ -129,7 +130,7 @@ class Slots:
             or "CLUSTERDOWN" in codes_of(error)
         ):
             self._is_known = False
-            # Who was asked last may itself be cut off from the others and not know better.
+            # The node asked last may itself be cut off from the others and be out of date.
             last, *others = self._nodes
             self._nodes = [*(each for each in [*others, last] if each != node), node]
         return False
@@ -146,20 +147,20 @@ class Slots:
             if served == SLOTS:
                 self._learn(outcome, node)
                 return None
-            # It may have left the cluster, or come back without what it knew.
+            # The node may have left the cluster, or restarted without its state.
             if partial is None or served > partial[0]:
                 partial = served, node, outcome
         if partial is not None:
             self._learn(partial[2], partial[1])
             return None
         if isinstance(failure, AnswerTimeoutError):
-            # Nothing but the question was sent, so all of it may be sent again.
+            # Only the question was sent, so everything may be retried.
             return LostError(f"no node says who serves what: no answer {failure}")
         return failure
 
     def _learn(self, reply: Sequence[Any], asked: Address) -> None:
         serving: list[Address | None] = [None] * SLOTS
-        # Replicas may be all that is left of those that are known when they are needed.
+        # When another node is needed, replicas may be the only known nodes left.
         replicas: list[Address] = []
         for first, last, *nodes in reply:
             master, *others = [
@@ -174,7 +175,7 @@ class Slots:
         self.masters = masters
 
     def _address(self, host: str, port: int, told_by: Address) -> Address:
-        # A node that does not know what it is called by says so in one of these ways.
+        # A node that does not know its own address says so in one of these ways.
         address = told_by[0] if host in ("", "?") else host, port
         return address if self._remap is None else self._remap(address)
 
@@ -189,11 +190,11 @@ def _key_of(words: Words) -> bytes:
 
 
 class _NodeLinks(Generic[LinkT]):
-    """Links to the nodes of a cluster, made when they are needed.
+    """Links to the nodes of a cluster, created on demand.
 
     Args:
-        slots: Who serves what.
-        connect: Makes the link to a node.
+        slots: The map of slots to nodes.
+        connect: Creates the link to a node.
     """
 
     def __init__(self, slots: Slots, connect: Callable[[Address], LinkT]) -> None:
@@ -203,9 +204,9 @@ class _NodeLinks(Generic[LinkT]):
         self._masters = slots.masters
 
     def _left(self) -> list[LinkT]:
-        """Return the links to nodes that are no masters, if the masters are others than before.
+        """Return the links to nodes that are not masters, if the masters have changed.
 
-        Nobody else would notice that their connections end, and close them.
+        Nothing else would notice that their connections ended, and close them.
         """
         masters = self._slots.masters
         if masters is self._masters:
@@ -238,7 +239,7 @@ class ClusterLink(_NodeLinks[DirectLink]):
         if len(parcels) == 1:
             [(node, commands)] = parcels
             return [self._link(node).send(commands)]
-        # All of them get theirs before the first is waited for.
+        # Send to all nodes before waiting for the first.
         sendings = [self._link(node).sending(commands) for node, commands in parcels]
         try:
             for each in sendings:
@@ -257,7 +258,7 @@ class ClusterLink(_NodeLinks[DirectLink]):
         return link
 
     def close(self) -> None:
-        """Close the connections; those in use when their use ends."""
+        """Close the connections; those in use are closed when their use ends."""
         self._closed = True
         for link in list(self._links.values()):
             link.close()
@@ -297,9 +298,9 @@ class AsyncClusterLink(_NodeLinks[ConnectionsLink]):
             while self._links:
                 await self._links.popitem()[1].close()
         finally:
-            # Those that are left when the loop ends meanwhile, which cancels all.
+            # The rest, if the loop ends meanwhile, which cancels everything.
             while self._links:
                 await self._links.popitem()[1].close()
 
     def abandon(self) -> None:
-        """Do nothing: a loop that runs once more closes them, any other has let go of them."""
+        """Do nothing: a loop that runs again closes them, any other has released them."""

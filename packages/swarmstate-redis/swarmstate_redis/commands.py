@@ -1,9 +1,9 @@
-"""Commands to Redis, and when they are sent again; free of I/O.
+"""Commands to Redis, and when to retry them; free of I/O.
 
 An operation is a generator: it yields the commands of one round trip, is sent their
-outcomes, and returns its result. An `Exchange` says what has to be sent, and sent
-again, until every command has an outcome. So the sync and the async store differ in
-nothing but how they send and wait.
+outcomes, and returns its result. An `Exchange` decides what to send, and to send again,
+until every command has an outcome. So sync and async calls differ only in how they send
+and wait.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from swarmstate_redis.failures import is_read_only, is_transient, waited_for
 T = TypeVar("T")
 
 Words = Sequence[bytes]
-"""A command as it is sent."""
+"""A command as sent."""
 
 Outcome = Any
-"""What became of a command: the reply, or an exception."""
+"""The reply to a command, or an exception."""
 
-# The first repetition comes at once: most connections that broke were broken long before.
+# The first retry is immediate: most broken connections broke long before.
 _FIRST_DELAY, _LAST_DELAY = 0.02, 0.5
 
-# For so long a namespace is sure to know a batch that was applied: a minute by the server's clock.
+# How long a namespace surely remembers an applied batch: a minute by the server's clock.
 _REMEMBERED_SECONDS = 59.0
 
 
-# Lengths as the protocol writes them, of nearly all words there are.
+# Lengths in the protocol's form, for nearly all words.
 _LENGTHS = tuple(b"$%d\r\n" % length for length in range(1_024))
 
 
 def packed(commands: Sequence[Words]) -> bytes:
-    """Return commands as they go over the wire (RESP), one after another."""
+    """Return commands in wire format (RESP), one after another."""
     parts: list[bytes] = []
     for words in commands:
         parts.append(b"*%d\r\n" % len(words))
@@ -52,13 +52,13 @@ class Script:
     """A Lua script of this package.
 
     Args:
-        names: Its file and, before it, those that it uses, without the extension.
+        names: The names of the files that it uses, then of its own, without extension.
     """
 
     def __init__(self, *names: str) -> None:
         folder = files("swarmstate_redis") / "scripts"
         self.source = b"\n".join((folder / f"{name}.lua").read_bytes() for name in names)
-        # Not for security: it is the name that Redis gives the script.
+        # Not for security: this is how Redis names the script.
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
 
@@ -66,9 +66,9 @@ class Command(NamedTuple):
     """One command.
 
     Attributes:
-        words: What is sent, usually.
-        script: The script that it runs by its name, or None.
-        mark: Which word is b"1" when the command may have been executed before, or None.
+        words: The words of the first attempt.
+        script: The script that it runs by hash, or None.
+        mark: The index of the word that is b"1" if the command may have run before, or None.
     """
 
     words: Words
@@ -83,11 +83,11 @@ class Command(NamedTuple):
         return cls([b"EVALSHA", script.sha, b"%d" % len(keys), *keys, *arguments], script)
 
     def words_again(self, *, again: bool, whole: bool) -> Words:
-        """Return what to send after the first time.
+        """Return the words of a retry.
 
         Args:
-            again: It may have been executed before.
-            whole: The server does not know the script.
+            again: Whether the command may have run before.
+            whole: Whether to send the source of the script, which the server does not know.
         """
         words = self.words
         if again and self.mark is not None:
@@ -101,29 +101,29 @@ Operation = Generator[Sequence[Command], list[Outcome], T]
 
 
 def all_done(outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether no command failed, so that there is nothing to send again."""
+    """Return whether no command failed, so that there is nothing to retry."""
     return not any(isinstance(outcome, Exception) for outcome in outcomes)
 
 
 class Exchange:
     """The commands of one round trip, on their way to outcomes after the first attempt.
 
-    What the connection lost, or the server could not do at the moment, is sent
-    again; so is a script that the server does not know, with its source. Each
-    command may be executed twice without harm: all are idempotent but batches
-    with an expectation, which carry a token.
+    Commands are retried if the connection is lost or the server is temporarily unable to
+    run them. A script that the server does not know is sent again with its source. Each
+    command can run twice without harm: all are idempotent except batches with an
+    expectation, which carry a token.
 
     Args:
         commands: The commands.
-        outcomes: What became of each.
-        started: When they were sent first, by the monotonic clock.
-        retry_for: Seconds for which to go on after the first failure.
-        only_reads: Whether the server is known to take no writes: then one is repeated only
-            once, over another connection.
+        outcomes: The outcomes of the first attempt.
+        started: The time of the first attempt, by the monotonic clock.
+        retry_for: Seconds to keep retrying after the first failure.
+        only_reads: Whether the server is known to refuse writes; a refused write is then
+            retried only once, over another connection.
 
     Attributes:
-        outcomes: What became of each command so far.
-        delay: Seconds to wait before the next words are sent.
+        outcomes: The outcome of each command so far.
+        delay: Seconds to wait before sending the next words.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Exchange:
         self.settle(outcomes)
 
     def words(self) -> list[Words]:
-        """Return what is to be sent next; nothing when all is done."""
+        """Return the commands to send next; empty if all are done."""
         return [
             self._commands[index].words_again(
                 again=index in self._again, whole=index in self._whole
@@ -157,12 +157,12 @@ class Exchange:
         ]
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take the outcomes of what `words` returned."""
+        """Take the outcomes of the commands that `words` returned."""
         unknown: list[int] = []
         failed: list[int] = []
         for index, outcome in zip(self._missing, outcomes, strict=True):
             if isinstance(outcome, list) and self._may_be_forgotten(index):
-                # It is refused, perhaps for what it did itself; `write.lua` says so, too.
+                # A conflict, perhaps with its own first attempt; `write.lua` reports it so, too.
                 outcome = ResponseError(f"UNKNOWN {outcome[0]}")
             self.outcomes[index] = outcome
             if isinstance(outcome, Exception):
@@ -196,5 +196,5 @@ class Exchange:
 
 
 def filled(outcomes: list[Outcome], commands: Sequence[Words], error: Exception) -> list[Outcome]:
-    """Return outcomes of all commands: an error for each that has none yet."""
+    """Complete the outcomes of commands with an error for each that has none."""
     return [*outcomes, *[error] * (len(commands) - len(outcomes))]

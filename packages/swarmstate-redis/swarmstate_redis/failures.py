@@ -1,4 +1,4 @@
-"""What errors of redis-py and of the server mean, and which error a store raises for them."""
+"""Classifies errors of redis-py and the server, and converts them to the store's errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from swarmstate.errors import (
 
 from swarmstate_redis.tls import TLSError
 
-# What redis-py raises for whatever goes wrong on a connection.
+# All that redis-py raises if something goes wrong on a connection.
 FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 
-# An error of a command in a script comes wrapped, so codes are looked for anywhere.
+# Errors of commands in a script are wrapped, so a code may be anywhere in the message.
 _CODE = re.compile(r"(?:^|[-\s])([A-Z][A-Z]{2,})\b")
 
 _LOST = (
@@ -29,16 +29,16 @@ _LOST = (
     redis_errors.ConnectionError,
     # A cluster client found no node that serves a slot.
     redis_errors.RedisClusterException,
-    # Only of the way to a server: links tell of late answers in another way.
+    # Only while connecting: links raise `AnswerTimeoutError` for late answers.
     redis_errors.TimeoutError,
 )
 
 _NO_MASTER = (MasterNotFoundError, AsyncMasterNotFoundError)
-# What kind of exception says why a sentinel could not be asked, as redis-py tells it after the
-# settings of that one: with a category before its name, or arguments after it.
+# Finds the exceptions for sentinels that could not be asked. redis-py's message names each after
+# the sentinel's settings, with a category before the name, or arguments after it.
 _UNASKED = re.compile(r"> - (?:\w+:)?(\w+)")
 
-# The server did nothing and may do it in a moment.
+# The server did nothing, but may do it in a moment.
 _PASSING = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"}
 
 _UNAVAILABLE = {
@@ -53,7 +53,7 @@ _UNAVAILABLE = {
 }
 
 
-# Of these redis-py has a class, and takes the code off the message.
+# redis-py has classes for these errors, and removes the code from the message.
 _CODES = {
     redis_errors.ClusterDownError: "CLUSTERDOWN",
     redis_errors.MasterDownError: "MASTERDOWN",
@@ -64,14 +64,14 @@ _CODES = {
 
 
 class AnswerTimeoutError(Exception):
-    """The server has what was sent, and did not answer in time.
+    """The server has the commands, but did not answer in time.
 
-    It may still do it, at any time; so it must not be sent again.
+    It may still execute them at any time, so they must not be retried.
     """
 
 
 def codes_of(error: BaseException) -> set[str]:
-    """Return what may be the code of an error reply."""
+    """Return the possible codes of an error reply."""
     if not isinstance(error, redis_errors.ResponseError):
         return set()
     code = _CODES.get(type(error))
@@ -79,7 +79,7 @@ def codes_of(error: BaseException) -> set[str]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell whether sending the same again may help."""
+    """Return whether a retry may help."""
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return False
     if isinstance(error, TLSError) and error.seconds is None:
@@ -90,32 +90,32 @@ def is_transient(error: Exception) -> bool:
 
 
 def is_read_only(error: Exception) -> bool:
-    """Tell whether it is a replica that should have written, as a master is after a failover."""
+    """Return whether a replica refused a write, as a former master does after a failover."""
     return "READONLY" in codes_of(error)
 
 
 def _are_refused(error: Exception) -> bool:
-    """Tell whether no sentinel could be asked, since they want another user or password."""
+    """Return whether all sentinels refused the user or password."""
     return set(_UNASKED.findall(str(error))) == {redis_errors.AuthenticationError.__name__}
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether a server takes no more clients (maxclients)."""
+    """Return whether a server accepts no more clients (maxclients)."""
     return isinstance(error, redis_errors.ConnectionError) and "max number of clients" in str(error)
 
 
 def waited_for(error: Exception) -> float:
-    """Return the seconds that trying again has less, since they were spent on this failure."""
+    """Return the seconds spent on a failure, by which the time for retries is shorter."""
     return error.seconds or 0.0 if isinstance(error, TLSError) else 0.0
 
 
 def store_error(error: Exception, server: str, namespaces: Sequence[str] = ()) -> StoreError:
-    """Return the exception to raise for what a command came to.
+    """Return the exception to raise for a failed command.
 
     Args:
-        error: What the client raised or returned.
-        server: Where the server is, without any password.
-        namespaces: What the command was about, as its script counts them.
+        error: The error that the client raised or returned.
+        server: The server's address, without any password.
+        namespaces: The namespaces of the command, in the order of its script.
     """
     text = str(error)
     head, _, rest = text.partition(" ")
@@ -173,13 +173,13 @@ def _no_master(error: Exception, server: str) -> StoreError:
 
 
 def cause_of(error: Exception) -> Exception | None:
-    """Return what may be shown as the cause of what `store_error` returns."""
+    """Return the error to show as the cause of what `store_error` returns, if it may be shown."""
     # Some releases of redis-py put the sentinels' passwords into the text.
     return None if isinstance(error, _NO_MASTER) else error
 
 
 def incomplete(namespace: str, server: str, records: int, entries: int) -> StoreIncompleteError:
-    """Return the exception for a namespace of which a part is missing."""
+    """Return the exception for a namespace with a part missing."""
     return StoreIncompleteError(
         f"namespace {namespace!r} on Redis at {server} is incomplete: expected as many records as "
         f"keys in its index, found {records} records and {entries} keys. A part of it was evicted, "
@@ -189,7 +189,7 @@ def incomplete(namespace: str, server: str, records: int, entries: int) -> Store
 
 
 def lost_index(server: str, key: str) -> StoreIncompleteError:
-    """Return the exception for an index of namespaces that is not the one it was."""
+    """Return the exception for an index of namespaces that was lost."""
     return StoreIncompleteError(
         f"the index of namespaces on Redis at {server} was evicted or deleted, so they cannot be "
         f"listed; each by itself is whole. docs/operations.md says how to make {key!r} anew. Keep "

@@ -1,7 +1,7 @@
-"""One attempt to send commands and take their outcomes, over connections that threads share.
+"""One attempt to send commands and collect outcomes, over connections that threads share.
 
-A link never raises for what a server or a connection does: that is the outcome of
-each command that it concerns. `async_links` has those of event loops.
+A link never raises errors of a server or a connection: they are the outcomes of the
+affected commands. `async_links` has the links of event loops.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from swarmstate_redis.commands import Outcome, Words, filled, packed
 from swarmstate_redis.failures import FAILURES, AnswerTimeoutError, is_full, is_read_only
 from swarmstate_redis.tls import explained
 
-# After so long a connection may well be dead.
+# A connection that was idle for longer may be dead.
 _IDLE_SECONDS = 1.0
-# For so long no more connections are tried after the server took no more clients.
+# How long to wait before trying another connection after the server accepted no more clients.
 _FULL_SECONDS = 1.0
-# So often a thread that gives back the only free connection lets others run, who may wait for it.
+# How often a thread that gives back the only free connection yields to others that may wait for it.
 _TURN_SECONDS = 0.005
 
 
@@ -48,7 +48,7 @@ class PoolLink:
     Args:
         pool: The pool.
         owned: Whether closing the link closes the pool.
-        sentinels: Clients that know where the server is, which closing the link closes.
+        sentinels: Clients that locate the server; closing the link closes them.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PoolLink:
             self._pool.release(connection)
 
     def close(self) -> None:
-        """Close the connections, if they are the link's own."""
+        """Close the connections if the link owns them."""
         if self._owned:
             self._pool.disconnect()
         for sentinel in self._sentinels:
@@ -82,15 +82,15 @@ class PoolLink:
 class DirectLink:
     """A link to one server over connections of its own.
 
-    A pool of redis-py looks whether a connection is alive whenever it lends it, and keeps
-    its books, which together take as long as the command. Here a dead connection is noticed
-    when it is used, as the store has to cope with that anyway. Where the server takes fewer
-    clients, threads take turns with the connections that there are.
+    A redis-py pool checks whether a connection is alive each time it lends one, and keeps
+    records, which together take as long as a command. Here a dead connection is noticed when
+    it is used, which the store has to handle anyway. If the server accepts fewer clients,
+    threads take turns with the existing connections.
 
     Args:
         make: Makes a connection, which need not be connected yet.
         timeout: Seconds to wait for a connection that others use.
-        max_connections: How many there may be.
+        max_connections: The maximum number of connections.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class DirectLink:
         self._start()
 
     def _start(self) -> None:
-        # Permits to use a connection, in a queue whose steps signals cannot interrupt.
+        # Permits to use a connection, in a queue whose operations signals cannot interrupt.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(self._max_connections):
             self._free.put(None)
-        # How many permits are kept back, and until when, since the server took no more clients.
+        # How many permits are held back, and until when, if the server accepted no more clients.
         self._kept_back = 0
         self._full_until = 0.0
         self._keeping = Lock()
         self._next_turn = 0.0
-        # Those that are not in use, and since when; the last one used is taken first.
+        # The idle connections, and since when; the last one used is taken first.
         self._idle: list[tuple[Connection, float]] = []
-        # Last: who sees it uses what is above.
+        # Set last: a thread that sees the new process may use all of the above.
         self._process = os.getpid()
 
     def send(self, commands: Sequence[Words]) -> list[Outcome]:
@@ -132,14 +132,14 @@ class DirectLink:
         free = self._free
         permits: list[None] = []
         try:
-            # A handler of a signal may raise after any call. A single one takes the permit
-            # and keeps it, so there is no moment at which it could get lost.
+            # A signal handler may raise after any call. A single call takes and stores the
+            # permit, so it cannot get lost in between.
             while True:
                 permits.extend(map(free.get, (True,), (self._timeout,)))
                 try:
                     connection = self._take()
                 except FAILURES as error:
-                    # redis-py reads a file for each that it makes, and none may be left to open.
+                    # redis-py reads a file for each connection; no descriptor may be left.
                     unmade = [error] * len(commands)
                     yield
                     return unmade
@@ -149,14 +149,14 @@ class DirectLink:
             try:
                 yield
             except BaseException:
-                # Replies that nobody read must not be taken for those of the next commands.
+                # Unread replies must not be mistaken for those of the next commands.
                 connection.disconnect()
                 raise
             outcomes, alive = _answers(connection, commands, failure)
             if alive and not self._closed:
                 self._idle.append((connection, monotonic()))
             else:
-                # The others that are idle were most likely lost with it.
+                # The other idle connections were most likely lost with it.
                 connection.disconnect()
                 if failure is None or not is_full(failure):
                     self.drop_idle()
@@ -169,15 +169,15 @@ class DirectLink:
             if permits:
                 free.put(None)
                 if free.qsize() == 1 and monotonic() >= self._next_turn:
-                    # Whoever waits for this one wakes only while nobody runs, and finds nothing
-                    # if this thread goes on and takes it again.
+                    # A waiting thread wakes up only while no other runs, and would find nothing
+                    # if this thread went on and took the connection again.
                     self._next_turn = monotonic() + _TURN_SECONDS
                     sleep(0)
                 if self._kept_back and monotonic() >= self._full_until:
                     self._give_out()
 
     def _keep_back(self, permits: list[None]) -> bool:
-        """Keep a permit back for a while; return False if it is the last one."""
+        """Hold back a permit for a while; return False if it is the last one."""
         with self._keeping:
             if self._kept_back == self._max_connections - 1:
                 return False
@@ -187,7 +187,7 @@ class DirectLink:
             return True
 
     def _give_out(self) -> None:
-        """Try once more with one of the permits that were kept back."""
+        """Release one of the permits that were held back."""
         with self._keeping:
             if self._kept_back:
                 self._kept_back -= 1
@@ -201,7 +201,7 @@ class DirectLink:
             return self._make()
         if monotonic() - since > _IDLE_SECONDS:
             try:
-                # What there is to read, although nothing was asked, is the end.
+                # Nothing was asked, so anything to read is the end of the stream.
                 is_alive = not connection.can_read()
             except FAILURES:
                 is_alive = False
@@ -210,19 +210,19 @@ class DirectLink:
         return connection
 
     def close(self) -> None:
-        """Close the connections; those in use when their use ends."""
+        """Close the connections; those in use are closed when their use ends."""
         self._closed = True
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody uses at the moment."""
+        """Close the idle connections."""
         with suppress(IndexError):
             while True:
                 self._idle.pop()[0].disconnect()
 
 
 def finished(sending: Generator[None, None, list[Outcome]]) -> list[Outcome]:
-    """Take all further steps of what sends commands and return their outcomes."""
+    """Run the remaining steps of `DirectLink.sending` and return the outcomes."""
     try:
         while True:
             next(sending)
@@ -232,11 +232,11 @@ def finished(sending: Generator[None, None, list[Outcome]]) -> list[Outcome]:
 
 
 def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None:
-    """Send commands; return what went wrong, if anything did."""
+    """Send commands; return the error, if any."""
     try:
         connection.connect()
     except FAILURES as error:
-        # Which is what redis-py waits for a handshake of TLS, too.
+        # `socket_timeout` also limits redis-py's TLS handshake.
         return explained(error, connection.socket_timeout or 0)
     try:
         connection.send_packed_command([packed(commands)])
@@ -255,7 +255,7 @@ def _sent(connection: Connection, commands: Sequence[Words]) -> Exception | None
 def _answers(
     connection: Connection, commands: Sequence[Words], failure: Exception | None
 ) -> tuple[list[Outcome], bool]:
-    """Return the outcomes of what was sent, and whether the connection is still good."""
+    """Return the outcomes of sent commands, and whether the connection is still good."""
     outcomes: list[Outcome] = []
     if failure is not None:
         return filled(outcomes, commands, failure), False
@@ -273,13 +273,13 @@ def _answers(
         return filled(outcomes, commands, late), False
     except FAILURES as error:
         connection.disconnect()
-        # What was read counts; the rest is unknown.
+        # The replies read so far count; the rest are unknown.
         return filled(outcomes, commands, error), False
     except BaseException:
-        # Replies that nobody read must not be taken for those of the next commands.
+        # Unread replies must not be mistaken for those of the next commands.
         connection.disconnect()
         raise
     if not alive:
-        # The address may lead to the new master by now; the connection never does.
+        # The address may lead to the new master by now; this connection never will.
         connection.disconnect()
     return outcomes, alive

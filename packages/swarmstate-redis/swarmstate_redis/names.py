@@ -1,4 +1,4 @@
-"""The Redis keys of a store, and the cluster slots that they lie in."""
+"""The Redis keys of a store, and their cluster slots."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ SLOTS = 16_384
 
 
 class Keys(NamedTuple):
-    """The Redis keys of a namespace; all of them lie in one cluster slot.
+    """The Redis keys of a namespace, all in one cluster slot.
 
     Attributes:
         data: A hash: keys and values of the records.
-        ordered: A sorted set of the same keys, in their order.
-        recent: A string: which batches with an expectation were applied lately.
+        ordered: A sorted set of the same keys, in order.
+        recent: A string: the tokens of recently applied batches with an expectation.
     """
 
     data: bytes
@@ -27,12 +27,12 @@ class Names:
     """The Redis keys of a store.
 
     Args:
-        prefix: What they all begin with; without braces, which Redis Cluster
-            gives a meaning.
+        prefix: The prefix of all keys; without braces, which have a meaning in
+            Redis Cluster.
 
     Attributes:
         namespaces: The sorted set of all namespaces, and an empty name.
-        witness: A string that is there once that sorted set was.
+        witness: A string that exists if that sorted set ever did.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -45,14 +45,14 @@ class Names:
         self.prefix = prefix
         self.namespaces = f"{{{prefix}}}:namespaces".encode()
         self.witness = f"{{{prefix}}}:indexed".encode()
-        # Bounded, and large enough for the threads that are in use at once.
+        # Bounded, but large enough for the threads that are in use at once.
         self.of = lru_cache(maxsize=4_096)(self._of)
 
     def _of(self, namespace: str) -> Keys:
         data = f"{self.prefix}:{namespace}".encode()
         tag = hash_tag(data)
         if tag is None and b"}" not in data:
-            # The whole key decides the slot; as a tag it does so again.
+            # The whole key decides the slot, and so it does as a tag.
             return Keys(data, b"{%b}:keys" % data, b"{%b}:recent" % data)
         if tag is None:
             tag = tag_of_slot(slot_of(data))
@@ -62,8 +62,8 @@ class Names:
 def hash_tag(key: bytes) -> bytes | None:
     """Return the part of a key that alone decides its slot; None if the whole key does.
 
-    That is what stands between the first `{` and the first `}` after it, if it is
-    not empty (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+    The tag is the text between the first `{` and the first `}` after it, unless empty
+    (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
     """
     start = key.find(b"{")
     end = key.find(b"}", start + 1)
@@ -78,7 +78,7 @@ def slot_of(key: bytes) -> int:
 
 @lru_cache(maxsize=1_024)
 def tag_of_slot(slot: int) -> bytes:
-    """Return the least number that lies in a slot, in decimal digits."""
+    """Return the smallest number, in decimal digits, that hashes to a slot."""
     number = 0
     while crc_hqx(b"%d" % number, 0) % SLOTS != slot:
         number += 1

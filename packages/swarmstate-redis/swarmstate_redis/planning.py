@@ -1,4 +1,4 @@
-"""The operations of a store as commands to Redis, and the results in its replies."""
+"""Translates the operations of a store to Redis commands, and replies to results."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _COPY, _FORGET, _ENTER = Script("names", "copy"), Script("forget"), Script("name
 
 # Namespaces listed in one round trip.
 _PAGE = 1_000
-# 3,000 years; Redis counts the ms since 1970 in 64 bits.
+# 3,000 years in ms; Redis counts the ms since 1970 in 64 bits.
 _LONGEST = 10**14
 _MOST = 2**62
-# A bulk string of the protocol (proto-max-bulk-len, where it was not changed).
+# The longest bulk string (the default of proto-max-bulk-len).
 _LONGEST_WORD = 512 * 1024 * 1024
-# Words of a command, until the release that lifted that.
+# The most words of a command, before the release that lifted the limit.
 _MOST_WORDS = 1024 * 1024
 _UNLIMITED_SINCE = 7
 _VERSION = re.compile(rb"^redis_version:(\d+)", re.MULTILINE)
 
 
 class Planner:
-    """Turns what is asked of a store into commands and their replies into answers.
+    """Translates store operations to commands, and their replies to results.
 
     Args:
         names: The keys of the store.
         cluster: Whether the keys are spread over the slots of a cluster, so that a
-            script can reach one namespace only.
-        server: Where the server is, for messages.
-        ttl: Seconds to live that each write gives its namespace, if it says nothing else.
+            script can access only one namespace.
+        server: The server's address, for messages.
+        ttl: The time to live that each write gives its namespace, unless it sets its own.
         refresh_on_read: Whether reads do so, too.
 
     Attributes:
-        only_reads: The server has never taken a write, however long that was tried. So it is a
-            replica that is named by its own address, and no master that is being replaced.
+        only_reads: Whether the server has never accepted a write, despite retries. So it is a
+            replica addressed directly, not a master that is being replaced.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Planner:
         return list(zip(keys, values, strict=True))
 
     def write(self, batches: Sequence[Batch]) -> Operation[None]:
-        """Apply batches, outside a cluster in one round trip."""
+        """Apply batches; in one round trip unless in a cluster."""
         if not self._cluster:
             if batches:
                 command = self._write_command(batches, all_namespaces=True)
@@ -137,7 +137,7 @@ class Planner:
             if entered:
                 self._checked(outcomes[-1], entered)
             if created:
-                # Somebody who listed namespaces may have taken the name out again meanwhile.
+                # Meanwhile, a call that lists namespaces may have removed the name again.
                 outcomes = yield [self._enter(created)]
                 self._checked(outcomes[0], created)
 
@@ -193,7 +193,7 @@ class Planner:
         """Send commands, unless one has more words than the server takes."""
         most = max(len(command.words) for command in commands)
         if most > _MOST_WORDS:
-            # A server that is too old ends the connection, which looks like any other loss.
+            # A server that is too old closes the connection, which looks like any lost connection.
             [said] = yield [Command([b"INFO", b"server"])]
             found = None if isinstance(said, Exception) else _VERSION.search(said)
             if found is not None and int(found[1]) < _UNLIMITED_SINCE:
@@ -207,7 +207,7 @@ class Planner:
         return outcomes
 
     def _applied(self, outcome: Outcome, batches: Sequence[Batch]) -> bool:
-        """Return whether the last batch brought its namespace into being.
+        """Return whether the last batch created its namespace.
 
         Raises:
             ConflictError: An expectation did not hold.
@@ -234,10 +234,10 @@ class Planner:
         )
 
     def namespaces(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
-        """List namespaces, and take those out of their index that are gone."""
+        """List namespaces, and remove those that are gone from the index."""
         least, greatest = _bounds(prefix, prefix_end(prefix))
         if not prefix:
-            # The empty name is none of a namespace.
+            # The empty name is not a namespace.
             least = b"("
         if after is not None and after >= prefix:
             least = b"(" + after.encode()
@@ -246,7 +246,7 @@ class Planner:
             wanted = _PAGE if limit is None else min(limit - len(found), _PAGE)
             words = [b"ZRANGEBYLEX", self._names.namespaces, least, greatest]
             page: list[bytes]
-            # In this order, lest a store that comes into being meanwhile seems to have lost it.
+            # In this order, so that a store created meanwhile does not seem to have lost its index.
             outcomes = yield [
                 Command([b"EXISTS", self._names.witness]),
                 Command([b"ZSCORE", self._names.namespaces, b""]),
@@ -265,7 +265,7 @@ class Planner:
     def _existing(self, namespaces: Sequence[str]) -> Operation[list[str]]:
         keys = [self._names.of(namespace)[:2] for namespace in namespaces]
         if not self._cluster:
-            # Mostly all of them exist, and one number says so.
+            # Usually all of them exist, which one number shows.
             [outcome] = yield [Command([b"EXISTS", *(key for pair in keys for key in pair)])]
             if self._checked(outcome) == 2 * len(keys):
                 return list(namespaces)
@@ -287,8 +287,8 @@ class Planner:
             [outcome] = yield [Command.of_script(_FORGET, keys, encoded)]
             self._checked(outcome)
             return
-        # Whoever brings a namespace into being enters its name afterwards. So a name that is
-        # taken out here just before that stays in; one just after that is seen below.
+        # A writer enters the name after it creates the namespace. If the name is removed here
+        # before that, it is entered again; if after that, the namespace is found below.
         [outcome] = yield [Command([b"ZREM", everything, *encoded])]
         self._checked(outcome)
         outcomes = yield [Command([b"EXISTS", *pair]) for pair in gone.values()]
@@ -300,7 +300,7 @@ class Planner:
             self._checked(outcome)
 
     def copy(self, source: str, target: str) -> Operation[None]:
-        """Copy a namespace: on the server if both lie in one place, by way of here otherwise."""
+        """Copy a namespace: on the server if both are in one place, else through this process."""
         if source == target:
             return
         from_keys, to_keys = self._names.of(source), self._names.of(target)
@@ -333,8 +333,8 @@ class Planner:
 def _runs(batches: Sequence[Batch]) -> Iterator[list[list[Batch]]]:
     """Cut batches into runs that can be sent together, each of one group per namespace.
 
-    What follows an expectation must wait for it. Groups of a run are independent, so
-    their order does not matter.
+    Batches after an expectation must wait for its outcome. The groups of a run are
+    independent, so their order does not matter.
     """
     run: list[list[Batch]] = []
     for batch in batches:
@@ -360,13 +360,13 @@ def _puts(batch: Batch) -> bool:
 
 
 def _bounds(start: str, stop: str | None) -> tuple[bytes, bytes]:
-    """Return a key range as ZRANGEBYLEX takes it."""
+    """Return a key range as arguments of ZRANGEBYLEX."""
     least = b"[" + start.encode() if start else b"-"
     return least, b"+" if stop is None else b"(" + stop.encode()
 
 
 def _milliseconds(ttl: float | None) -> int:
-    """Return seconds as the scripts take them: 0 says nothing, -1 says never."""
+    """Return a time to live for the scripts: 0 leaves the expiry, -1 removes it."""
     if ttl is None:
         return 0
     if math.isinf(ttl):
@@ -375,7 +375,7 @@ def _milliseconds(ttl: float | None) -> int:
 
 
 def _seconds(ms: int) -> float | None:
-    """Return what PTTL answers as the time to live of a `Result`."""
+    """Return the time to live of a `Result` from a reply of PTTL."""
     if ms < 0:
         return math.inf if ms == -1 else None
     return ms / 1_000

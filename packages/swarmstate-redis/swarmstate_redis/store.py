@@ -42,7 +42,7 @@ __all__ = ["RedisStore", "open_url"]
 
 T = TypeVar("T")
 
-# Round trips of one event loop that may be under way at once, and what one takes along.
+# How many round trips an event loop may have in progress, and how many bytes each carries.
 _LANES = 2
 _TRIP_BYTES = 4 * 1024 * 1024
 _REQUEST_BYTES = 4 * 1024
@@ -51,42 +51,41 @@ _REQUEST_BYTES = 4 * 1024
 class RedisStore(BaseStore):
     """A store of records in Redis or Valkey, or in a cluster of them.
 
-    Any number of threads, event loops and processes may use the same server; each
-    sees the records of all others as soon as they are written. Requests that the tasks
-    of an event loop make at the same moment share a round trip.
+    Any number of threads, event loops and processes can use the same server; each
+    sees the records of all others as soon as they are written. Tasks of an event
+    loop that call at the same moment share a round trip.
 
-    Requests lost with a connection are sent again: nothing is applied twice that would
-    do harm, and a batch that was applied is not mistaken for a conflict with itself.
+    Requests whose connection is lost are retried. Nothing that would do harm is
+    applied twice, and an applied batch does not conflict with its own retry.
 
     Args:
-        url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, in redis-py's
-            syntax; with `?cluster=true`, one or more nodes of a cluster
-            (`host:6379,other:6379`), one of which must be up at first. It may also contain
-            the options from `prefix` to `max_connections`: `?prefix=agents&ttl=3600`.
-            Arguments override the URL.
-        client: A redis-py client to use instead, sync or async, including one for a cluster
-            or for a service watched by sentinels. It stays open when the store is closed.
+        url: `redis://user:password@host:6379/0`, or `rediss://` for TLS, as in
+            redis-py. With `?cluster=true`, it names one or more nodes of a cluster,
+            `host:6379,other:6379`, at least one of which must be up at first. It may also
+            contain the options from `prefix` to `max_connections`:
+            `?prefix=agents&ttl=3600`. Arguments override the URL.
+        client: A redis-py client to use instead of a URL: sync or async, of a server, a
+            cluster or a service behind Sentinel. Closing the store leaves it open.
         prefix: The prefix of all keys (default "swarmstate"). Stores with different
-            prefixes see nothing of each other, unless one prefix continues another after
-            a colon.
-        ttl: Seconds without a write after which a namespace expires; None (default)
-            keeps it. A time to live given with a write takes precedence.
+            prefixes are separate, unless one prefix continues the other after a colon.
+        ttl: Seconds after the last write at which a namespace expires; None (default)
+            keeps it. A time to live set by a write takes precedence.
         refresh_on_read: Whether reading a namespace also renews `ttl` (default False).
         timeout: Seconds to wait for a connection, and for the answer to one request
             (default 30); a URL may call it `socket_timeout`.
         retry_for: Seconds for which a request is retried while the server is
             unreachable, starting or failing over (default 5).
         max_connections: The maximum number of connections for the threads of a process
-            (default 50). Each event loop has two of its own. In a cluster, these numbers
-            are per node.
-        allow: Classes that may be constructed when values are read, in addition to those
-            the codec knows; see `swarmstate.codec.Codec`.
+            (default 50). Each event loop has two of its own. In a cluster, these
+            numbers apply to each node.
+        allow: Classes that may be constructed when values are read, besides those the
+            codec knows; see `swarmstate.codec.Codec`.
 
     Raises:
-        ValueError: The URL or an option makes no sense. No connection is made before
+        ValueError: The URL or an option is invalid. The first connection is made by
             the first call.
-        TypeError: `client` is not a redis-py client, `url` is not a string, or a
-            numeric option is not a number.
+        TypeError: The client is not from redis-py, the URL is not a string, or an
+            option that must be a number is not one.
     """
 
     system = "redis"
@@ -142,7 +141,7 @@ class RedisStore(BaseStore):
         renew_in_children(self, RedisStore._renew)
 
     def _renew(self) -> None:
-        """Leave the connections of event loops to the parent; those of threads know theirs."""
+        """Leave event loops' connections to the parent; links of threads detect a fork."""
         leave_to_parent(self._loops, self._loops.loops())
         self._open()
 
@@ -151,11 +150,11 @@ class RedisStore(BaseStore):
         self._loops = PerLoop(self._open_in_loop, _LoopLink.close, _LoopLink.abandon)
 
     def __repr__(self) -> str:
-        """Return the class, where the server is, and the prefix."""
+        """Return the class, the prefix and the server."""
         return f"<{type(self).__name__} {self._prefix!r} on {self._target.name}>"
 
     def read(self, queries: Sequence[Query]) -> list[Result]:
-        """Answer `queries` in one round trip, one `Result` each, in their order."""
+        """Answer `queries` in one round trip, with one `Result` each, in order."""
         check_queries(queries)
         return self._run(self._planner.read(queries))
 
@@ -165,17 +164,17 @@ class RedisStore(BaseStore):
         return await self._arun(self._planner.read(queries))
 
     def write(self, batches: Sequence[Batch]) -> None:
-        """Apply `batches` in their order, each atomically, in one round trip.
+        """Apply `batches` in order, each atomically, in one round trip.
 
-        All of them are applied in one step, and no reader sees it half done. In a
-        cluster each is a step of its own, and a batch that follows one with an
-        expectation takes another round trip.
+        All of them are applied in one step, so no reader sees some without the
+        others. In a cluster, each batch is a step of its own, and one that follows
+        an expectation takes another round trip.
 
         Raises:
             ConflictError: An expectation did not hold. That batch and those
                 after it were not applied; those before it were.
             StoreIncompleteError: A part of a namespace is missing.
-            StoreUnavailableError: The server cannot be reached, or takes no
+            StoreUnavailableError: The server cannot be reached, or accepts no
                 writes. If it did not answer in time, the write may have been
                 applied.
         """
@@ -185,7 +184,7 @@ class RedisStore(BaseStore):
     async def awrite(self, batches: Sequence[Batch]) -> None:
         """Apply `batches` as `write` does.
 
-        A cancelled call may have been applied.
+        A canceled call may have been applied.
         """
         check_batches(batches)
         await self._arun(self._planner.write(batches))
@@ -195,7 +194,7 @@ class RedisStore(BaseStore):
     ) -> list[str]:
         """Return the namespaces that start with `prefix`, in UTF-8 byte order.
 
-        They come from an index, and each is looked up before it is returned.
+        They come from an index; each is returned only if it still exists.
         """
         check_listing(prefix, after, limit)
         return self._run(self._planner.namespaces(prefix, after, limit))
@@ -208,10 +207,10 @@ class RedisStore(BaseStore):
         return await self._arun(self._planner.namespaces(prefix, after, limit))
 
     def copy(self, source: str, target: str) -> None:
-        """Make `target` hold exactly the records of `source`, atomically.
+        """Atomically replace the records of `target` with those of `source`.
 
-        The server copies, unless the two are in different slots of a cluster; then
-        the records pass through the client. Either way `target` ends up with what
+        The server copies, unless the two are in different slots of a cluster: then
+        the records pass through this process. Either way, `target` gets what
         `source` held at one moment.
         """
         check_name(source, "source")
@@ -225,7 +224,7 @@ class RedisStore(BaseStore):
         await self._arun(self._planner.copy(source, target))
 
     def close(self) -> None:
-        """Close the connections that the store opened; a client handed in stays open."""
+        """Close the connections that the store opened; a given client stays open."""
         with self._lock:
             self._closed = True
             link, self._link = self._link, None
@@ -284,7 +283,7 @@ class RedisStore(BaseStore):
     def _exchange(
         self, commands: Sequence[Command], outcomes: Sequence[Outcome], started: float
     ) -> Exchange:
-        """Return what goes on after a first attempt at which a command failed."""
+        """Return the exchange that continues after a first attempt with a failed command."""
         only_reads = self._planner.only_reads
         return Exchange(commands, outcomes, started, self._retry_for, only_reads=only_reads)
 
@@ -324,7 +323,7 @@ class _LoopLink:
         try:
             await self._batcher.drain()
         finally:
-            # Also when the loop ends meanwhile, which cancels all.
+            # Even if the loop ends meanwhile, which cancels everything.
             await self._link.close()
 
     def abandon(self) -> None:
@@ -332,7 +331,7 @@ class _LoopLink:
 
 
 def open_url(url: str, **options: Any) -> RedisStore:
-    """Open the store of `redis://…` or `rediss://…`; options are those of `RedisStore`."""
+    """Open the store at `redis://…` or `rediss://…`; options are those of `RedisStore`."""
     return RedisStore(url, **options)
 
 

@@ -1,4 +1,4 @@
-"""The links to a server, a cluster or a sentinels' service that a URL or a client names."""
+"""Links to the server, cluster or Sentinel service that a URL or a client names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from swarmstate_redis.cluster import Address, AsyncClusterLink, ClusterLink, Slo
 from swarmstate_redis.links import DirectLink, Link, PoolLink
 from swarmstate_redis.urls import each_host, flag, unreadable
 
-# What sync and async connections are configured with alike.
+# The settings that sync and async connections share.
 _COMMON = (
     "client_name",
     "credential_provider",
@@ -46,7 +46,7 @@ _COMMON = (
     "ssl_min_version",
     "ssl_password",
     "username",
-    # Those of newer releases of redis-py.
+    # From newer releases of redis-py.
     *(
         name
         for name in ("ssl_exclude_verify_flags", "ssl_include_verify_flags")
@@ -54,12 +54,12 @@ _COMMON = (
     ),
 )
 _CERT_REQS = ("none", "optional", "required")
-# What only sync connections can check.
+# Checks that only sync connections support.
 _SYNC_CHECKS = ("ssl_validate_ocsp", "ssl_validate_ocsp_stapled")
 _TLS_CLASSES = (redis.SSLConnection, redis.asyncio.SSLConnection)
-# Nodes of a cluster that messages name.
+# How many nodes of a cluster messages name.
 _NAMED = 3
-# Replies are read as bytes whatever a client does with its own.
+# Replies are read as bytes, even if the client decodes its own.
 _SYNC_CLASSES: dict[type, type] = {
     redis.asyncio.Connection: redis.Connection,
     redis.asyncio.SSLConnection: redis.SSLConnection,
@@ -69,12 +69,12 @@ _ASYNC_CLASSES = {sync: each for each, sync in _SYNC_CLASSES.items()}
 
 
 class Target:
-    """A server, a sentinel's service or a cluster.
+    """A server, a Sentinel service or a cluster.
 
     Attributes:
-        name: Where it is, without any password.
-        link: Makes a link to it for threads.
-        async_link: Makes one for an event loop.
+        name: Its address, without any password.
+        link: Creates a link to it for threads.
+        async_link: Creates a link to it for an event loop.
         cluster: Whether it is a cluster.
     """
 
@@ -93,15 +93,15 @@ class Target:
 
 
 def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
-    """Return what a URL leads to.
+    """Return the target of a URL.
 
     Raises:
-        ValueError: It is no URL of Redis, or has options that are unknown.
+        ValueError: It is not a Redis URL, or has unknown options.
     """
     try:
         options, *others = map(parse_url, each_host(url))
     except ValueError:
-        # The original message may show a part of the password.
+        # The original message may show part of the password.
         raise unreadable() from None
     connection_class = options.pop("connection_class", redis.Connection)
     cluster = flag("cluster", options.pop("cluster", "false"))
@@ -126,19 +126,19 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
 
 
 def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Target:
-    """Return where a client of redis-py leads to.
+    """Return the target of a redis-py client.
 
     A sync client of one server is used as it is. Async connections belong to an event
-    loop, so each loop gets some of its own, made from the client's settings; so do the
-    nodes of a cluster.
+    loop, so each loop gets its own, made from the client's settings; so does each node
+    of a cluster.
 
     Raises:
-        TypeError: It is no client of redis-py, or has connections of a kind that cannot
-            be made for both worlds.
+        TypeError: It is not a redis-py client, or its connections are of a kind that does
+            not exist both sync and async.
     """
     if isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster)):
         options = dict(client.get_connection_kwargs())
-        # One made of a URL says so by the class alone.
+        # A client made from a URL shows TLS only by the class.
         tls = bool(options.get("ssl")) or issubclass(
             options.get("connection_class", redis.Connection), _TLS_CLASSES
         )
@@ -220,7 +220,7 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
         (found["host"], found["port"])
         for found in (each.connection_pool.connection_kwargs for each in manager.sentinels)
     ]
-    # A sentinel that accepts and does not answer must not be waited for without end, either.
+    # Without this, a sentinel that accepts but does not answer would be waited for forever.
     watching = _without_retries(
         {"socket_timeout": timeout, **_common(manager.sentinel_kwargs, "ssl")}
     )
@@ -252,7 +252,7 @@ def _cluster(
     remap: Callable[[Address], Address] | None = None,
 ) -> Target:
     usual = {"protocol": 2, "socket_connect_timeout": timeout, **options}
-    # A cluster has one database, and each connection says which node it leads to.
+    # A cluster has only one database, and each connection names its own node.
     settings = _without_retries(
         {k: v for k, v in usual.items() if k not in ("db", "host", "path", "port")}
     )
@@ -284,17 +284,17 @@ def _cluster(
     )
 
 
-# A link has a time limit of its own, which costs one timer for all replies, not one for each.
+# A link has its own timeout, with one timer for all replies rather than one for each.
 _ASYNC: dict[str, Any] = {"socket_timeout": None, "socket_read_size": 65_536}
 
 
 def _without_retries(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of connections that leave it to the store to try again."""
+    """Return connection options that leave retries to the store."""
     return {**options, "retry": Retry(NoBackoff(), 0)}
 
 
 def _common(options: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    # None is the default of each, but for what to ask of a certificate, where it means nothing.
+    # None is the default of each setting except ssl_cert_reqs, where None means no check.
     return {
         name: options[name]
         for name in (*_COMMON, *more)

@@ -1,4 +1,4 @@
-"""Errors of connections that could not be made because of TLS."""
+"""Errors of connections that failed because of TLS."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from redis import exceptions as redis_errors
 
 
 class TLSError(redis_errors.ConnectionError):
-    """TLS is asked for and cannot be had.
+    """TLS is required, but the connection cannot use it.
 
     Args:
-        text: Why.
-        seconds: How long the server was waited for; None if trying again cannot help.
+        text: The reason.
+        seconds: How long the attempt waited for the server; None if a retry cannot help.
     """
 
     def __init__(self, text: str, seconds: float | None = None) -> None:
@@ -21,25 +21,25 @@ class TLSError(redis_errors.ConnectionError):
 
 
 def explained(error: Exception, seconds: float) -> Exception:
-    """Return why a connection could not be made: for want of TLS, or `error` itself.
+    """Return the TLS error that explains a failed connection, or else `error` itself.
 
     Args:
-        error: What redis-py raised, in the place of what it caught.
-        seconds: How long the connection was tried at most.
+        error: The error that redis-py raised in place of the one it caught.
+        seconds: The timeout of the attempt to connect.
     """
     caught = error.__cause__ or error.__context__
     if isinstance(caught, ssl.SSLCertVerificationError):
         return TLSError(f"its certificate is not accepted: {caught.verify_message}")
     if isinstance(caught, ssl.SSLError) and caught.reason == "WRONG_VERSION_NUMBER":
         return TLSError("it does not speak TLS at this port; redis:// is without TLS")
-    # The module ssl has no class for it.
+    # The module ssl has no class for this error.
     if isinstance(caught, OSError) and "handshake operation timed out" in str(caught):
         return handshake_timeout(seconds)
     return error
 
 
 def handshake_timeout(seconds: float) -> TLSError:
-    """Return the error of a server with which there was no TLS for so long."""
+    """Return the error for a server that completed no TLS handshake in time."""
     return TLSError(
         f"there was no connection with TLS within {seconds:g} s. Does it speak TLS at this port? "
         "redis:// is without TLS",

@@ -1,4 +1,4 @@
-"""Tokens that tell a batch from every other one."""
+"""Unique tokens for batches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _BYTES = 8
 
 
 class Tokens:
-    """An endless supply of tokens of 8 bytes, for any number of threads.
+    """An endless supply of 8-byte tokens, for any number of threads.
 
-    They count on from a random start, anew in a process that was forked: to ask the
-    system for each would take longer than all else that a batch needs.
+    Tokens count up from a random start, which a forked process chooses anew. Asking the
+    system for each would take longer than everything else that a batch needs.
     """
 
     def __init__(self) -> None:

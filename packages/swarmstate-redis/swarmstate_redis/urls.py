@@ -1,4 +1,4 @@
-"""URLs of stores: options of the store, and the rest, which is for redis-py."""
+"""Splits the URL of a store into options of the store and a URL for redis-py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StoreUrl(NamedTuple):
 
     Attributes:
         server: The URL without the options of the store.
-        options: These: arguments of `RedisStore`.
+        options: The options of the store, as arguments of `RedisStore`.
     """
 
     server: str
@@ -22,15 +22,15 @@ class StoreUrl(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> StoreUrl:
-        """Take a URL apart.
+        """Parse a URL.
 
         Raises:
-            ValueError: It is no URL of Redis, or a value is not of its option's kind.
+            ValueError: It is not a Redis URL, or an option has a value of the wrong type.
         """
         try:
             parts = urlsplit(url)
         except ValueError:
-            # The original message may show a part of the password.
+            # The original message may show part of the password.
             raise unreadable() from None
         if not _ends_where_it_seems_to(parts):
             raise unreadable()
@@ -46,7 +46,7 @@ class StoreUrl(NamedTuple):
 
 
 def each_host(url: str) -> list[str]:
-    """Return a URL of each host that a URL names, in their order.
+    """Return one URL for each host that a URL names, in order.
 
     Raises:
         ValueError: One of several has no name.
@@ -62,7 +62,7 @@ def each_host(url: str) -> list[str]:
 
 
 def unreadable() -> ValueError:
-    """Return the exception for a URL that does not say what its author meant."""
+    """Return the exception for a URL that cannot be what its author meant."""
     return ValueError(
         "expected a URL such as redis://user:password@host:6379/0, with special characters of "
         "user and password percent-encoded (? is %3F, # is %23, / is %2F, @ is %40), and @ also "
@@ -71,22 +71,22 @@ def unreadable() -> ValueError:
 
 
 def _ends_where_it_seems_to(parts: SplitResult) -> bool:
-    """Tell whether no part of a password can have been taken for something else.
+    """Return whether no part of a password was mistaken for something else.
 
-    What ends a password before its `@` begins a path, a query or a fragment: the rest of
-    it would be shown in messages, and the host would be localhost.
+    An unescaped character may end a password before its `@` and begin a path, a query or
+    a fragment. Messages would then show the rest, and the host would be localhost.
     """
     if parts.fragment or "@" in parts.query:
         return False
-    # The path of a Unix socket may be any.
+    # A Unix socket may have any path.
     return parts.scheme == "unix" or parts.path in ("", "/") or parts.path[1:].isdecimal()
 
 
 def flag(name: str, text: str) -> bool:
-    """Return an option that is true or false.
+    """Return the value of a boolean option.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither true nor false.
     """
     if text.lower() not in ("true", "false"):
         raise ValueError(
@@ -95,7 +95,7 @@ def flag(name: str, text: str) -> bool:
     return text.lower() == "true"
 
 
-# The argument that an option of a URL stands for, and its kind; None is true or false.
+# For each URL option the argument that it sets, and its type; None means a boolean.
 _OPTIONS: dict[str, tuple[str, Callable[[str], Any] | None]] = {
     "max_connections": ("max_connections", int),
     "prefix": ("prefix", str),

@@ -1,9 +1,9 @@
--- Makes one namespace hold what another holds, its expiry included.
+-- Makes one namespace hold what another holds, including its expiry.
 --
--- KEYS  data and key index of the source, the same of the target, the index of
---       namespaces and its witness, outside a cluster
+-- KEYS  data and key index of the source, then of the target; outside a cluster also
+--       the index of namespaces and its witness
 -- ARGV  the target's namespace
--- Returns how many records were copied.
+-- Returns the number of records copied.
 
 local fields, members = call('HLEN', KEYS[1]), call('ZCARD', KEYS[2])
 if fields ~= members then

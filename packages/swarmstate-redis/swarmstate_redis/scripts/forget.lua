@@ -1,4 +1,4 @@
--- Takes namespaces that no longer exist out of the index of namespaces. On a replica they stay in it.
+-- Removes namespaces that no longer exist from the index of namespaces. On a replica they stay in it.
 --
 -- KEYS  the index of namespaces; data and key index of each
 -- ARGV  the namespaces

@@ -1,7 +1,7 @@
 local call = redis.call
 
--- Enters names into the index of namespaces. What is entered first, in a new store, is an empty name, and
--- the witness is told. So an index without the empty name, and a witness, say that it was lost.
+-- Enters names into the index of namespaces. The first entry in a new store also sets the witness and adds
+-- an empty name. So if the witness exists and the empty name does not, the index was lost.
 local function enter_names(all, witness, names)
   local added = 0
   for _, name in ipairs(names) do

@@ -2,15 +2,15 @@
 --
 -- KEYS  for each query its data and its key index
 -- ARGV  for each query:
---         header: number of keys, number of ranges, seconds to live in ms
---                 (0 leaves the expiry, -1 removes it), 1 to be told the expiry
+--         header: number of keys, number of ranges, time to live in ms
+--                 (0 leaves the expiry, -1 removes it), 1 to return the expiry
 --         the keys
 --         for each range: least, greatest, limit (-1: none), flags:
 --           r for the greatest first, k for keys without values
--- Returns for each query: values, then keys and values of each range, then, if that was
--- asked for, the ms until it expires (-1: never, -2: it does not exist). A namespace
--- of which a part is missing is an error that begins with INCOMPLETE. A replica answers, and leaves
--- the expiries to its master.
+-- Returns for each query: values, then keys and values of each range, then, if requested,
+-- the ms until it expires (-1: never, -2: it does not exist). A namespace with a part
+-- missing is an error that begins with INCOMPLETE. A replica answers, but leaves expiries
+-- unchanged.
 
 local CHUNK = 5000 -- Lua passes at most about 8,000 arguments.
 local at = 0
@@ -34,7 +34,7 @@ local function values_of(data, keys, first, last)
   return values
 end
 
--- Returns what went wrong, as a text.
+-- Returns the error message if it fails.
 local function renew(data, index, ms)
   local done, problem = pcall(expire, data, index, ms)
   if not done then

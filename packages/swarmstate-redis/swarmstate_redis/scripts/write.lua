@@ -1,23 +1,23 @@
--- Applies batches in their order, each whole or not at all.
+-- Applies batches in order, each completely or not at all.
 --
 -- KEYS  for each batch its data, its key index and its recent tokens; then,
 --       outside a cluster, the index of namespaces and its witness
--- ARGV  1 if the call may be a repetition
+-- ARGV  1 if the call may be a retry
 --       for each batch:
 --         header: 1 if it expects a last key, how many values it expects, 1 to clear,
---                 ms to live (0 leaves the expiry, -1 removes it), numbers of ranges
---                 and keys to delete, of records to put if absent and to put
+--                 time to live in ms (0 leaves the expiry, -1 removes it), numbers of
+--                 ranges and keys to delete, of records to put if absent and to put
 --         the namespace
 --         if it expects something: its token
 --         if it expects a last key: least and greatest of the prefix, the key ('' for
 --                 none)
---         keys with the values expected: '' for none, or '=' and the value
+--         keys with the expected values: '' for none, or '=' and the value
 --         least and greatest of each range, keys, keys with values, keys with values
--- Returns 1 if the last batch brought its namespace into being, otherwise 0. If an
--- expectation does not hold: the number of the batch, 'last' and the key that was found,
--- or 'value' and the key whose value is another.
--- Errors begin with INCOMPLETE (part of a namespace is missing) or UNKNOWN (whether
--- a repeated batch was applied).
+-- Returns 1 if the last batch created its namespace, otherwise 0. If an expectation does
+-- not hold: the number of the batch, and either 'last' and the key that was found, or
+-- 'value' and the key whose value differs.
+-- Errors begin with INCOMPLETE (part of a namespace is missing) or UNKNOWN (a retried
+-- batch may or may not have been applied).
 
 local CHUNK = 1000
 local TOKEN, TOKENS = 8, 32 -- Bytes of a token, and how many a namespace remembers
@@ -53,7 +53,7 @@ local function enter(index, keys)
   end)
 end
 
--- Returns nothing if all that a batch expects holds, otherwise what does not.
+-- Returns the first expectation of a batch that does not hold, or nothing.
 local function refusal(data, index, expects, values)
   if expects then
     local least, greatest, last = take(), take(), take()
