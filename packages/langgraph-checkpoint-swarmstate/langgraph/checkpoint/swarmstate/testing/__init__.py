@@ -14,9 +14,9 @@ A saver joins it with a few lines:
         def close_saver(self, saver):
             saver.close()
 
-Each test runs through the sync and through the async methods, which need
-nothing but pytest. What a saver does differently on purpose it declares with
-the class attributes of `SaverContract`; nothing is probed for.
+Each test runs through the sync and through the async methods; neither needs a
+pytest plugin. A saver declares intended differences with the class attributes
+of `SaverContract`; the suite does not probe for them.
 
 Needs `pytest` and `langgraph`.
 """
@@ -27,7 +27,7 @@ from pkgutil import iter_modules
 
 import pytest
 
-# pytest shows the values in failed assertions of modules that are imported from here on.
+# pytest shows the values in failed assertions of modules imported after this line.
 pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
 from langgraph.checkpoint.swarmstate.testing._delta import DeltaContract  # noqa: E402
@@ -57,4 +57,4 @@ class SaverContract(
     GraphRunsContract,
     DeltaContract,
 ):
-    """All of the contract. See `ContractBase` for the hooks and the declarations."""
+    """The whole contract; see `ContractBase` for the hooks and declarations."""

@@ -1,4 +1,4 @@
-"""The hooks of the contract, and what a saver declares to do differently."""
+"""The hooks of the contract, and the differences that a saver may declare."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["ContractBase"]
 
 
 class ContractBase:
-    """The hooks and the declared differences of a saver that joins the contract.
+    """The hooks and the declared differences of a saver under test.
 
     Attributes:
-        modes: The kinds of methods the saver has.
-        lacks: Names of optional methods it does not have, of `prune`,
+        modes: The kinds of methods that the saver has.
+        lacks: The optional methods that it does not have, out of `prune`,
             `copy_thread` and `delete_for_runs`. Their tests are skipped.
-        reopens: Whether `reopen` is given.
-        extended_values: Whether values that LangGraph's own serializer loses or
-            refuses are kept (sets of tuples, integers beyond 64 bits, ...).
-        encode_error: What is raised for a value that cannot be stored.
+        reopens: Whether `reopen` is implemented.
+        extended_values: Whether the saver keeps values that LangGraph's own
+            serializer loses or refuses (sets of tuples, integers beyond 64 bits, ...).
+        encode_error: The exception for a value that cannot be stored.
     """
 
     modes: ClassVar[tuple[Mode, ...]] = ("sync", "async")
@@ -37,11 +37,11 @@ class ContractBase:
         raise NotImplementedError(f"{type(self).__name__} must define make_saver(tmp_path)")
 
     def reopen(self, saver: BaseCheckpointSaver[Any], tmp_path: Path) -> BaseCheckpointSaver[Any]:
-        """Return a second saver over what `saver`, still open, has stored."""
+        """Return a second saver over the storage of `saver`, which is still open."""
         raise NotImplementedError(f"{type(self).__name__} must define reopen(saver, tmp_path)")
 
     def close_saver(self, saver: BaseCheckpointSaver[Any]) -> None:
-        """Release what `saver` holds; by default nothing."""
+        """Release the resources of `saver`; by default do nothing."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each test in every mode that the saver has."""

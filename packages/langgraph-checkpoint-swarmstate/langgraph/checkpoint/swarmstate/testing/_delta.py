@@ -1,4 +1,4 @@
-"""Threads with a `DeltaChannel`: its value is rebuilt from the writes of ancestors."""
+"""Threads with a `DeltaChannel`, whose value is rebuilt from the writes of ancestors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _turn(turn: int) -> dict[str, Any]:
 
 
 class DeltaContract(ContractBase):
-    """No write that a `DeltaChannel` is rebuilt from is lost, reordered or doubled."""
+    """The writes that rebuild a `DeltaChannel` are never lost, reordered or duplicated."""
 
     def _run(
         self, driver: Driver, graph: Any, turns: range, durability: str = "async", **config: Any
@@ -111,7 +111,7 @@ class DeltaContract(ContractBase):
         for turn in range(9):
             self._run(driver, graph, range(turn, turn + 1), metadata={"run_id": f"r{turn}"})
         for run in ("r8x", "r0", "r4", "r7"):
-            # Checkpoints that the latest one is rebuilt from may stay.
+            # Checkpoints that are needed to rebuild the latest one may stay.
             driver.delete_for_runs([run])
             state = driver.state(graphs.delta_log(second.saver), at())
             assert state.values["log"] == _logged(*range(9)), f"after deleting {run}"

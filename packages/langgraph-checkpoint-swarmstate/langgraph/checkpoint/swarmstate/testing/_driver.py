@@ -1,7 +1,7 @@
-"""One face over the sync and the async methods of a saver and of a graph.
+"""One interface to the sync and the async methods of a saver and of a graph.
 
-A test body is written once against `Driver`; it runs twice, once through the
-sync methods and once through their async twins.
+Each test is written once against `Driver` and runs twice: through the sync
+methods and through their async twins.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Driver:
 
     Attributes:
         saver: The saver under test.
-        mode: Which methods are called.
+        mode: The kind of methods to call.
     """
 
     def __init__(self, saver: BaseCheckpointSaver[Any], mode: Mode) -> None:
@@ -40,7 +40,7 @@ class Driver:
         self._loop = asyncio.new_event_loop() if mode == "async" else None
 
     def close(self) -> None:
-        """Close the event loop that async calls ran in."""
+        """Close the event loop of async calls."""
         if self._loop is not None:
             self.run(self._loop.shutdown_asyncgens())
             self.run(self._loop.shutdown_default_executor())
@@ -79,7 +79,7 @@ class Driver:
         return found
 
     def load(self, config: RunnableConfig) -> CheckpointTuple:
-        """Call `get_tuple` for a checkpoint that must be there."""
+        """Call `get_tuple` for a checkpoint that must exist."""
         found = self.get_tuple(config)
         assert found is not None, f"no checkpoint at {config['configurable']}"
         return found

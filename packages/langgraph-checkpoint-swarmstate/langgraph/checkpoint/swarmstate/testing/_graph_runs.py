@@ -1,4 +1,4 @@
-"""Real graphs: they run, pause, fail, fork and go on as LangGraph documents."""
+"""Real graphs run, pause, fail, fork and resume as LangGraph documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _say(turn: int) -> dict[str, Any]:
 
 
 class GraphRunsContract(ContractBase):
-    """Compiled graphs over the saver behave as over any correct saver."""
+    """Graphs compiled with the saver behave as with any correct saver."""
 
     @pytest.mark.parametrize("durability", DURABILITIES)
     def test_an_agent_remembers_every_turn(
@@ -225,7 +225,7 @@ class GraphRunsContract(ContractBase):
     def test_fields_that_a_graph_does_not_have_stay(
         self, driver: Driver, second: Driver, durability: str, size: int
     ) -> None:
-        # As while two releases of an agent serve the same threads.
+        # This happens while two releases of an agent serve the same threads.
         newer = graphs.noting(driver.saver, "log", "plan")
         older = graphs.noting(second.saver, "log")
         plan = ["p" * size, "plan 1"]

@@ -1,4 +1,4 @@
-"""Threads begun with another saver, or with an older format, go on."""
+"""Threads started with another saver, or in an older format, continue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _FloatVersions(InMemorySaver):
 
 
 def _move(source: BaseCheckpointSaver[Any], driver: Driver) -> None:
-    """Put all that `source` holds into the saver of `driver`, oldest first."""
+    """Copy everything in `source` to the saver of `driver`, oldest first."""
     for item in [*source.list(None)][::-1]:
         thread, ns, _ = thread_of(item.config)
         stored = driver.put(
@@ -52,7 +52,7 @@ def _move(source: BaseCheckpointSaver[Any], driver: Driver) -> None:
 
 
 class MigrationContract(ContractBase):
-    """What other savers and older versions of LangGraph wrote is continued."""
+    """Threads written by other savers and older versions of LangGraph continue."""
 
     @pytest.mark.parametrize("origin", [_IntVersions, _FloatVersions, InMemorySaver])
     def test_threads_of_other_savers_go_on(

@@ -1,4 +1,4 @@
-"""Pruning: what is no longer needed goes, and nothing that is needed does."""
+"""Pruning: it removes what is no longer needed, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SPACES = ["", "child:1", "child|x", "child:1|y:2"]
 
 
 def _whole(item: Any) -> Any:
-    """Return all of a tuple but its parent, which pruning may cut off."""
+    """Return a tuple without its parent, which pruning may cut off."""
     return item._replace(parent_config=None)
 
 
 class PruneContract(ContractBase):
-    """`prune` keeps the latest checkpoint of each namespace with all it needs."""
+    """`prune` keeps the latest checkpoint of each namespace and all that it needs."""
 
     def _fill(self, driver: Driver, thread: str) -> dict[str, Any]:
-        """Put five checkpoints into each namespace; return the latest of each."""
+        """Put five checkpoints into each namespace and return the latest of each."""
         latest = {}
         for ns in SPACES:
             branch = Branch(driver, thread, ns)

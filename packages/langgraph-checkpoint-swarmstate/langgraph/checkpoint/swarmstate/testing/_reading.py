@@ -1,4 +1,4 @@
-"""Reading and listing: what is found, in which order, and under which conditions."""
+"""Reading and listing: which checkpoints are found, in which order, with which filters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HOSTILE = [
 
 
 class ReadingContract(ContractBase):
-    """`get_tuple` and `list` find what is there, newest first, and nothing else."""
+    """`get_tuple` and `list` find exactly what is stored, newest first."""
 
     def test_nothing_is_found_where_nothing_is(self, driver: Driver) -> None:
         assert driver.get_tuple(at()) is None

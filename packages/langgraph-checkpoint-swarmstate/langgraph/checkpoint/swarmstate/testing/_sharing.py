@@ -1,4 +1,4 @@
-"""One storage, many users: savers, threads, event loops, cancelled calls."""
+"""One storage, many users: savers, threads, event loops, canceled calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["SharingContract"]
 
 
 class _Mirror(CipherProtocol):
-    """A cipher anyone can break, which no plain reader understands."""
+    """A trivial cipher, whose output a plain reader cannot read."""
 
     def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
         return "mirror", bytes(255 - byte for byte in plaintext)
@@ -41,7 +41,7 @@ class _Mirror(CipherProtocol):
 
 
 class SharingContract(ContractBase):
-    """Nothing is private to a saver, and no caller can wedge another."""
+    """Savers share all that they store, and no caller can block another forever."""
 
     def test_savers_see_each_others_newest_at_once(self, driver: Driver, second: Driver) -> None:
         branch = Branch(driver)
@@ -192,7 +192,7 @@ class SharingContract(ContractBase):
         assert loaded.checkpoint["channel_values"] == branch.values
         assert loaded.pending_writes == [("task", "secret", "written")]
         assert driver.list(at()) == [loaded]
-        # What was stored before stays readable; a reader without the cipher fails.
+        # Earlier values stay readable; a reader without the cipher fails.
         assert driver.load(at("plain")).checkpoint["channel_values"] == {"secret": "before"}
         with pytest.raises(Exception):  # noqa: B017, PT011 - each saver has an error of its own
             second.get_tuple(at())

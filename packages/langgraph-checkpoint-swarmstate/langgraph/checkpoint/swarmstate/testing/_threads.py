@@ -1,4 +1,4 @@
-"""Threads: their names, their isolation, and how they are deleted and copied."""
+"""Threads: their ids, isolation, deletion and copies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ THREAD_IDS = [
 
 
 class ThreadsContract(ContractBase):
-    """A thread is whatever its id says, and nothing done to one touches another."""
+    """A thread may have any id, and no operation on one affects another."""
 
     def test_ids_of_threads_may_hold_anything(self, driver: Driver, second: Driver) -> None:
         configs = {}
@@ -145,7 +145,7 @@ class ThreadsContract(ContractBase):
         assert driver.load(at()).pending_writes == []
 
     def _runs(self, driver: Driver) -> dict[str, list[Any]]:
-        """Put checkpoints of three runs into two threads and two namespaces each."""
+        """Put checkpoints of three runs into two namespaces of each of two threads."""
         by_run: dict[str, list[Any]] = {"r1": [], "r2": [], "r10": []}
         for thread in ("t", "u"):
             for ns in ("", "child:1"):

@@ -138,7 +138,7 @@ BEYOND_STOCK: dict[str, Any] = {
 
 
 class ValuesContract(ContractBase):
-    """A value read back equals the value put and has its type."""
+    """Every value makes a round trip with its type."""
 
     def _assert_kept(self, driver: Driver, reader: Driver, value: Any) -> None:
         checkpoint = make_checkpoint({"v": value, "held": {"in": [value]}})
@@ -178,7 +178,7 @@ class ValuesContract(ContractBase):
             assert not self.extended_values
             return
         found = second.load(config).checkpoint["channel_values"]["v"]
-        # Compared as text: a lone surrogate in a report would break its reader.
+        # Compared as ASCII: a lone surrogate in a test report could break its reader.
         assert ascii(found) == ascii(value)
         assert type(found) is type(value)
         equal: bool = found == value

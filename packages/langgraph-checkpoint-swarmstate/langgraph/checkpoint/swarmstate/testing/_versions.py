@@ -1,4 +1,4 @@
-"""Versions, forks and history: what a checkpoint holds stays what it was."""
+"""Versions, forks and history: the content of a checkpoint never changes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class VersionsContract(ContractBase):
         assert driver.load(root.config).checkpoint["channel_values"] == root.values
 
     def test_forks_with_equal_versions_keep_their_own_values(self, driver: Driver) -> None:
-        # Versions are opaque to a saver; a caller's may collide across branches.
+        # Versions are opaque to a saver, and may collide across branches.
         first = driver.put(at(), make_checkpoint({"a": 0}, {"a": 1}), make_metadata(), {"a": 1})
         stored = [
             driver.put(first, make_checkpoint({"a": [n]}, {"a": 2}), make_metadata(1), {"a": 2})
@@ -78,7 +78,7 @@ class VersionsContract(ContractBase):
         ],
     )
     def test_next_version_continues_other_savers(self, driver: Driver, current: Any) -> None:
-        # A thread keeps the kind of its versions: LangGraph compares them with each other.
+        # A thread keeps one kind of version, since LangGraph compares them with each other.
         for _ in range(20):
             following: Any = driver.saver.get_next_version(current, None)
             assert following > current
@@ -139,7 +139,7 @@ class VersionsContract(ContractBase):
     def test_values_mutated_without_a_new_version_are_stored_as_they_are(
         self, driver: Driver
     ) -> None:
-        # A node that changes its input in place and returns nothing bumps no version.
+        # A node that changes its input in place and returns nothing does not bump the version.
         branch = Branch(driver)
         first = branch.put(facts={"n": 1, "long": list(range(300))}, other=0)
         branch.values["facts"]["n"] = 2
@@ -234,7 +234,7 @@ EDITS = ("append", "insert", "delete", "edit", "trim", "reverse", "extend", "edi
 
 
 def _edited(items: list[Any], kind: str, step: int, chance: random.Random) -> list[Any]:
-    """Edit `items` in one way: half of the time in place, else as a new list."""
+    """Edit `items` in one way: in place at even steps, else as a new list."""
     if step % 2:
         items = list(items)
     if kind == "append" or not items:

@@ -1,4 +1,4 @@
-"""Pending writes: their order, what overwrites what, and what a failure leaves behind."""
+"""Pending writes: order, overwriting, and the state after a failure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _nested(levels: int = 10_000) -> list[Any]:
 
 
 class WritesContract(ContractBase):
-    """Writes are kept once, in the order in which a live run applies them."""
+    """Each write is kept once, in the order in which a live run applies them."""
 
     def test_many_writes_of_one_task_keep_their_order(self, driver: Driver) -> None:
         config = Branch(driver).put(a=0)
@@ -49,7 +49,7 @@ class WritesContract(ContractBase):
 
     @pytest.mark.parametrize("size", [1, 20_000])
     def test_writes_may_be_pairs_of_any_kind(self, driver: Driver, size: int) -> None:
-        # Caches hand back lists, and LangGraph hands them on.
+        # Caches return lists, and LangGraph passes them on.
         config = Branch(driver).put(a=["x" * size])
         pairs: Any = [["a", ["x" * size, "y"]], ["b", 2]]
         driver.put_writes(config, pairs, "task")
@@ -80,7 +80,7 @@ class WritesContract(ContractBase):
     def test_the_latest_has_its_own_writes(self, driver: Driver, own: int, others: int) -> None:
         branch = Branch(driver)
         before, latest = branch.put(a=0), branch.put(a=1)
-        # LangGraph may store writes before the checkpoint that they belong to.
+        # LangGraph may store writes before their checkpoint.
         coming = at("t", "", f"{latest['configurable']['checkpoint_id']}f")
         for config, count in ((before, others), (latest, own), (coming, others)):
             for n in range(count):

@@ -16,7 +16,7 @@ __all__ = ["Branch", "at", "ids", "make_checkpoint", "make_metadata", "thread_of
 
 
 def at(thread: str | int = "t", ns: str | None = "", checkpoint_id: str | None = None) -> Any:
-    """Return the config of a thread, of a namespace of it, or of one checkpoint."""
+    """Return the config of a thread, of one of its namespaces, or of one checkpoint."""
     configurable: dict[str, Any] = {"thread_id": thread}
     if ns is not None:
         configurable["checkpoint_ns"] = ns
@@ -26,13 +26,13 @@ def at(thread: str | int = "t", ns: str | None = "", checkpoint_id: str | None =
 
 
 def thread_of(config: RunnableConfig) -> tuple[str, str, str]:
-    """Return the thread, namespace and checkpoint id a stored config names."""
+    """Return the thread, namespace and checkpoint id that a stored config names."""
     found = config["configurable"]
     return found["thread_id"], found["checkpoint_ns"], found["checkpoint_id"]
 
 
 def ids(tuples: Iterable[Any]) -> list[str]:
-    """Return the checkpoint ids of checkpoint tuples, in their order."""
+    """Return the checkpoint ids of checkpoint tuples, in order."""
     return [item.checkpoint["id"] for item in tuples]
 
 
@@ -49,7 +49,7 @@ def make_checkpoint(
     checkpoint_id: str | None = None,
     v: int = 4,
 ) -> Checkpoint:
-    """Return a checkpoint that holds `values`; every channel at version 1 by default."""
+    """Return a checkpoint with `values`, and by default with every channel at version 1."""
     values = {} if values is None else values
     return {
         "v": v,
@@ -65,11 +65,11 @@ def make_checkpoint(
 class Branch:
     """A line of checkpoints, put as LangGraph puts them.
 
-    Each put holds the whole state; only the channels that changed get a new
-    version. The values are handed over as they are, not copied, as LangGraph does.
+    Each put holds the whole state; only changed channels get a new version. As in
+    LangGraph, values are passed without copying.
 
     Attributes:
-        config: Of the last checkpoint put; of the thread before the first.
+        config: The config of the last checkpoint put, or of the thread before that.
         values: The current state.
         versions: The current channel versions.
     """
@@ -89,7 +89,7 @@ class Branch:
         self._dropped.add(channel)
 
     def put(self, /, _metadata: dict[str, Any] | None = None, **changed: Any) -> RunnableConfig:
-        """Put a checkpoint in which the channels `changed` have new values."""
+        """Put a checkpoint with new values for the channels in `changed`."""
         self.values.update(changed)
         self.step += 1
         newest: Any = max(self.versions.values(), default=None)
@@ -104,7 +104,7 @@ class Branch:
         return self.config
 
     def fork(self) -> Branch:
-        """Return a second branch that goes on from the current checkpoint."""
+        """Return a second branch that continues from the current checkpoint."""
         other = Branch(self.driver)
         other.config = self.config
         other.values = copy.deepcopy(self.values)

@@ -1,7 +1,7 @@
-"""Small real graphs, with an offline model, that savers are tried with.
+"""Small real graphs, with an offline model, for testing savers.
 
-Nodes note their runs in a list that the caller passes, so that a test can tell
-what ran again.
+Nodes note their runs in a list that the caller passes, so that a test sees which
+ran again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Saver = BaseCheckpointSaver[Any] | None
 def agent(saver: Saver, calls: list[str] | None = None, tool_rounds: int = 2) -> Any:
     """Return a tool-calling agent: `tool_rounds` calls of a tool, then an answer.
 
-    The scripted model derives all it says from the messages it is given.
+    The scripted model derives its replies from the messages alone.
     """
     noted = [] if calls is None else calls
 
@@ -105,7 +105,7 @@ def counter(saver: Saver, steps: int = 3, calls: list[str] | None = None) -> Any
 
 
 def noting(saver: Saver, *fields: str) -> Any:
-    """Return a graph whose state has these fields, lists without a reducer; a node adds to each."""
+    """Return a graph with a node that appends to `fields`, which are lists without a reducer."""
 
     def note(state: Any) -> dict[str, list[str]]:
         notes = {field: state.get(field, []) for field in fields}
@@ -124,7 +124,7 @@ class _OnceState(TypedDict):
 
 
 def once(saver: Saver) -> Any:
-    """Return a graph of three nodes, of which only the first one sees the input's `once`."""
+    """Return a graph of three nodes; only the first one sees the input's `once`."""
 
     def see(state: _OnceState) -> dict[str, Any]:
         return {"log": [state.get("once", "")]}
@@ -137,7 +137,7 @@ def once(saver: Saver) -> Any:
 
 
 def cached_counter(saver: Saver, calls: list[str] | None = None) -> Any:
-    """Return a graph that counts up in a node whose results are cached, and in one after it."""
+    """Return a graph that counts up in a cached node and then in an uncached one."""
     noted = [] if calls is None else calls
 
     def counting(name: str) -> Any:
@@ -156,7 +156,7 @@ def cached_counter(saver: Saver, calls: list[str] | None = None) -> Any:
 
 
 def plain_log(saver: Saver) -> Any:
-    """Return a graph of one node that logs `n`; its log is a plain channel."""
+    """Return a graph whose nodes log `n`; its log is a plain channel."""
     return _log(PlainState, saver)
 
 
@@ -165,7 +165,7 @@ def _add_all(state: list[str], writes: Sequence[list[str]]) -> list[str]:
 
 
 class DeltaState(TypedDict):
-    """`PlainState` with its log in a `DeltaChannel`, snapshotted every 7 updates."""
+    """`PlainState` with the log in a `DeltaChannel`, with a snapshot every 7 updates."""
 
     log: Annotated[list[str], DeltaChannel(_add_all, snapshot_frequency=7)]
     n: int
@@ -213,10 +213,10 @@ def fan_out(
     asks: frozenset[int] = frozenset(),
     fails: set[int] | None = None,
 ) -> Any:
-    """Return a graph that sends each of `items` to a worker of its own.
+    """Return a graph that sends each of `items` to its own worker.
 
-    Workers of the items in `asks` interrupt and take the answer; those of the
-    items in `fails`, which may be changed between runs, raise `ValueError`.
+    Workers of items in `asks` interrupt and use the answer. Workers of items in
+    `fails`, which may change between runs, raise `ValueError`.
     """
     failing = set() if fails is None else fails
 
@@ -276,10 +276,10 @@ class _OuterState(TypedDict):
 
 
 def nested(saver: Saver, calls: list[str], *, own: bool | None = None, asks: bool = False) -> Any:
-    """Return a graph with a subgraph of two nodes, the second of which may ask.
+    """Return a graph with a subgraph of two nodes, the second of which may interrupt.
 
-    `own` is the subgraph's `checkpointer`: None inherits, True keeps its state
-    from call to call, False has none.
+    `own` is the `checkpointer` of the subgraph: None inherits the saver, True keeps
+    the state across calls, False has none.
     """
 
     def first(state: _InnerState) -> dict[str, Any]:
@@ -316,9 +316,9 @@ def nested(saver: Saver, calls: list[str], *, own: bool | None = None, asks: boo
 
 
 def _ask(question: object, config: RunnableConfig) -> Any:
-    """Interrupt with a question, or return its answer, also where Python is 3.10.
+    """Interrupt with a question, or return its answer, even on Python 3.10.
 
-    There tasks of an event loop cannot be given a context, and `interrupt` finds no config.
+    There, tasks of an event loop do not accept a context, and `interrupt` finds no config.
     """
     with set_config_context(config) as context:
         return context.run(interrupt, question)

@@ -1,6 +1,6 @@
 """The contract of LangGraph's long-term memory on a store, as a suite to subclass.
 
-A store joins it with a few lines:
+A few lines run it for a store:
 
     from langgraph.store.swarmstate.testing import MemoryContract
 
@@ -9,8 +9,8 @@ A store joins it with a few lines:
             return MyStore(folder / "state.db")
 
 Generated sequences of operations run on `SwarmStateStore` and on LangGraph's
-`InMemoryStore`, through the sync and through the async methods, and every result
-is compared; see `reference` for where the two differ on purpose.
+`InMemoryStore`, through the sync and through the async methods. Every result is
+compared; `reference` lists the intended differences.
 
 Needs `pytest` and `hypothesis`.
 """
@@ -21,7 +21,7 @@ from pkgutil import iter_modules
 
 import pytest
 
-# pytest shows the values in failed assertions of modules that are imported from here on.
+# pytest shows the values in failed assertions of modules imported after this line.
 pytest.register_assert_rewrite(*(f"{__name__}.{each.name}" for each in iter_modules(__path__)))
 
 from langgraph.store.swarmstate.testing._contract import MemoryContract  # noqa: E402

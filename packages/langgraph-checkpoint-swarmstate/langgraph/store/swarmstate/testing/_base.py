@@ -1,4 +1,4 @@
-"""What all parts of the contract share."""
+"""Helpers that all parts of the contract share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Mode: TypeAlias = Literal["sync", "async"]
 
 
 class Memory:
-    """A `SwarmStateStore` with a clock that is set, called in one mode.
+    """A `SwarmStateStore` with a clock that tests set, called in one mode.
 
     Attributes:
         now: The time, in seconds since the Unix epoch.
@@ -40,7 +40,7 @@ class Memory:
         return self._loop.run_until_complete(getattr(self.store, f"a{name}")(*args, **kwargs))
 
     def close(self) -> None:
-        """Close the store beneath, in the event loop that used it, and then that."""
+        """Close the underlying store in the event loop that used it, and then the loop."""
         if self._loop is None:
             self.store.store.close()
             return
@@ -52,7 +52,7 @@ class ContractBase:
     """Opens stores for the tests of the contract.
 
     Attributes:
-        examples: How many sequences are generated for each test.
+        examples: How many sequences to generate for each test.
     """
 
     examples: ClassVar[int] = 50
@@ -73,7 +73,7 @@ class ContractBase:
 
     @pytest.fixture(params=["sync", "async"])
     def mode(self, request: pytest.FixtureRequest) -> Mode:
-        """Which methods are called."""
+        """The kind of methods to call."""
         mode: Mode = request.param
         return mode
 
@@ -85,7 +85,7 @@ class ContractBase:
 
 
 def embed(texts: Sequence[str]) -> list[list[float]]:
-    """Return vectors of 16 dimensions that are near to each other if texts share words."""
+    """Return vectors of 16 dimensions; texts that share words are near each other."""
     return [
         [
             1e-3 * (len(text) % 7)
@@ -98,7 +98,7 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 
 
 def plain_result(result: Any) -> Any:
-    """Return a result as the reference has it."""
+    """Return a result in the form of the reference."""
     if isinstance(result, list):
         return [plain_result(item) for item in result]
     return plain(result) if isinstance(result, Item) else result

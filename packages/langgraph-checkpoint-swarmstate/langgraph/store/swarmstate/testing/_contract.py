@@ -1,4 +1,4 @@
-"""The contract; see the package."""
+"""The contract; the package describes it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Memory", "MemoryContract"]
 
 
 class MemoryContract(MeaningContract):
-    """All of the contract.
+    """The whole contract.
 
     Attributes:
-        examples: How many sequences are generated for each test.
+        examples: How many sequences to generate for each test.
     """
 
     def test_generated_batches_do_what_they_do_in_memory(self, mode: Mode) -> None:
@@ -40,7 +40,7 @@ class MemoryContract(MeaningContract):
         compare()
 
     def test_a_page_may_be_as_large_as_numbers_are(self, mode: Mode) -> None:
-        """Who wants everything may say so with any large number."""
+        """Any large number may ask for everything."""
         with self.memory(mode, index={"dims": 16, "embed": embed}) as ours:
             ours.call("put", ("a",), "k", {"text": "tea"})
             for query in (None, "tea"):
@@ -50,9 +50,9 @@ class MemoryContract(MeaningContract):
             assert ours.call("list_namespaces", limit=1 << 64) == [("a",)]
 
     def test_what_was_put_last_comes_first(self, ours: Memory) -> None:
-        """Of one moment the least namespace and key, whatever they hold, on every page."""
+        """Items of one moment are ordered by namespace and key, with any characters and pages."""
         expected = []
-        # Joined, the last two would stand the other way round.
+        # As joined strings, the last two would sort the other way around.
         places = (("n",), ("n", "m"), ("n", "m", "x"), ("n", "m-"))
         for ours.now in (-7.0, 0.0, 0.25, 3_000.0, 4e9):
             for labels in reversed(places):
@@ -78,7 +78,7 @@ class MemoryContract(MeaningContract):
                 ]
 
     def test_namespaces_match_label_by_label(self, ours: Memory) -> None:
-        """Neither `acme` nor `john_doe` finds what only looks like it."""
+        """Neither `acme` nor `john_doe` finds a label that only looks similar."""
         for label in ("acme", "acme-corp", "john_doe", "john-doe", "johnXdoe"):
             ours.call("put", (label, "x"), "k", {"label": label})
         for label in ("acme", "john_doe"):
@@ -92,7 +92,7 @@ class MemoryContract(MeaningContract):
             assert len(ours.call("list_namespaces", prefix=prefix)) == count
 
     def test_reading_creates_nothing(self, ours: Memory) -> None:
-        """Neither `get` nor a search makes a namespace."""
+        """Neither `get` nor a search creates a namespace."""
         assert ours.call("get", ("a",), "k") is None
         assert ours.call("search", ("a",)) == []
         assert ours.call("list_namespaces") == []
@@ -106,7 +106,7 @@ class MemoryContract(MeaningContract):
         for namespace in ((), ("",), ("a.b",), ("langgraph", "x"), (1,)):
             with pytest.raises(InvalidNamespaceError):
                 ours.call("put", namespace, "k", {"n": 1})
-        # LangGraph checks this itself in newer releases only.
+        # Only newer releases of LangGraph check this themselves.
         with pytest.raises(ValueError, match="NUL"):
             ours.call("put", ("\x00",), "k", {"n": 1})
         for namespace in (("a.b",), ("",)):
@@ -122,7 +122,7 @@ class MemoryContract(MeaningContract):
         assert ours.store.store.namespaces() == []
 
     def test_what_makes_no_sense_is_refused_before_anything_is_done(self, ours: Memory) -> None:
-        """Unknown operators, negative numbers, values that cannot be stored."""
+        """Covers unknown operators, negative numbers and values that cannot be stored."""
         ours.call("put", ("a",), "k", {"n": 1})
         with pytest.raises(ValueError, match=r"Unsupported operator: \$in"):
             ours.call("search", ("a",), filter={"n": {"$in": [1]}})
@@ -141,7 +141,7 @@ class MemoryContract(MeaningContract):
         assert [item.key for item in ours.call("search", ("a",))] == ["k"]
 
     def test_orders_leave_out_what_they_cannot_compare(self, ours: Memory) -> None:
-        """`InMemoryStore` raises here; strings are compared as strings."""
+        """Here `InMemoryStore` raises. Strings are compared as strings."""
         for key, value in {"1": 5, "2": None, "3": "2026-05", "4": [1], "5": 10**400}.items():
             ours.call("put", ("a",), key, {"n": value})
         ours.call("put", ("a",), "6", {})
@@ -159,7 +159,7 @@ class MemoryContract(MeaningContract):
         assert keys(eq=None) == {"2", "6"}
 
     def test_lists_match_as_wholes(self, ours: Memory) -> None:
-        """A filter's list is neither a prefix nor a set of alternatives."""
+        """A list in a filter is neither a prefix nor a set of alternatives."""
         ours.call("put", ("a",), "k", {"l": [1, {"x": 2, "y": 3}]})
         for wanted, count in (
             ([1, {"x": 2}], 1),
@@ -172,7 +172,7 @@ class MemoryContract(MeaningContract):
             assert len(ours.call("search", ("a",), filter={"l": wanted})) == count, wanted
 
     def test_items_are_independent_of_what_was_put(self, ours: Memory) -> None:
-        """Changing what was put, or what was returned, changes nothing stored."""
+        """Changing a value after it was put or returned does not change the stored one."""
         value: dict[str, Any] = {"list": [1]}
         ours.call("put", ("a",), "k", value)
         value["list"].append(2)
@@ -180,7 +180,7 @@ class MemoryContract(MeaningContract):
         assert ours.call("get", ("a",), "k").value == {"list": [1]}
 
     def test_items_say_when_they_were_put(self, ours: Memory) -> None:
-        """First, and last."""
+        """They keep the times of their first and last put."""
         created = datetime(2026, 3, 29, 1, 30, 0, 250_000, tzinfo=timezone.utc)
         updated = created + timedelta(days=200, microseconds=1)
         for moment in (created, updated):
@@ -191,7 +191,7 @@ class MemoryContract(MeaningContract):
             assert (item.created_at, item.updated_at) == (created, updated)
 
     def test_items_expire_each_for_itself(self, ours: Memory) -> None:
-        """An expired item is invisible to everything at once, and reading keeps it alive."""
+        """Expired items are invisible immediately, to every operation; reading renews expiry."""
         for key, minutes in (("short", 1), ("long", 10), ("none", None)):
             ours.call("put", ("a", key), key, {"n": 1}, ttl=minutes)
         ours.now = 59.9
@@ -214,7 +214,7 @@ class MemoryContract(MeaningContract):
         assert ours.call("get", ("a", "none"), "none") is not None
 
     def test_putting_again_replaces_the_expiry(self, ours: Memory) -> None:
-        """With another one, or with none, which is also what takes for ever."""
+        """The new one may be none; an infinite or huge time to live also means none."""
         ours.call("put", ("a",), "k", {"n": 1}, ttl=1)
         ours.call("put", ("a",), "k", {"n": 2}, ttl=5)
         ours.call("put", ("a",), "l", {"n": 1}, ttl=1e300)
@@ -228,7 +228,7 @@ class MemoryContract(MeaningContract):
         assert {item.key for item in ours.call("search", ("a",))} == {"l", "m"}
 
     def test_a_sweep_removes_what_has_expired_and_nothing_else(self, ours: Memory) -> None:
-        """Of an expired item no record remains."""
+        """No record of an expired item remains."""
         began = ours.now = 1_700_000_000.0
         for number in range(250):
             namespace = (f"u{number % 121}",)
@@ -246,7 +246,7 @@ class MemoryContract(MeaningContract):
         assert len(ours.store.store.keys("langgraph-store:stays")) == 2
 
     def test_every_value_of_the_codec_comes_back(self, ours: Memory) -> None:
-        """Not only what JSON has."""
+        """Including values that JSON does not have."""
         value = {"bytes": b"\x00", "set": {1, 2}, "big": 1 << 80, "nested": {1: {"two": (3,)}}}
         ours.call("put", ("a",), "k", value)
         assert ours.call("get", ("a",), "k").value == {**value, "nested": {1: {"two": [3]}}}

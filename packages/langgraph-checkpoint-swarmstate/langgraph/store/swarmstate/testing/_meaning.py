@@ -1,4 +1,4 @@
-"""Items that are found by what they mean."""
+"""Semantic search: items found by their meaning."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from swarmstate.vectors import Collection
 
 
 class MeaningContract(ContractBase):
-    """What searches with a query find, and what becomes of embeddings."""
+    """Searches with a query, and the life of embeddings."""
 
     def test_generated_searches_by_meaning_do_what_they_do_in_memory(self, mode: Mode) -> None:
-        """Scores and order, filters, pages, fields, and what becomes of replaced items."""
+        """Covers scores, order, filters, pages, fields and replaced items."""
 
         @settings(max_examples=self.examples)
         @given(semantic_batches())
@@ -41,7 +41,7 @@ class MeaningContract(ContractBase):
         compare()
 
     def test_a_search_by_meaning_finds_nothing_of_others(self, mode: Mode) -> None:
-        """However much nearer it is, and though what is searched holds too little."""
+        """Even if other items are nearer, and the searched namespace has too few."""
         with self.memory(mode, index={"dims": 16, "embed": embed}) as ours:
             for number in range(30):
                 ours.call("put", ("jane", "x"), f"{number}", {"text": "tea"})
@@ -55,7 +55,7 @@ class MeaningContract(ContractBase):
             assert None not in {item.score for item in found}
 
     def test_no_embedding_outlives_its_item(self, ours: Memory) -> None:
-        """Whether the item is replaced, deleted or swept."""
+        """Embeddings go when the item is replaced, deleted or swept."""
         memory = SwarmStateStore(
             ours.store.store, index={"dims": 16, "embed": embed}, clock=lambda: ours.now
         )
@@ -70,8 +70,8 @@ class MeaningContract(ContractBase):
         ours.now = 60.0
         assert memory.sweep_ttl() == 1
         assert collection.count() == 0
-        # What a crash or a race left over goes when a search meets it, but not while a put
-        # might still be about it.
+        # A search removes embeddings that a crash or a race left behind, but only once no put
+        # can still be in progress.
         memory.put(("a",), "k", {"text": "tea"})
         ours.store.store.clear("langgraph-store:a")
         memory.put(("a",), "l", {"text": "tea"})
@@ -82,7 +82,7 @@ class MeaningContract(ContractBase):
         assert collection.count() == 1
 
     def test_the_embeddings_of_an_older_value_do_not_count(self, ours: Memory) -> None:
-        """The value was replaced by somebody who embeds nothing."""
+        """The value was replaced through a store that does not embed."""
         memory = SwarmStateStore(
             ours.store.store, index={"dims": 16, "embed": embed}, clock=lambda: ours.now
         )
@@ -95,7 +95,7 @@ class MeaningContract(ContractBase):
         assert Collection(ours.store.store, "langgraph-vectors").count() == 1
 
     def test_expired_items_are_not_found_by_what_they_mean(self, ours: Memory) -> None:
-        """Neither ranked nor behind those that are; a page is filled with the next ones."""
+        """Neither with nor without a score; pages are filled with the next items."""
         index: IndexConfig = {"dims": 16, "embed": embed, "fields": ["text"]}
         memory = SwarmStateStore(ours.store.store, index=index, clock=lambda: ours.now)
         for n in range(20):
@@ -108,7 +108,7 @@ class MeaningContract(ContractBase):
             assert found.score is not None
 
     def test_each_item_has_its_own_fields(self, ours: Memory) -> None:
-        """`index` of a put goes before that of the store, and the best field counts."""
+        """The `index` of a put overrides that of the store, and the best field counts."""
         memory = SwarmStateStore(
             ours.store.store, index={"dims": 16, "embed": embed, "fields": ["one", "two"]}
         )
@@ -123,7 +123,7 @@ class MeaningContract(ContractBase):
             assert (found[-1].key, found[-1].score) == ("none", None)
 
     def test_embeddings_that_do_not_fit_are_refused(self, ours: Memory) -> None:
-        """Nothing is stored."""
+        """A refused put stores nothing."""
         memory = SwarmStateStore(ours.store.store, index={"dims": 3, "embed": embed})
         with pytest.raises(ValueError, match="expected embeddings of 3 dimensions"):
             memory.put(("a",), "k", {"text": "tea"})
@@ -133,7 +133,7 @@ class MeaningContract(ContractBase):
         assert memory.search(("a",)) == []
 
     def test_a_put_whose_embedding_cannot_be_stored_changes_nothing(self, ours: Memory) -> None:
-        """Neither the item nor what it is found by."""
+        """Neither the item nor its embeddings change."""
 
         def not_a_number(texts: list[str]) -> list[list[float]]:
             return [[float("nan")] * 16 for _ in texts]
@@ -156,7 +156,7 @@ class MeaningContract(ContractBase):
         assert found.score == pytest.approx(1)
 
     def test_a_damaged_item_can_be_replaced_deleted_and_swept(self, mode: Mode) -> None:
-        """Though nobody can tell any more which embeddings are its own."""
+        """Even though its value no longer shows which embeddings belong to it."""
         with self.memory(mode, index={"dims": 16, "embed": embed}) as ours:
             for key in ("replaced", "deleted", "swept"):
                 ours.call("put", ("a",), key, {"text": "tea"}, ttl=1)

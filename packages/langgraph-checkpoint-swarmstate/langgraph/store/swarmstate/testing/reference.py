@@ -1,12 +1,12 @@
-"""LangGraph's `InMemoryStore`, changed to what `SwarmStateStore` does on purpose.
+"""LangGraph's `InMemoryStore`, with the intended differences of `SwarmStateStore`.
 
-- Without a query, a search yields the item first that was put last; within one
-  batch, by namespace and key. `InMemoryStore` yields items by when they, and
-  their namespaces, were put first.
-- Namespaces of which all items are gone, or that were only read, are not listed.
-- Items without embeddings come after those with, each once however a search is
-  cut into pages; the last one put comes first.
-- Putting an item again keeps its `created_at`, and forgets its embeddings.
+- Without a query, a search returns the most recently put items first, and those of
+  one batch by namespace and key. `InMemoryStore` orders items by when they, and
+  their namespaces, were first put.
+- Namespaces that are empty, or were only read, are not listed.
+- Items without embeddings come after those with embeddings, the most recently put
+  first, and each only once across the pages of a search.
+- Putting an item again keeps its `created_at` and removes its old embeddings.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _ALL = 1_000_000
 
 
 class Reference:
-    """Answers batches as `SwarmStateStore` is to answer them.
+    """Answers batches as `SwarmStateStore` must answer them.
 
     Args:
-        index: The `IndexConfig` of the stores that are compared.
+        index: The `IndexConfig` of the compared stores.
     """
 
     def __init__(self, **options: Any) -> None:
         self.store = InMemoryStore(**options)
-        # When items were put first and last, counted in batches.
+        # The batches in which items were first and last put.
         self.created: dict[tuple[tuple[str, ...], str], int] = {}
         self.updated: dict[tuple[tuple[str, ...], str], int] = {}
         self.batches = 0
 
     def batch(self, ops: Sequence[Op]) -> list[Any]:
-        """Return the results of `ops`, in the form that `plain` gives them."""
+        """Return the results of `ops`, in the form of `plain`."""
         self._forget_empty()
         results = [self._read(op) for op in ops]
         self.batches += 1
@@ -70,7 +70,7 @@ class Reference:
         place = item.namespace, item.key
         if item.score is None:
             return 1, -self.updated[place], place
-        # The scored ones come first, the best of them before all.
+        # Items with a score come first, the best one at the top.
         return 0, -round(item.score, 9), ".".join(item.namespace) + "\x01" + item.key
 
     def _plain(self, item: Any) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ class Reference:
 
 
 def plain(item: Item) -> tuple[Any, ...]:
-    """Return an item as a tuple that can be compared; times are seconds since the epoch."""
+    """Return an item as a comparable tuple; times are seconds since the Unix epoch."""
     score = (
         round(item.score, 4) if isinstance(item, SearchItem) and item.score is not None else None
     )

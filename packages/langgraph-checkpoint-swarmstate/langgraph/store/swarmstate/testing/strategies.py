@@ -1,4 +1,4 @@
-"""Generated operations: few names and few values, so that they meet."""
+"""Generated operations, with few names and values so that they collide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _trees = st.recursive(
     ),
     max_leaves=5,
 )
-# What orders are asked of: `InMemoryStore` raises if it is missing or no number.
+# For fields that filters order by: `InMemoryStore` raises if one is missing or not a number.
 _numbers = st.sampled_from([0, 1, 2.5, -3, "4", 10**6])
 _values = st.fixed_dictionaries({"n": _numbers}, optional={"t": _trees, "tag": _scalars})
 
@@ -56,7 +56,7 @@ def batches() -> st.SearchStrategy[list[list[Op]]]:
     return st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=12)
 
 
-# No text is both a title and a body: `InMemoryStore` refuses what embeds one text twice.
+# No text is both a title and a body: `InMemoryStore` refuses to embed a text twice in one item.
 _titles = st.sampled_from(["tea", "green tea", "milk", "a cat"])
 _bodies = st.sampled_from(["the cat drinks milk", "tea is hot", "rain", "a hot rain"])
 _documents = st.fixed_dictionaries(
@@ -78,6 +78,6 @@ _semantic_searches = st.builds(
 
 
 def semantic_batches() -> st.SearchStrategy[list[list[Op]]]:
-    """Return sequences of puts of texts, deletions, and searches with and without queries."""
+    """Return sequences of puts of texts, deletions, and searches with or without a query."""
     operation = st.one_of(_document_puts, _document_puts, _semantic_searches)
     return st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=12)
