@@ -39,7 +39,7 @@ _LONGEST_WRITE = 1_000_000_000
 Ask = Callable[["AnyConnection", "float | None", float], Awaitable[T]]
 """Sends a request over a connection, given a server time and a timeout.
 
-The time is just before the first attempt, or None if this is the first.
+The time is shortly before the first attempt, or None if this is the first.
 """
 
 
@@ -260,6 +260,6 @@ async def _one_by_one(
 
 
 def _is_outage(error: SwarmStateError) -> bool:
-    """Return whether the server was away for as long as a call may take: all requests fail."""
+    """Return whether the server was unavailable for a whole call, and so for all requests."""
     cause = error.__cause__
     return cause is not None and is_passing(cause) and not isinstance(cause, _LATE)

@@ -21,7 +21,7 @@ __all__ = ["PutOff", "Selector"]
 
 T = TypeVar("T")
 
-# Signals that interrupt programs. Looking up the handlers of all would take most of a call.
+# Signals that interrupt programs. Looking up the handlers of all signals would take too long.
 _NAMES = (
     *("SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"),
     *("SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGBREAK"),

@@ -98,7 +98,7 @@ def can_go_on_looking(release: str | None) -> bool:
 def efforts(limit: int) -> tuple[int, ...]:
     """Return how many embeddings to look at for `limit` records, and how many if that fails.
 
-    It fails if records have many embeddings near each other.
+    The first number is too small if some records have many embeddings near each other.
     """
     return tuple(sorted({max(2 * limit, _LEAST_EFFORT), _MOST_EFFORT}))
 

@@ -91,7 +91,7 @@ _NEAREST = (
     ") AS n JOIN {records} AS r ON r.namespace = $1 AND r.key = n.key"
 )
 # The same with an index, which orders embeddings, not records: a record may have several. Drops
-# what is as far away as the last: others may tie with it, and ties must be ordered by key.
+# those as far away as the last: others may tie with it, and ties must be ordered by key.
 _NEAR = (
     "SELECT r.key, r.value AS record FROM ("
     "SELECT d.key, min(d.distance) AS distance, max(max(d.distance)) OVER () AS farthest FROM ("
