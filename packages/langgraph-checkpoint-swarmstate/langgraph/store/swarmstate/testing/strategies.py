@@ -56,7 +56,7 @@ def batches() -> st.SearchStrategy[list[list[Op]]]:
     return st.lists(st.lists(operation, min_size=1, max_size=4), min_size=1, max_size=12)
 
 
-# No text is both a title and a body: `InMemoryStore` refuses to embed a text twice in one item.
+# No text is both a title and a body: `InMemoryStore` fails if one put embeds a text twice.
 _titles = st.sampled_from(["tea", "green tea", "milk", "a cat"])
 _bodies = st.sampled_from(["the cat drinks milk", "tea is hot", "rain", "a hot rain"])
 _documents = st.fixed_dictionaries(
