@@ -59,7 +59,8 @@ class PostgresStore(BaseStore):
     connection is retried over a new one until `timeout`. The server recognizes
     a retried write, so none is applied twice or conflicts with itself.
 
-    A process forked while a store is open opens connections of its own.
+    A process forked while a store is open opens connections of its own; with a
+    `pool`, the store is closed in it.
 
     Args:
         url: `postgresql://user:password@host:5432/database`, with any parameters
