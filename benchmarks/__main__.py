@@ -106,9 +106,9 @@ BENCHMARKS = {
 DEFAULT = ("small", "concurrent", "store", "serializer", "growth")
 _DOCS = ROOT / "docs"
 _README_NOTE = """\
-"÷ ours" divides by swarmstate where it keeps the same: above 1, ours is better. All savers run the
-same graph in turn, and what they return is compared. `make bench` measures on your machine;
-[docs/benchmarks.md](docs/benchmarks.md) says what is measured and how."""
+"÷ ours" divides by swarmstate's figure for the same storage: above 1, swarmstate is better. All
+savers run the same graph in turn, and their results are compared. `make bench` measures on your
+machine; [docs/benchmarks.md](docs/benchmarks.md) says what is measured and how."""
 
 
 def main() -> int:
