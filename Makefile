@@ -1,5 +1,5 @@
-# Every chore has one entry point here, and continuous integration uses the same ones.
-# Each target works by itself on a fresh clone: what it needs is built first.
+# Every chore has one entry point here, which continuous integration uses too.
+# Each target works on a fresh clone: it builds what it needs first.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,7 +14,7 @@ UV := .tools/bin/uv
 ZIG := .tools/zig/ziglang/zig
 CORE := packages/swarmstate-core
 SYNCED := $(VENV)/.synced
-# CrewAI holds other versions back, so it has an environment of its own.
+# CrewAI requires older versions of some packages, so it has its own environment.
 CREWAI_VENV := .venv-crewai
 CREWAI_SYNCED := $(CREWAI_VENV)/.synced
 # The oldest CrewAI that the adapter's manifest allows, in a third environment.
@@ -24,7 +24,7 @@ CREWAI_OLDEST_SYNCED := $(CREWAI_OLDEST_VENV)/.synced
 TYPED := $(wildcard packages/*/python packages/*/langgraph packages/*/swarmstate_*) \
 	$(filter-out %/crewai,$(wildcard tests/* examples/*)) benchmarks scripts
 
-# What the environment is built from; Python sources are not: packages are installed in place.
+# What the environment is built from. Packages are installed in place, so Python sources are not listed.
 SYNC_INPUTS := pyproject.toml uv.lock $(shell find packages \
 	\( -name target -o -name .venv \) -prune -o \
 	\( -name '*.rs' -o -name 'Cargo.*' -o -path '*/.cargo/*' -o -name pyproject.toml \) -print)
@@ -47,7 +47,7 @@ $(UV): pyproject.toml
 		"uv$$(sed -n 's/^required-version = "\(.*\)"/\1/p' pyproject.toml)"
 	@touch $@
 
-# It links against the interfaces of an old glibc, whichever this machine has.
+# Links against an old glibc, whatever version this machine has.
 $(ZIG): pyproject.toml
 	@echo "==> installing zig into .tools"
 	@rm -rf .tools/zig
@@ -63,7 +63,7 @@ $(SYNCED): $(SYNC_INPUTS) | $(UV)
 		git config filter.uv-lock.required true; \
 	fi
 	@$(UV) sync --all-packages --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
-	@# The lock is full now; where that is its only change, git is told that it is clean.
+	@# The lock file is full now. If that is its only change, tell git that it is clean.
 	@! git diff --quiet -- uv.lock || git update-index uv.lock
 	@touch $@
 
@@ -101,7 +101,7 @@ $(CREWAI_SYNCED): $(SYNC_INPUTS) | $(UV)
 		--python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
-# What the lock pins, with CrewAI and what that holds back in older versions.
+# What the lock file pins, but with CrewAI and the older versions that it requires.
 $(CREWAI_OLDEST_SYNCED): $(SYNC_INPUTS) | $(UV)
 	@echo "==> building the environment of CrewAI $(CREWAI_OLDEST)"
 	@UV_PROJECT_ENVIRONMENT=$(CREWAI_OLDEST_VENV) $(UV) sync --no-default-groups --group crewai \
@@ -114,7 +114,7 @@ test-rust: $(SYNCED) ## Run the Rust tests, documentation included
 	cd $(CORE) && cargo test --workspace --locked
 
 .PHONY: lint
-lint: $(SYNCED) ## Check style, Rust lints, the lock and the sources' rules
+lint: $(SYNCED) ## Check style, Rust lints, the lock file and the rules for sources
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cd $(CORE) && cargo fmt --all --check
@@ -132,14 +132,14 @@ types: $(SYNCED) ## Check types, and the stub of the native module against the m
 bench: $(SYNCED) ## Measure against other savers and stores, and print a table
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-# What the wheel of the core runs on; empty for this machine alone, as on Linux without glibc.
+# The platform that the core's wheel is for; empty means this machine only, as on Linux without glibc.
 WHEEL_PLATFORM ?= $(if $(filter Linux,$(shell uname -s)),manylinux_2_17)
 
 .PHONY: wheels
 wheels: $(SYNCED) $(if $(WHEEL_PLATFORM),$(ZIG)) ## Build the wheels and source archives into dist/ and try them in clean environments
 	@rm -rf dist
-	@# Wheels are built from the source archives, which proves those complete.
-	@# The module would name the folders of whoever builds it, and the host of a mirror of crates.
+	@# Building the wheels from the source archives proves that those are complete.
+	@# Without remapping, the module would contain the builder's folders and the host of a crate mirror.
 	CARGO_ZIGBUILD_CACHE_DIR="$(CURDIR)/.tools/zig" ZIG_GLOBAL_CACHE_DIR="$(CURDIR)/.tools/zig/cache" \
 	CARGO_ZIGBUILD_ZIG_PATH="$(CURDIR)/$(ZIG)" \
 	MATURIN_PEP517_ARGS="$(if $(WHEEL_PLATFORM),--zig --compatibility $(WHEEL_PLATFORM))" \
@@ -149,7 +149,7 @@ wheels: $(SYNCED) $(if $(WHEEL_PLATFORM),$(ZIG)) ## Build the wheels and source 
 	$(BIN)/python scripts/check_wheels.py dist --uv $(UV) --platform "$(WHEEL_PLATFORM)"
 
 .PHONY: third-party
-third-party: $(SYNCED) ## Renew what is told of the crates in the wheel: licences and versions
+third-party: $(SYNCED) ## Update the licenses and versions of the crates in the wheel
 	$(BIN)/python scripts/third_party.py
 
 .PHONY: fmt
@@ -159,7 +159,7 @@ fmt: $(SYNCED) ## Format all sources
 	cd $(CORE) && cargo fmt --all
 
 .PHONY: clean
-clean: ## Remove all that was built or installed here
+clean: ## Remove everything that was built or installed here
 	rm -rf $(VENV) $(CREWAI_VENV) $(CREWAI_OLDEST_VENV) .tools dist $(CORE)/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find packages tests examples benchmarks scripts -name __pycache__ -prune -exec rm -rf {} + || true
 	find packages -name '_core*.so' -delete
