@@ -264,6 +264,16 @@ def test_a_run_of_a_subgraph_stays_while_its_start_is_not_stored(driver: Driver)
     assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
 
 
+@pytest.mark.parametrize("parents", [None, "root", {}, {"": None}, {"": ["root"]}], ids=str)
+def test_a_run_of_a_subgraph_stays_if_its_start_is_not_known(driver: Driver, parents: Any) -> None:
+    root = Branch(driver)
+    for n in range(2):
+        root.put(n=n)
+    Branch(driver, ns="inner:1").put({"parents": parents}, n=7)
+    assert prune(driver, ["t"]).checkpoints == 1
+    assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
+
+
 def test_a_run_of_a_subgraph_stays_with_an_ancestor_that_stays(driver: Driver) -> None:
     graph: Any = graphs.delta_log(driver.saver)
     for turn in range(3):

@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
         ts: Its creation time, as it states it.
         run_id: The run that created it, if known.
         root: For a subgraph's checkpoint, the id of the graph's own checkpoint that the
-            subgraph was started from.
+            subgraph was started from, if known.
         delta_channels: The channels whose values its ancestors hold.
         sends_in_parent: Whether its pending sends are among its parent's writes.
     """
@@ -45,7 +45,7 @@ class Checkpoint(NamedTuple):
     stored: StoredCheckpoint
     ts: object
     run_id: str | None
-    root: object
+    root: str | None
     delta_channels: frozenset[str]
     sends_in_parent: bool
 
@@ -78,6 +78,7 @@ def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) ->
     body, metadata = decode_body(serde, stored)
     fields: dict[str, Any] = dict(metadata)
     parents = fields.get("parents")
+    root = parents.get(ROOT) if isinstance(parents, dict) else None
     try:
         # Channels that were never written have no version and nothing to rebuild.
         delta = {*(fields.get("counters_since_delta_snapshot") or ())} & {*body["channel_versions"]}
@@ -88,7 +89,7 @@ def parse(serde: SerializerProtocol, thread_id: str, key: str, record: bytes) ->
         stored,
         body.get("ts"),
         None if run_id is None else str(run_id),
-        parents.get(ROOT) if isinstance(parents, dict) else None,
+        root if isinstance(root, str) else None,
         frozenset(delta.difference(stored.channels)),
         sends_are_apart(stored.address, body),
     )
