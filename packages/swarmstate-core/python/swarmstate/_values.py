@@ -103,7 +103,7 @@ def _check_merges(value: object, what: str) -> None:
 
 def contains(namespace: str, key: str) -> Operation[bool]:
     check_name(key, "key")
-    # The key alone: the value may be large, and its layers have work with it.
+    # The key alone: the value may be large, and layers would have to decode it.
     wanted = Range(key, limit=1, keys_only=True)
     [result] = yield Read([Query(namespace, ranges=[wanted])])
     return [found for found, _ in result.ranges[0]] == [key]

@@ -107,7 +107,7 @@ def with_delta_ancestors(checkpoints: Iterable[Checkpoint], kept: Iterable[Check
         needed = item.delta_channels
         met: set[tuple[str, str | None]] = set()
         ancestor = by_place.get(item.parent)
-        # Who stores a checkpoint anew may name itself, or one after it, as the parent.
+        # A checkpoint that was put again may name itself, or a later one, as its parent.
         while needed and ancestor is not None and ancestor.place not in met:
             met.add(ancestor.place)
             result[ancestor.place] = ancestor

@@ -94,7 +94,7 @@ def _alive(page: Sequence[Labels], now: float) -> Operation[list[Labels]]:
     alive, unsure = set(), []
     for labels, result in zip(page, results, strict=True):
         items, expiries = result.ranges
-        # An item is there as long as its expiry, so one that is still to come is enough.
+        # An item lives until its expiry, so a single expiry in the future is enough.
         if items and not any(_is_past(labels, name, now) for name, _ in expiries):
             alive.add(labels)
         elif items:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
-# Bytes of pending writes that are gathered: storing those of each checkpoint by themselves takes
-# a sync to the disk, or a round trip, for each.
+# Bytes of pending writes to store at once. Storing those of each checkpoint separately would take
+# a disk sync, or a round trip, for each.
 _AT_ONCE = 1 << 20
 
 
@@ -164,18 +164,18 @@ class _Thread:
         self._source = source
         self._store = store
         self._serde = serde
-        # What is stored is what `SwarmStateSaver(store)` would have stored.
+        # Store exactly what `SwarmStateSaver(store)` would have stored.
         self._plain = SwarmStateSerializer()
         self._thread_id = thread_id
-        # It was imported before, and was written to here since.
+        # Whether it was imported before and has been written to in the target since.
         self._went_on = False
         self.checkpoints = self.writes = self.added = self.present = 0
 
     def move(self) -> None:
-        """Store what is not stored yet: the writes of a checkpoint, and then itself.
+        """Store what is not stored yet: all pending writes, and then the checkpoints.
 
-        What cannot be imported whole is not imported at all: an older state must not
-        pass for the newest one.
+        A thread that cannot be imported completely is not imported at all: an older state
+        must not be mistaken for the newest one.
         """
         # A saver per thread: what it remembers of one is of no use for the next.
         saver = SwarmStateSaver(self._store)
@@ -207,9 +207,12 @@ class _Thread:
             raise
 
     def _was_answered(self, missing: set[Id], written: Sequence[Id]) -> bool:
-        """Return whether the target has writes of its own.
+        """Return whether the target has pending writes of its own, and is otherwise up to date.
 
-        An answer to one of two questions is such a write, and makes no checkpoint yet.
+        An answer to one of two questions is such a write, and creates no checkpoint yet.
+
+        Raises:
+            _Different: The source has gone on, too.
         """
         every = Range.of_prefix(WRITES, keys_only=True)
         [answer] = self._store.read([Query(thread_namespace(self._thread_id), (), [every])])
@@ -238,7 +241,7 @@ class _Thread:
             if found.id not in there:
                 address = Address(self._thread_id, found.id.checkpoint_ns, found.parent)
                 checkpoint = {**found.checkpoint, "id": found.id.checkpoint_id}
-                # All versions are new: what has no value here shall have none.
+                # All versions count as new: a channel without a value here must have none.
                 new = found.checkpoint["channel_versions"]
                 saver.put(address.config(), checkpoint, found.metadata, new)  # type: ignore[arg-type]  # the TypedDict's keys
                 self.added += 1
@@ -246,8 +249,8 @@ class _Thread:
                     found.parent and found.id._replace(checkpoint_id=found.parent) not in ids
                 )
         if is_cut:
-            # Where its oldest checkpoints were deleted, there is no entry of a parent in the index,
-            # which the saver counts on.
+            # If the oldest checkpoints were deleted, the index has no entry for a parent, which the
+            # saver relies on.
             newest = max(identity.checkpoint_id for identity in ids)
             entry = {time_key(newest, self._thread_id): b""}
             saver._run(write_indexed([], Batch(INDEX, put_if_absent=entry)))
@@ -258,10 +261,10 @@ class _Thread:
         return {Id(config["checkpoint_ns"], config["checkpoint_id"]) for config in configs}
 
     def _put_writes(self, written: Sequence[Id]) -> None:
-        """Store pending writes, those of many checkpoints at once."""
+        """Store pending writes, those of many checkpoints per batch."""
         namespace = thread_namespace(self._thread_id)
         once: dict[str, bytes] = {}
-        # Errors and the like, which a task that is tried again replaces, in the source as here.
+        # Errors and the like, which a retried task replaces, both in the source and here.
         replaced: dict[str, bytes] = {}
         size = 0
         for number, identity in enumerate(written, start=1):
