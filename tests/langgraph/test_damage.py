@@ -213,6 +213,29 @@ def test_every_bit_of_every_record_counts(kind: str) -> None:
     assert driver.load(config).checkpoint["channel_values"] == branch.values
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "write"])
+def test_every_bit_of_what_a_delta_channel_is_rebuilt_from_counts(kind: str) -> None:
+    driver = Driver(SwarmStateSaver(), "sync")
+    branch = Branch(driver)
+    branch.put(d=["seed"])
+    branch.drop("d")
+    driver.put_writes(branch.put(n=1), [("d", 1), ("n", 2)], "task")
+    config = branch.put(n=2)
+    store = store_of(driver)
+    history = driver.delta_history(config, ["d"])
+    assert history == {"d": {"seed": ["seed"], "writes": [("task", "d", 1)]}}
+    for key in raw.keys(store, "t", kind):
+        intact = raw.read(store, "t", key)
+        for position in range(len(intact)):
+            flipped = bytearray(intact)
+            flipped[position] ^= 1 << position % 8
+            raw.replace(store, "t", key, bytes(flipped))
+            with pytest.raises(CheckpointError, match="damaged"):
+                driver.delta_history(config, ["d"])
+        raw.replace(store, "t", key, intact)
+    assert driver.delta_history(config, ["d"]) == history
+
+
 def damaged_keys(key: str) -> list[str]:
     """Return the keys that differ from `key` in one bit."""
     flipped = (

@@ -14,6 +14,7 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     thread_of,
 )
 from swarmstate.errors import CheckpointError
+from swarmstate.sharing import seal, unseal
 
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.counting import CountingStore
@@ -99,6 +100,27 @@ def test_a_parent_may_be_named_as_if_it_were_younger(driver: Driver) -> None:
         config = put(driver, config, checkpoint_id)
     [found] = driver.delta_history(config, ["d"]).values()
     assert found == {"seed": "seed", "writes": [("task", "d", each) for each in "1938"]}
+
+
+def test_records_written_in_another_way_are_read_like_others(
+    driver: Driver, store: CountingStore
+) -> None:
+    branch = Branch(driver)
+    branch.put(d=["seed"], e=long_log())
+    branch.drop("d")
+    for n in range(3):
+        if n == 1:
+            branch.drop("e")
+        driver.put_writes(branch.put(n=n), [("d", n), ("n", n), ("e", [text(n)] * 40)], "task")
+    target = branch.put(n=None)
+    expected = driver.delta_history(target, ["d", "e"])
+    assert expected["d"]["writes"] == [("task", "d", n) for n in range(3)]
+    assert [value for _, _, value in expected["e"]["writes"]] == [[text(n)] * 40 for n in range(3)]
+    for key in raw.keys(store, "t", "checkpoint"):
+        content = unseal(raw.read(store, "t", key), key)
+        turned = dict(reversed([*content.items(), ("more", {"of": "it"})]))
+        raw.replace(store, "t", key, seal(turned, key))
+        assert driver.delta_history(target, ["d", "e"]) == expected
 
 
 @pytest.mark.parametrize("parent", ["2", "3"])

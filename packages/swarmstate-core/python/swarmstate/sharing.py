@@ -3,7 +3,8 @@
 `Sharing` splits values into entries and blobs, and joins them again; `blob_hash`, `blob_home`
 and `blob_names` compute the names of blobs. `seal` adds a checksum to a record, and `unseal`
 verifies it. `check_entries` and `check_entry` check that the content of a record has the form of
-entries, and `newest_items` finds the newest memory items without decoding them.
+entries. Three functions search records without decoding them: `follow_parents` searches
+checkpoints, `select_writes` pending writes, and `newest_items` memory items.
 docs/formats.md has the formats, and docs/design.md explains how sharing works.
 """
 
@@ -15,8 +16,10 @@ from swarmstate._core import (
     blob_names,
     check_entries,
     check_entry,
+    follow_parents,
     newest_items,
     seal,
+    select_writes,
     unseal,
 )
 
@@ -28,7 +31,9 @@ __all__ = [
     "blob_names",
     "check_entries",
     "check_entry",
+    "follow_parents",
     "newest_items",
     "seal",
+    "select_writes",
     "unseal",
 ]

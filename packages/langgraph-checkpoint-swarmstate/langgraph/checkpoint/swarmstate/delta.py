@@ -8,21 +8,30 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.base import DeltaChannelHistory
 
 from swarmstate import Query, Range
-from swarmstate.base import prefix_end, several
+from swarmstate.base import several
 from swarmstate.errors import CheckpointError
 from swarmstate.operations import Operation, Read
+from swarmstate.sharing import follow_parents, select_writes
 
 from .layout import (
     BLOBS,
     Address,
+    address_of_write,
     blobs_at,
     checkpoints_prefix,
     thread_namespace,
-    writes_prefix,
-    writes_prefix_of,
+    writes_between,
+    writes_of,
 )
 from .reading import decode_values, fill, retry
-from .records import StoredCheckpoint, decode_body, decode_checkpoint, decode_writes, describe
+from .records import (
+    StoredCheckpoint,
+    StoredWrite,
+    decode_body,
+    decode_checkpoint,
+    decode_writes,
+    describe,
+)
 from .values import Values
 
 if TYPE_CHECKING:
@@ -56,66 +65,48 @@ def _delta_history(
     values: Values, serde: SerializerProtocol, address: Address, channels: Sequence[str]
 ) -> Operation[Mapping[str, DeltaChannelHistory]]:
     history: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
-    wanted = frozenset(history)
-    seeds: dict[str, StoredCheckpoint] = {}
-    # Newest to oldest, each with the channels whose history its writes belong to.
-    path: list[tuple[StoredCheckpoint, frozenset[str]]] = []
-    met: set[str] = set()
     chain = _Chain(serde, address)
-    ancestor = yield from chain.target()
-    while ancestor is not None and ancestor.parent is not None and wanted:
-        if ancestor.parent not in chain.records and not (yield from chain.read_parent(ancestor)):
-            break
-        if ancestor.parent in met:
-            raise CheckpointError(
-                f"{describe(address)} cannot be rebuilt: {ancestor.parent!r} is an ancestor of "
-                "itself; put that one of its ancestors again that was put with the config of "
-                "another checkpoint than its parent"
-            )
-        met.add(ancestor.parent)
-        ancestor = chain.decode(ancestor.parent)
-        path.append((ancestor, wanted))
-        if not wanted.isdisjoint(ancestor.channels):
-            seeds.update(dict.fromkeys(wanted & ancestor.channels.keys(), ancestor))
-            wanted -= seeds.keys()
+    path, homes, seeds = yield from chain.walk({*history})
     if not path:
         return history
 
-    names = [name for channel, stored in seeds.items() for name in stored.blobs([channel])]
-    homes = [blobs_at(str(stored.address.checkpoint_id)) for stored, _ in path if stored.blobs()]
-    places = [
-        writes_prefix(address.checkpoint_ns, str(stored.address.checkpoint_id))
-        for stored, _ in path
-    ]
-    if chain.is_line([stored for stored, _ in path]):
-        ranges = [Range(min(places), prefix_end(max(places)))]
+    stored = {channel: chain.decode(checkpoint_id) for channel, checkpoint_id in seeds.items()}
+    names = [name for channel in stored for name in stored[channel].blobs([channel])]
+    if chain.is_line(path):
+        ranges = [writes_between(address.checkpoint_ns, path)]
     else:
         # A fork in between may have many writes.
-        ranges = [Range.of_prefix(place) for place in places]
+        ranges = [writes_of(address._replace(checkpoint_id=each)) for each in path]
     query = Query(
-        thread_namespace(address.thread_id), [BLOBS + name for name in names], [*ranges, *homes]
+        thread_namespace(address.thread_id),
+        [BLOBS + name for name in names],
+        [*ranges, *map(blobs_at, homes)],
     )
     [answer] = yield Read([query])
     blobs: dict[str, bytes | None] = dict(zip(names, answer.values, strict=True))
     for records in answer.ranges[len(ranges) :]:
         blobs.update((key[len(BLOBS) :], data) for key, data in records)
-    written: dict[str, list[tuple[str, bytes]]] = {}
+    written: dict[str | None, list[tuple[str, bytes]]] = {}
     for records in answer.ranges[: len(ranges)]:
-        for key, record in records:
-            written.setdefault(writes_prefix_of(key), []).append((key, record))
-    writes = [
-        (stored.address, write)
-        for (stored, wanted), place in zip(reversed(path), reversed(places), strict=True)
-        if place in written
-        for write in decode_writes(stored.address, written[place])
-        if write.channel in wanted
-    ]
+        for key, record in select_writes(records, {*history}):
+            place = address_of_write(address.thread_id, key)
+            written.setdefault(place.checkpoint_id, []).append((key, record))
+    reaches = {channel: path.index(checkpoint_id) for channel, checkpoint_id in seeds.items()}
+    writes: list[tuple[Address, StoredWrite]] = []
+    for position, checkpoint_id in reversed([*enumerate(path)]):
+        if checkpoint_id in written:
+            place = address._replace(checkpoint_id=checkpoint_id)
+            writes += [
+                (place, write)
+                for write in decode_writes(place, written[checkpoint_id])
+                if write.channel in history and position <= reaches.get(write.channel, position)
+            ]
     yield from fill(query.namespace, [write for _, write in writes], blobs)
     for place, write in writes:
         history[write.channel]["writes"].append(write.decode(values, serde, place, blobs))
-    for channel, stored in seeds.items():
-        entries = {channel: stored.channels[channel]}
-        history[channel]["seed"] = decode_values(values, None, stored, entries, blobs)[channel]
+    for channel, seed in stored.items():
+        entries = {channel: seed.channels[channel]}
+        history[channel]["seed"] = decode_values(values, None, seed, entries, blobs)[channel]
     return history
 
 
@@ -134,15 +125,44 @@ class _Chain:
         # Every checkpoint from this id up to the target has been read; None: from the first.
         self._read_from: str | None = None
 
-    def target(self) -> Operation[StoredCheckpoint | None]:
-        """Return the checkpoint at which the walk starts."""
-        yield from self._read_page()
-        checkpoint_id = self._address.checkpoint_id
-        if checkpoint_id is None:
-            checkpoint_id = max(self.records, default="")
-        return self.decode(checkpoint_id) if checkpoint_id in self.records else None
+    def walk(self, channels: set[str]) -> Operation[tuple[list[str], list[str], dict[str, str]]]:
+        """Follow the ancestors until each channel was found in one.
 
-    def read_parent(self, of: StoredCheckpoint) -> Operation[bool]:
+        Returns:
+            The ids of the ancestors, newest first; of these, the ids of those that refer to
+            blobs; and for each channel that was found, the id of the nearest ancestor with it.
+
+        Raises:
+            CheckpointError: A required record is damaged or missing.
+        """
+        yield from self._read_page()
+        child = self._address.checkpoint_id or max(self.records, default="")
+        parent = self.decode(child).parent if child in self.records else None
+        path: dict[str, bool] = {}
+        seeds: dict[str, str] = {}
+        while parent is not None and len(seeds) < len(channels):
+            if parent not in self.records and not (yield from self._read_parent(child, parent)):
+                break
+            if parent in path:
+                raise CheckpointError(
+                    f"{describe(self._address)} cannot be rebuilt: {parent!r} is an ancestor of "
+                    "itself; put that one of its ancestors again that was put with the config of "
+                    "another checkpoint than its parent"
+                )
+            missing = channels - seeds.keys()
+            met, found, following = follow_parents(self.records, self._prefix, parent, missing)
+            if not met:
+                # Decoding it raises an error, unless it is just unusual.
+                stored = self.decode(parent)
+                met = {parent: bool(stored.blobs())}
+                found = dict.fromkeys(missing & stored.channels.keys(), parent)
+                following = stored.parent
+            path.update(met)
+            seeds.update(found)
+            child, parent = next(reversed(met)), following
+        return [*path], [each for each, refers in path.items() if refers], seeds
+
+    def _read_parent(self, child: str, parent: str) -> Operation[bool]:
         """Read the parent that a checkpoint names, and return whether it exists.
 
         A run whose config names a checkpoint that does not exist, for example a deleted
@@ -151,12 +171,12 @@ class _Chain:
         Raises:
             CheckpointError: The parent should exist and does not.
         """
-        parent = str(of.parent)
         while parent not in self.records:
             if self._read_from is not None and parent < self._read_from:
                 yield from self._read_page()
             # Its id is greater than its child's, or it no longer exists.
             elif not (yield from self._read_one(parent)):
+                of = self.decode(child)
                 if self._begins(of):
                     return False
                 raise CheckpointError(
@@ -164,11 +184,10 @@ class _Chain:
                 )
         return True
 
-    def is_line(self, path: Sequence[StoredCheckpoint]) -> bool:
+    def is_line(self, path: Sequence[str]) -> bool:
         """Whether no other checkpoint that was read lies between those of a path."""
-        ids = [str(stored.address.checkpoint_id) for stored in path]
-        first, last = min(ids), max(ids)
-        return sum(first <= each <= last for each in self.records) == len(ids)
+        first, last = min(path), max(path)
+        return sum(first <= each <= last for each in self.records) == len(path)
 
     def _read_page(self) -> Operation[None]:
         last = Range.of_prefix(self._prefix, reverse=True, limit=_PAGE)

@@ -25,11 +25,12 @@ an entry may be stale, or missing after a race.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swarmstate import Range
+from swarmstate.base import prefix_end
 from swarmstate.errors import CheckpointError, InvalidConfigError, InvalidNameError
 from swarmstate.sharing import blob_home
 
@@ -202,6 +203,12 @@ def writes_prefix_of(key: str) -> str:
 def writes_of(address: Address) -> Range:
     """Return the range of a checkpoint's pending writes."""
     return Range.of_prefix(writes_prefix(address.checkpoint_ns, str(address.checkpoint_id)))
+
+
+def writes_between(checkpoint_ns: str, checkpoint_ids: Iterable[str]) -> Range:
+    """Return the least range of keys that holds the pending writes of all these checkpoints."""
+    prefix, places = f"{WRITES}{escape(checkpoint_ns)}/", [f"{escape(i)}/" for i in checkpoint_ids]
+    return Range(prefix + min(places), prefix_end(prefix + max(places)))
 
 
 @lru_cache(maxsize=256)

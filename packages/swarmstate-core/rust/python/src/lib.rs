@@ -1,5 +1,6 @@
 //! Python bindings of swarmstate (`swarmstate._core`): registration only.
 
+mod ancestry;
 mod cached;
 mod call_key;
 mod callbacks;
@@ -32,6 +33,8 @@ use pyo3::prelude::*;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::ancestry::{follow_parents, select_writes};
     #[pymodule_export]
     use super::cached::CallCache;
     #[pymodule_export]

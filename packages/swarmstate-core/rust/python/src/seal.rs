@@ -29,7 +29,7 @@ pub fn seal<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let mut data = vec![HEAD];
     dumps_to_vec(&mut data, obj)?;
-    let check = check(&data[1..], key);
+    let check = check(&data[1..], key.map(|key| key.to_string_lossy()).as_deref());
     data.push(CHECK_HEAD);
     data.extend_from_slice(&check.to_be_bytes());
     Ok(PyBytes::new(obj.py(), &data))
@@ -46,7 +46,7 @@ pub fn unseal<'py>(
     data: &[u8],
     key: Option<&Bound<'py, PyString>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    match content_of(data, key) {
+    match content_of(data, key.map(|key| key.to_string_lossy()).as_deref()) {
         Some(content) => decode_slice(py, content),
         None => Err(DecodeError::new_err(
             "its bytes are not those that were stored here",
@@ -55,17 +55,17 @@ pub fn unseal<'py>(
 }
 
 /// Returns the bytes of the value in a sealed record; None if they are not those that were stored.
-pub fn content_of<'a>(data: &'a [u8], key: Option<&Bound<'_, PyString>>) -> Option<&'a [u8]> {
+pub fn content_of<'a>(data: &'a [u8], key: Option<&str>) -> Option<&'a [u8]> {
     let (rest, stored) = data.split_last_chunk()?;
     let content = rest.strip_suffix(&[CHECK_HEAD])?.strip_prefix(&[HEAD])?;
     (check(content, key).to_be_bytes() == *stored).then_some(content)
 }
 
-fn check(content: &[u8], key: Option<&Bound<'_, PyString>>) -> u32 {
+fn check(content: &[u8], key: Option<&str>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(content);
     if let Some(key) = key {
-        hasher.update(key.to_string_lossy().as_bytes());
+        hasher.update(key.as_bytes());
     }
     hasher.finalize()
 }
