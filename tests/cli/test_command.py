@@ -55,10 +55,10 @@ def test_info(source: Path) -> None:
 
 def test_copy_and_copy_again(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "target.db"
-    assert "30 records written, 0 were there" in run("copy", source, f"disk://{target}")
+    assert "30 records written, 0 already existed" in run("copy", source, f"disk://{target}")
     again = run("copy", source, target)
-    assert "0 records written, 30 were there" in again
-    assert "everything is the same" in again
+    assert "0 records written, 30 already existed" in again
+    assert "compared: no differences" in again
     with DiskStore(target) as store:
         assert store.get("n2", "7") == 7
 
@@ -81,13 +81,14 @@ def test_a_store_is_not_copied_onto_itself(
     ]
     for one, same in pairs:
         for options in ([], ["--overwrite"]):
-            assert "are one" in run("copy", one, same, *options, code=1)
+            assert "are the same; nothing" in run("copy", one, same, *options, code=1)
     with DiskStore(source) as store:
         assert store.namespaces() == ["n0", "n1", "n2"]
     # Other prefixes and schemas on the same server are different stores.
     run("copy", redis_server.url(), f"{redis_server.url()}?prefix=other")
     run("copy", f"{postgres_server.url()}?schema=one", f"{postgres_server.url()}?schema=two")
-    assert "30 were there" in run("copy", f"{redis_server.url()}?prefix=other", redis_server.url())
+    back = run("copy", f"{redis_server.url()}?prefix=other", redis_server.url())
+    assert "30 already existed" in back
 
 
 def test_a_target_with_other_records_is_left_alone(source: Path, tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
         with DiskStore(path) as store:
             store.set(name, key, path.name)
     printed = run("copy", source, target, code=1)
-    assert f"{name!r} of the target holds another value under key {key!r}" in printed
+    assert f"{name!r} in the target has a different value for key {key!r}" in printed
     source.unlink()
     assert str(source) in run("info", source, code=1)
 
@@ -143,8 +144,8 @@ def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["info", "missing.db"], "there is none"),
-        (["copy", "disk://missing.db", "memory://"], "there is none"),
+        (["info", "missing.db"], "the file does not exist"),
+        (["copy", "disk://missing.db", "memory://"], "the file does not exist"),
         (["info", f"nosuch://user:{PASSWORD}@host/db"], "no installed store opens nosuch://"),
         (["import", "langgraph-sqlite", "missing.db", "memory://"], "found none"),
         (
@@ -214,8 +215,8 @@ def test_a_database_without_tables_is_no_store_to_look_into(tmp_path: Path, mode
         connection.execute(f"PRAGMA journal_mode = {mode}")
     content = path.read_bytes()
     assert content
-    assert "without any table" in run("info", path, code=1)
-    assert "without any table" in run("copy", f"disk://{path}", "memory://", code=1)
+    assert "with no tables" in run("info", path, code=1)
+    assert "with no tables" in run("copy", f"disk://{path}", "memory://", code=1)
     assert path.read_bytes() == content
     assert [each.name for each in tmp_path.iterdir()] == ["empty.db"]
 

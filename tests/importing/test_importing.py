@@ -334,6 +334,6 @@ def test_the_command(filled: Source, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "1 threads" in done.stdout
-    assert "everything is the same" in done.stdout
+    assert "compared: no differences" in done.stdout
     with SwarmStateSaver(target) as saver:
         assert saver.threads() == ["agent"]

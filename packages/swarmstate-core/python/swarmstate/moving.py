@@ -128,7 +128,7 @@ class CopyReport(NamedTuple):
 
     def __str__(self) -> str:
         """Return the report as a line of text."""
-        others = "were there"
+        others = "already existed"
         if self.failures:
             others += f" or are in {len(self.failures):,} namespaces that failed"
         return (
@@ -206,7 +206,7 @@ def copy_store(
         records += found
         size += bytes_found
         if difference is not None:
-            failures.setdefault(name, f"namespace {name!r} is not the same: {difference}")
+            failures.setdefault(name, f"namespace {name!r} does not match: {difference}")
         tell(Progress("comparing", done, len(names), "namespaces"))
     return CopyReport(len(names), records, size, written, tuple(failures.values()))
 
@@ -334,7 +334,7 @@ def _difference_of_ends(end: float | None, other: float | None) -> str | None:
     if end is None or other is None or math.isclose(end, other, rel_tol=0, abs_tol=_TOLERANCE):
         return None
     if math.inf in (end, other):
-        return "only one of them expires"
+        return "it expires in only one store"
     return f"it expires {abs(other - end):,.0f} seconds too {'late' if other > end else 'early'}"
 
 
@@ -346,13 +346,13 @@ def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[
         unknown.difference_update(key for key, _ in there)
         for key, _ in _other(target, name, there):
             raise ConflictError(
-                f"namespace {name!r} of the target holds another value under key {key!r}; it was "
-                "left as it is: remove it, or overwrite it"
+                f"namespace {name!r} in the target has a different value for key {key!r}; it was "
+                "left unchanged: remove it, or overwrite it"
             )
     if unknown:
         raise ConflictError(
-            f"namespace {name!r} of the target holds {len(unknown):,} records that the source does "
-            f"not have, such as {min(unknown)!r}; it was left as it is: remove it, or overwrite it"
+            f"namespace {name!r} in the target has {len(unknown):,} records that the source lacks, "
+            f"such as {min(unknown)!r}; it was left unchanged: remove it, or overwrite it"
         )
 
 
@@ -384,7 +384,7 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
         if other and difference is None:
             difference = f"{other[0][0]!r} differs"
     if difference is None and left:
-        difference = f"the target has {min(left)!r}, too"
+        difference = f"only the target has {min(left)!r}"
     if difference is None and records and not is_index:
         difference = _difference_of_ends(_end(source, name), _end(target, name))
     return records, size, difference

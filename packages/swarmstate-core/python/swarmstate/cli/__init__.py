@@ -15,7 +15,7 @@ def main() -> None:
         if error.name not in {"typer", "rich"}:
             raise
         print(
-            "swarmstate: the command needs typer, which is not installed: "
+            "swarmstate: the command requires typer, which is not installed; run: "
             "pip install 'swarmstate-core[cli]'",
             file=sys.stderr,
         )

@@ -48,10 +48,8 @@ app = typer.Typer(
 _out = Console(highlight=False, soft_wrap=True, emoji=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
-StoreURL = Annotated[
-    str, typer.Argument(help="A store's URL, or the path of a file.", show_default=False)
-]
-Prefix = Annotated[str, typer.Option(help="Only namespaces that start with this.")]
+StoreURL = Annotated[str, typer.Argument(help="A store URL or a file path.", show_default=False)]
+Prefix = Annotated[str, typer.Option(help="Only namespaces with this prefix.")]
 
 
 def _print_versions(wanted: bool) -> None:
@@ -71,11 +69,11 @@ def _swarmstate(
             "--version",
             callback=_print_versions,
             is_eager=True,
-            help="Show the versions of what is installed of swarmstate.",
+            help="Show the versions of the installed swarmstate packages.",
         ),
     ] = False,
 ) -> None:
-    """Inspect stores of agent state, and move their content."""
+    """Inspect stores of agent state, and move their contents."""
 
 
 @app.command()
@@ -94,12 +92,12 @@ def copy(
     target: StoreURL,
     prefix: Prefix = "",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace namespaces that hold other records.")
+        bool, typer.Option("--overwrite", help="Replace namespaces that hold different records.")
     ] = False,
 ) -> None:
-    """Copy a store into another one, byte for byte, and compare them afterwards.
+    """Copy one store into another, byte for byte, and compare them afterwards.
 
-    Run it again to continue after an interruption. Other namespaces of the target are kept.
+    Run it again to resume after an interruption. Other namespaces in the target are kept.
     """
     with _errors(), _open(source, must_exist=True) as opened:
         # Before the target is created: fail now if the source cannot be used.
@@ -107,7 +105,7 @@ def copy(
         with _open(target) as other, _progress() as progress:
             if are_one(opened, other):
                 raise ValueError(
-                    "expected two stores, but source and target are one; nothing was copied"
+                    "expected two stores, but source and target are the same; nothing was copied"
                 )
             report = copy_store(
                 opened, other, prefix=prefix, overwrite=overwrite, progress=progress
@@ -124,12 +122,12 @@ def import_(
     target: StoreURL,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Import only this, such as one thread; may be repeated."),
+        typer.Option("--only", help="Import only this, such as one thread; can be repeated."),
     ] = None,
 ) -> None:
-    """Import what another program stored, and compare it afterwards.
+    """Import data stored by another program, and compare it afterwards.
 
-    Run it again to continue after an interruption. The source is only read.
+    Run it again to resume after an interruption. The source is only read.
     """
     importer = _importer(kind)
     with _errors():
@@ -148,7 +146,7 @@ def _importer(kind: str) -> Importer:
     hint = (
         f"expected one of: {known}"
         if known
-        else "none is installed: pip install langgraph-checkpoint-swarmstate"
+        else "no importer is installed; run: pip install langgraph-checkpoint-swarmstate"
     )
     raise typer.BadParameter(f"cannot import {kind!r}; {hint}", param_hint="KIND")
 
@@ -162,7 +160,7 @@ def _open(store: str, *, must_exist: bool = False) -> BaseStore:
     else:
         return open_url(store)
     if must_exist and not path.exists():
-        raise StoreUnavailableError(f"expected a file, but there is none: {path}")
+        raise StoreUnavailableError(f"expected a store, but the file does not exist: {path}")
     if must_exist and path.is_file():
         _check_holds_something(path)
     return open_url(store) if "://" in store else DiskStore(path)
@@ -180,7 +178,7 @@ def _check_holds_something(path: Path) -> None:
     # Two numbers of 4 bytes: the schema cookie and the application id.
     if header.startswith(_MAGIC) and header[40:44] == header[68:72] == bytes(4):
         raise StoreFormatError(
-            f"expected a store, but the file is an SQLite database without any table: {path}"
+            f"expected a store, but the file is an SQLite database with no tables: {path}"
         )
 
 
@@ -190,7 +188,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _err.print("interrupted; run the same command again to go on", style="yellow")
+        _err.print("interrupted; run the same command again to resume", style="yellow")
         raise typer.Exit(130) from None
     except (SwarmStateError, ValueError, OSError) as error:
         _err.print(f"error: {error}", style="red", markup=False)
@@ -225,4 +223,4 @@ def _tell(report: Report) -> None:
         _err.print(f"failed: {failure}", style="red", markup=False)
     if report.failures:
         raise typer.Exit(1)
-    _out.print("compared: everything is the same")
+    _out.print("compared: no differences")
