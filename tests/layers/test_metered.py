@@ -232,7 +232,7 @@ def test_with_a_sink_the_store_is_metered_as_asked() -> None:
 def test_a_label_is_a_text() -> None:
     label: Any = 5
     for made in (MeteredStore, metered):
-        with pytest.raises(TypeError, match="expected label to be a text, found 5"):
+        with pytest.raises(TypeError, match="expected label to be a str, found 5"):
             made(Store(), Summary(), label=label)
 
 

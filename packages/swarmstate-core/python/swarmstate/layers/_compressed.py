@@ -99,6 +99,6 @@ def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -
     if size not in DICTIONARY_SIZES:
         raise ValueError(
             f"expected size to be at least {DICTIONARY_SIZES.start} and below "
-            f"{DICTIONARY_SIZES.stop} bytes, found {size!r}; {DICTIONARY_SIZE} suit most values"
+            f"{DICTIONARY_SIZES.stop} bytes, found {size!r}; {DICTIONARY_SIZE} suits most values"
         )
     return Compression.train([sample for sample in samples if sample], size)

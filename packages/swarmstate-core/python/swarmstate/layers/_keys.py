@@ -49,9 +49,7 @@ class KeyRing:
         _check_types(keys)
         if active is None:
             if len(keys) != 1:
-                raise ValueError(
-                    f"expected active to name one of the keys, of which there are {len(keys)}"
-                )
+                raise ValueError(f"expected active to name one of the {len(keys)} keys, found None")
             [active] = keys
         self.active = active
         self._ids = sorted(keys)
@@ -76,14 +74,14 @@ class KeyRing:
             if len(key) != KEY_BYTES:
                 # The line is not shown, because it may hold a key.
                 raise ValueError(
-                    f"expected entry {number} of the keys to be 'id:key' with {KEY_BYTES} bytes "
-                    "in base64 as the key"
+                    f"expected entry {number} of the keys to be 'id:key', with a key of "
+                    f"{KEY_BYTES} bytes in base64"
                 )
             if key_id.strip() in keys:
-                raise ValueError(f"the key id {key_id.strip()!r} is there twice")
+                raise ValueError(f"duplicate key id {key_id.strip()!r}")
             keys[key_id.strip()] = key
         if not keys:
-            raise ValueError("expected at least one line 'id:key', found none")
+            raise ValueError("expected at least one 'id:key' line, found none")
         return cls(keys, active=next(iter(keys)))
 
     @classmethod
@@ -96,7 +94,7 @@ class KeyRing:
         text = os.environ.get(variable)
         if text is None:
             raise ValueError(
-                f"expected the environment variable {variable} to hold the keys, one 'id:key' a "
+                f"expected the environment variable {variable} to hold the keys, one 'id:key' per "
                 "line, but it is not set"
             )
         return cls.parse(text)
@@ -126,8 +124,8 @@ class KeyRing:
         held = key_id.strip() == key_id and ":" not in key_id and not key_id.startswith("#")
         if not held or parts != [line]:
             raise ValueError(
-                f"expected the id of the key to be without colons, commas and line breaks, and "
-                f"neither to begin with # nor to begin or end with spaces, found {key_id!r}"
+                "expected a key id without colons, commas, line breaks, a leading #, or leading or "
+                f"trailing spaces, found {key_id!r}"
             )
         return line
 
@@ -146,12 +144,12 @@ def _check_types(keys: object) -> None:
     """Check something passed as keys; no message may show what could be a key."""
     if not isinstance(keys, Mapping):
         raise TypeError(
-            f"expected the keys as a dict {{id: 32 bytes}}, found {type(keys).__name__}; "
+            f"expected keys to be a dict {{id: 32 bytes}}, found {type(keys).__name__}; "
             "KeyRing.parse takes the text form"
         )
     for key_id, key in keys.items():
         if not isinstance(key_id, str):
-            raise TypeError(f"expected the id of a key to be a str, found {type(key_id).__name__}")
+            raise TypeError(f"expected a key id to be a str, found {type(key_id).__name__}")
         if not isinstance(key, bytes):
             raise TypeError(
                 f"expected key {key_id!r} to be {KEY_BYTES} bytes, found {type(key).__name__}; "

@@ -74,7 +74,7 @@ class MeteredStore(StoreLayer):
         named: object = label
         if named is not None and not isinstance(named, str):
             # Other types would break sinks that sort or write out labels.
-            raise TypeError(f"expected label to be a text, found {named!r:.200}")
+            raise TypeError(f"expected label to be a str, found {named!r:.200}")
         self.sink = sink
         self._guarded = GuardedSink(sink)
         self._names_namespaces = namespaces

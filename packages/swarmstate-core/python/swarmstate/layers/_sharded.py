@@ -71,7 +71,7 @@ class ShardedStore(StoreLayer):
     def __init__(self, shards: Mapping[str, BaseStore]) -> None:
         if not isinstance(shards, Mapping):
             raise TypeError(
-                "expected stores by their names, such as {'a': DiskStore('a.db'), "
+                "expected a dict of stores by name, such as {'a': DiskStore('a.db'), "
                 f"'b': DiskStore('b.db')}}, found {type(shards).__name__}"
             )
         self.shards = dict(shards)
