@@ -258,9 +258,9 @@ def test_orders(store: BaseStore) -> None:
 
 def test_a_namespace_of_something_else_is_left_alone(store: BaseStore) -> None:
     store.set("thread", "key", 1)
-    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+    with pytest.raises(StoreFormatError, match="holds records that are not a collection"):
         Collection(store, "thread").upsert([Record("a", {})])
-    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+    with pytest.raises(StoreFormatError, match="holds records that are not a collection"):
         Collection(store, "thread").clear()
     assert store.items("thread") == [("key", 1)]
     Collection(store, "nothing").clear()
@@ -270,9 +270,9 @@ def test_a_namespace_of_something_else_is_left_alone(store: BaseStore) -> None:
 @pytest.mark.parametrize("meta", [5, {}, [1], "v"])
 def test_a_record_of_the_same_name_makes_no_collection(store: BaseStore, meta: Any) -> None:
     store.set("thread", "meta", meta)
-    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+    with pytest.raises(StoreFormatError, match="holds records that are not a collection"):
         Collection(store, "thread").upsert([Record("a", {})])
-    with pytest.raises(StoreFormatError, match="holds records that are no collection"):
+    with pytest.raises(StoreFormatError, match="holds records that are not a collection"):
         Collection(store, "thread").clear()
     assert store.items("thread") == [("meta", meta)]
 

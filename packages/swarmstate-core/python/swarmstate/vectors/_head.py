@@ -34,7 +34,7 @@ def read_head(shared: Shared) -> Operation[Head | None]:
         raise StoreFormatError(
             f"the collection in namespace {shared.namespace!r} is damaged: expected a dimension "
             f"and the last entries of {len(layout.LANES)} lanes, found {size!r} and {tails}; "
-            "restore a back-up, or copy its records to another collection"
+            "restore a backup, or copy its records to another collection"
         )
     return Head(None if size is None else int(size), dict(zip(layout.LANES, tails, strict=True)))
 
@@ -46,8 +46,8 @@ def check_format(shared: Shared, meta: bytes) -> None:
         raise no_collection(shared) from None
     if found != layout.FORMAT:
         raise StoreFormatError(
-            f"expected a collection of format {layout.FORMAT} in namespace "
-            f"{shared.namespace!r}, but it has format {found}: use the version of swarmstate "
+            f"expected a collection with format {layout.FORMAT} in namespace "
+            f"{shared.namespace!r}, found format {found}: use the version of swarmstate "
             "that wrote it, or a newer one"
         )
 
@@ -98,7 +98,7 @@ def check_dimensions(shared: Shared, dimensions: int) -> Operation[None]:
 
 def no_collection(shared: Shared) -> StoreFormatError:
     return StoreFormatError(
-        f"namespace {shared.namespace!r} holds records that are no collection: choose another "
+        f"namespace {shared.namespace!r} holds records that are not a collection: choose another "
         "namespace"
     )
 

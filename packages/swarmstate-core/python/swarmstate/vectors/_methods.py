@@ -60,8 +60,8 @@ class Selection(NamedTuple):
             if isinstance(name, str) and name.startswith("$"):
                 raise InvalidFilterError(
                     f"expected a filter to name fields, such as {{'age': {{'$gte': 3}}}}, found "
-                    f"{name!r}: operators stand within a field, and none joins conditions; search "
-                    "for each of several alternatives"
+                    f"{name!r}: operators go inside a field, and none combines conditions; run a "
+                    "separate search for each alternative"
                 )
         return cls(scope, categories, dumps(dict(filter)) if filter else None)
 
@@ -87,7 +87,7 @@ class Page(NamedTuple):
         """Return the page with its numbers capped to what every store accepts.
 
         Raises:
-            TypeError: A number is not a whole number.
+            TypeError: A number is not an integer.
             ValueError: A number is negative.
         """
         if self.limit is not None:
@@ -334,7 +334,7 @@ class Methods:
         except DecodeError as error:
             raise _damaged(name, error) from error
         if not isinstance(value, dict):
-            raise _damaged(name, f"its value is {value!r:.80}, no map")
+            raise _damaged(name, f"its value is {value!r:.80}, not a map")
         return value
 
 
@@ -350,7 +350,7 @@ def _check_changed(name: str, record: object) -> None:
 
 def _damaged(name: str, reason: object) -> DecodeError:
     return DecodeError(
-        f"the stored record {name!r} is not what a collection stores: {reason}; "
+        f"the stored record {name!r} is not a valid collection record: {reason}; "
         "delete it or store it again"
     )
 

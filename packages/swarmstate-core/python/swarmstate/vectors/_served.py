@@ -272,7 +272,7 @@ class Served:
             applied: bool = yield Ask(self._search, request)
         except StoreReadOnlyError as error:
             # Waiting may not help: the processes that write to the primary may never search.
-            self.problem = f"what is kept for searching is behind the records: {error}"
+            self.problem = f"the search data is behind the records: {error}"
             return False
         return applied
 

@@ -54,7 +54,7 @@ class SnapshotFile:
         if loaded is not None and not layout.are_tails(loaded[1]):
             # Otherwise it might pass for a file that is ahead, and never be replaced.
             self.remove()
-            self.problem = "it says that it has read what is no entry of a log"
+            self.problem = "it claims to have read invalid log entries"
             return None
         return loaded
 
