@@ -83,12 +83,12 @@ def test_arguments_by_name_are_told_like_others() -> None:
 
 @pytest.mark.parametrize("found", [True, Summary, "prometheus"])
 def test_what_is_no_sink_is_refused(found: Any, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match=r"expected a sink of metrics.*a method record"):
+    with pytest.raises(TypeError, match=r"expected a metrics sink.*a record method"):
         SwarmStateSaver(tmp_path / "agents.db", metrics=found)
     assert not (tmp_path / "agents.db").exists()
-    with pytest.raises(TypeError, match="expected a sink of metrics"):
+    with pytest.raises(TypeError, match="expected a metrics sink"):
         MeteredStore(Store(), found)
-    with pytest.raises(TypeError, match="expected a sink of metrics"):
+    with pytest.raises(TypeError, match="expected a metrics sink"):
         Sinks(Summary(), found)
 
 

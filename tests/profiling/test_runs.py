@@ -153,7 +153,7 @@ def test_only_what_began_inside_is_profiled() -> None:
             outside.set()
             running.result()
     assert profile.runs == 0
-    assert str(profile) == "no run has ended"
+    assert str(profile) == "no run has finished"
     ElementTree.fromstring(profile.to_svg())
 
 

@@ -24,8 +24,8 @@ def check_sink(sink: object) -> None:
     if isinstance(sink, type) or not callable(getattr(sink, "record", None)):
         found = f"the class {sink.__name__}" if isinstance(sink, type) else repr(sink)
         raise TypeError(
-            f"expected a sink of metrics, such as Summary(), found {found:.200}: a sink is an "
-            "object with a method record"
+            f"expected a metrics sink, such as Summary(), found {found:.200}: a sink is an "
+            "object with a record method"
         )
 
 

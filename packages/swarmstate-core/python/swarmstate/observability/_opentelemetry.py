@@ -107,11 +107,9 @@ class OpenTelemetrySink(TracingSink):
             meter.create_counter(
                 "swarmstate.records",
                 "{record}",
-                "Records that were read, written or deleted by key.",
+                "Records read, written or deleted by key.",
             ),
-            meter.create_counter(
-                "swarmstate.io", "By", "Size of the values that were read or written."
-            ),
+            meter.create_counter("swarmstate.io", "By", "Size of the values read or written."),
         )
         self._operations = _Instruments(
             histogram(
@@ -121,12 +119,12 @@ class OpenTelemetrySink(TracingSink):
             meter.create_counter(
                 "swarmstate.operation.round_trips",
                 "{round_trip}",
-                "Round trips that operations made.",
+                "Round trips made by operations.",
             ),
             meter.create_counter(
                 "swarmstate.operation.io",
                 "By",
-                "Size of the values that operations read or wrote.",
+                "Size of the values read or written by operations.",
             ),
         )
         self._tracer = (

@@ -116,7 +116,7 @@ class Profile:
         """Return a table of where the time of an average run went."""
         runs = self.runs
         if not runs:
-            return "no run has ended"
+            return "no run has finished"
         rows = self.rows()
         total = sum(row.seconds for row in rows)
         width = max(len(row.name) for row in rows)

@@ -27,8 +27,8 @@ class _Family(NamedTuple):
 _ROUND_TRIPS = _Family(
     "db_operation_name",
     ("db_client_operation_duration_seconds", "Duration of database client operations."),
-    ("swarmstate_records_total", "Records that were read, written or deleted by key."),
-    ("swarmstate_io_bytes_total", "Size of the values that were read or written."),
+    ("swarmstate_records_total", "Records read, written or deleted by key."),
+    ("swarmstate_io_bytes_total", "Size of the values read or written."),
 )
 _OPERATIONS = _Family(
     "swarmstate_operation",
@@ -36,8 +36,8 @@ _OPERATIONS = _Family(
         "swarmstate_operation_duration_seconds",
         "Duration of operations, such as those of a checkpointer.",
     ),
-    ("swarmstate_operation_round_trips_total", "Round trips that operations made."),
-    ("swarmstate_operation_io_bytes_total", "Size of the values that operations read or wrote."),
+    ("swarmstate_operation_round_trips_total", "Round trips made by operations."),
+    ("swarmstate_operation_io_bytes_total", "Size of the values read or written by operations."),
 )
 
 
