@@ -125,7 +125,7 @@ def test_functions_without_a_name_of_their_own_need_one_in_a_store() -> None:
         with pytest.raises(ValueError, match="pass name="):
             cached(store=store)(each)
     name: Any = 5
-    with pytest.raises(TypeError, match="expected name to be a text, found 5"):
+    with pytest.raises(TypeError, match="expected name to be a str, found 5"):
         cached(store=store, name=name)
     named = cached(store=store, name="one")(Model())
     assert named("a") == named("a") == "aa"

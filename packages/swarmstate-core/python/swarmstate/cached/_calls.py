@@ -87,9 +87,9 @@ def check_result(result: object) -> None:
             # Otherwise Python would warn that it was never awaited.
             result.close()
         raise TypeError(
-            f"expected a result that can be remembered, found {type(result).__name__!r}, which can "
+            f"expected a result that can be cached, found {type(result).__name__!r}, which can "
             "be used only once: return a list of its items, or decorate the coroutine function "
-            "that made it"
+            "that created it"
         )
 
 

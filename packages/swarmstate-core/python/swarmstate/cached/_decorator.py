@@ -95,12 +95,12 @@ def cached(
     """
     if function is not None and not callable(function):
         raise TypeError(
-            f"expected a function, found {function!r}; options have names, such as maxsize=128"
+            f"expected a function, found {function!r}; pass options by name, such as maxsize=128"
         )
     check_ttl(ttl)
     if store is None:
         if name is not None or allow != ():
-            raise ValueError("name and allow are for results in a store; pass store=, too")
+            raise ValueError("name and allow require a store; pass store=, too")
         maxsize = _DEFAULT_SIZE if maxsize is MISSING else maxsize
         size: object = maxsize
         if size is not None and not isinstance(size, int):
@@ -112,11 +112,9 @@ def cached(
         check_store(store)
         named: object = name
         if named is not None and not isinstance(named, str):
-            raise TypeError(f"expected name to be a text, found {named!r:.200}")
+            raise TypeError(f"expected name to be a str, found {named!r:.200}")
         if maxsize is not MISSING and maxsize is not None:
-            raise ValueError(
-                "a store has no maxsize: bound its results by ttl, and leave maxsize out"
-            )
+            raise ValueError("a store has no maxsize: limit its results with ttl, and omit maxsize")
         maxsize = None
 
     def decorate(function: Callable[..., Any]) -> Any:
@@ -140,8 +138,8 @@ def _name_of(function: Callable[..., Any]) -> str:
     name = getattr(function, "__qualname__", None)
     if name is None or name.endswith("<lambda>") or inspect.ismethod(function):
         raise ValueError(
-            f"expected a function with a name of its own, found {function!r:.200}: pass name=, "
-            "which tells its results from those of others in the store"
+            f"expected a function with its own name, found {function!r:.200}: pass name= "
+            "to distinguish its results from others in the store"
         )
     return f"{function.__module__}.{name}"
 
