@@ -122,7 +122,7 @@ def test_explains_what_decided() -> None:
     )
     nobody = made(TRIAGE).explain("billing", {})
     assert (nobody.target, nobody.questions[0].values) == (None, {})
-    assert str(nobody).startswith("billing -> nobody")
+    assert str(nobody).startswith("billing -> none: no edge")
 
 
 def test_validates() -> None:

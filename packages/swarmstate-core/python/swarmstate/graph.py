@@ -94,7 +94,7 @@ class Explanation:
 
     def __str__(self) -> str:
         """Return one line per evaluated edge."""
-        lines = [f"{self.node} -> {self.target or 'nobody: no edge is taken'}"]
+        lines = [f"{self.node} -> {self.target or 'none: no edge is taken'}"]
         for question in self.questions:
             values = ", ".join(f"{path} = {value!r:.80}" for path, value in question.values.items())
             asked = question.when or "always"
@@ -186,17 +186,20 @@ class HandoffGraph(_core.HandoffGraph):
         problems = []
         for kind, node, place, other in self.problems(start):
             if kind == "unreachable":
-                message = f"no path leads from {start!r} to {node!r}: add an edge, or leave it out"
+                message = (
+                    f"no path leads from {start!r} to {node!r}: add an edge, or remove the node"
+                )
             elif kind == "missing_default":
                 message = (
-                    f"if no condition of {node!r} holds, nobody takes over: add an edge without one"
+                    f"if no condition of {node!r} holds, no node takes over: add an edge without "
+                    "one"
                 )
             else:
                 edge, by = edges[node][place], edges[node][other]
                 message = (
                     f"the edge from {node!r} to {edge.target!r} is never taken: the one to "
-                    f"{by.target!r} ({by.when or 'always'}) comes before it; give it a greater "
-                    "priority, or leave it out"
+                    f"{by.target!r} ({by.when or 'always'}) comes before it; give it a higher "
+                    "priority, or remove it"
                 )
             problems.append(Problem(kind, node, message))
         return problems
@@ -225,15 +228,15 @@ class HandoffGraph(_core.HandoffGraph):
         _check_keys(data, {"nodes", "edges"}, {"on_cycle"}, "a graph")
         on_cycle = data.get("on_cycle", "error")
         if on_cycle not in ("error", "allow"):
-            raise GraphError(f'expected "error" or "allow" as on_cycle, found {on_cycle!r:.200}')
+            raise GraphError(f'expected on_cycle to be "error" or "allow", found {on_cycle!r:.200}')
         graph = cls(on_cycle=on_cycle)
         for node in _checked(data["nodes"], (list, tuple), "a list of nodes"):
-            graph.add_node(_checked(node, str, "the name of a node"))
+            graph.add_node(_checked(node, str, "a node name"))
         for edge in _checked(data["edges"], (list, tuple), "a list of edges"):
             _check_keys(edge, {"from", "to"}, {"when", "priority"}, "an edge")
             graph.add_edge(
-                _checked(edge["from"], str, "the name of a node"),
-                _checked(edge["to"], str, "the name of a node"),
+                _checked(edge["from"], str, "a node name"),
+                _checked(edge["to"], str, "a node name"),
                 when=_checked(edge.get("when"), (str, type(None)), "a condition"),
                 priority=_checked(edge.get("priority", 0), int, "a priority"),
             )
@@ -328,6 +331,6 @@ def _check_keys(
 ) -> None:
     if not isinstance(data, Mapping) or not needed <= data.keys() <= needed | set(others):
         raise GraphError(
-            f"expected {what} with {sorted(needed)} and possibly {sorted(others)}, "
+            f"expected {what} with {sorted(needed)} and optionally {sorted(others)}, "
             f"found {data!r:.200}"
         )
