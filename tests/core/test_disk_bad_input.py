@@ -105,7 +105,7 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         ("pipe", "not a regular file"),
         ("n" * 300, "cannot open"),
         ("nul\0.db", "cannot open"),
-        ("\ud800.db", "no file can have this name"),
+        ("\ud800.db", "not a valid file name"),
     ],
 )
 def test_unusable_paths(

@@ -176,7 +176,7 @@ def test_compacting_drops_old_tombstones_only() -> None:
 def test_one_replica_of_two_writers_is_noticed() -> None:
     start = ORSet().add("seen", replica="a")
     left, right = start.add("x", replica="a"), start.add("y", replica="a")
-    with pytest.raises(ValueError, match=r"replica 'a' to be one writer.*'x'.*'y'"):
+    with pytest.raises(ValueError, match=r"replica 'a' to be a single writer.*'x'.*'y'"):
         merge(left, right)
 
 
@@ -272,7 +272,7 @@ def test_what_is_not_equal_to_itself_is_no_element(element: Any) -> None:
 
 def test_what_does_not_merge_is_refused_and_stays_as_it_is() -> None:
     store = Store()
-    with pytest.raises(TypeError, match=r"expected a value that merges.*found int"):
+    with pytest.raises(TypeError, match=r"expected a mergeable value.*found int"):
         store.merge("n", "new", 3)  # type: ignore[type-var]  # invalid on purpose
     assert not store.contains("n", "new")
     store.set("n", "k", 3)

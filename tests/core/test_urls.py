@@ -79,7 +79,7 @@ def test_a_scheme_that_people_try_says_what_to_write(scheme: str, hint: str) -> 
 
 
 def test_a_path_is_told_how_to_be_a_url() -> None:
-    with pytest.raises(UnknownSchemeError, match=r"'disk://agents\.db', or DiskStore"):
+    with pytest.raises(UnknownSchemeError, match=r"'disk://agents\.db' or DiskStore"):
         swarmstate.open("agents.db")
 
 

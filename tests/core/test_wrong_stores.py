@@ -43,5 +43,5 @@ def test_a_path_is_no_store(make: Callable[[Any], object]) -> None:
 # Any, as above.
 @pytest.mark.parametrize("stores", ["x.db", b"x.db", None, [Store()], Store()], ids=type)
 def test_shards_without_names_are_refused(stores: Any) -> None:
-    with pytest.raises(TypeError, match=r"^expected stores by their names, .* found \w+$"):
+    with pytest.raises(TypeError, match=r"^expected a dict of stores by name, .* found \w+$"):
         ShardedStore(stores)

@@ -317,7 +317,7 @@ def test_arguments_of_another_type_are_named(driver: Driver) -> None:
     with pytest.raises(ValueError, match=r"keep_last to be at least 1, found '30'"):
         driver.prune(["ada"], keep_last=wrong)
     number: Any = 30
-    with pytest.raises(TypeError, match="expected thread_ids in a list, found 30"):
+    with pytest.raises(TypeError, match="expected thread_ids to be a list, found 30"):
         driver.prune(number)
     with pytest.raises(TypeError, match=r"serde to have dumps_typed and loads_typed.* a str"):
         SwarmStateSaver(serde=wrong)

@@ -298,7 +298,7 @@ def test_numbers_that_are_none_are_named(wrong: Any) -> None:
     }
     for name, several in calls.items():
         for call in several:
-            with pytest.raises(TypeError, match=f"expected {name} to be a whole number, found"):
+            with pytest.raises(TypeError, match=f"expected {name} to be an integer, found"):
                 call(**{name: wrong})
 
 

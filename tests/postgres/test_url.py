@@ -105,7 +105,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, float]) -> No
 @pytest.mark.parametrize("name", ["max_size", "statement_cache_size"])
 def test_connections_and_statements_are_counted_in_whole_numbers(name: str, wrong: Any) -> None:
     options: dict[str, Any] = {name: wrong}
-    with pytest.raises(TypeError, match=f"expected {name} to be a whole number, found {wrong!r}"):
+    with pytest.raises(TypeError, match=f"expected {name} to be an integer, found {wrong!r}"):
         PostgresStore("postgresql://h/d", **options)
 
 

@@ -127,7 +127,7 @@ def test_a_text_is_no_number(name: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["5", 1.5], ids=str)
 def test_connections_are_counted_in_whole_numbers(wrong: Any) -> None:
-    found = f"max_connections to be a whole number, found {wrong!r}"
+    found = f"max_connections to be an integer, found {wrong!r}"
     with pytest.raises(TypeError, match=found):
         RedisStore("redis://host", max_connections=wrong)
 

@@ -47,11 +47,11 @@ def check_count(name: str, found: object) -> None:
     """Check that an argument is a count.
 
     Raises:
-        TypeError: It is not a whole number.
+        TypeError: It is not an integer.
         ValueError: It is negative.
     """
     if not isinstance(found, SupportsIndex):
-        raise TypeError(f"expected {name} to be a whole number, found {found!r:.80}")
+        raise TypeError(f"expected {name} to be an integer, found {found!r:.80}")
     if index(found) < 0:
         raise ValueError(f"expected {name} to be at least 0, found {found!r}")
 
@@ -64,7 +64,7 @@ def several(texts: Iterable[str], what: str) -> list[str]:
     """
     found: object = texts
     if not isinstance(found, Iterable):
-        raise TypeError(f"expected {what} in a list, found {found!r:.80}")
+        raise TypeError(f"expected {what} to be a list, found {found!r:.80}")
     if isinstance(texts, str):
-        raise TypeError(f"expected {what} in a list, found {texts!r}; did you mean [{texts!r}]?")
+        raise TypeError(f"expected {what} to be a list, found {texts!r}; did you mean [{texts!r}]?")
     return list(texts)

@@ -75,11 +75,11 @@ def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -
         [result] = yield Read([Query(namespace, keys=[key])])
         [found] = result.values
         if found is None:
-            _check_merges(value, "a value")
+            _check_merges(value, "a mergeable value")
             merged = value
         else:
             kept: Any = codec.loads(found)
-            _check_merges(kept, f"the value of {key!r} in namespace {namespace!r} to be one")
+            _check_merges(kept, f"the value of {key!r} in namespace {namespace!r} to be mergeable")
             merged = kept.merge(value)
         data = codec.dumps(merged)
         if data == found and ttl is None:
@@ -96,8 +96,7 @@ def merge(codec: Codec, namespace: str, key: str, value: M, ttl: float | None) -
 def _check_merges(value: object, what: str) -> None:
     if not callable(getattr(value, "merge", None)):
         raise TypeError(
-            f"expected {what} that merges, such as those of swarmstate.merge, found "
-            f"{type(value).__name__}"
+            f"expected {what}, such as one from swarmstate.merge, found {type(value).__name__}"
         )
 
 
@@ -180,4 +179,4 @@ def restore(snapshot: Snapshot) -> Operation[None]:
 def _check_snapshot(snapshot: object) -> None:
     if not isinstance(snapshot, Snapshot):
         found = type(snapshot).__name__
-        raise TypeError(f"expected a Snapshot, as a store's snapshot() returns, found {found}")
+        raise TypeError(f"expected a Snapshot from a store's snapshot(), found {found}")

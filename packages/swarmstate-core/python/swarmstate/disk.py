@@ -75,7 +75,7 @@ class DiskStore(_core.DiskStore, BaseStore):
             return super().__new__(cls, path, durability, timeout, clock)
         except UnicodeEncodeError as error:
             raise StoreUnavailableError(
-                f"cannot open {path!r}: no file can have this name: {error}; check the path"
+                f"cannot open {path!r}: not a valid file name: {error}; check the path"
             ) from error
 
     def __init__(
@@ -144,7 +144,7 @@ class DiskStore(_core.DiskStore, BaseStore):
             The number of bytes by which the file shrank.
 
         Raises:
-            TypeError: `max_pages` is not a whole number.
+            TypeError: `max_pages` is not an integer.
             ValueError: `max_pages` is negative.
         """
         if max_pages is not None:
@@ -180,7 +180,7 @@ def open_url(url: str, *, allow: Allow = (), **options: Any) -> DiskStore:
         elif name == "timeout":
             options.setdefault(name, _seconds(value))
         else:
-            raise ValueError(f"unknown option {name!r} of a disk:// URL: use durability or timeout")
+            raise ValueError(f"unknown option {name!r} in a disk:// URL: use durability or timeout")
     return DiskStore(path_of(url), allow=allow, **options)
 
 

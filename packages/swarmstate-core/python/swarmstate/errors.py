@@ -94,7 +94,7 @@ class StoreClosedError(StoreError):
 
     def __init__(
         self,
-        message: str = "the store is closed, as at the end of a `with` block: use it inside the "
+        message: str = "the store is closed (leaving a `with` block closes it): use it inside the "
         "block, or open a new one",
     ) -> None:
         """Take a message; the default one says what to do."""
@@ -160,8 +160,8 @@ class DimensionError(EmbeddingError):
     def __str__(self) -> str:
         """Return the message, which says what to do."""
         return (
-            f"expected an embedding of {self.stored} dimensions, as the stored ones have, but "
-            f"this one has {self.given}: use the model they were made with, or {self.advice}"
+            f"expected an embedding of {self.stored} dimensions, like the stored ones, but "
+            f"this one has {self.given}: use the model that made them, or {self.advice}"
         )
 
 

@@ -73,7 +73,7 @@ class GCounter:
         """Return the counter increased by `by`, an int of at least 0.
 
         Raises:
-            TypeError: `by` is not a whole number.
+            TypeError: `by` is not an integer.
             ValueError: `by` is negative.
         """
         check_count("by", by)
@@ -159,7 +159,7 @@ class LWWMap:
                 case [int(), str()] | [int(), str(), _] if isinstance(key, str):
                     continue
             raise TypeError(
-                "entries must be lists of time, replica and possibly a value, by str; "
+                "entries must map str to [time, replica] or [time, replica, value]; "
                 f"found {entry!r:.100} for {key!r:.100}"
             )
 
@@ -258,8 +258,8 @@ class ORSet:
             for replica, number in _counts(numbers, "the additions of an element").items():
                 if number > seen.get(replica, 0):
                     raise ValueError(
-                        f"replica {replica!r} made its addition {number}, expected to have been "
-                        f"seen up to there, found {seen.get(replica, 0)}"
+                        f"expected seen to include addition {number} of replica {replica!r}, "
+                        f"found only {seen.get(replica, 0)}"
                     )
         object.__setattr__(self, "seen", seen)
 
@@ -354,9 +354,9 @@ def _check_one_writer(left: ORSet, right: ORSet) -> None:
             known = mine.get((replica, number), element)
             if known != element:
                 raise ValueError(
-                    f"expected replica {replica!r} to be one writer, but its addition {number} is "
-                    f"{known!r:.100} here and {element!r:.100} there; give each branch a replica "
-                    "name of its own"
+                    f"expected replica {replica!r} to be a single writer, but its addition "
+                    f"{number} is {known!r:.100} here and {element!r:.100} there; give each branch "
+                    "its own replica name"
                 )
 
 
@@ -375,7 +375,7 @@ def _counts(counts: Any, what: str) -> dict[str, int]:
     for replica, count in counts.items():
         if not isinstance(replica, str) or type(count) is not int or count < 0:
             raise TypeError(
-                f"{what} must be ints of at least 0 by replica, a str; "
+                f"{what} must map str to ints of at least 0; "
                 f"found {count!r:.100} for {replica!r:.100}"
             )
     return {replica: counts[replica] for replica in sorted(counts) if counts[replica]}

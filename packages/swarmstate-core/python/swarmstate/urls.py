@@ -29,7 +29,7 @@ DISTRIBUTIONS = {
 }
 
 # What to use instead of other schemes that people try.
-_FILE = "for a file use disk:///absolute/path or disk://relative/path; "
+_FILE = "for a file, use disk:///absolute/path or disk://relative/path; "
 _POSTGRES = "use postgresql:// (pip install swarmstate-postgres); "
 _REDIS = "use redis:// or, with TLS, rediss:// (pip install swarmstate-redis); "
 HINTS = {
@@ -72,8 +72,8 @@ def open(url: str, **options: Any) -> BaseStore:
     if match is None:
         raise UnknownSchemeError(
             "expected a URL that begins with a scheme, such as 'memory://' or "
-            "'disk:///path/to/file', but this one has none; for the file agents.db write "
-            "'disk://agents.db', or DiskStore('agents.db')"
+            "'disk:///path/to/file', found none; for the file agents.db, use "
+            "'disk://agents.db' or DiskStore('agents.db')"
         )
     scheme = match[1].lower()
     for entry_point in entry_points(group=GROUP, name=scheme):
@@ -81,7 +81,7 @@ def open(url: str, **options: Any) -> BaseStore:
         return store
     if scheme in DISTRIBUTIONS:
         raise UnknownSchemeError(
-            f"{scheme}:// URLs need another distribution: pip install {DISTRIBUTIONS[scheme]}"
+            f"{scheme}:// URLs require another package; run: pip install {DISTRIBUTIONS[scheme]}"
         )
     known = ", ".join(sorted({f"{each.name}://" for each in entry_points(group=GROUP)}))
     raise UnknownSchemeError(

@@ -9,7 +9,7 @@ try:
     )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"expected the store in PostgreSQL to be installed, found no module {error.name!r}; "
+        f"expected the PostgreSQL store to be installed, found no module {error.name!r}; "
         "run: pip install swarmstate-postgres",
         name=error.name,
     ) from error

@@ -4,7 +4,7 @@ try:
     from swarmstate_redis import RedisStore
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"expected the store in Redis to be installed, found no module {error.name!r}; "
+        f"expected the Redis store to be installed, found no module {error.name!r}; "
         "run: pip install swarmstate-redis",
         name=error.name,
     ) from error

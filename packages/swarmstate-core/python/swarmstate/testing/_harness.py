@@ -109,5 +109,5 @@ class Harness:
             return
         deadline = time.monotonic() + 30
         while namespace in plane.namespaces():
-            assert time.monotonic() < deadline, f"{namespace!r} does not expire"
+            assert time.monotonic() < deadline, f"{namespace!r} did not expire"
             time.sleep(0.005)

@@ -116,7 +116,7 @@ class LifetimeContract(Harness):
 
     def test_records_are_found_again(self, plane: Plane, tmp_path: Path) -> None:
         if not self.persistent:
-            pytest.skip("the store does not outlive its object")
+            pytest.skip("the store is not persistent")
         plane.set_many("n", {"a": 1, "b": [2]})
         plane.set("brief", "a", 1, ttl=TTL)
         plane.set("long", "a", 1, ttl=3600)
