@@ -239,7 +239,7 @@ class Rewinders(Writers):
 
     def _last(self, name: str, error: Exception) -> Query:
         # Lost writes cause conflicts; if a retried write may have been applied, the error says so.
-        assert isinstance(error, ConflictError) or "cannot be told" in str(error)
+        assert isinstance(error, ConflictError) or "it is unknown whether" in str(error)
         self.rewound.add(name)
         return Query(name, ranges=[Range("log/", "log0", reverse=True, limit=1)])
 

@@ -99,7 +99,7 @@ class ConnectionsLink:
             if isinstance(error, LateError):
                 raise
             # Nothing was sent yet, so this is not a late answer.
-            raise LostError(f"it did not greet within {self._timeout:g} s") from None
+            raise LostError(f"no handshake within {self._timeout:g} s") from None
         except FAILURES as error:
             raise explained(error, self._timeout) from error
 

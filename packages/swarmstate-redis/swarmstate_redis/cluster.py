@@ -103,7 +103,7 @@ class Slots:
                         missing.append(index)
             if not missing:
                 return outcomes
-        lost = LostError("its nodes do not agree on who serves a slot")
+        lost = LostError("its nodes disagree on who serves a slot")
         for index in missing:
             outcomes[index] = lost
         return outcomes
@@ -155,7 +155,7 @@ class Slots:
             return None
         if isinstance(failure, AnswerTimeoutError):
             # Only the question was sent, so everything may be retried.
-            return LostError(f"no node says who serves what: no answer {failure}")
+            return LostError(f"no node sent the slot map: no answer {failure}")
         return failure
 
     def _learn(self, reply: Sequence[Any], asked: Address) -> None:

@@ -42,13 +42,13 @@ _UNASKED = re.compile(r"> - (?:\w+:)?(\w+)")
 _PASSING = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN"}
 
 _UNAVAILABLE = {
-    "BUSY": "a script of somebody else keeps it busy",
+    "BUSY": "another client's script keeps it busy",
     "CLUSTERDOWN": "the cluster does not serve the slot: a node is down or being replaced",
-    "LOADING": "it is reading its data after a start",
+    "LOADING": "it is loading its data after startup",
     "MASTERDOWN": "it is a replica that has lost its master",
     "MISCONF": "it refuses writes because it cannot write to its disk; see its log",
     "NOREPLICAS": "it refuses writes because too few replicas follow it (min-replicas-to-write)",
-    "OOM": "its memory is full (maxmemory), so it takes no writes; deleting and reading still work",
+    "OOM": "its memory is full (maxmemory), so it rejects writes; reads and deletes still work",
     "TRYAGAIN": "the slot is being moved to another node of the cluster",
 }
 
@@ -124,9 +124,9 @@ def store_error(error: Exception, server: str, namespaces: Sequence[str] = ()) -
         return incomplete(namespaces[int(number) - 1], server, int(records), int(entries))
     if head == "UNKNOWN":
         return StoreUnavailableError(
-            f"the connection to Redis at {server} broke during a write to namespace "
-            f"{namespaces[int(rest) - 1]!r}, and so many others wrote to it since then, or so much "
-            "time went by, that it cannot be told whether this one was applied; read it to find out"
+            f"the connection to Redis at {server} was lost during a write to namespace "
+            f"{namespaces[int(rest) - 1]!r}, and after so many later writes, or so much time, it "
+            "is unknown whether this one was applied; read the namespace to find out"
         )
     if isinstance(error, AnswerTimeoutError):
         return StoreUnavailableError(f"Redis at {server} did not answer {text}")
@@ -135,23 +135,23 @@ def store_error(error: Exception, server: str, namespaces: Sequence[str] = ()) -
     codes = codes_of(error)
     if is_read_only(error):
         return StoreReadOnlyError(
-            f"Redis at {server} is a replica, which can only be read; connect to its master"
+            f"Redis at {server} is a read-only replica; connect to its master"
         )
     if "WRONGTYPE" in codes:
         return StoreFormatError(
-            f"Redis at {server} holds something else under a key of this store, in one of the "
+            f"Redis at {server} holds foreign data under a key of this store, in one of the "
             f"namespaces {', '.join(map(repr, namespaces))}; use another prefix or remove it"
         )
     for code, what in _UNAVAILABLE.items():
         if code in codes:
-            return StoreUnavailableError(f"Redis at {server} is not available: {what} ({code})")
+            return StoreUnavailableError(f"Redis at {server} is unavailable: {what} ({code})")
     if isinstance(error, (redis_errors.AuthenticationError, redis_errors.AuthorizationError)):
         return StoreUnavailableError(
-            f"Redis at {server} refuses the connection: {text}; check user name and password"
+            f"Redis at {server} refuses the connection: {text}; check username and password"
         )
     if isinstance(error, redis_errors.NoPermissionError):
         return StoreUnavailableError(
-            f"Redis at {server} does not permit it: {text}; docs/operations.md lists the commands "
+            f"Redis at {server} denied a command: {text}; docs/operations.md lists the commands "
             "that a store needs"
         )
     if is_transient(error) or isinstance(error, TLSError):
@@ -162,12 +162,12 @@ def store_error(error: Exception, server: str, namespaces: Sequence[str] = ()) -
 def _no_master(error: Exception, server: str) -> StoreError:
     if _are_refused(error):
         return StoreUnavailableError(
-            f"Redis at {server} cannot be found: its sentinels refuse the connection; check user "
-            "name and password in the sentinel_kwargs of redis-py's Sentinel"
+            f"Redis at {server} cannot be found: its sentinels refuse the connection; check "
+            "username and password in the sentinel_kwargs of redis-py's Sentinel"
         )
     kinds = ", ".join(dict.fromkeys(_UNASKED.findall(str(error))))
     return StoreUnavailableError(
-        f"Redis at {server} cannot be found: no sentinel that answers knows a master of that name"
+        f"Redis at {server} cannot be found: no sentinel that answered knows a master by that name"
         + (f"; others did not answer ({kinds})" if kinds else "")
     )
 
@@ -182,7 +182,7 @@ def incomplete(namespace: str, server: str, records: int, entries: int) -> Store
     """Return the exception for a namespace with a part missing."""
     return StoreIncompleteError(
         f"namespace {namespace!r} on Redis at {server} is incomplete: expected as many records as "
-        f"keys in its index, found {records} records and {entries} keys. A part of it was evicted, "
+        f"keys in its index, found {records} records and {entries} keys. Part of it was evicted, "
         "expired on its own or was changed by hand. Clear it, and keep Redis from evicting parts "
         "(maxmemory-policy noeviction)"
     )
@@ -192,6 +192,6 @@ def lost_index(server: str, key: str) -> StoreIncompleteError:
     """Return the exception for an index of namespaces that was lost."""
     return StoreIncompleteError(
         f"the index of namespaces on Redis at {server} was evicted or deleted, so they cannot be "
-        f"listed; each by itself is whole. docs/operations.md says how to make {key!r} anew. Keep "
-        "Redis from evicting it (maxmemory-policy noeviction)"
+        f"listed; each one is intact. docs/operations.md says how to rebuild {key!r}. Keep Redis "
+        "from evicting it (maxmemory-policy noeviction)"
     )

@@ -39,9 +39,9 @@ class Names:
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be str, not {type(prefix).__name__}")
         if not prefix or "{" in prefix or "}" in prefix:
-            raise ValueError(f"expected a prefix that is not empty and has no braces: {prefix!r}")
+            raise ValueError(f"expected a non-empty prefix without braces, found {prefix!r}")
         if any("\ud800" <= character <= "\udfff" for character in prefix):
-            raise ValueError(f"expected a prefix without lone surrogates: {prefix!r}")
+            raise ValueError(f"expected a prefix without lone surrogates, found {prefix!r}")
         self.prefix = prefix
         self.namespaces = f"{{{prefix}}}:namespaces".encode()
         self.witness = f"{{{prefix}}}:indexed".encode()

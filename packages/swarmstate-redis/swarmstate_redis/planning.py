@@ -105,7 +105,7 @@ class Planner:
         except UnicodeDecodeError as error:
             raise StoreFormatError(
                 f"expected the keys of namespace {namespace!r} on Redis at {self._server} to be "
-                f"UTF-8, found {error.object!r}: something else than swarmstate wrote it"
+                f"UTF-8, found {error.object!r}: something other than swarmstate wrote it"
             ) from None
         if wanted.keys_only:
             return [(key, b"") for key in keys]
@@ -184,9 +184,9 @@ class Planner:
             key=lambda found: len(found[2]),
         )
         return StoreError(
-            f"expected values of at most {_LONGEST_WORD:,} bytes, which is what Redis takes; found "
-            f"one of {len(value):,} bytes in namespace {namespace!r} under the key {key!r}. "
-            "Nothing was sent; store it in parts, or elsewhere"
+            f"expected values of at most {_LONGEST_WORD:,} bytes, the limit of Redis; found one "
+            f"of {len(value):,} bytes in namespace {namespace!r} under key {key!r}. Nothing was "
+            "sent; store it in parts, or elsewhere"
         )
 
     def _sendable(self, commands: Sequence[Command]) -> Operation[list[Outcome]]:
@@ -198,10 +198,10 @@ class Planner:
             found = None if isinstance(said, Exception) else _VERSION.search(said)
             if found is not None and int(found[1]) < _UNLIMITED_SINCE:
                 raise StoreError(
-                    f"expected requests of at most {_MOST_WORDS:,} arguments, which is what Redis "
-                    f"before {_UNLIMITED_SINCE}.0 takes, found one of {most:,} for Redis at "
-                    f"{self._server}. Nothing was sent; read or write less at once (a record that "
-                    "is put takes two arguments), or use a newer server"
+                    f"expected requests of at most {_MOST_WORDS:,} arguments, the limit of Redis "
+                    f"before {_UNLIMITED_SINCE}.0, found one of {most:,} for Redis at "
+                    f"{self._server}. Nothing was sent; read or write less at once (each record "
+                    "put takes two arguments), or use a newer server"
                 )
         outcomes = yield commands
         return outcomes
@@ -227,10 +227,10 @@ class Planner:
                 f"found {key!r}"
             )
         else:
-            reason = f"another value under the key {key!r}"
+            reason = f"another value under key {key!r}"
         raise ConflictError(
-            f"expected in namespace {refused.namespace!r} {reason}; "
-            "nothing of the batch was applied"
+            f"in namespace {refused.namespace!r}, expected {reason}; nothing in the batch was "
+            "applied"
         )
 
     def namespaces(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:

@@ -348,8 +348,8 @@ _DEFAULTS: dict[str, Any] = {
 def _check_url(url: object) -> None:
     if url is not None and not isinstance(url, str):
         raise TypeError(
-            f"expected url to be a str, found {type(url).__module__}.{type(url).__qualname__}; a "
-            "client of redis-py is the client="
+            f"expected url to be a str, found {type(url).__module__}.{type(url).__qualname__}; "
+            "pass a redis-py client as client="
         )
 
 

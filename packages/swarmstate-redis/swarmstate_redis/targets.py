@@ -108,14 +108,16 @@ def target_of_url(url: str, *, timeout: float, max_connections: int) -> Target:
     for name in options:
         if name not in _COMMON:
             raise ValueError(
-                f"unknown option {name!r} of a redis:// URL; expected cluster, an argument of "
+                f"unknown option {name!r} in a redis:// URL; expected cluster, an argument of "
                 f"RedisStore, or one of {', '.join(_COMMON)}"
             )
         if name.startswith("ssl_") and connection_class is not redis.SSLConnection:
-            raise ValueError(f"the option {name} is for TLS, which URLs with rediss:// ask for")
+            raise ValueError(f"the option {name} requires TLS: use a rediss:// URL")
     asked = options.get("ssl_cert_reqs", "required")
     if asked not in _CERT_REQS:
-        raise ValueError(f"expected ssl_cert_reqs to be {', '.join(_CERT_REQS)}, found {asked!r}")
+        raise ValueError(
+            f"expected ssl_cert_reqs to be one of {', '.join(_CERT_REQS)}, found {asked!r}"
+        )
     options.setdefault("socket_connect_timeout", timeout)
     if cluster:
         seeds = [(each.get("host", "localhost"), _port(each)) for each in (options, *others)]
@@ -154,15 +156,15 @@ def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Ta
         )
     if not isinstance(client, (redis.Redis, redis.asyncio.Redis)):
         raise TypeError(
-            "expected client to be a Redis or RedisCluster of redis or redis.asyncio, not "
+            "expected client to be a Redis or RedisCluster from redis or redis.asyncio, found "
             f"{type(client).__module__}.{type(client).__name__}"
         )
     pool = client.connection_pool
     for name in _SYNC_CHECKS:
         if pool.connection_kwargs.get(name):
             raise TypeError(
-                f"expected a client without {name}, which redis-py has no async connections "
-                "with: the store could not make async and sync ones alike"
+                f"expected a client without {name}, which redis-py's async connections do not "
+                "support: the store needs both async and sync ones"
             )
     if isinstance(pool, (SentinelConnectionPool, AsyncSentinelPool)):
         return _sentinel(client, pool, timeout)
@@ -179,8 +181,8 @@ def target_of_client(client: Any, *, timeout: float, max_connections: int) -> Ta
 
 def _unknown_kind(kind: type) -> str:
     return (
-        "expected the client's connections to be of redis-py's own TCP, TLS or Unix socket kind, "
-        f"not {kind.__module__}.{kind.__name__}: the store could not make async and sync ones alike"
+        "expected the client to use redis-py's own TCP, TLS or Unix socket connections, found "
+        f"{kind.__module__}.{kind.__name__}: the store needs both async and sync ones"
     )
 
 
@@ -239,7 +241,7 @@ def _sentinel(client: Any, pool: Any, timeout: float) -> Target:
         master = own.master_for(service, **settings, **_ASYNC)
         return ConnectionsLink(master.connection_pool.make_connection, timeout, own.sentinels)
 
-    return Target(f"the sentinels' service {service!r}", link, async_link)
+    return Target(f"the Sentinel service {service!r}", link, async_link)
 
 
 def _cluster(

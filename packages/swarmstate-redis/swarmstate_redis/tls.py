@@ -29,9 +29,9 @@ def explained(error: Exception, seconds: float) -> Exception:
     """
     caught = error.__cause__ or error.__context__
     if isinstance(caught, ssl.SSLCertVerificationError):
-        return TLSError(f"its certificate is not accepted: {caught.verify_message}")
+        return TLSError(f"its certificate was rejected: {caught.verify_message}")
     if isinstance(caught, ssl.SSLError) and caught.reason == "WRONG_VERSION_NUMBER":
-        return TLSError("it does not speak TLS at this port; redis:// is without TLS")
+        return TLSError("it does not speak TLS on this port; redis:// does not use TLS")
     # The module ssl has no class for this error.
     if isinstance(caught, OSError) and "handshake operation timed out" in str(caught):
         return handshake_timeout(seconds)
@@ -41,7 +41,7 @@ def explained(error: Exception, seconds: float) -> Exception:
 def handshake_timeout(seconds: float) -> TLSError:
     """Return the error for a server that completed no TLS handshake in time."""
     return TLSError(
-        f"there was no connection with TLS within {seconds:g} s. Does it speak TLS at this port? "
-        "redis:// is without TLS",
+        f"no TLS connection within {seconds:g} s. Does it speak TLS on this port? redis:// does "
+        "not use TLS",
         seconds,
     )

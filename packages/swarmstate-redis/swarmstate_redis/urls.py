@@ -64,9 +64,9 @@ def each_host(url: str) -> list[str]:
 def unreadable() -> ValueError:
     """Return the exception for a URL that cannot be what its author meant."""
     return ValueError(
-        "expected a URL such as redis://user:password@host:6379/0, with special characters of "
-        "user and password percent-encoded (? is %3F, # is %23, / is %2F, @ is %40), and @ also "
-        "elsewhere; this one cannot be read"
+        "expected a URL such as redis://user:password@host:6379/0, with special characters in "
+        "user and password percent-encoded (? is %3F, # is %23, / is %2F, @ is %40), and any @ "
+        "elsewhere; this one cannot be parsed"
     )
 
 
@@ -90,7 +90,7 @@ def flag(name: str, text: str) -> bool:
     """
     if text.lower() not in ("true", "false"):
         raise ValueError(
-            f"expected the option {name} of a redis:// URL to be true or false: {text!r}"
+            f"expected option {name} of a redis:// URL to be true or false, found {text!r}"
         )
     return text.lower() == "true"
 
@@ -114,5 +114,5 @@ def _converted(name: str, text: str, kind: Callable[[str], Any] | None) -> Any:
         return kind(text)
     except ValueError:
         raise ValueError(
-            f"expected the option {name} of a redis:// URL to be a number: {text!r}"
+            f"expected option {name} of a redis:// URL to be a number, found {text!r}"
         ) from None
