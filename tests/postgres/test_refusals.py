@@ -45,7 +45,7 @@ def refusal(url: str) -> str:
 def test_a_server_without_tls(postgres_server: PostgresServer, tmp_path: Path, mode: str) -> None:
     certificate, _ = make_certificate(tmp_path)
     url = f"{postgres_server.url()}?sslmode={mode}&sslrootcert={quote(str(certificate), '')}"
-    assert "does not offer TLS, which sslmode asks for" in refusal(url)
+    assert "does not offer TLS, which sslmode requires" in refusal(url)
 
 
 def test_a_server_whose_certificate_nobody_vouches_for(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_files_of_certificates_that_are_none(
 def test_a_wrong_password_user_or_database(postgres_server: PostgresServer) -> None:
     for url in (postgres_server.url(password="wrong"), postgres_server.url(user="nobody")):
         said = refusal(url)
-        assert "did not let the user in: password authentication failed" in said
+        assert "rejected the login: password authentication failed" in said
         assert "check the user and the password" in said
-    assert "does not have the database" in refusal(postgres_server.url("nowhere"))
+    assert "has no such database" in refusal(postgres_server.url("nowhere"))
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def test_a_user_without_a_name(
     monkeypatch.setattr(getpass, "getuser", nobody)
     monkeypatch.delenv("PGUSER", raising=False)
     url = f"postgresql://127.0.0.1:{postgres_server.port}/postgres"
-    assert "which user connects" in refusal(url)
+    assert "names a user" in refusal(url)
     password = quote(PASSWORD, "")
     for said in (
         f"postgresql://postgres:{password}@127.0.0.1:{postgres_server.port}/postgres",

@@ -160,7 +160,7 @@ def test_a_role_that_may_not_create_tables_gets_the_sql_and_works_with_it(
         assert "secret" not in str(caught.value)
         # The SQL is complete: a role with the privileges can run it unchanged.
         postgres_server.execute(caught.value.sql, url=url)
-        with pytest.raises(StoreUnavailableError, match=r"may not do this.*setup_sql\(role"):
+        with pytest.raises(StoreUnavailableError, match=r"lacks permission.*setup_sql\(role"):
             store.set("n", "a", 1)
         postgres_server.execute("DROP SCHEMA agents CASCADE", url=url)
         postgres_server.execute(setup_sql(schema="agents", role="worker"), url=url)

@@ -168,7 +168,7 @@ def test_an_attempt_to_connect_takes_no_longer_than_the_url_says() -> None:
     "parameter", ["channel_binding=require", "gssencmode=require", "require_auth=scram-sha-256"]
 )
 def test_security_that_cannot_be_had_is_not_left_out(parameter: str) -> None:
-    with pytest.raises(ValueError, match=f"{parameter}.*cannot be honoured") as caught:
+    with pytest.raises(ValueError, match=f"{parameter}.*cannot be honored") as caught:
         PostgresStore(f"postgresql://u:hunter2@h/d?{parameter}")
     assert "hunter2" not in str(caught.value)
     assert ("sslmode=verify-full" in str(caught.value)) == ("channel" in parameter)

@@ -31,7 +31,7 @@ def test_without_the_extension_or_the_right_to_make_it_an_index_searches(
         stats = collection.stats()
         assert stats.searched_by == "index"
         assert stats.problem is not None
-        assert "may not create the extension pgvector" in stats.problem
+        assert "cannot create the extension pgvector" in stats.problem
         assert "setup_sql(vectors=True)" in stats.problem
     # A role with the privileges runs the SQL from the message.
     sql = setup_sql(schema="mine", since=10_000, role="no_vectors", vectors=True)

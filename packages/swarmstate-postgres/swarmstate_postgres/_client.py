@@ -180,8 +180,8 @@ class Client:
         for write in writes:
             if write.weight > _LONGEST_WRITE:
                 raise StoreError(
-                    f"expected a write of at most {_LONGEST_WRITE:,} bytes, which is about what "
-                    f"PostgreSQL takes at once, found one of {write.weight:,} bytes for namespace "
+                    f"expected a write of at most {_LONGEST_WRITE:,} bytes, about PostgreSQL's "
+                    f"limit, found one of {write.weight:,} bytes for namespace "
                     f"{write.changes[0].namespace!r}. Nothing was sent; write less at once, or "
                     "store large values elsewhere"
                 )

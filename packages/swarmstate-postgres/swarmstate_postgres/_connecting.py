@@ -336,9 +336,9 @@ class PoolConnections:
             connection = await self._pool.acquire(timeout=timeout)
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise StoreUnavailableError(
-                f"the pool lent no connection within {timeout:.1f} s, so nothing was asked: all "
-                f"{self._pool.get_max_size()} may be in use by others, or its server may not "
-                "answer; make the pool larger, or give connections back sooner"
+                f"the pool provided no connection within {timeout:.1f} s, so nothing was sent: "
+                f"all {self._pool.get_max_size()} may be in use, or its server may not be "
+                "answering; enlarge the pool, or release connections sooner"
             ) from error
         try:
             yield connection

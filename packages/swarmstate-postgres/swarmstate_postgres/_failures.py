@@ -32,7 +32,7 @@ _PASSING_CLASSES = ("08",)
 _ROLLED_BACK = {"40001", "40P01"}
 _PASSING = _ROLLED_BACK | {"53300", "57P01", "57P02", "57P03", "57P05"}
 
-# A wrong password or certificate, or a role that may not connect.
+# A wrong password or certificate, or a role that is not allowed to connect.
 _REFUSED_CLASS = "28"
 _NO_DATABASE = "3D000"
 # The driver's message for a server without TLS, in the error type of a broken connection.
@@ -42,7 +42,7 @@ _PREPARED = {"26000", "42P05", "0A000"}
 
 
 class SetupRequiredError(StoreUnavailableError):
-    """The tables are missing or of an older release, and this role may not create them.
+    """The tables are missing or of an older release, and this role cannot create them.
 
     Attributes:
         sql: The SQL to run with a role that may; the message includes it.
@@ -89,20 +89,20 @@ def store_error(
     """
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         return StoreUnavailableError(
-            f"PostgreSQL at {name} did not answer in time; what was asked of it may or may not "
-            "have been done"
+            f"PostgreSQL at {name} did not answer in time; the request may or may not have been "
+            "carried out"
         )
     if isinstance(error, asyncpg.PostgresError):
         return _of_server(error, name, waited)
     if _lacks_tls(error):
         return StoreUnavailableError(
-            f"PostgreSQL at {name} does not offer TLS, which sslmode asks for: turn it on at the "
-            "server, or say sslmode=disable if everybody on the way may read what is sent"
+            f"PostgreSQL at {name} does not offer TLS, which sslmode requires: enable it on the "
+            "server, or set sslmode=disable if anyone on the network may read the traffic"
         )
     if isinstance(error, ssl.SSLError) and not is_passing(error):
         return StoreUnavailableError(
-            f"no TLS with PostgreSQL at {name}: {_words(error)}; sslrootcert must name a file with "
-            "the certificates to trust, sslcert and sslkey those of the client if it needs any"
+            f"no TLS with PostgreSQL at {name}: {_words(error)}; sslrootcert must name a file of "
+            "certificates to trust, sslcert and sslkey the client's own files if it needs any"
         )
     if is_passing(error) or isinstance(error, asyncpg.ClientConfigurationError):
         return StoreUnavailableError(f"{_cannot(name, waited)}: {_words(error)}")
@@ -114,19 +114,19 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
     said = f"{_words(error)} (SQLSTATE {state})"
     if state == OUTCOME_FORGOTTEN:
         return StoreUnavailableError(
-            f"the connection to PostgreSQL at {name} was lost during a write, and so much was "
-            "written to its namespace since that nobody knows whether it was applied: read again "
+            f"the connection to PostgreSQL at {name} was lost during a write, and after so many "
+            "later writes to its namespace it is unknown whether it was applied: read again "
             "before you repeat it"
         )
     if state == "25006":
         return StoreReadOnlyError(
-            f"PostgreSQL at {name} only answers reads: {said}; connect to the primary server, or "
-            "if this is it, see who set default_transaction_read_only"
+            f"PostgreSQL at {name} is read-only: {said}; connect to the primary server or, if "
+            "this is it, find out what set default_transaction_read_only"
         )
     if state == "54000":
         return InvalidNameError(
-            f"a record does not fit into the index, nothing was stored: {said}; the UTF-8 of a "
-            "namespace and a key together may have about 2,600 bytes"
+            f"a record does not fit in the index, so nothing was stored: {said}; a namespace and "
+            "a key together can total about 2,600 bytes of UTF-8"
         )
     if state in _PREPARED:
         return StoreUnavailableError(
@@ -135,27 +135,26 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
         )
     if state.startswith(_REFUSED_CLASS):
         return StoreUnavailableError(
-            f"PostgreSQL at {name} did not let the user in: {said}; check the user and the "
-            "password that the URL, or the environment, gives"
+            f"PostgreSQL at {name} rejected the login: {said}; check the user and the password in "
+            "the URL or the environment"
         )
     if state == _NO_DATABASE:
         return StoreUnavailableError(
-            f"PostgreSQL at {name} does not have the database: {said}; create it, or correct the "
-            "URL"
+            f"PostgreSQL at {name} has no such database: {said}; create it, or correct the URL"
         )
     if state.startswith("53"):
         return StoreUnavailableError(
-            f"PostgreSQL at {name} has no room left: {said}; nothing of this was stored"
+            f"PostgreSQL at {name} is out of resources: {said}; none of this was stored"
         )
     if state == "42501":
         return StoreUnavailableError(
-            f"the role may not do this at {name}: {said}; "
-            "swarmstate_postgres.setup_sql(role=...) prints what to grant"
+            f"the role lacks permission at {name}: {said}; "
+            "swarmstate_postgres.setup_sql(role=...) lists what to grant"
         )
     if state in {"42P01", "42883", "3F000"}:
         return StoreFormatError(
-            f"what the store needs is no longer in the database at {name}: {said}; call its "
-            "setup(), or open it again"
+            f"the database at {name} no longer has what the store needs: {said}; call its "
+            "setup(), or reopen the store"
         )
     return StoreUnavailableError(f"{_cannot(name, waited)}: {said}")
 
@@ -167,7 +166,7 @@ def _lacks_tls(error: BaseException) -> bool:
 def _cannot(name: str, waited: float | None) -> str:
     if waited is None:
         return f"PostgreSQL at {name} cannot do this"
-    return f"PostgreSQL at {name} cannot be reached, tried for {waited:.1f} s"
+    return f"PostgreSQL at {name} cannot be reached (tried for {waited:.1f} s)"
 
 
 def _words(error: Exception) -> str:

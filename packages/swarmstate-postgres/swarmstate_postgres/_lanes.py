@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 _NO_ROOM = (
-    "the server has no room for more, see its max_connections and the CONNECTION LIMIT of role and "
+    "the server allows no more; see its max_connections and the CONNECTION LIMIT of the role and "
     "database"
 )
 
@@ -139,7 +139,7 @@ class Lanes:
                 self._count -= 1
                 self._changed.notify_all()
             if isinstance(error, OSError):
-                raise StoreUnavailableError(f"no connection could be begun: {error}") from error
+                raise StoreUnavailableError(f"could not open a connection: {error}") from error
             raise
 
     def _give_back(self, lane: _Lane) -> None:

@@ -37,7 +37,9 @@ class Options(NamedTuple):
         if size < 1:
             raise ValueError(f"expected max_size of 1 or more, found {size!r}")
         if not 0 < timeout < math.inf:
-            raise ValueError(f"expected timeout to be positive seconds, found {timeout!r}")
+            raise ValueError(
+                f"expected timeout to be a positive number of seconds, found {timeout!r}"
+            )
         return options
 
 
@@ -57,9 +59,9 @@ def check_kinds(url: object, pool: object) -> None:
     kind = type(url if pool is None else pool)
     found = f"{kind.__module__}.{kind.__qualname__}"
     if pool is None and not isinstance(url, str):
-        raise TypeError(f"expected url to be a str, found {found}; a pool of asyncpg is the pool=")
+        raise TypeError(f"expected url to be a str, found {found}; pass an asyncpg pool as pool=")
     if pool is not None and not isinstance(pool, asyncpg.Pool):
         raise TypeError(
-            f"expected pool to be one that asyncpg.create_pool() made, found {found}; the store "
-            "opens connections of its own where it is given a url instead"
+            f"expected pool to come from asyncpg.create_pool(), found {found}; given a url "
+            "instead, the store opens its own connections"
         )

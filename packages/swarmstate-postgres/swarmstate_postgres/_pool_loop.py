@@ -17,8 +17,8 @@ T = TypeVar("T")
 # How often a caller from elsewhere checks that the loop still runs.
 _LOOK_SECONDS = 1.0
 _ENDED = (
-    "the event loop of the store's pool does not run: use the store while it does, or open it with "
-    "a url"
+    "the event loop of the store's pool is not running: use the store while it is, or open it "
+    "with a url"
 )
 
 
@@ -32,7 +32,7 @@ class PoolLoop:
     def __init__(self) -> None:
         loop = _running_loop()
         if loop is None:
-            raise ValueError("expected a pool's event loop to run where the store is made")
+            raise ValueError("expected a store to be created inside its pool's event loop")
         self._loop = loop
 
     def is_here(self) -> bool:
@@ -43,13 +43,13 @@ class PoolLoop:
         """Await `ask()` in the loop and return its result.
 
         Raises:
-            StoreError: This thread runs the loop, so it would wait for itself.
+            StoreError: This thread runs the loop, so it would deadlock.
             StoreUnavailableError: The loop is not running.
         """
         if self.is_here():
             raise StoreError(
-                "a sync call from the event loop of the store's pool would wait for itself: "
-                "await the method with a leading 'a', or open the store with a url"
+                "a sync call from the event loop of the store's pool would deadlock: await the "
+                "method with a leading 'a', or open the store with a url"
             )
         asked = self._start(ask)
         while True:

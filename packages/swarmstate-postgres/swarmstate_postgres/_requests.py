@@ -223,7 +223,7 @@ def conflict_of(writes: Sequence[Write], refused: Sequence[Any]) -> tuple[int, C
     else:
         reason = "an expectation did not hold"
     return writer - 1, ConflictError(
-        f"in namespace {change.namespace!r}, {reason}; nothing of the batch was applied: read "
+        f"in namespace {change.namespace!r}, {reason}; nothing in the batch was applied: read "
         "again and retry"
     )
 

@@ -90,17 +90,17 @@ class Names(NamedTuple):
         if not _SCHEMA.fullmatch(schema) or len(schema.encode()) > _MAX_IDENTIFIER_BYTES:
             raise ValueError(
                 f"expected schema to be a name of 1 to {_MAX_IDENTIFIER_BYTES} bytes without "
-                f"control characters, lone surrogates and '$', found {schema!r}"
+                f"control characters, lone surrogates or '$', found {schema!r}"
             )
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(
-                "expected prefix to be 1 to 40 letters, digits and underscores, the first of them "
-                f"no digit, found {prefix!r}"
+                "expected prefix to be 1 to 40 letters, digits and underscores, not starting "
+                f"with a digit, found {prefix!r}"
             )
         if prefix.endswith(_VECTOR_SUFFIX):
             raise ValueError(
-                f"expected prefix not to end with {_VECTOR_SUFFIX!r}, which is how names of tables "
-                f"for vectors go on after a prefix, found {prefix!r}"
+                f"expected prefix not to end with {_VECTOR_SUFFIX!r}, which follows the prefix in "
+                f"the names of vector tables, found {prefix!r}"
             )
         return cls(schema, prefix)
 

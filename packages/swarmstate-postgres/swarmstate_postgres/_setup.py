@@ -24,7 +24,7 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
     Any number of processes may do so at the same time.
 
     Raises:
-        SetupRequiredError: Something is missing, and the role may not create it.
+        SetupRequiredError: Something is missing, and the role cannot create it.
         StoreFormatError: A newer release created the tables.
         StoreUnavailableError: The encoding of the database cannot hold all names.
     """
@@ -35,8 +35,8 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
         version = 0
     if version > newest:
         raise StoreFormatError(
-            f"the tables of schema {names.schema!r} at {server} have version {version}, this "
-            f"release of swarmstate-postgres knows up to {newest}: upgrade it"
+            f"the tables in schema {names.schema!r} at {server} have version {version}, but this "
+            f"swarmstate-postgres supports up to {newest}: upgrade it"
         )
     if version == newest:
         return await server_time(connection)
@@ -51,9 +51,9 @@ async def ensure_setup(connection: AnyConnection, names: Names, server: str) -> 
     except asyncpg.InsufficientPrivilegeError as error:
         sql = setup_sql(schema=names.schema, prefix=names.prefix, since=version)
         raise SetupRequiredError(
-            f"the database at {server} lacks what a store needs, and this role may not create it "
-            f"({error}): have a role that may run this SQL, and grant as "
-            "swarmstate_postgres.setup_sql(role=...) prints it",
+            f"the database at {server} lacks what a store needs, and this role cannot create it "
+            f"({error}): run this SQL as a role that can, then the grants of "
+            "swarmstate_postgres.setup_sql(role=...)",
             sql,
         ) from error
     return await server_time(connection)

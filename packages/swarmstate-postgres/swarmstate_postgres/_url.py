@@ -49,8 +49,8 @@ _SECURITY = {
 _FILES = {"sslcert", "sslcrl", "sslkey", "sslrootcert"}
 _INSTEAD = {
     "channel_binding": (
-        "; take it out of the URL and say sslmode=verify-full and sslrootcert=FILE, with the "
-        "certificates to trust, so that no other server is taken for this one"
+        "; remove it from the URL and set sslmode=verify-full and sslrootcert=FILE, with the "
+        "certificates to trust, so that no other server can impersonate this one"
     )
 }
 
@@ -95,9 +95,10 @@ class Target(NamedTuple):
         parsed = _parsed(url)
         if parsed is None:
             raise ValueError(
-                "expected a URL such as postgresql://user:password@host:5432/database?name=value, "
-                "found something else; characters of a password such as @ : / ? # % must be "
-                "percent-encoded (urllib.parse.quote(password, safe=''))"
+                "expected a URL such as "
+                "postgresql://user:password@host:5432/database?name=value, found something else; "
+                "characters such as @ : / ? # % in a password must be percent-encoded "
+                "(urllib.parse.quote(password, safe=''))"
             )
         parts, query = parsed
         login, _, hosts = parts.netloc.rpartition("@")
@@ -150,8 +151,8 @@ class Target(NamedTuple):
             getpass.getuser()
         except (KeyError, OSError):
             raise ClientConfigurationError(
-                "neither the URL nor PGUSER says which user connects, and the user that this "
-                "process runs as has no name: write postgresql://user@host/database"
+                "neither the URL nor PGUSER names a user, and the user that this process runs as "
+                "has no name: write postgresql://user@host/database"
             ) from None
 
     def check_files(self) -> None:
@@ -193,9 +194,9 @@ def _parsed(url: str) -> tuple[SplitResult, list[tuple[str, str]]] | None:
 def _check_security(name: str, value: str) -> None:
     if value not in _SECURITY[name]:
         raise ValueError(
-            f"{name}={value} of a postgresql:// URL cannot be honoured: the driver, asyncpg, does "
-            f"not support it, and without it the connection would be less secure than asked for"
-            f"{_INSTEAD.get(name, '')}"
+            f"{name}={value} in a postgresql:// URL cannot be honored: the driver, asyncpg, does "
+            "not support it, and without it the connection would be less secure than "
+            f"requested{_INSTEAD.get(name, '')}"
         )
 
 

@@ -32,7 +32,7 @@ LEAST_SCOPE = 2_000
 
 # Skips embeddings of other dimensions, which the collection may have after it was cleared.
 _CREATE = (
-    "-- Where this was interrupted, an index that is not valid is left: then begin with\n"
+    "-- If this was interrupted, it left an invalid index: then start with\n"
     "-- DROP INDEX CONCURRENTLY {schema}.{index};\n"
     "CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {vectors} "
     "USING hnsw ((embedding::vector({dimensions})) {operators}) "

@@ -19,7 +19,7 @@ _EXTENSION = (
     "JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace WHERE extname = 'vector'"
 )
 _AVAILABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'vector')"
-_HINT = "have a role that may run the SQL of swarmstate_postgres.setup_sql(vectors=True)"
+_HINT = "run the SQL of swarmstate_postgres.setup_sql(vectors=True) as a role that can"
 
 
 class VectorsMissingError(Exception):
@@ -38,7 +38,7 @@ async def ensure_vectors(connection: AnyConnection, names: Names) -> str:
         return await _ensure(connection, names)
     except asyncpg.ReadOnlySQLTransactionError as error:
         raise VectorsMissingError(
-            f"the tables for vectors are not there or old, and cannot be made here ({error}): "
+            f"the vector tables are missing or outdated, and cannot be created here ({error}): "
             "connect to the primary server once"
         ) from error
 
@@ -52,7 +52,7 @@ async def _ensure(connection: AnyConnection, names: Names) -> str:
     schema: str = found[0]
     if not found[1]:
         raise VectorsMissingError(
-            f"this role may not use the extension pgvector: GRANT USAGE ON SCHEMA {quoted(schema)}"
+            f"this role cannot use the extension pgvector: GRANT USAGE ON SCHEMA {quoted(schema)}"
         )
     try:
         version = await _version(connection, names)
@@ -60,21 +60,21 @@ async def _ensure(connection: AnyConnection, names: Names) -> str:
         version = 0
     except asyncpg.InsufficientPrivilegeError as error:
         raise VectorsMissingError(
-            f"this role may not use the tables for vectors ({error}): have somebody run the SQL of "
+            f"this role cannot use the vector tables ({error}): have an admin run the SQL of "
             "swarmstate_postgres.setup_sql(role=..., vectors=True)"
         ) from error
     newest = max(vector_migrations())
     if version > newest:
         raise VectorsMissingError(
-            f"the tables for vectors have version {version}, this release of swarmstate-postgres "
-            f"knows up to {newest}: upgrade it"
+            f"the vector tables have version {version}, but this swarmstate-postgres supports up "
+            f"to {newest}: upgrade it"
         )
     if version < newest:
         try:
             await _migrate(connection, names, schema)
         except asyncpg.InsufficientPrivilegeError as error:
             raise VectorsMissingError(
-                f"this role may not create the tables for vectors ({error}): {_HINT}"
+                f"this role cannot create the vector tables ({error}): {_HINT}"
             ) from error
     return schema
 
@@ -84,7 +84,7 @@ async def _create_extension(connection: AnyConnection) -> asyncpg.Record:
         await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except asyncpg.InsufficientPrivilegeError as error:
         raise VectorsMissingError(
-            f"this role may not create the extension pgvector, which the server has ({error}): "
+            f"this role cannot create the extension pgvector, which the server has ({error}): "
             f"{_HINT}"
         ) from error
     except (asyncpg.UniqueViolationError, asyncpg.DuplicateObjectError):
@@ -92,7 +92,7 @@ async def _create_extension(connection: AnyConnection) -> asyncpg.Record:
         pass
     found = await connection.fetchrow(_EXTENSION)
     if found is None:
-        raise VectorsMissingError("the extension pgvector was created, but is not there")
+        raise VectorsMissingError("the extension pgvector was created, but is missing")
     return found
 
 

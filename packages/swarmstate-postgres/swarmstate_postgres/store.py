@@ -171,7 +171,7 @@ class PostgresStore(BaseStore):
         This also restores tables that were dropped since.
 
         Raises:
-            SetupRequiredError: The role may not create them; the message has the SQL.
+            SetupRequiredError: The role cannot create them; the message has the SQL.
             StoreFormatError: A newer release created them.
         """
         self._run(Client.setup)
