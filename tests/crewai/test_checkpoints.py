@@ -288,7 +288,7 @@ def test_what_changes_while_it_is_written_is_an_error_and_no_panic(tmp_path: Pat
     record = state.event_record
     for _ in range(2):
         record.add(WatchedEvent(watcher=Watcher(lambda: record.nodes.clear())))
-    with pytest.raises(RuntimeError, match="while it changed"):
+    with pytest.raises(RuntimeError, match="changed while it was being written"):
         state.model_dump(mode="json")
 
 

@@ -279,7 +279,9 @@ def test_a_model_that_cannot_be_read_for_its_changes_is_refused() -> None:
     notes: dict[str, Any] = {}
     notes["now"] = Busy(lambda: notes.update({str(len(notes)): 1}))
     shelf = Shelf(find=lambda: Diary(pages=[Leaf(notes)]))
-    with pytest.raises(EncodeError, match=r"state\['shelf'\], a Shelf: it changed while it was"):
+    with pytest.raises(
+        EncodeError, match=r"state\['shelf'\], a Shelf: it changed while being read"
+    ):
         persistence.save_state("flow", "step", {"shelf": shelf})
     assert persistence.load_state("flow") is None
 

@@ -48,7 +48,7 @@ def test_what_names_no_store_is_refused(named: Any) -> None:
         SwarmStateStorage,
         lambda uri: SwarmStateCacheHandler(uri=uri),
     ):
-        with pytest.raises(TypeError, match="expected a store's URI, or the path of a file, found"):
+        with pytest.raises(TypeError, match="expected a store's URI or a file path, found"):
             take(named)
 
 

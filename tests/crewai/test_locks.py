@@ -154,7 +154,7 @@ def test_a_lost_lock_does_not_hide_the_error_of_its_holder(
 
     with pytest.raises(RuntimeError, match="of the holder"):
         lose_and_fail()
-    assert "lock 'name' failed" in caplog.text
+    assert "could not release lock 'name'" in caplog.text
     assert "longer than its lease" in caplog.text
 
 

@@ -224,8 +224,8 @@ def _record(results: list[Result], location: str) -> dict[str, Any]:
     [value] = result.values
     if value is None:
         raise CheckpointError(
-            f"expected a checkpoint at {location!r}, found none: "
-            "it was pruned, or the store is another one"
+            f"expected a checkpoint at {location!r}, found none: it was pruned, or this is "
+            "another store"
         )
     record: dict[str, Any] = _codec.loads(value)
     return record

@@ -38,8 +38,8 @@ def canonical_uri(uri: str | os.PathLike[str]) -> str:
     """
     if not isinstance(uri, str | os.PathLike):
         raise TypeError(
-            f"expected a store's URI, or the path of a file, found {type(uri).__name__}: CrewAI "
-            "names storages in JSON, so an open store cannot be given"
+            f"expected a store's URI or a file path, found {type(uri).__name__}: CrewAI names "
+            "storages in JSON, so an open store cannot be passed"
         )
     text = os.fspath(uri)
     if "://" not in text:

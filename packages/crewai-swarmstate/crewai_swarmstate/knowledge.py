@@ -121,7 +121,7 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
 
     def _embed_query(self, query: list[str]) -> Sequence[float]:
         if not query:
-            raise ValueError("expected a query of one text or more, found none")
+            raise ValueError("expected one or more strings to query, found none")
         [embedding] = self._embeddings([" ".join(query)])
         return embedding
 
@@ -141,8 +141,8 @@ class SwarmStateKnowledgeStorage(BaseKnowledgeStorage):
             found = list(self._embed(batch))
             if len(found) != len(batch):
                 raise EmbeddingError(
-                    f"expected one embedding for each text, found {len(found)} for {len(batch)}: "
-                    "the embedder must return as many as it is given texts"
+                    f"expected one embedding per text, found {len(found)} for {len(batch)}: the "
+                    "embedder must return one for each text it gets"
                 )
             embeddings += found
         return embeddings

@@ -84,7 +84,7 @@ def lock_backend(
                 if not has_failed:
                     raise
                 # Raising here would hide the error that occurred while the lock was held.
-                logger.warning("the release of lock %r failed: %s", name, error)
+                logger.warning("could not release lock %r: %s", name, error)
 
     return lock
 
@@ -121,7 +121,7 @@ def _renew(uri: str, namespace: str, token: bytes, lease: float, released: threa
         except StoreError as error:
             # Retry sooner than usual, before the rest of the lease runs out.
             wait = lease / 10
-            logger.warning("%r could not be renewed and is tried again: %s", namespace, error)
+            logger.warning("could not renew %r, trying again: %s", namespace, error)
 
 
 def _release(uri: str, namespace: str, token: bytes) -> None:
@@ -129,6 +129,6 @@ def _release(uri: str, namespace: str, token: bytes) -> None:
         shared_store(uri).write([Batch(namespace, clear=True, expect_values={_HOLDER: token})])
     except ConflictError:
         raise StoreError(
-            f"{namespace!r} was held for longer than its lease, so others may have held it, too: "
+            f"{namespace!r} was held for longer than its lease, so others may have held it too: "
             "choose a longer lease"
         ) from None

@@ -144,8 +144,8 @@ def selection(
         for key in metadata_filter:
             if isinstance(key, str) and key.startswith("$"):
                 raise InvalidFilterError(
-                    f"expected a filter by keys of the metadata without $ in front, found {key!r}: "
-                    "it would be taken for an operator"
+                    f"expected a filter by metadata keys without a leading $, found {key!r}: it "
+                    "would be taken for an operator"
                 )
         # With an explicit operator, so that no value is mistaken for one.
         conditions["metadata"] = {

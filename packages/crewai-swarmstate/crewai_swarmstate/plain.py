@@ -88,8 +88,8 @@ def plain(value: Any, path: str, depth: int = 0, *, strict: bool = False) -> Any
             return value
     if strict:
         raise EncodeError(
-            f"cannot store {path}, a {kind.__name__}: expected plain data, such as texts, numbers, "
-            "dates, lists and dicts; store what it stands for instead"
+            f"cannot store {path}, a {kind.__name__}: expected plain data, such as strings, "
+            "numbers, dates, lists and dicts; store what it represents instead"
         )
     logger.warning(
         "%s is a %s, which has no msgpack form; its str() is stored", path, kind.__name__
@@ -123,7 +123,7 @@ def _plain_key(key: Any, path: str) -> Any:
         _codec.loads(_codec.dumps(key))
     except (CodecError, TypeError):
         raise EncodeError(
-            f"cannot store {path}: expected keys such as texts and numbers, found {key!r}"
+            f"cannot store {path}: expected keys such as strings and numbers, found {key!r}"
         ) from None
     return key
 
@@ -142,7 +142,7 @@ def _dumped(model: BaseModel, path: str, depth: int, strict: bool) -> Any:
         if not is_panic(error):
             raise
         raise EncodeError(
-            f"cannot store {path}, a {type(model).__name__}: it changed while it was read: {error}"
+            f"cannot store {path}, a {type(model).__name__}: it changed while being read: {error}"
         ) from error
 
 

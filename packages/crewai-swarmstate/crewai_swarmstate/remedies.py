@@ -107,7 +107,7 @@ def _raising_no_panic(dump: Callable[..., Any]) -> Callable[..., Any]:
             if not is_panic(error):
                 raise
             raise RuntimeError(
-                f"CrewAI's state could not be written as JSON while it changed: {error}"
+                f"CrewAI's state changed while it was being written as JSON: {error}"
             ) from error
 
     return wrapper
