@@ -46,7 +46,7 @@ def test_what_the_program_chose_stays(choose: Callable[[], None]) -> None:
         [report] = acceleration.patches
         assert not report.applied
         state = "on" if gc.isenabled() else "off"
-        expected = f"found the collector {state}, with the thresholds {gc.get_threshold()}"
+        expected = f"found the collector {state}, with thresholds {gc.get_threshold()}"
         assert report.reason == expected
         assert (gc.isenabled(), gc.get_threshold()) == chosen
     assert (gc.isenabled(), gc.get_threshold()) == chosen
@@ -56,7 +56,7 @@ def test_what_was_chosen_meanwhile_is_left() -> None:
     gc.set_threshold(700, 10, 10)
     acceleration = accelerate("collector")
     gc.set_threshold(5_000, 10, 10)
-    with pytest.warns(RuntimeWarning, match=r"found \(5000, 10, 10\); they were left"):
+    with pytest.warns(RuntimeWarning, match=r"found \(5000, 10, 10\); left unchanged"):
         acceleration.undo()
     assert gc.get_threshold() == (5_000, 10, 10)
     with accelerate("collector"):

@@ -77,7 +77,7 @@ def test_deaccelerate_undoes_every_acceleration() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"patches, which are 'messages', .*; found 'fater', 'q'$"):
+    with pytest.raises(ValueError, match=r"patch names among 'messages', .*; found 'fater', 'q'$"):
         accelerate("fater", "messages", "q")
     names: Any = ["messages"]
     with pytest.raises(ValueError, match=r"; found \['messages'\]$"):
@@ -95,7 +95,7 @@ def test_another_source_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None
     acceleration = accelerate("messages", "runtimes")
     assert acceleration.applied == ("runtimes",)
     assert BinaryOperatorAggregate.update is update
-    reason = "found another langgraph.channels.binop:BinaryOperatorAggregate.update than"
+    reason = "found a different langgraph.channels.binop:BinaryOperatorAggregate.update than"
     assert acceleration.patches[0].reason.startswith(reason)
     assert f"\n  messages     not applied: {reason}" in repr(acceleration)
     assert "\n  runtimes     applied: the runtime" in repr(acceleration)
@@ -148,7 +148,7 @@ def test_undo_leaves_what_others_put_there(monkeypatch: pytest.MonkeyPatch) -> N
 
     BinaryOperatorAggregate.update = update  # type: ignore[method-assign]
     try:
-        with pytest.warns(RuntimeWarning, match="expected update of .* of the patch 'messages'"):
+        with pytest.warns(RuntimeWarning, match="expected update of .* of patch 'messages'"):
             acceleration.undo()
         assert BinaryOperatorAggregate.update is update
     finally:
@@ -168,7 +168,7 @@ def test_a_warning_that_is_an_error_leaves_no_patch_behind(undo: str) -> None:
     acceleration = accelerate()
     BinaryOperatorAggregate.update = Runtime.override = other  # type: ignore[method-assign]
     try:
-        with pytest.raises(RuntimeWarning, match="it was left"):
+        with pytest.raises(RuntimeWarning, match="left unchanged"):
             acceleration.undo() if undo == "undo" else deaccelerate()
     finally:
         BinaryOperatorAggregate.update, Runtime.override = originals  # type: ignore[method-assign]

@@ -30,7 +30,7 @@ class _Thresholds:
         before = gc.get_threshold()
         if not gc.isenabled() or not 0 < before[0] < _NEW_OBJECTS:
             state = "on" if gc.isenabled() else "off"
-            raise UnsuitableError(f"found the collector {state}, with the thresholds {before}")
+            raise UnsuitableError(f"found the collector {state}, with thresholds {before}")
         gc.set_threshold(_NEW_OBJECTS, *before[1:])
         self._before = before
 
@@ -44,8 +44,8 @@ class _Thresholds:
             gc.set_threshold(*before)
             return None
         return (
-            "expected the collector's thresholds to be those of the patch 'collector', "
-            f"{ours}, found {found}; they were left"
+            "expected the collector's thresholds to be those of patch 'collector', "
+            f"{ours}, found {found}; left unchanged"
         )
 
 

@@ -72,7 +72,7 @@ def digest(value: Any) -> str:
     try:
         source = inspect.getsource(value)
     except (OSError, TypeError) as error:
-        raise UnsuitableError(f"found no source of {value!r}") from error
+        raise UnsuitableError(f"found no source for {value!r}") from error
     return hashlib.sha256(source.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
@@ -90,7 +90,7 @@ def check(versions: Mapping[str, Versions], sources: Mapping[str, str]) -> None:
         try:
             found = version(distribution)
         except PackageNotFoundError as error:
-            raise UnsuitableError(f"found no {distribution}") from error
+            raise UnsuitableError(f"{distribution} is not installed") from error
         if not suitable.include(found):
             raise UnsuitableError(f"needs {distribution}{suitable}, found {found}")
     for path, expected in sources.items():
@@ -99,4 +99,4 @@ def check(versions: Mapping[str, Versions], sources: Mapping[str, str]) -> None:
         if hasattr(value, "__wrapped__"):
             raise UnsuitableError(f"found {path} wrapped by something else")
         if digest(value) != expected:
-            raise UnsuitableError(f"found another {path} than this patch was made for")
+            raise UnsuitableError(f"found a different {path} than this patch was made for")

@@ -104,12 +104,12 @@ def accelerate(*names: str) -> Acceleration:
         names: The patches to apply; all of them by default.
 
     Raises:
-        ValueError: A name is not that of a patch.
+        ValueError: A name is not the name of a patch.
     """
     unknown = [name for name in names if name not in [*PATCHES]]
     if unknown:
         raise ValueError(
-            f"expected names of patches, which are {', '.join(map(repr, PATCHES))}; "
+            f"expected patch names among {', '.join(map(repr, PATCHES))}; "
             f"found {', '.join(map(repr, unknown))}"
         )
     reports, held = [], []
@@ -169,7 +169,7 @@ def _apply(patch: Patch) -> _Applied:
     try:
         module = import_module(f".{patch.module}", __package__)
     except ImportError as error:
-        raise UnsuitableError(f"found something missing: {error}") from error
+        raise UnsuitableError(f"failed to import: {error}") from error
     replacements: dict[str, object] = module.REPLACEMENTS
     replaced = [(find(path), replacement) for path, replacement in replacements.items()]
     engage: Callable[[], None] | None = getattr(module, "engage", None)
@@ -183,7 +183,7 @@ def _apply(patch: Patch) -> _Applied:
 
 
 def _release(applied: _Applied) -> list[str]:
-    """Put back what was replaced if nobody needs it, and return what was left as it is."""
+    """Put back what was replaced if nobody needs it, and return what was left unchanged."""
     if not applied.holders:
         return []
     applied.holders -= 1
@@ -196,8 +196,8 @@ def _release(applied: _Applied) -> list[str]:
             setattr(target.owner, target.name, target.value)
         else:
             left.append(
-                f"expected {target.name} of {target.owner!r} to be that of the patch "
-                f"{applied.name!r}, found something else; it was left"
+                f"expected {target.name} of {target.owner!r} to be that of patch "
+                f"{applied.name!r}, found something else; left unchanged"
             )
     found = applied.release() if applied.release is not None else None
     return left if found is None else [*left, found]

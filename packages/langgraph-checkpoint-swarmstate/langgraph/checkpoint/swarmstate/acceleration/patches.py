@@ -40,7 +40,7 @@ _CONFIG = "langchain_core.runnables.config"
 _ALL = (
     Patch(
         "messages",
-        "merging messages looks at what is new, not at the whole history",
+        "merging messages looks only at new ones, not at the whole history",
         "reducing",
         _LANGGRAPH,
         {
@@ -51,7 +51,7 @@ _ALL = (
     ),
     Patch(
         "saving",
-        "a run writes to a swarmstate saver in few round trips, and mostly without other threads",
+        "a run writes to a swarmstate saver in few round trips, mostly without extra threads",
         "saving",
         _LANGGRAPH,
         {
@@ -75,7 +75,7 @@ _ALL = (
     ),
     Patch(
         "threads",
-        "a sync run takes the threads that an earlier run left",
+        "a sync run reuses the threads of an earlier run",
         "threads",
         {**_LANGGRAPH, **_LANGCHAIN},
         {
@@ -87,7 +87,7 @@ _ALL = (
     ),
     Patch(
         "callbacks",
-        "callback managers of runs without handlers are made at once",
+        "callback managers of runs without handlers are created directly",
         "callbacks",
         _LANGCHAIN,
         {
@@ -98,7 +98,7 @@ _ALL = (
     ),
     Patch(
         "runtimes",
-        "the runtime that tasks are given is made without looking up what its fields are",
+        "the runtime passed to tasks is created without looking up its fields",
         "runtimes",
         _LANGGRAPH,
         {
@@ -110,7 +110,7 @@ _ALL = (
     ),
     Patch(
         "streaming",
-        "a run's queue of events takes no lock while nobody waits for events",
+        "a run's event queue takes no lock while nothing is waiting for events",
         "streaming",
         _LANGGRAPH,
         {
@@ -120,7 +120,7 @@ _ALL = (
     ),
     Patch(
         "chat_models",
-        "a chat model that is called passes plain messages on with a quick look at each",
+        "a chat model call passes plain messages on after a quick check of each",
         "chat_models",
         _LANGCHAIN,
         {
@@ -133,7 +133,7 @@ _ALL = (
     ),
     Patch(
         "signatures",
-        "what parameters savers and models take is found out once, not with each run and call",
+        "the parameters of savers and models are looked up once, not on each run and call",
         "signatures",
         {**_LANGGRAPH, **_LANGCHAIN},
         {
@@ -143,7 +143,7 @@ _ALL = (
     ),
     Patch(
         "collector",
-        "Python's garbage collector works less often, which pays with many runs at once",
+        "Python's garbage collector runs less often, which pays off with many runs at once",
         "collector",
         _LANGGRAPH,
         {},
