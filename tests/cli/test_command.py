@@ -155,7 +155,7 @@ def test_a_killed_copy_goes_on(tmp_path: Path) -> None:
                 f"postgresql://u:{PASSWORD}@127.0.0.1:1/d",
                 "memory://",
             ],
-            "cannot be used",
+            "cannot connect to the PostgreSQL server",
         ),
         (
             ["import", "langgraph-postgres", f"u:{PASSWORD}@127.0.0.1:1/d", "memory://"],

@@ -45,7 +45,7 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
     assert threads >= {"agent", "fan", "nested", "old"}
     # A partial import would have an older state as its newest.
     assert "delta" not in threads
-    assert str(report).endswith("0 were there; 1 threads failed")
+    assert str(report).endswith("0 already present; 1 threads failed")
     assert 0 < report.added < report.checkpoints
 
 
@@ -80,11 +80,14 @@ def test_what_is_no_text_keeps_no_other_thread_from_coming_over(
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("writes SET task_path = x'00'", r"the path of that, .* b'\\x00'"),
+        ("writes SET task_path = x'00'", r"task path and channel of a pending write .* b'\\x00'"),
         ("writes SET idx = 'first'", r"index of a pending write .* to be an int, found 'first'"),
         ("writes SET idx = 0.5", r"index of a pending write .* to be an int, found 0\.5"),
-        ("writes SET checkpoint_id = x'00'", r"named by texts, found b'\\x00'"),
-        ("checkpoints SET checkpoint_id = x'00'", r"named by texts, found b'\\x00'"),
+        ("writes SET checkpoint_id = x'00'", r"ids and namespaces to be strings, found b'\\x00'"),
+        (
+            "checkpoints SET checkpoint_id = x'00'",
+            r"ids and namespaces to be strings, found b'\\x00'",
+        ),
         (
             "checkpoints SET parent_checkpoint_id = x'00'",
             r"expected its parent's id, found b'\\x00'",

@@ -287,9 +287,9 @@ def test_a_database_of_something_else(tmp_path: Path, postgres_server: PostgresS
     path = tmp_path / "other.sqlite"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE checkpoints (a)")
-    with pytest.raises(StoreFormatError, match="no database of SqliteSaver"):
+    with pytest.raises(StoreFormatError, match="is not a SqliteSaver database"):
         import_sqlite(str(path), Store())
-    with pytest.raises(StoreFormatError, match="no database of PostgresSaver"):
+    with pytest.raises(StoreFormatError, match="is not a PostgresSaver database"):
         import_postgres(postgres_server.new_database(), Store())
 
 
@@ -320,7 +320,7 @@ def test_the_comparison_finds_what_went_wrong(tmp_path: Path) -> None:
     with source.saver() as saver:
         stock.old_format(saver)
     [failure] = source.importer(source.url, Changing(Store())).failures
-    assert "another list of pending writes" in failure
+    assert "a different list of pending writes" in failure
 
 
 def test_the_command(filled: Source, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class ImportReport(NamedTuple):
         failed = f"; {len(self.failures):,} threads failed" if self.failures else ""
         return (
             f"{self.threads:,} threads, {self.checkpoints:,} checkpoints, {self.writes:,} pending "
-            f"writes; {self.added:,} checkpoints imported, {self.present:,} were there{failed}"
+            f"writes; {self.added:,} checkpoints imported, {self.present:,} already present{failed}"
         )
 
 
@@ -187,9 +187,9 @@ class _Thread:
         self.checkpoints, self.present = len(ids), len(ids & there)
         if there - ids and ids - there:
             raise _Different(
-                "the target has a thread of this id with other checkpoints, such as "
-                f"{min(there - ids).checkpoint_id!r}; it was left as it is: delete it first, or "
-                "leave this thread out"
+                "the target has a thread with this id but different checkpoints, such as "
+                f"{min(there - ids).checkpoint_id!r}; left unchanged: delete it first, or leave "
+                "this thread out"
             )
         self._went_on = bool(there - ids) or (
             bool(there) and self._was_answered(ids - there, written)
@@ -224,8 +224,8 @@ class _Thread:
         }
         if ours - theirs and (missing or theirs - ours):
             raise _Different(
-                "the target has a thread of this id with other pending writes, such as "
-                f"{min(ours - theirs)!r}; it was left as it is: delete it first, or leave this "
+                "the target has a thread with this id but different pending writes, such as "
+                f"{min(ours - theirs)!r}; left unchanged: delete it first, or leave this "
                 "thread out"
             )
         return bool(ours - theirs)
@@ -305,7 +305,7 @@ class _Thread:
                 ("state", stored.checkpoint, expected),
             ]:
                 if not self._same(ours, theirs):
-                    raise _Different(f"{_name(found.id)} has another {what} after the import")
+                    raise _Different(f"{_name(found.id)} has a different {what} after the import")
         self.writes = sum(
             len(self._source.writes(self._thread_id, each))
             for each in self._source.written(self._thread_id)

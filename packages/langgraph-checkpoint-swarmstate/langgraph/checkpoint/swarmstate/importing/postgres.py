@@ -46,7 +46,9 @@ class PostgresSource:
         try:
             self._connection = psycopg.connect(url)
         except psycopg.OperationalError as error:
-            raise StoreUnavailableError(f"the PostgreSQL server cannot be used: {error}") from None
+            raise StoreUnavailableError(
+                f"cannot connect to the PostgreSQL server: {error}"
+            ) from None
         except psycopg.Error:
             # The driver's message may show the connection string with the password.
             raise StoreUnavailableError(
@@ -66,7 +68,7 @@ class PostgresSource:
             [[found]] = self._query("SELECT to_regclass(%s)::text", table)
             if found is None:
                 raise StoreFormatError(
-                    f"this is no database of PostgresSaver: expected a table {table!r} on its "
+                    f"this is not a PostgresSaver database: expected a table {table!r} on its "
                     "search_path"
                 )
         columns = self._query(
@@ -182,7 +184,9 @@ class PostgresSource:
             # The statements consist only of the constants above.
             return self._connection.execute(sql.encode(), parameters).fetchall()
         except self._failures as error:
-            raise StoreUnavailableError(f"the PostgreSQL server cannot be read: {error}") from error
+            raise StoreUnavailableError(
+                f"cannot read from the PostgreSQL server: {error}"
+            ) from error
 
 
 # Marks a channel that has a version and no value.

@@ -45,7 +45,7 @@ class Id(NamedTuple):
         """
         if not (isinstance(checkpoint_ns, str) and isinstance(checkpoint_id, str)):
             raise StoreFormatError(
-                "expected a checkpoint to be named by texts, found "
+                "expected checkpoint ids and namespaces to be strings, found "
                 f"{checkpoint_id!r:.80} (checkpoint_ns {checkpoint_ns!r:.80})"
             )
         return cls(checkpoint_ns, checkpoint_id)
@@ -71,8 +71,8 @@ class StoredWrite(NamedTuple):
         task_id, task_path, idx, channel, type_, data = row
         if not all(isinstance(name, str) for name in (task_id, task_path, channel)):
             raise StoreFormatError(
-                "expected a pending write to name its task, the path of that, and its channel as "
-                f"texts, found {task_id!r:.80}, {task_path!r:.80} and {channel!r:.80}"
+                "expected the task id, task path and channel of a pending write to be strings, "
+                f"found {task_id!r:.80}, {task_path!r:.80} and {channel!r:.80}"
             )
         if not isinstance(idx, int):
             raise StoreFormatError(
@@ -122,9 +122,9 @@ def checked(found: SourceCheckpoint) -> SourceCheckpoint:
     parts: Any = found.checkpoint
     for name in ("channel_values", "channel_versions", "versions_seen"):
         if not isinstance(parts, dict) or not isinstance(parts.get(name), dict):
-            raise damaged(found.id, ValueError(f"expected a checkpoint, but it has no {name}"))
+            raise damaged(found.id, ValueError(f"expected a checkpoint with a dict of {name}"))
     if not isinstance(found.metadata, dict):
-        raise damaged(found.id, ValueError("expected a dict of metadata"))
+        raise damaged(found.id, ValueError("expected its metadata to be a dict"))
     return found
 
 
@@ -190,7 +190,7 @@ class ExactSerializer(SwarmStateSerializer):
             if method is not None:
                 make = getattr(make, method)
             elif (module, name) not in SAFE_MSGPACK_TYPES and not _holds_data(make):
-                raise TypeError("it is no dataclass, no enum and no model")
+                raise TypeError("it is not a dataclass, enum or model")
             return make(*args, **kwargs)
         except Exception as error:
             return self._stand_in(module, name, (args, kwargs), error)
@@ -201,8 +201,8 @@ class ExactSerializer(SwarmStateSerializer):
         if isinstance(error, DecodeError):
             raise error
         raise DecodeError(
-            f"an object of {module}.{name} cannot be rebuilt ({type(error).__name__}: {error}); "
-            "its class must be importable, for instance with PYTHONPATH set to your project"
+            f"cannot rebuild an instance of {module}.{name} ({type(error).__name__}: {error}); "
+            "its class must be importable, e.g. with PYTHONPATH set to your project"
         ) from error
 
 

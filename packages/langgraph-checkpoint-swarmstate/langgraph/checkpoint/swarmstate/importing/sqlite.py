@@ -39,7 +39,7 @@ class SqliteSource:
     def __init__(self, path: str, serde: SerializerProtocol) -> None:
         file = Path(path.removeprefix("sqlite:///"))
         if not file.is_file():
-            raise StoreUnavailableError(f"expected a file of SqliteSaver, found none: {file}")
+            raise StoreUnavailableError(f"expected a SqliteSaver file, found none: {file}")
         self._serde = serde
         self._file = file
         # Reveals changes to the file, if nothing prevents them.
@@ -52,8 +52,8 @@ class SqliteSource:
             # SQLite cannot create files next to it, and needs none if there is no log.
             if self._has_log():
                 raise StoreUnavailableError(
-                    f"{error}; its newest records are in the -wal file beside it, and reading "
-                    "that needs write permission on the folder: copy both to another one"
+                    f"{error}; its newest records are in the -wal file next to it, and reading "
+                    "that needs write permission on the folder: copy both to another folder"
                 ) from error
             self._stamp = self._now()
             self._has_task_path = self._open("immutable=1")
@@ -91,8 +91,8 @@ class SqliteSource:
             found[table] = {row[1] for row in self._query(f"PRAGMA table_info({table})")}
             if not expected <= found[table]:
                 raise StoreFormatError(
-                    f"{self._file} is no database of SqliteSaver: expected a table {table!r} with "
-                    f"the columns {', '.join(sorted(expected))}"
+                    f"{self._file} is not a SqliteSaver database: expected a table {table!r} with "
+                    f"columns {', '.join(sorted(expected))}"
                 )
         return "task_path" in found["writes"]
 
@@ -165,14 +165,16 @@ class SqliteSource:
             yield from self._connection.execute(sql, parameters)
             if self._stamp is not None and (self._has_log() or self._stamp != self._now()):
                 raise StoreUnavailableError(
-                    f"{self._file} was written to while it was read without write permission on "
-                    "its folder: import it when nobody does"
+                    f"{self._file} was modified while it was read without write permission on "
+                    "its folder: import it when nothing is writing to it"
                 )
         except UnicodeError as error:
-            raise StoreFormatError(f"{self._file} holds text that is not UTF-8: {error}") from error
+            raise StoreFormatError(
+                f"{self._file} contains text that is not UTF-8: {error}"
+            ) from error
         except sqlite3.OperationalError as error:
             raise self._unreadable(error) from error
         except sqlite3.DatabaseError as error:
             raise StoreFormatError(
-                f"{self._file} is no SQLite database, or is damaged: {error}"
+                f"{self._file} is not a SQLite database, or is damaged: {error}"
             ) from error
