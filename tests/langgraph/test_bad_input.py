@@ -124,7 +124,7 @@ def test_namespaces_that_cannot_be_stored_are_refused(driver: Driver, name: str)
 
 def test_the_name_of_a_channel_that_cannot_be_stored_is_refused(driver: Driver) -> None:
     checkpoint = make_checkpoint({"a\ud800": 1}, {"a\ud800": 1})
-    with pytest.raises(EncodeError, match="name of a channel"):
+    with pytest.raises(EncodeError, match="a channel name"):
         driver.put(at(), checkpoint, make_metadata(), {})
     assert driver.list(None) == []
 
@@ -228,7 +228,7 @@ def test_a_checkpoint_namespace_must_be_a_text(driver: Driver, wrong: Any) -> No
         lambda: driver.put_writes(parent, [("a", 1)], "task"),
     ]
     for call in calls:
-        with pytest.raises(TypeError, match=r"\['checkpoint_ns'\] to be a text, found"):
+        with pytest.raises(TypeError, match=r"\['checkpoint_ns'\] to be a string, found"):
             call()
     saver: Any = driver.saver
     assert saver.threads() == []
@@ -261,7 +261,9 @@ def test_a_place_is_no_config_to_list_before(driver: Driver) -> None:
 @pytest.mark.parametrize("wrong", [None, 5, ""], ids=repr)
 def test_a_checkpoint_without_an_id_is_refused(driver: Driver, wrong: Any) -> None:
     checkpoint: Any = {**make_checkpoint({"a": 1}), "id": wrong}
-    with pytest.raises(TypeError, match=f"the id of the checkpoint to be a text, found {wrong!r}"):
+    with pytest.raises(
+        TypeError, match=f"the checkpoint id to be a non-empty string, found {wrong!r}"
+    ):
         driver.put(at(), checkpoint, make_metadata(), {})
     saver: Any = driver.saver
     assert saver.threads() == []
@@ -273,7 +275,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(driver: Driver, part: str) ->
     del parts[part]
     wrong: Any
     for wrong in (parts, None):
-        with pytest.raises(TypeError, match=f"expected a checkpoint, a dict with .*{part}"):
+        with pytest.raises(TypeError, match=rf"expected a checkpoint \(a dict with .*{part}"):
             driver.put(at(), wrong, make_metadata(), {})
     saver: Any = driver.saver
     assert saver.threads() == []
@@ -293,7 +295,7 @@ def test_what_is_no_thread_id(driver: Driver, wrong: Any) -> None:
         lambda: saver.stats(at("ada") if wrong is None else wrong),
     ]
     for call in calls:
-        with pytest.raises(TypeError, match="expected the id of a thread, found"):
+        with pytest.raises(TypeError, match="expected a thread id, found"):
             call()
     assert saver.threads() == ["ada"]
 
@@ -303,7 +305,7 @@ def test_what_is_no_thread_id(driver: Driver, wrong: Any) -> None:
 def test_writes_of_a_task_without_a_name_are_refused(driver: Driver, name: str, wrong: Any) -> None:
     config = Branch(driver).put(a=1)
     task: Any = {"task_id": "task", "task_path": "", name: wrong}
-    with pytest.raises(TypeError, match=f"expected {name} to be a text, found {wrong}"):
+    with pytest.raises(TypeError, match=f"expected {name} to be a string, found {wrong}"):
         driver.put_writes(config, [("a", 1)], *task.values())
     found = driver.get_tuple(at())
     assert found is not None

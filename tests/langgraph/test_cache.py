@@ -149,10 +149,10 @@ def test_the_labels_of_a_namespace_are_no_namespaces() -> None:
             cache.clear(labels)
     wrong: Any
     for wrong in ("ab", ("a", 1)):
-        with pytest.raises(TypeError, match=f"a tuple of texts.* found {re.escape(repr(wrong))}"):
+        with pytest.raises(TypeError, match=f"a tuple of strings.* found {re.escape(repr(wrong))}"):
             cache.get([(wrong, "k")])
     key: Any = 5
-    with pytest.raises(TypeError, match="each key to be a text, found 5"):
+    with pytest.raises(TypeError, match="each key to be a string, found 5"):
         cache.set({(("a",), key): (1, None)})
     assert set(cache.get(keys)) == set(keys)
 

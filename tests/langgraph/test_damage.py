@@ -396,11 +396,11 @@ def test_a_thread_of_another_serializer_says_what_to_do() -> None:
         pickling = SwarmStateSaver(store, serde=SwarmStateSerializer(pickle_fallback=True))
         pickling.put_writes(stored, [("kind", object)], "task")
         assert pickling.get_tuple(config) is not None
-        with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
+        with pytest.raises(CheckpointError, match=r"task 'task', channel \W+kind\W+ .*pickle"):
             plain.get_tuple(config)
         # The saver may also be one that knows none of our codecs.
         stock = SwarmStateSaver(store, serde=JsonPlusSerializer())
-        with pytest.raises(CheckpointError, match=r"task 'task' channel \W+kind\W+ .*pickle"):
+        with pytest.raises(CheckpointError, match=r"task 'task', channel \W+kind\W+ .*pickle"):
             stock.get_tuple(config)
 
 

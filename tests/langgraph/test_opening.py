@@ -49,10 +49,10 @@ def test_what_is_no_store_is_named(opened: Any) -> None:
     """For example, the connection that LangGraph's own savers take."""
     connection = sqlite3.connect(":memory:")
     for wrong, found in (
-        (connection, r"sqlite3\.Connection; connections and pools are not taken"),
+        (connection, r"sqlite3\.Connection; connections and pools are not accepted"),
         (5, "builtins.int; .*URL"),
         (swarmstate.Store, "the class Store$"),
-        (SwarmStateSaver(), "a SwarmStateSaver; pass its attribute `store` to share its store"),
+        (SwarmStateSaver(), "a SwarmStateSaver; pass its `store` attribute to share its store"),
     ):
         with pytest.raises(TypeError, match=f"a store, a path, a URL or None, found {found}"):
             opened(wrong)

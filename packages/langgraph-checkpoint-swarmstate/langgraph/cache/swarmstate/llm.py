@@ -128,7 +128,7 @@ def _packed(generation: Generation) -> tuple[str, Any, dict[str, Any] | None]:
     name = type(generation).__name__
     if _CLASSES.get(name) is not type(generation):
         raise EncodeError(
-            f"expected answers of {', '.join(_CLASSES)}, found {type(generation).__qualname__}"
+            f"expected answers of type {', '.join(_CLASSES)}, found {type(generation).__qualname__}"
         )
     content = generation.message if isinstance(generation, ChatGeneration) else generation.text
     return name, content, generation.generation_info
@@ -143,13 +143,13 @@ def _generation(name: str, content: Any, info: dict[str, Any] | None) -> Generat
     """Undo `_packed`.
 
     Raises:
-        DecodeError: The message is none, since its class is gone or may not be built.
+        DecodeError: The message is not one: its class is missing or not allowed.
     """
     if isinstance(content, str):
         return _CLASSES[name](text=content, generation_info=info)
     if not isinstance(content, BaseMessage):
         raise DecodeError(
-            f"expected a message, found {type(content).__name__}: its class is gone, or the "
-            "serializer does not build it"
+            f"expected a message, found {type(content).__name__}: its class is missing, or "
+            "the serializer does not allow it"
         )
     return _CLASSES[name](message=content, generation_info=info)  # type: ignore[call-arg]  # chats'

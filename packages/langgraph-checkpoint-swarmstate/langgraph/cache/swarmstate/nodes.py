@@ -117,12 +117,12 @@ def _path(namespace: Namespace) -> str:
     """Return what the names of a namespace's entries start with: each part ends in a slash.
 
     Raises:
-        TypeError: It is a single text, whose characters would be the parts, or has other parts.
+        TypeError: It is a single string, whose characters would be the parts, or has other parts.
     """
     found: object = namespace
     if isinstance(found, str) or not all(isinstance(part, str) for part in namespace):
         raise TypeError(
-            "expected each namespace to be a tuple of texts, as in [('node', 'tenant')], found "
+            "expected each namespace to be a tuple of strings, as in [('node', 'tenant')], found "
             f"{found!r:.80}"
         )
     return _PREFIX + "".join(f"{escape(part)}/" for part in namespace)
@@ -131,5 +131,5 @@ def _path(namespace: Namespace) -> str:
 def _name(namespace: Namespace, key: str) -> str:
     found: object = key
     if not isinstance(found, str):
-        raise TypeError(f"expected each key to be a text, found {found!r:.80}")
+        raise TypeError(f"expected each key to be a string, found {found!r:.80}")
     return f"{_path(namespace)}{escape(key)}"

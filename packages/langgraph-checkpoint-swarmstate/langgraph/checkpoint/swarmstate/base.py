@@ -56,7 +56,7 @@ class SaverBase(StoreHolder, BaseCheckpointSaver[Any]):
     ) -> None:
         if serde is not None and not any(hasattr(serde, name) for name in ("dumps_typed", "dumps")):
             raise TypeError(
-                "expected serde to have dumps_typed and loads_typed, as SwarmStateSerializer has, "
+                "expected serde to have dumps_typed and loads_typed, like SwarmStateSerializer, "
                 f"found a {type(serde).__name__}"
             )
         super().__init__(serde=serde or SwarmStateSerializer())

@@ -146,8 +146,8 @@ class _Chain:
             if parent in path:
                 raise CheckpointError(
                     f"{describe(self._address)} cannot be rebuilt: {parent!r} is an ancestor of "
-                    "itself; put that one of its ancestors again that was put with the config of "
-                    "another checkpoint than its parent"
+                    "itself; put again the ancestor that was put with the config of a checkpoint "
+                    "other than its parent"
                 )
             missing = channels - seeds.keys()
             met, found, following = follow_parents(self.records, self._prefix, parent, missing)
@@ -166,7 +166,7 @@ class _Chain:
         """Read the parent that a checkpoint names, and return whether it exists.
 
         A run whose config names a checkpoint that does not exist, for example a deleted
-        one, starts from nothing: its first checkpoint names a parent that is not there.
+        one, starts from nothing: its first checkpoint names a parent that is missing.
 
         Raises:
             CheckpointError: The parent should exist and does not.

@@ -80,7 +80,7 @@ def _open(store: str | os.PathLike[str] | None) -> BaseStore:
     if _CONNECTION_STRING.fullmatch(store):
         # Do not show it in the message: it may contain a password.
         raise UnknownSchemeError(
-            "expected a path or a URL, but this looks like a connection string of libpq: write "
+            "expected a path or a URL, but this looks like a libpq connection string: write "
             "postgresql://user:password@host:5432/dbname, or 'disk://…' if it is a file"
         )
     return DiskStore(store)
@@ -89,11 +89,11 @@ def _open(store: str | os.PathLike[str] | None) -> BaseStore:
 def _named(thing: object) -> str:
     """Return what an error calls something that is not a store, and what to pass instead."""
     if isinstance(thing, StoreHolder):
-        return f"a {type(thing).__name__}; pass its attribute `store` to share its store"
+        return f"a {type(thing).__name__}; pass its `store` attribute to share its store"
     if isinstance(thing, type):
         return f"the class {thing.__name__}"
     return (
         f"{type(thing).__module__}.{type(thing).__qualname__}; connections and pools are not "
-        "taken: give the URL of the server, or a store such as PostgresStore(url) or "
+        "accepted: pass the server's URL, or a store such as PostgresStore(url) or "
         "RedisStore(client=client)"
     )

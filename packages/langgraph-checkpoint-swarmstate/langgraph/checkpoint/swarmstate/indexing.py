@@ -104,7 +104,7 @@ def forget_gone(alive: Collection[str]) -> Operation[None]:
             yield from _forget_in(RUNS, parse_run_key, alive)
     except (StoreReadOnlyError, StoreUnavailableError):
         # The caller has its list of threads; a store that is read-only must not spoil that.
-        logger.debug("entries of threads that are gone stay in the index: nothing can be written")
+        logger.debug("index entries of missing threads are kept: the store cannot be written to")
 
 
 def _forget_in(

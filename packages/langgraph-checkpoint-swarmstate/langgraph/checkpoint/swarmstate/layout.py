@@ -82,7 +82,7 @@ def configurable(config: RunnableConfig) -> dict[str, Any]:
 
     Raises:
         InvalidConfigError: There is no thread_id.
-        TypeError: It is no config.
+        TypeError: It is not a config.
     """
     try:
         found: dict[str, Any] = config.get("configurable") or {}
@@ -117,10 +117,10 @@ def thread_id_of(thread_id: object) -> str:
     elif isinstance(thread_id, Mapping):
         found = "a config; pass its thread_id"
     elif isinstance(thread_id, list | tuple | set | frozenset):
-        found = f"several in a {type(thread_id).__name__}; pass one at a time"
+        found = f"a {type(thread_id).__name__}; pass one id at a time"
     else:
         return str(thread_id)
-    raise TypeError(f"expected the id of a thread, found {found}")
+    raise TypeError(f"expected a thread id, found {found}")
 
 
 def address_of(config: RunnableConfig) -> Address:
@@ -128,14 +128,14 @@ def address_of(config: RunnableConfig) -> Address:
 
     Raises:
         InvalidConfigError: It names no thread.
-        TypeError: It is no config, or its checkpoint namespace is no text.
+        TypeError: It is not a config, or its checkpoint namespace is not a string.
     """
     found = configurable(config)
     checkpoint_id, checkpoint_ns = found.get("checkpoint_id"), found.get("checkpoint_ns")
     if not (checkpoint_ns is None or isinstance(checkpoint_ns, str)):
         raise TypeError(
-            "expected config['configurable']['checkpoint_ns'] to be a text, found "
-            f"{checkpoint_ns!r:.80}; that of the root is ''"
+            "expected config['configurable']['checkpoint_ns'] to be a string, found "
+            f"{checkpoint_ns!r:.80}; the root's is ''"
         )
     return Address(
         str(found["thread_id"]), checkpoint_ns or "", str(checkpoint_id) if checkpoint_id else None
@@ -163,7 +163,7 @@ def thread_namespace(thread_id: str) -> str:
         InvalidNameError: The thread has no name.
     """
     if not thread_id:
-        raise InvalidNameError("expected a thread_id of at least one character, found ''")
+        raise InvalidNameError("expected a non-empty thread_id, found ''")
     return f"{THREADS}{thread_id}"
 
 
@@ -254,8 +254,8 @@ def address_of_write(thread_id: str, key: str) -> Address:
 
 def _damaged(thread_id: str, key: str) -> CheckpointError:
     return CheckpointError(
-        f"thread {thread_id!r} has a record whose key {key!r} is damaged; delete that record, "
-        "delete the thread, or restore a back-up"
+        f"thread {thread_id!r} has a record with a damaged key {key!r}; delete that record, "
+        "delete the thread, or restore a backup"
     )
 
 

@@ -340,7 +340,7 @@ def _hooks_of_langgraph() -> Iterator[_Hook]:
         if original is None:
             raise RuntimeError(
                 f"expected {owner.__name__}.{name} in the installed LangGraph, found none; "
-                "profiles are made for langgraph 1.2"
+                "profiles support langgraph 1.2"
             )
         yield _Hook(owner, name, original, replace(original))
 
@@ -377,7 +377,7 @@ class _Hooks:
                 self._users -= 1
                 if not self._users:
                     for hook in self._set:
-                        # Leave a replacement that somebody else has made in the meantime.
+                        # Leave a replacement that someone else has made in the meantime.
                         if getattr(hook.owner, hook.name) is hook.replacement:
                             setattr(hook.owner, hook.name, hook.original)
 

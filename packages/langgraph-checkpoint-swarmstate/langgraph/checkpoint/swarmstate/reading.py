@@ -237,7 +237,7 @@ class Reader:
         try:
             newest = max(versions.values()) if versions else self._next_version(None, None)
         except TypeError as error:
-            raise damaged(address, f"its versions differ in kind: {error}") from error
+            raise damaged(address, f"its versions are of different types: {error}") from error
         versions[TASKS] = newest
 
 

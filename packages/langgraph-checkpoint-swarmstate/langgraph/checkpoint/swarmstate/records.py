@@ -109,7 +109,7 @@ class StoredWrite(NamedTuple):
         except (CheckpointError, DecodeError) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: in a pending write of task "
-                f"{self.task_id!r} {error}"
+                f"{self.task_id!r}, {error}"
             ) from error
         return self.task_id, self.channel, value
 
@@ -190,12 +190,12 @@ def decode_body(
         versions = body["channel_versions"]
         _unpack(versions)
         if not {*map(type, versions)} <= {str}:
-            raise TypeError(f"expected versions of channels, found {versions!r:.80}")
+            raise TypeError(f"expected channel versions, found {versions!r:.80}")
         for versions in body["versions_seen"].values():
             _unpack(versions)
         found: object = metadata
         if not isinstance(found, dict):
-            raise TypeError(f"expected its metadata to be a map, found {metadata!r:.80}")
+            raise TypeError(f"expected its metadata to be a dict, found {metadata!r:.80}")
     except MISSHAPEN as error:
         raise damaged(stored.address, error) from error
     return body, metadata
@@ -262,7 +262,7 @@ def decode_writes(address: Address, records: Iterable[tuple[str, bytes]]) -> lis
             channel, task_path, *entry = unseal(record, key)
             check_entry(channel, entry)
             if not isinstance(task_path, str):
-                raise TypeError(f"expected the path of its task, found {task_path!r:.80}")
+                raise TypeError(f"expected its task path, found {task_path!r:.80}")
         except (CheckpointError, *MISSHAPEN) as error:
             raise CheckpointError(
                 f"{describe(address)} cannot be read: its pending write {key!r} is damaged: {error}"

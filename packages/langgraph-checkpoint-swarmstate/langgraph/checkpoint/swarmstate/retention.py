@@ -101,7 +101,7 @@ def retention_of(
         if keep_last is not None or older_than is not None:
             raise ValueError(
                 "strategy 'delete' deletes whole threads and takes neither keep_last nor "
-                "older_than; leave the strategy out to keep some checkpoints"
+                "older_than; omit strategy to keep some checkpoints"
             )
         return None
     is_count = isinstance(keep_last, SupportsIndex)

@@ -177,7 +177,7 @@ class SharedValues:
         try:
             return self._sharing.split(self._codec, key, base, values, (START, target))
         except UnicodeEncodeError as error:
-            raise EncodeError(f"the name of a channel cannot be stored: {error}") from error
+            raise EncodeError(f"a channel name cannot be stored: {error}") from error
 
     def split_writes(
         self, key: str, base: str, writes: Sequence[tuple[str, Any]], *, relying: bool

@@ -120,12 +120,12 @@ def _check(checkpoint: Checkpoint) -> None:
     if not isinstance(found, (dict, Mapping)) or not found.keys() >= _PARTS:
         there = sorted(map(str, found)) if isinstance(found, Mapping) else repr(found)[:80]
         raise TypeError(
-            f"expected a checkpoint, a dict with {', '.join(sorted(_PARTS))}, found {there}; "
-            "langgraph.checkpoint.base.empty_checkpoint() makes one"
+            f"expected a checkpoint (a dict with {', '.join(sorted(_PARTS))}), found {there}; "
+            "langgraph.checkpoint.base.empty_checkpoint() creates one"
         )
     name = found["id"]
     if not (isinstance(name, str) and name):
-        raise TypeError(f"expected the id of the checkpoint to be a text, found {name!r:.80}")
+        raise TypeError(f"expected the checkpoint id to be a non-empty string, found {name!r:.80}")
 
 
 def _batches(
@@ -214,7 +214,7 @@ def put_writes(
     names: tuple[tuple[str, object], ...] = ("task_id", task_id), ("task_path", task_path)
     for name, found in names:
         if not isinstance(found, str):
-            raise TypeError(f"expected {name} to be a text, found {found!r:.80}")
+            raise TypeError(f"expected {name} to be a string, found {found!r:.80}")
     address = address_of(config)
     if address.checkpoint_id is None:
         raise InvalidConfigError(

@@ -61,7 +61,7 @@ class ContractBase:
     def second(self, driver: Driver, tmp_path: Path) -> Iterator[Driver]:
         """A driver of a second saver over the same storage."""
         if not self.reopens:
-            pytest.skip("declared: cannot be opened a second time")
+            pytest.skip("declared: cannot be opened twice")
         saver = self.reopen(driver.saver, tmp_path)
         yield driver.over(saver)
         self.close_saver(saver)

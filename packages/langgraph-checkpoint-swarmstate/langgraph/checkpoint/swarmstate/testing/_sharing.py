@@ -62,7 +62,7 @@ class SharingContract(ContractBase):
         self, driver: Driver, mode: Mode, tmp_path: Path
     ) -> None:
         if not self.reopens:
-            pytest.skip("declared: cannot be opened a second time")
+            pytest.skip("declared: cannot be opened twice")
         branch = Branch(driver)
         branch.put(a=[1])
         for n in range(3):
@@ -114,7 +114,7 @@ class SharingContract(ContractBase):
 
     def test_sync_calls_inside_a_running_loop(self, driver: Driver) -> None:
         if self.modes != ("sync", "async"):
-            pytest.skip("declared: has one kind of methods")
+            pytest.skip("declared: sync or async methods only")
         saver = driver.saver
 
         async def main() -> None:
