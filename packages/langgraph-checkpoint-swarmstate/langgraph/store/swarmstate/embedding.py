@@ -207,7 +207,7 @@ def check_embedding(vector: object) -> None:
     """
     if not isinstance(vector, Sized):
         raise TypeError(
-            f"{_EXPECTED}, found a list of {type(vector).__name__}: for one text, too, it must "
+            f"{_EXPECTED}, found a list of {type(vector).__name__}: even for one text, it must "
             "return a list that holds its embedding"
         )
 
@@ -269,13 +269,13 @@ def _check_config(config: object) -> None:
     # Options of LangGraph's other stores that would have no effect here.
     if config.get("text_fields") and not config.get("fields"):
         raise ValueError(
-            "expected index to name what is embedded as `fields`, found `text_fields`, which only "
-            "LangGraph's SqliteStore reads: rename it"
+            "expected index to name the fields to embed as `fields`, found `text_fields`, which "
+            "only LangGraph's SqliteStore reads: rename it"
         )
     distance = config.get("distance_type")
     if distance not in (None, "cosine"):
         raise ValueError(
-            "expected `distance_type` of index to be 'cosine', which is what scores are here, "
+            "expected `distance_type` of index to be 'cosine', the only one supported here, "
             f"found {distance!r}: leave it out"
         )
 
@@ -291,8 +291,8 @@ def _advising() -> Iterator[None]:
         yield
     except DecodeError as error:
         raise ItemError(
-            f"the embeddings of an item are damaged, so none can be searched: {error}. In the "
-            f"collection {VECTORS!r} an id is the labels and the key of an item, and a token: "
+            f"the embeddings of an item are damaged, so none can be searched: {error}; in "
+            f"collection {VECTORS!r} an id consists of an item's namespace, its key and a token: "
             "put that item again, or delete it"
         ) from error
     except DimensionError as error:

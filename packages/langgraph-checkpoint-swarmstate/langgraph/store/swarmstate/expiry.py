@@ -65,7 +65,7 @@ def renew(items: Iterable[StoredItem], now: float) -> Operation[None]:
             yield from _each([*batches.values()])
         except StoreReadOnlyError:
             # In a read-only store, items expire at their original time.
-            logger.debug("items were read from a read-only store, and not renewed")
+            logger.debug("items read from a read-only store were not renewed")
 
 
 def sweep(index: Index | None, now: float) -> Operation[int]:
@@ -140,7 +140,7 @@ def check_ttl_config(config: TTLConfig | None) -> None:
             f"{type(config).__name__}"
         )
     if unknown := sorted(config.keys() - set(known)):
-        raise ValueError(f"expected keys of ttl among {known}, found {unknown}")
+        raise ValueError(f"expected ttl keys among {known}, found {unknown}")
     for name in ("default_ttl", "sweep_interval_minutes"):
         if config.get(name) is not None:
             minutes = minutes_of(name, config[name])
@@ -175,7 +175,9 @@ class Sweeper:
         """
         seconds = minutes_of("sweep_interval_minutes", minutes) * 60
         if not 0 < seconds < math.inf:
-            raise ValueError(f"expected a positive interval between sweeps, found {seconds!r} s")
+            raise ValueError(
+                f"expected a positive finite interval between sweeps, found {seconds!r} s"
+            )
         with self._lock:
             if self._ended is not None and not self._ended.done():
                 return self._ended
@@ -215,4 +217,4 @@ class Sweeper:
                 return
             except Exception:
                 # The next sweep will remove what this one could not.
-                logger.exception("removing expired items failed; trying again in %g s", seconds)
+                logger.exception("failed to remove expired items; retrying in %g s", seconds)

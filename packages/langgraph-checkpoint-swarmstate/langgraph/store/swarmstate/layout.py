@@ -40,10 +40,10 @@ Labels = tuple[str, ...]
 
 
 def check_labels(labels: object) -> None:
-    """Raise TypeError for a single text, whose characters would be the labels."""
+    """Raise TypeError for a single string, whose characters would be the labels."""
     if isinstance(labels, str):
         raise TypeError(
-            f"expected a namespace to be a tuple of texts, found {labels!r}; "
+            f"expected a namespace to be a tuple of strings, found {labels!r}; "
             f"did you mean ({labels!r},)?"
         )
 
@@ -103,6 +103,6 @@ def parse_expiry(namespace: str, name: str) -> tuple[str, int]:
         return unescape(key), int(expires)
     except ValueError:
         raise ItemError(
-            f"namespace {namespace!r} of the store has the record of an expiry whose key {name!r} "
-            "is damaged; delete that record, or restore a back-up"
+            f"namespace {namespace!r} of the store has an expiry record with a damaged key "
+            f"{name!r}; delete that record, or restore a backup"
         ) from None

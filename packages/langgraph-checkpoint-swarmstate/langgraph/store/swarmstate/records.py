@@ -285,7 +285,9 @@ def decode_item(
         ItemError: A record is damaged or missing.
     """
     if created is None:
-        raise ItemError(f"{describe(labels, key)} is incomplete: its record of {CREATED!r} is lost")
+        raise ItemError(
+            f"{describe(labels, key)} is incomplete: its record of {CREATED!r} is missing"
+        )
     updated, type_, data, token = _content(labels, key, record)
     return StoredItem(labels, key, created, updated, (type_, data), token, expiry)
 
@@ -316,8 +318,8 @@ def _read(labels: Labels, key: str, read: Callable[[], T]) -> T:
         return read()
     except NotImplementedError as error:
         raise ItemError(
-            f"{describe(labels, key)} was written by a serializer of another kind, which this one "
-            f"does not read ({error}); use the one that wrote it"
+            f"{describe(labels, key)} was written by another kind of serializer, which this one "
+            f"cannot read ({error}); use the one that wrote it"
         ) from error
     except _UNREADABLE as error:
         raise _damaged(labels, key, error) from error
