@@ -208,7 +208,7 @@ def put_writes(
 
     Raises:
         InvalidConfigError: The config names no thread or no checkpoint.
-        TypeError: The task's id or path is not text, which would make the checkpoint unreadable.
+        TypeError: The task's id or path is not a string, and would make the checkpoint unreadable.
         EncodeError: A value cannot be serialized.
     """
     names: tuple[tuple[str, object], ...] = ("task_id", task_id), ("task_path", task_path)

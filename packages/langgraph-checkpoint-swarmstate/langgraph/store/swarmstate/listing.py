@@ -33,7 +33,7 @@ def check_listing(op: ListNamespacesOp) -> None:
 
     Raises:
         ValueError: A number is negative, or a kind of condition is unknown.
-        TypeError: The path of a condition is a single text, or a number is not one.
+        TypeError: The path of a condition is a single string, or a number is not one.
     """
     check_count("limit", op.limit)
     check_count("offset", op.offset)

@@ -55,7 +55,7 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
     Raises:
         InvalidNamespaceError: LangGraph does not allow a label.
         ValueError: An operation or an argument is unknown.
-        TypeError: A value is not a dict, or a namespace is a single text.
+        TypeError: A value is not a dict, or a namespace is a single string.
     """
     batched = Batched()
     for place, op in enumerate(ops):
@@ -82,7 +82,7 @@ def check_put(op: PutOp) -> None:
     """Check the arguments that LangGraph does not check.
 
     Raises:
-        TypeError: The value is not a dict, or the namespace is a single text.
+        TypeError: The value is not a dict, or the namespace is a single string.
     """
     value: object = op.value
     if not (value is None or isinstance(value, Mapping)):

@@ -42,7 +42,7 @@ def minutes_of(name: str, found: object) -> float:
     """Return a number of minutes, given as any kind of number.
 
     Raises:
-        TypeError: It is not a number but, for example, a text from the environment.
+        TypeError: It is not a number but, for example, a string from the environment.
     """
     if not isinstance(found, SupportsFloat):
         raise TypeError(f"expected {name} to be a number of minutes, found {found!r:.80}")

@@ -38,7 +38,7 @@ def check_search(op: SearchOp) -> None:
 
     Raises:
         ValueError: A number is negative, or the filter has an unknown operator.
-        TypeError: The namespace is a single text, a number is not one, or the filter is
+        TypeError: The namespace is a single string, a number is not one, or the filter is
             not a dict.
     """
     check_labels(op.namespace_prefix)

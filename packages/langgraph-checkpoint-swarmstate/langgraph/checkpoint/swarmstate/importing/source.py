@@ -41,7 +41,7 @@ class Id(NamedTuple):
         """Return the id in a row.
 
         Raises:
-            StoreFormatError: A name is not text, which SQLite does not enforce.
+            StoreFormatError: A name is not a string, which SQLite does not enforce.
         """
         if not (isinstance(checkpoint_ns, str) and isinstance(checkpoint_id, str)):
             raise StoreFormatError(
@@ -65,7 +65,7 @@ class StoredWrite(NamedTuple):
         """Return the write in a row with these columns, the value as its type and its bytes.
 
         Raises:
-            StoreFormatError: A name is not text, or the index not an int, which SQLite does
+            StoreFormatError: A name is not a string, or the index not an int, which SQLite does
                 not enforce.
         """
         task_id, task_path, idx, channel, type_, data = row
