@@ -66,12 +66,12 @@ BENCHMARKS = {
         {"records": 1_000_000, "dimensions": 128, "approximate_above": 250_000},
         rounds=1,
     ),
-    "memories": Benchmark("memories", "long-term memory of LangGraph, with embeddings and without"),
-    "cached": Benchmark("cached", "calls of a function whose results are remembered", rounds=5),
-    "metering": Benchmark("metering", "what sinks of metrics cost a read", rounds=5),
+    "memories": Benchmark("memories", "LangGraph's long-term memory, with and without embeddings"),
+    "cached": Benchmark("cached", "calls of a cached function", rounds=5),
+    "metering": Benchmark("metering", "what metrics sinks add to a read", rounds=5),
     "profiling": Benchmark("profiling", "what profiling a run costs"),
-    "routing": Benchmark("routing", "handing off by conditions"),
-    "routing-edge": Benchmark("routing_edge", "what conditions add to an edge of LangGraph"),
+    "routing": Benchmark("routing", "routing by conditions"),
+    "routing-edge": Benchmark("routing_edge", "what conditions add to a LangGraph edge"),
     "growth": Benchmark("growth", "an agent's thread of 200 turns"),
     "acceleration": Benchmark("acceleration", "the same with accelerate(), and each patch of it"),
     "growth-postgres": Benchmark(
@@ -86,14 +86,12 @@ BENCHMARKS = {
     ),
     "users": Benchmark("users", "100 users at once in one event loop"),
     "growth-1000": Benchmark("growth", "of 1,000 turns", {"turns": 1_000}, _LINEAR, rounds=1),
-    "files": Benchmark("growth", "100 files, one edited a turn", {"scenario": "files"}),
-    "images": Benchmark(
-        "growth", "images of 5 MB in messages", {"scenario": "images", "turns": 10}
-    ),
-    "notes": Benchmark("growth", "a list handed on whole", {"scenario": "notes"}),
+    "files": Benchmark("growth", "100 files, one edited per turn", {"scenario": "files"}),
+    "images": Benchmark("growth", "5 MB images in messages", {"scenario": "images", "turns": 10}),
+    "notes": Benchmark("growth", "a list passed on whole", {"scenario": "notes"}),
     "steps": Benchmark("growth", "2,000 steps of small state", {"scenario": "steps", "turns": 100}),
-    "drafts": Benchmark("growth", "texts that are continued and edited", {"scenario": "drafts"}),
-    "opaque": Benchmark("growth", "a dict of 200 KB that stays", {"scenario": "opaque"}),
+    "drafts": Benchmark("growth", "texts that are extended and edited", {"scenario": "drafts"}),
+    "opaque": Benchmark("growth", "a 200 KB dict that never changes", {"scenario": "opaque"}),
     "crewai-1k": Benchmark(
         "crewai_memory", "CrewAI memory: 1,000 records; see `make crewai`", {"records": 1_000}
     ),
@@ -146,26 +144,26 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    listed = {**{name: item.help for name, item in BENCHMARKS.items()}, "all": "every one of them"}
+    listed = {**{name: item.help for name, item in BENCHMARKS.items()}, "all": "all of them"}
     longest = max(map(len, listed))
     lines = "\n".join(f"  {name:{longest}}  {text}" for name, text in listed.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog=f"benchmarks:\n{lines}\n\nby default: {', '.join(DEFAULT)}",
+        epilog=f"benchmarks:\n{lines}\n\ndefault: {', '.join(DEFAULT)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "benchmarks", nargs="*", choices=[*BENCHMARKS, "all"], default=[], metavar="benchmark"
     )
-    parser.add_argument("--rounds", type=int, help="how often each contender runs")
+    parser.add_argument("--rounds", type=int, help="how many times each contender runs")
     parser.add_argument(
-        "--contender", action="append", help="measure only these; may be given several times"
+        "--contender", action="append", help="measure only this contender; may be repeated"
     )
     parser.add_argument(
         "--without-peer",
         action="store_true",
-        help="leave out what is downloaded into environments of its own",
+        help="skip contenders that are downloaded into separate environments",
     )
     parser.add_argument(
         "--update-docs",
@@ -192,7 +190,7 @@ def _pythons(name: str, suite: Any, options: argparse.Namespace) -> dict[str, Pa
     if environment_name := getattr(suite, "ENVIRONMENT", None):
         own_python = ROOT / environment_name / WORKSPACE_PYTHON.relative_to(sys.prefix)
         if not own_python.exists():
-            raise SystemExit(f"{name} needs the environment {environment_name}: make crewai")
+            raise SystemExit(f"{name} needs the environment {environment_name}; run: make crewai")
     return {
         each: peer.ensure(CACHE, each) if each in of_peer else own_python for each in contenders
     }

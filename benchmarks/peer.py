@@ -54,8 +54,8 @@ def ensure(cache: Path, contender: str) -> Path:
     command = [str(python), "-m", "pip", "install", "--quiet", *needed]
     if subprocess.run(command, check=False).returncode != 0:
         raise RuntimeError(
-            f"expected pip to install {needed[0]} into {folder}, it failed (see above); "
-            "measure without it by --without-peer"
+            f"expected pip to install {needed[0]} into {folder}, but it failed (see above); "
+            "skip it with --without-peer"
         )
     installed.write_text(wanted)
     return python

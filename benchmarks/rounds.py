@@ -98,7 +98,7 @@ def _measure(suite: str, name: str, python: Path, parameters: Mapping[str, Any])
             check=False,
         )
     if done.returncode != 0:
-        raise RuntimeError(f"measuring {name} in {suite} failed, its error is printed above")
+        raise RuntimeError(f"measuring {name} in {suite} failed; its error is printed above")
     measured: Measured = json.loads(done.stdout)
     return measured
 

@@ -82,7 +82,7 @@ class _DeltaMessagesState(TypedDict):
 
 
 class Chat(Scenario):
-    """An agent that calls a tool and answers: four messages and about 2 KB of text a turn."""
+    """An agent that calls a tool and answers: four messages and about 2 KB of text per turn."""
 
     has_delta = True
 
@@ -122,7 +122,7 @@ class Chat(Scenario):
 
 
 class Images(Chat):
-    """The same agent; every fourth question comes with an image of 5 MB."""
+    """The same agent; every fourth question comes with a 5 MB image."""
 
     def given(self, turn: int) -> dict[str, Any]:
         if turn % 4:
@@ -154,7 +154,7 @@ class _DeltaFilesState(TypedDict):
 
 
 class Files(Scenario):
-    """A deep agent's workspace: 100 files of 2 KB, one of them edited a turn."""
+    """A deep agent's workspace: 100 files of 2 KB, one of them edited per turn."""
 
     has_delta = True
 
@@ -194,7 +194,7 @@ class _StepsState(TypedDict):
 
 
 class Steps(Scenario):
-    """A long thread with little state: 20 supersteps a turn."""
+    """A long thread with little state: 20 supersteps per turn."""
 
     def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
         def work(state: _StepsState) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class _NotesState(TypedDict):
 
 
 class Notes(Scenario):
-    """A graph without reducers: each turn hands on all notes and one of 1 KB more."""
+    """A graph without reducers: each turn passes on all notes and a new one of 1 KB."""
 
     def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
         def research(state: _NotesState) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class _DraftsState(TypedDict):
 
 
 class Drafts(Scenario):
-    """Each turn continues a report by 1 KB and corrects a line in one of ten files of 20 KB."""
+    """Each turn adds 1 KB to a report and corrects a line in one of ten 20 KB files."""
 
     def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
         def write(state: _DraftsState) -> dict[str, Any]:
@@ -289,7 +289,7 @@ class _OpaqueState(TypedDict):
 
 
 class Opaque(Scenario):
-    """A dict of 200 KB that never changes, beside a counter that does."""
+    """A 200 KB dict that never changes, next to a counter that does."""
 
     def build(self, *, delta: bool) -> StateGraph[Any, Any, Any, Any]:
         def count(state: _OpaqueState) -> dict[str, Any]:

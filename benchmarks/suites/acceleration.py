@@ -80,7 +80,7 @@ def measure(contender: str, folder: Path, *, turns: int, repetitions: int) -> di
         for kind, repeated in runs.items():
             measured[kind][saver] = sum(map(min, zip(*repeated, strict=True)))
     if len(ends) != 1:
-        raise WrongResultError(f"expected all runs to end with one state, found {len(ends)}")
+        raise WrongResultError(f"expected all runs to end in one state, found {len(ends)}")
     return {**measured, "final": ends.pop()}
 
 
@@ -141,7 +141,7 @@ def check(rounds: Rounds) -> None:
     """
     ends = {each["final"] for results in rounds.results.values() for each in results}
     if len(ends) != 1:
-        raise WrongResultError(f"expected one final state of all, found {len(ends)}")
+        raise WrongResultError(f"expected one final state from all, found {len(ends)}")
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:

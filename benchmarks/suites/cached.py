@@ -61,7 +61,7 @@ def measure(contender: str, folder: Path, *, calls: int, size: int) -> dict[str,
         before = computed
         timings[case] = _time(function, texts, calls)
         if computed != before:
-            raise WrongResultError(f"expected hits alone, found {computed - before} misses")
+            raise WrongResultError(f"expected only hits, found {computed - before} misses")
     function = filled(keys)
     new = [f"new {n}" for n in range(calls // 10 or 1)]
     before = computed
@@ -85,7 +85,7 @@ def _time(call: Callable[[str], int], texts: list[str], calls: int) -> float:
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return one table with all kinds of calls."""
     headings = [heading for name in _CASES.values() for heading in (name, "÷ ours")]
-    table = Table("Functions: one call that is remembered", ["decorator", *headings])
+    table = Table("Functions: one call of a cached function", ["decorator", *headings])
     for name in rounds.results:
         row = [_LABELS[name]]
         for case in _CASES:

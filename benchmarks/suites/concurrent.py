@@ -35,9 +35,9 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return the rates; the ratios say how many times faster ours is."""
     threads = parameters["threads"]
     table = Table(
-        f"Checkpoints a second on one file, each put once and read twice, from 1 and {threads} "
+        f"Checkpoints per second in one file, each put once and read twice, from 1 and {threads} "
         "threads",
-        ["saver", "keeps", "1 thread", "ours ÷ it", f"{threads} threads", "ours ÷ it"],
+        ["saver", "keeps", "1 thread", "ours ÷ theirs", f"{threads} threads", "ours ÷ theirs"],
     )
     for name in rounds.results:
         contender = CONTENDERS[name]

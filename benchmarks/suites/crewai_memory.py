@@ -101,7 +101,7 @@ def _search(storage: StorageBackend, vectors: Vectors, queries: Vectors) -> dict
         lambda found: found and all("plan" in record.categories for record, _ in found),
     )
     if not all(planned):
-        raise WrongResultError("expected every search to find records of the category only")
+        raise WrongResultError("expected every search to find only records of the category")
     return {"search": searching, "scoped": scoping, "filtered": filtering}
 
 
@@ -125,7 +125,7 @@ def _delete_scope(storage: StorageBackend, records: int) -> float:
     storage.delete(scope_prefix=_SCOPE)
     deleting = perf_counter() - started
     if storage.count() != records - len(_in_scope(records)):
-        raise WrongResultError("expected the records of the scope to be deleted, and only those")
+        raise WrongResultError("expected only the records of the scope to be deleted")
     return deleting
 
 
@@ -244,7 +244,7 @@ _ROWS: tuple[tuple[str, Figure], ...] = (
     ("save a record, in batches of 100", at("save")),
     ("open and search once", at("reopen")),
     ("search, median", at("search", "p50")),
-    ("search, 95 %", at("search", "p95")),
+    ("search, p95", at("search", "p95")),
     ("search in one scope of ten, median", at("scoped", "p50")),
     ("search one category of four, median", at("filtered", "p50")),
     ("count a scope, median", at("count", "p50")),
@@ -253,7 +253,7 @@ _ROWS: tuple[tuple[str, Figure], ...] = (
 )
 _SIZES: tuple[tuple[str, Figure], ...] = (
     ("disk", at("disk")),
-    ("memory taken", at("memory")),
+    ("memory used", at("memory")),
 )
 
 

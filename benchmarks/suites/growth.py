@@ -152,7 +152,7 @@ def check(rounds: Rounds) -> None:
                     by_digest.setdefault(measured[what], set()).add(name)
         if len(by_digest) > 1:
             groups = "; ".join(", ".join(sorted(names)) for names in by_digest.values())
-            raise WrongResultError(f"expected one {what} of all, found several: {groups}")
+            raise WrongResultError(f"expected one {what} from all, found several: {groups}")
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:

@@ -300,7 +300,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     plain = Table(f"Long-term memory: {of}", ["memory", "keeps", *_headings(_PLAIN)])
     embedded = Table(
         f"Long-term memory by meaning: {of}, {parameters['dimensions']} dimensions",
-        ["memory", "keeps", *_headings(_EMBEDDED), "a user's nearest found", "of all"],
+        ["memory", "keeps", *_headings(_EMBEDDED), "recall, a user's", "recall, all"],
     )
     for name in rounds.results:
         kind = _KINDS[name]

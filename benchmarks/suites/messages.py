@@ -13,7 +13,7 @@ from benchmarks.rounds import Rounds, WrongResultError, at
 CONTENDER_NAMES = ("stock", "ours")
 PARAMETERS = {"lengths": [10, 1_000, 10_000], "appended": 300}
 _LABELS = {"stock": "langgraph.graph.add_messages", "ours": "swarmstate's add_messages"}
-_CASES = {"new": "a message without id", "known": "one with an id", "dict": "a dict"}
+_CASES = {"new": "a message without an id", "known": "a message with an id", "dict": "a dict"}
 
 
 def _reducer(contender: str) -> Any:
@@ -74,7 +74,7 @@ def _append_seconds(reducer: Any, length: int, appended: int, case: str) -> floa
     if messages[:length] != start or [each.content for each in messages[length:]] != [
         f"appended {number}" for number in range(appended)
     ]:
-        raise WrongResultError("expected the history and then what was appended")
+        raise WrongResultError("expected the history followed by what was appended")
     if len({each.id for each in messages}) != length + appended:
         raise WrongResultError("expected each message to have an id of its own")
     return median(timings)
@@ -89,7 +89,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
             for length in parameters["lengths"]
             for heading in (f"{length:,} messages", "÷ ours")
         ]
-        table = Table(f"Reducer: appending {label}, time of a call", ["reducer", *headings])
+        table = Table(f"Reducer: appending {label}, time per call", ["reducer", *headings])
         for name in rounds.results:
             row = [_LABELS[name]]
             for length in parameters["lengths"]:

@@ -31,8 +31,8 @@ PARAMETERS = {"reads": 20_000}
 _STRETCHES = 20
 _CASES = {
     "memory": "read in memory",
-    "file": "read of a file",
-    "saver": "put and get of a saver in memory",
+    "file": "read from a file",
+    "saver": "put and get by a saver in memory",
 }
 
 

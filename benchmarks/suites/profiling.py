@@ -97,7 +97,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
         for kind in ("sync", "async")
         for heading in (f"{kind} turn", "profiled ÷", "processor time ÷")
     ]
-    table = Table(f"Profiling: {parameters['turns']} turns with and without", ["saver", *headings])
+    table = Table(f"Profiling: {parameters['turns']} turns, with and without", ["saver", *headings])
     for name in rounds.results:
         row = [CONTENDERS[name].label]
         for kind in ("sync", "async"):

@@ -71,7 +71,7 @@ def measure(contender: str, folder: Path, *, states: int, routes: int) -> dict[s
         one, many = _by_graph(in_batches=contender == "ours")
     sample = _states(min(states, _BATCH))
     if [one(state) for state in sample] != [_by_hand(state) for state in sample]:
-        raise WrongResultError("expected every contender to route as the rules in Python do")
+        raise WrongResultError("expected every contender to route like the rules in Python")
     timings = []
     for _ in range(max(1, routes // len(sample))):
         started = perf_counter()
@@ -83,7 +83,7 @@ def measure(contender: str, folder: Path, *, states: int, routes: int) -> dict[s
     routed = many(everything)
     elapsed = perf_counter() - started
     if routed != [_by_hand(state) for state in everything]:
-        raise WrongResultError("expected a batch to be routed as its states are")
+        raise WrongResultError("expected a batch to be routed like its states one by one")
     return {"route": median(timings), "batch": elapsed, "rate": states / elapsed}
 
 
@@ -91,7 +91,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return the times of a route and of a batch, ours divided by the other's."""
     table = Table(
         f"Routing: two conditions and a default; {parameters['states']:,} states at once",
-        ["rules", "one route", "÷ ours", "at once, routes a second", "ours ÷ it"],
+        ["rules", "one route", "÷ ours", "at once, routes per second", "ours ÷ theirs"],
     )
     for name in rounds.results:
         table.add(

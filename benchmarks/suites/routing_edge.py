@@ -18,7 +18,7 @@ from benchmarks.rounds import Rounds, WrongResultError, at
 _LABELS = {
     "function": "the router, called",
     "edge": "the edge, as LangGraph calls it",
-    "run": "a run, for each of its edges",
+    "run": "a run, per edge",
 }
 CONTENDER_NAMES = tuple(_LABELS)
 PARAMETERS = {"routes": 200, "stretches": 60}
@@ -70,7 +70,7 @@ def measure(contender: str, folder: Path, *, routes: int, stretches: int) -> dic
             if number >= 0:  # Earlier stretches are a warm-up.
                 seconds[name].append(taken)
             if routed != ["work"] * (routes - 1) + [END]:
-                raise WrongResultError(f"expected to go on until step {routes}, found {routed}")
+                raise WrongResultError(f"expected to continue until step {routes}, found {routed}")
     added = [ours - python for ours, python in zip(seconds["ours"], seconds["python"], strict=True)]
     return {
         "python": median(seconds["python"]),
@@ -111,7 +111,7 @@ def _stretch(where: str, edge: Callable[[State], str], routes: int) -> Callable[
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return one table: the time of a route for each of them, in microseconds."""
     table = Table(
-        "Routing as an edge of LangGraph: three conditions, one route",
+        "Routing as a LangGraph edge: three conditions, one route",
         ["what is timed", "Python function", "HandoffGraph", "added, median", "added, best", "÷"],
     )
     for name in rounds.results:

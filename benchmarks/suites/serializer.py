@@ -138,7 +138,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return one table for each kind of value."""
     result = []
     for case, label in _CASES.items():
-        title = f"{parameters['messages']:,} {label}" if case == "messages" else f"A {label}"
+        title = f"{parameters['messages']:,} {label}" if case == "messages" else f"a {label}"
         headings = [heading for name in _OPERATIONS.values() for heading in (name, "÷ ours")]
         table = Table(f"Serializer: {title}", ["serializer", *headings])
         for name in rounds.results:

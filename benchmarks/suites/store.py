@@ -25,7 +25,7 @@ _KEYS = 101
 def measure(
     contender: str, folder: Path, *, threads: list[int], pairs: int, entries: list[int]
 ) -> dict[str, Any]:
-    """Return set+get pairs a second by number of threads, and the seconds of a snapshot by size.
+    """Return set+get pairs per second by number of threads, and the seconds of a snapshot by size.
 
     Each environment imports its own `swarmstate`.
     """
@@ -84,10 +84,10 @@ def _snapshot_seconds(entries: int) -> float:
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
-    """Return pairs a second and snapshot times, ours divided by the other's."""
+    """Return pairs per second and snapshot times, ours divided by the other's."""
     pairs = Table(
-        "Store: set and get of a dict of 4 entries, pairs a second",
-        ["store", *_heading(parameters["threads"], "threads", "ours ÷ it")],
+        "Store: set and get of a dict of 4 entries, pairs per second",
+        ["store", *_heading(parameters["threads"], "threads", "ours ÷ theirs")],
     )
     snapshots = Table(
         "Store: time of snapshot(), each after a change",

@@ -107,14 +107,14 @@ def check(rounds: Rounds) -> None:
     """
     finals = {measured["final"] for results in rounds.results.values() for measured in results}
     if len(finals) > 1:
-        raise WrongResultError("expected one conversation of all contenders, found several")
+        raise WrongResultError("expected one conversation from all contenders, found several")
 
 
 def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
     """Return the rates; ratios are our rate divided by theirs."""
     table = Table(
         f"{parameters['users']} users at once in one event loop, {parameters['turns']} turns each",
-        ["saver", "keeps", "turns/s", "ours ÷ it", "÷ zero-cost", "CPU"],
+        ["saver", "keeps", "turns/s", "ours ÷ theirs", "÷ zero-cost", "CPU"],
     )
     rate = at("turns_a_second")
     for name in rounds.results:

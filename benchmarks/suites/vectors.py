@@ -151,7 +151,7 @@ def tables(rounds: Rounds, parameters: dict[str, Any]) -> list[Table]:
         times.add(*cells)
     stored = Table(
         f"Vectors: {size} in a file, stored in batches of {_BATCH}",
-        ["store", "", "saved a second", "file, MB", "first search", "clusters", "recall"],
+        ["store", "", "saved per second", "file, MB", "first search", "clusters", "recall"],
     )
     if "ours" in rounds:
         stored.add(

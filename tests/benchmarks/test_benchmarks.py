@@ -135,7 +135,7 @@ def test_growth_notices_a_stale_value(forgetful: str, tmp_path: Path, scenario: 
 def test_growth_notices_that_contenders_differ(what: str) -> None:
     same = {"final": "f", "history": "h"}
     rounds = Rounds({"ours": [same, same], "sqlite": [same, {**same, what: "other"}]})
-    with pytest.raises(WrongResultError, match=f"one {what} of all"):
+    with pytest.raises(WrongResultError, match=f"one {what} from all"):
         growth.check(rounds)
 
 
