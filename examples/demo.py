@@ -238,7 +238,7 @@ def run_and_kill(folder: Path) -> None:
         state = build(saver).get_state(THREAD)
     show(state.values["messages"])
     check(
-        "the finished step is there, and both quotes of the interrupted step",
+        "the finished step is stored, and both quotes of the interrupted step",
         texts(state.values["messages"])
         == ["Bergen has 64 lamps", "road: 540 EUR", "rail: 420 EUR"],
     )
@@ -317,6 +317,8 @@ if __name__ == "__main__":
         if options.command:
             work(target, options.command)
         elif calls_log.exists():
-            raise SystemExit(f"{target} contains the files of an earlier demo: name another folder")
+            raise SystemExit(
+                f"{target} contains the files of an earlier demo: choose another folder"
+            )
         else:
             main(target)

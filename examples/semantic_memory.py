@@ -28,12 +28,12 @@ FACTS = [
     "I am allergic to peanuts",
     "Our dog is called Pixel",
     "I play the cello on Tuesdays",
-    "The car needs new tyres",
+    "The car needs new tires",
 ]
 QUESTIONS = {
     "Which food must I avoid?": "I am allergic to peanuts",
     "Does my family keep any pets?": "Our dog is called Pixel",
-    "Which musical instrument do I practise?": "I play the cello on Tuesdays",
+    "Which musical instrument do I practice?": "I play the cello on Tuesdays",
 }
 
 

@@ -100,7 +100,7 @@ def main(folder: Path) -> None:
     with SwarmStateSaver(path) as saver:
         graph = build(handoffs).compile(checkpointer=saver)
         done = graph.invoke(Command(resume=True), thread)
-        check("it is paid", done["outcome"] == "pay")
+        check("the refund is paid", done["outcome"] == "pay")
 
     print("What if the customer had been a VIP? Back to the beginning, with one change")
     with SwarmStateSaver(path) as saver:

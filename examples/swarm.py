@@ -107,9 +107,9 @@ class Display:
         """Draw the table."""
         seconds = perf_counter() - self._started
         rate = self.turns_done / seconds
-        columns = f"{'count':>8}{'a second':>10}{'p50 ms':>9}{'p99 ms':>9}{'KB':>9}{'errors':>8}"
+        columns = f"{'count':>8}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}{'KB':>9}{'errors':>8}"
         lines = [
-            f"   {self.turns_done:,} of {self._turns:,} turns, {rate:,.0f} a second",
+            f"   {self.turns_done:,} of {self._turns:,} turns, {rate:,.0f} per second",
             f"   {'':<16}{columns}",
         ]
         for (_, operation), stats in self._summary.stats().items():
@@ -183,5 +183,5 @@ if __name__ == "__main__":
         folder = options.directory or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "swarm.db").exists():
-            parser.error(f"{folder} has the agents of an earlier swarm: name another directory")
+            parser.error(f"{folder} has the agents of an earlier swarm: choose another directory")
         asyncio.run(main(folder, options.agents, options.rounds))

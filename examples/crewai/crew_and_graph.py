@@ -92,7 +92,7 @@ def agent(memories: SwarmStateStorage, saver: SwarmStateSaver) -> Any:
 def crew(question: str, answer: str) -> tuple[str, str]:
     """Let a crew with memory answer; return its answer and its model's prompt."""
     llm = StandIn(model="stand-in", answer=answer)
-    clerk = Agent(role="harbour clerk", goal="help ships", backstory="patient", llm=llm)
+    clerk = Agent(role="harbor clerk", goal="help ships", backstory="patient", llm=llm)
     task = Task(description=question, expected_output="a line", agent=clerk)
     memory = Memory(llm=llm, embedder=embed)
     result = Crew(agents=[clerk], tasks=[task], memory=memory).kickoff()
@@ -114,13 +114,13 @@ def main(folder: Path) -> None:
     install(uri)
     memories = SwarmStateStorage(uri)
     graph = agent(memories, SwarmStateSaver(shared_store(uri)))
-    config = {"configurable": {"thread_id": "harbour"}}
+    config = {"configurable": {"thread_id": "harbor"}}
 
     print("The LangGraph agent hears something.")
     graph.invoke({"heard": "The lighthouse lamp is green", "question": "lamp"}, config)
 
     print("The CrewAI crew is asked about it.")
-    answer, asked = crew("Which colour is the lighthouse lamp?", "The pilot boat leaves at six")
+    answer, asked = crew("Which color is the lighthouse lamp?", "The pilot boat leaves at six")
     check("the crew was reminded of what the agent had heard", "lamp is green" in asked)
 
     print("The LangGraph agent is asked about what the crew said.")

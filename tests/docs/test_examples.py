@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
+        ("semantic_memory", "instrument do I practice?\n   I play the cello on Tuesdays"),
         ("support_triage", "ok: the front desk takes it"),
         ("swarm", "ok: all 200 threads are in one store"),
         ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
@@ -29,7 +29,7 @@ def test_runs(name: str, said: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "place", "said"),
     [
-        ("semantic_memory", "agents.db", "instrument do I practise?\n   I play the cello"),
+        ("semantic_memory", "agents.db", "instrument do I practice?\n   I play the cello"),
         ("support_triage", "new", "ok: the front desk takes it"),
         ("merge_forks", "agents.db", "merged: ['desk lamps are returned most', 'lamps sell in"),
     ],
@@ -51,7 +51,7 @@ def test_a_swarm_has_a_folder_of_its_own(tmp_path: Path) -> None:
     run(tmp_path, "ok: all 3 threads are in one store", "swarm", "new/folder", "--agents", "3")
     again = done(tmp_path, "swarm", "new/folder")
     assert again.returncode == 2
-    assert "name another directory" in again.stderr
+    assert "choose another directory" in again.stderr
     nobody = done(tmp_path, "swarm", "--agents", "0")
     assert "expected at least one agent" in nobody.stderr
 
@@ -59,7 +59,7 @@ def test_a_swarm_has_a_folder_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("semantic_memory", "instrument do I practise?\n   I play the cello on Tuesdays"),
+        ("semantic_memory", "instrument do I practice?\n   I play the cello on Tuesdays"),
         ("merge_forks", "merged: ['desk lamps are returned most', 'lamps sell in autumn', 'the"),
     ],
 )
