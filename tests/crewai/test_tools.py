@@ -104,7 +104,7 @@ def test_a_damaged_result_counts_as_missing(
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
 def test_a_senseless_ttl_is_refused(ttl: float) -> None:
-    with pytest.raises(ValidationError, match="positive number of seconds"):
+    with pytest.raises(ValidationError, match="positive, finite number of seconds"):
         SwarmStateCacheHandler(uri="memory://", ttl=ttl)
     assert SwarmStateCacheHandler(uri="memory://", ttl=None).ttl is None
 

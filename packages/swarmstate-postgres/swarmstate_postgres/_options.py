@@ -38,7 +38,7 @@ class Options(NamedTuple):
             raise ValueError(f"expected max_size of 1 or more, found {size!r}")
         if not 0 < timeout < math.inf:
             raise ValueError(
-                f"expected timeout to be a positive number of seconds, found {timeout!r}"
+                f"expected timeout to be a positive, finite number of seconds, found {timeout!r}"
             )
         return options
 

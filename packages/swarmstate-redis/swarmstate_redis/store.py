@@ -361,7 +361,8 @@ def _check(options: Mapping[str, Any]) -> None:
     check_count("max_connections", connections)
     if not (timeout > 0 and math.isfinite(timeout)) or not retry_for >= 0:
         raise ValueError(
-            f"expected timeout and retry_for in seconds, found {timeout!r} and {retry_for!r}"
+            "expected timeout to be a positive, finite number of seconds and retry_for to be at "
+            f"least 0, found {timeout!r} and {retry_for!r}"
         )
     if connections < 1:
         raise ValueError(f"expected max_connections of 1 or more, found {connections!r}")

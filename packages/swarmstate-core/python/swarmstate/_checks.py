@@ -33,7 +33,9 @@ def check_seconds(name: str, found: float) -> None:
             f"expected {name} to be a number of seconds, found a {type(found).__name__}"
         )
     if not (found > 0 and math.isfinite(found)):
-        raise ValueError(f"expected {name} to be a positive number of seconds, found {found!r}")
+        raise ValueError(
+            f"expected {name} to be a positive, finite number of seconds, found {found!r}"
+        )
 
 
 def check_numbers(**options: object) -> None:

@@ -382,7 +382,7 @@ def _compare(source: BaseStore, target: BaseStore, name: str) -> tuple[int, int,
         else:
             other = _other(target, name, page)
         if other and difference is None:
-            difference = f"{other[0][0]!r} differs"
+            difference = f"{other[0][0]!r} is missing or different"
     if difference is None and left:
         difference = f"only the target has {min(left)!r}"
     if difference is None and records and not is_index:

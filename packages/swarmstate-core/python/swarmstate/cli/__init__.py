@@ -15,7 +15,7 @@ def main() -> None:
         if error.name not in {"typer", "rich"}:
             raise
         print(
-            "swarmstate: the command requires typer, which is not installed; run: "
+            f"swarmstate: the command requires {error.name}, which is not installed; run: "
             "pip install 'swarmstate-core[cli]'",
             file=sys.stderr,
         )

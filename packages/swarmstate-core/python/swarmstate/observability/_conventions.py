@@ -29,7 +29,9 @@ def check_buckets(buckets: Sequence[float]) -> tuple[float, ...]:
     if not all(isfinite(bound) and bound > 0 for bound in bounds) or any(
         one >= next_one for one, next_one in pairwise(bounds)
     ):
-        raise ValueError(f"expected buckets to be positive, ascending seconds, found {buckets!r}")
+        raise ValueError(
+            f"expected buckets to be positive, finite, ascending seconds, found {buckets!r}"
+        )
     return bounds
 
 
