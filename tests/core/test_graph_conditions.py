@@ -214,7 +214,7 @@ def test_agrees_with_python(expression: Expression, state: State) -> None:
     try:
         expected = bool(evaluate(state))
     except TypeError:
-        with pytest.raises(ConditionError, match="cannot be asked of this state"):
+        with pytest.raises(ConditionError, match="cannot be evaluated on this state"):
             holds(text, state)
         return
     assert holds(text, state) == expected, text
@@ -415,18 +415,18 @@ def test_syntax_errors_show_where() -> None:
         ("vip in [1, true]", 12, "found 'true': write True"),
         ("x is None", 3, "found 'is'; write == or !="),
         ("(x is not y)", 4, "found 'is'; write == or !="),
-        ("a && b", 3, "'&' here; write and, or, not"),
-        ("a || b", 3, "'|' here; write and, or, not"),
-        ("not a or !b", 10, "'!' here; write and, or, not"),
-        ("matches(x, '\\d')", 12, "after \\; a \\ itself is written \\\\"),
+        ("a && b", 3, "unexpected character '&'; write and, or, not"),
+        ("a || b", 3, "unexpected character '|'; write and, or, not"),
+        ("not a or !b", 10, "unexpected character '!'; write and, or, not"),
+        ("matches(x, '\\d')", 12, "after \\; write a literal \\ as \\\\"),
         ("x.startswith('a')", 13, "found '('; write startswith(x, 'a')"),
         ("a.b['c'] .lower() == 'x'", 16, "found '('; write lower(a.b['c'])"),
         ("(x.endswith(a or 'b'))", 12, "found '('; write endswith(x, a or 'b')"),
         ("x.endswith(a b)", 11, "found '('; write endswith(x, ...)"),
         ("x.matches(,)", 10, "found '('; write matches(x, ...)"),
-        ("x[0] or x[1.5]", 11, "expected an integer or a string as index"),
+        ("x[0] or x[1.5]", 11, "expected an integer or string index"),
         ("a and x.title()", 14, "found '('"),
-        ("x[None]", 3, "expected an integer or a string as index"),
+        ("x[None]", 3, "expected an integer or string index"),
     ],
 )
 def test_what_other_languages_write_is_refused_with_what_to_write(
@@ -459,7 +459,7 @@ def test_names_within_a_path_may_be_words_of_other_languages() -> None:
 
 
 def test_a_function_is_no_condition() -> None:
-    expected = 'when is a text such as "amount > 100", not function'
+    expected = 'when must be a str such as "amount > 100", not function'
     with pytest.raises(TypeError, match=re.escape(expected)):
         holds(lambda state: True, {})  # type: ignore[arg-type]  # invalid on purpose
 
@@ -468,5 +468,5 @@ def test_a_function_is_no_condition() -> None:
     "name", ["__class__", "a.__class__", "a._secret", "a.b.__init__.__globals__"]
 )
 def test_nothing_leads_out_of_the_state(name: str) -> None:
-    with pytest.raises(ConditionError, match="without leading '_'"):
+    with pytest.raises(ConditionError, match="without a leading '_'"):
         holds(name, {})

@@ -239,7 +239,7 @@ impl<'t> Parser<'t> {
         let regex = RegexBuilder::new(&pattern)
             .size_limit(MAX_REGEX)
             .build()
-            .map_err(|error| self.error(format!("not a regular expression: {error}")))?;
+            .map_err(|error| self.error(format!("invalid regular expression: {error}")))?;
         self.tokens.next();
         Ok(regex)
     }
@@ -257,7 +257,7 @@ impl<'t> Parser<'t> {
                     key @ (Literal::Int(_) | Literal::Str(_)) => Step::Item(key),
                     _ => {
                         return Err(SyntaxError {
-                            message: "expected an integer or a string as index".to_owned(),
+                            message: "expected an integer or string index".to_owned(),
                             column,
                         });
                     }
@@ -278,7 +278,7 @@ impl<'t> Parser<'t> {
         match self.tokens.peek().clone() {
             // Such attributes are not state, and some of them lead to code.
             Token::Name(name) if name.starts_with('_') => Err(self.error(format!(
-                "expected a name without leading '_', found '{name}'"
+                "expected a name without a leading '_', found '{name}'"
             ))),
             Token::Name(name) if !is_reserved(name) => {
                 self.tokens.next();

@@ -155,7 +155,7 @@ fn read(text: &str, offset: usize) -> Result<(Token<'_>, usize), SyntaxError> {
         Some(symbol) => Ok((Token::Symbol(symbol), symbol.len())),
         None if first == '=' => Err(error("expected '==', found '='".to_owned())),
         None => Err(error(format!(
-            "no condition has the character {first:?} here{}",
+            "unexpected character {first:?}{}",
             character(first)
         ))),
     }
@@ -185,7 +185,9 @@ fn number(rest: &str) -> Result<(Token<'static>, usize), String> {
     }
     let text = &rest[..end];
     if rest[end..].starts_with(is_xid_continue) {
-        return Err(format!("expected a number, found '{text}' and a letter"));
+        return Err(format!(
+            "expected a number, found '{text}' followed by a letter"
+        ));
     }
     let token = if is_float {
         text.parse().map(Token::Float).map_err(|_| text)
@@ -227,11 +229,11 @@ fn escaped(chars: &mut Peekable<CharIndices<'_>>) -> Result<char, String> {
                 .then(|| u32::from_str_radix(&digits, 16).ok())
                 .flatten()
                 .and_then(char::from_u32)
-                .ok_or_else(|| format!("expected a character in hex after \\u, found {digits:?}"))
+                .ok_or_else(|| format!("expected a hex character code after \\u, found {digits:?}"))
         }
         _ => {
             let expected = "expected n, r, t, u, a quote or \\ after \\";
-            Err(format!("{expected}; a \\ itself is written \\\\"))
+            Err(format!("{expected}; write a literal \\ as \\\\"))
         }
     }
 }

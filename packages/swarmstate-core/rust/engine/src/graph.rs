@@ -94,14 +94,14 @@ impl fmt::Display for GraphError {
             Self::Unknown(name) => {
                 write!(
                     f,
-                    "expected a node of the graph, found {name:?}; add it by add_node first"
+                    "expected a node of the graph, found {name:?}; add it with add_node first"
                 )
             }
-            Self::Exists(name) => write!(f, "expected a new node, found {name:?} in the graph"),
-            Self::Nameless => f.write_str("expected a name for the node, found an empty one"),
+            Self::Exists(name) => write!(f, "the graph already has a node {name:?}"),
+            Self::Nameless => f.write_str("expected a node name, found an empty string"),
             Self::Cycle(names) => write!(
                 f,
-                "the edge would close the cycle {}; leave it out, or allow cycles by \
+                "the edge would close the cycle {}; leave it out, or allow cycles with \
                  on_cycle=\"allow\"",
                 names.join(" -> ")
             ),
@@ -171,7 +171,7 @@ impl<C> Graph<C> {
         }
         let edges = &mut self.nodes[source].edges;
         if edges.len() == MAX_SIZE {
-            return Err(GraphError::Full("edges of a node"));
+            return Err(GraphError::Full("edges per node"));
         }
         let place = edges.partition_point(|known| known.priority >= edge.priority);
         edges.insert(place, edge);

@@ -36,7 +36,7 @@ fn edges_of_a_node_are_bounded() {
         graph.add_edge(0, always(1), true).unwrap();
     }
     let refused = graph.add_edge(0, always(1), true);
-    assert_eq!(refused, Err(GraphError::Full("edges of a node")));
+    assert_eq!(refused, Err(GraphError::Full("edges per node")));
     assert_eq!(graph.edges(0).len(), MAX_SIZE);
     graph.add_edge(1, always(0), true).unwrap();
 }

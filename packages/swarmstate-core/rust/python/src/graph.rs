@@ -83,7 +83,7 @@ impl HandoffGraph {
         let priority = priority.extract().map_err(|error: PyErr| {
             match error.is_instance_of::<PyOverflowError>(py) {
                 true => PyGraphError::new_err(format!(
-                    "expected a priority of 64 bits, found {:.100}",
+                    "expected a 64-bit priority, found {:.100}",
                     shown(priority)
                 )),
                 false => error,
@@ -292,7 +292,7 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
         }
         let text = when.0.text();
         let error = ConditionError::new_err(format!(
-            "the condition {text:?} cannot be asked of this state: {}",
+            "the condition {text:?} cannot be evaluated on this state: {}",
             cause.value(host.0)
         ));
         error.set_cause(host.0, Some(cause));
@@ -304,17 +304,17 @@ fn is_taken(host: &PythonHost<'_>, edge: &Edge<When>, state: &Bound<'_, PyAny>) 
 #[inline]
 fn text<'a>(name: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     name.to_str()
-        .map_err(|_| PyGraphError::new_err(no_utf8("the name of a node", name)))
+        .map_err(|_| PyGraphError::new_err(no_utf8("a node name", name)))
 }
 
 fn no_utf8(what: &str, found: &Bound<'_, PyString>) -> String {
-    format!("expected UTF-8 as {what}, found {:.100}", shown(found))
+    format!("expected {what} in UTF-8, found {:.100}", shown(found))
 }
 
 fn no_text(found: &Bound<'_, PyAny>) -> PyErr {
     match found.get_type().name() {
         Ok(found) => PyTypeError::new_err(format!(
-            "when is a text such as \"amount > 100\", not {found}"
+            "when must be a str such as \"amount > 100\", not {found}"
         )),
         Err(error) => error,
     }
