@@ -168,7 +168,7 @@ def test_a_missing_key_is_named() -> None:
     with pytest.raises(EncryptionError, match=re.escape('under key "old"')):
         other.get("n", "k")
     impostor = EncryptedStore(below, KeyRing({"old": bytes(32)}))
-    with pytest.raises(EncryptionError, match="another key of that id"):
+    with pytest.raises(EncryptionError, match="a different key with that id"):
         impostor.get("n", "k")
 
 

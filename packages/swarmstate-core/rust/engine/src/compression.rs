@@ -57,7 +57,7 @@ impl Compression {
             let loaded = Decompressor::with_dictionary(&bytes);
             if id == 0 || loaded.is_err() {
                 return Err(Error::Format(
-                    "expected a zstd dictionary with an id, as train_dictionary makes them, found \
+                    "expected a zstd dictionary with an id, as returned by train_dictionary, found \
                      other bytes"
                         .into(),
                 ));
@@ -81,7 +81,7 @@ impl Compression {
     pub fn train(samples: &[&[u8]], size: usize) -> Result<Vec<u8>> {
         zstd::dict::from_samples(samples, size).map_err(|error| {
             Error::Format(format!(
-                "zstd cannot make a dictionary of these {} samples: {error}; give it some hundred \
+                "zstd cannot train a dictionary on these {} samples: {error}; pass a few hundred \
                  typical values",
                 samples.len()
             ))
@@ -129,11 +129,11 @@ impl Compression {
     }
 
     fn unframe(&self, data: &[u8]) -> std::result::Result<Vec<u8>, String> {
-        const DAMAGED: &str = "is damaged: its bytes are not those that were stored";
+        const DAMAGED: &str = "is damaged: its bytes differ from those stored";
         let Some(payload) = ext::payload(data, ext::COMPRESSED) else {
             return Err(
-                "was not written through a compressed store, or is damaged; copy such \
-                        records into it from their own store"
+                "was not written through a compressed store, or is damaged; copy such records in \
+                 from their own store"
                     .into(),
             );
         };
@@ -155,22 +155,22 @@ impl Compression {
     /// Trusts the declared size only up to the limit, and never writes more than that.
     fn inflate(&self, frame: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let Ok(Some(size)) = get_frame_content_size(frame) else {
-            return Err("is damaged: it holds no zstd frame of known size".into());
+            return Err("is damaged: it has no zstd frame of known size".into());
         };
         let size = usize::try_from(size)
             .ok()
             .filter(|&size| size <= self.max_size)
             .ok_or_else(|| {
                 format!(
-                    "would have {size} bytes decompressed, more than max_size allows ({})",
+                    "would be {size} bytes decompressed, more than max_size allows ({})",
                     self.max_size
                 )
             })?;
         let id = get_dict_id_from_frame(frame).map_or(0, |id| id.get());
         let Some(dictionary) = self.dictionaries.iter().find(|known| known.id == id) else {
             return Err(format!(
-                "needs the zstd dictionary {id}, which was not given; open the store with all \
-                 dictionaries that it was ever written with"
+                "needs zstd dictionary {id}, which was not given; open the store with every \
+                 dictionary it was ever written with"
             ));
         };
         let fail = |error| format!("is damaged: {error}");

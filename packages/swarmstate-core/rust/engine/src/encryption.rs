@@ -112,7 +112,7 @@ impl KeyRing {
         let sealed = Sealed::parse(data).map_err(|reason| fail(reason.into()))?;
         let Some(cipher) = self.keys.get(sealed.id) else {
             return Err(fail(format!(
-                "is encrypted under key {:?}, but the key ring has only: {}; add that key to it",
+                "is encrypted under key {:?}, but the key ring has only {}; add that key to it",
                 sealed.id,
                 self.ids()
             )));
@@ -129,7 +129,7 @@ impl KeyRing {
             .map_err(|_| {
                 fail(format!(
                     "is not what was stored there under key {:?}: it was changed or moved from \
-                     another address, or this is another key of that id",
+                     another address, or this is a different key with that id",
                     sealed.id
                 ))
             })?;
@@ -164,9 +164,9 @@ struct Sealed<'a> {
 
 impl<'a> Sealed<'a> {
     fn parse(data: &'a [u8]) -> std::result::Result<Self, &'static str> {
-        const PLAIN: &str = "is not encrypted: an encrypted store refuses what was not written \
-                             through one; copy such records into it from their own store";
-        const CUT: &str = "is damaged: it ends too early";
+        const PLAIN: &str = "is not encrypted: an encrypted store rejects what was not written \
+                             through one; copy such records in from their own store";
+        const CUT: &str = "is damaged: it is truncated";
         let payload = ext::payload(data, ext::ENCRYPTED).ok_or(PLAIN)?;
         let (&format, rest) = payload.split_first().ok_or(CUT)?;
         if format != FORMAT {
@@ -174,7 +174,7 @@ impl<'a> Sealed<'a> {
         }
         let (&length, rest) = rest.split_first().ok_or(CUT)?;
         let (id, rest) = rest.split_at_checked(length.into()).ok_or(CUT)?;
-        let id = std::str::from_utf8(id).map_err(|_| "is damaged: its key id is no text")?;
+        let id = std::str::from_utf8(id).map_err(|_| "is damaged: its key id is not UTF-8")?;
         let (nonce, rest) = rest.split_first_chunk().ok_or(CUT)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(CUT)?;
         Ok(Self {

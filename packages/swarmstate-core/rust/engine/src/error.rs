@@ -42,8 +42,8 @@ impl Error {
     pub fn conflict(namespace: &str, expect: &Expect, found: Option<&str>) -> Self {
         let name = |key: Option<&str>| key.map_or("none".to_owned(), |key| format!("{key:?}"));
         Self::Conflict(format!(
-            "in namespace {namespace:?}, the last key that starts with {:?} was expected to be \
-             {}, but it is {}; nothing of the batch was applied: read again and retry",
+            "in namespace {namespace:?}, the last key starting with {:?} was expected to be {}, \
+             but it is {}; nothing in the batch was applied: read again and retry",
             expect.prefix,
             name(expect.last_key.as_deref()),
             name(found),
@@ -56,13 +56,13 @@ impl Error {
     #[must_use]
     pub fn value_conflict(namespace: &str, key: &str, expected: bool, found: bool) -> Self {
         let finding = match (expected, found) {
-            (true, true) => "was expected to hold another value",
+            (true, true) => "was expected to have a different value",
             (true, false) => "was expected to exist, but does not",
             (false, _) => "was expected not to exist, but does",
         };
         Self::Conflict(format!(
-            "in namespace {namespace:?}, key {key:?} {finding}; nothing of the batch was \
-             applied: read again and retry"
+            "in namespace {namespace:?}, key {key:?} {finding}; nothing in the batch was applied: \
+             read again and retry"
         ))
     }
 }
@@ -80,8 +80,8 @@ impl fmt::Display for Error {
             | Self::Record(message) => f.write_str(message),
             Self::Dimensions { stored, given } => write!(
                 f,
-                "expected an embedding of {stored} dimensions, as the stored ones have, but this \
-                 one has {given}: use the model they were made with, or clear the collection",
+                "expected an embedding of {stored} dimensions, like the stored ones, but this one \
+                 has {given}: use the model they were made with, or clear the collection",
             ),
         }
     }

@@ -201,7 +201,7 @@ fn of_another_namespace_it_is_refused_and_what_fails_is_told() {
     let refused = load(&path, "others", Metric::Cosine, usize::MAX)
         .err()
         .unwrap();
-    assert_eq!(refused.to_string(), "it is of another namespace");
+    assert_eq!(refused.to_string(), "it belongs to another namespace");
     let nowhere = path.join("below-a-file");
     assert!(save(&index, &nowhere, &position(1, 1)).is_err());
     assert!(outcome(&index).error.is_some());

@@ -18,22 +18,22 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
             | ErrorCode::FileLockingProtocolFailed,
         ) => Error::Unavailable(format!(
             "{shown} stayed locked by another process until the timeout ({error}); nothing was \
-             written: find the process that holds it, or give a longer timeout"
+             written: find the process holding the lock, or set a longer timeout"
         )),
         Some(ErrorCode::ReadOnly) => read_only(path),
         _ if is_damage(&error) => damaged(path, &error),
         Some(ErrorCode::DiskFull) => Error::Unavailable(format!(
-            "cannot write {shown}: the disk is full ({error}); nothing of this write was stored: \
-             make room and retry. To delete records takes room, too, at most as much as the -wal \
-             file beside it has"
+            "cannot write {shown}: the disk is full ({error}); none of this write was stored: free \
+             some space and retry. Deleting records takes space too, at most the size of the -wal \
+             file beside it"
         )),
         Some(ErrorCode::SystemIoFailure)
             if error.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
         {
             Error::Unavailable(format!(
-                "cannot open {shown}: the disk is full, or a limit of file sizes is reached, and \
-                 also reading takes a file of some 32 kB beside it, whose name ends with -shm \
-                 ({}); make room and retry",
+                "cannot open {shown}: the disk is full or a file size limit was reached, and even \
+                 reading needs a file of about 32 kB beside it, whose name ends with -shm ({}); \
+                 free some space and retry",
                 described(&error)
             ))
         }
@@ -43,8 +43,8 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
             described(&error)
         )),
         Some(ErrorCode::CannotOpen) if is_out_of_files(path) => Error::Unavailable(format!(
-            "cannot open {shown} or create files beside it: this process, or the machine, has as \
-             many files open as it may ({}); close some or raise the limit (ulimit -n), and retry",
+            "cannot open {shown} or create files beside it: this process or the machine has too \
+             many open files ({}); close some or raise the limit (ulimit -n), and retry",
             described(&error)
         )),
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Error::Unavailable(format!(
@@ -53,8 +53,8 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
             described(&error)
         )),
         Some(ErrorCode::TooBig) => Error::Unavailable(format!(
-            "cannot write {shown}: a record exceeds the limit of 1,000,000,000 bytes; nothing of \
-             this write was stored"
+            "cannot write {shown}: a record exceeds the limit of 1,000,000,000 bytes; none of this \
+             write was stored"
         )),
         _ => Error::Unavailable(format!("using {shown} failed: {}", described(&error))),
     }
@@ -62,7 +62,7 @@ pub(super) fn failure(path: &Path, error: rusqlite::Error) -> Error {
 
 fn damaged(path: &Path, error: &rusqlite::Error) -> Error {
     Error::Format(format!(
-        "{} is damaged ({error}); restore it from a backup, or recover what is left of it with the \
+        "{} is damaged ({error}); restore it from a backup, or recover what remains with the \
          .recover command of the sqlite3 shell",
         path.display()
     ))
@@ -71,9 +71,9 @@ fn damaged(path: &Path, error: &rusqlite::Error) -> Error {
 /// Returns the error of a vacuum that could not delete a damaged namespace.
 pub(super) fn undeletable(path: &Path) -> Error {
     Error::Format(format!(
-        "{} is damaged where records of something deleted or expired lie, so these cannot be \
-         removed from it; all other space was given back: copy what is left into a new file, with \
-         the command \"swarmstate copy\", or restore a backup",
+        "{} is damaged in records of something deleted or expired, so they cannot be removed; all \
+         other space was reclaimed: copy what remains to a new file with the command \"swarmstate \
+         copy\", or restore a backup",
         path.display()
     ))
 }
@@ -147,8 +147,7 @@ pub(super) fn may_spare_others(error: &rusqlite::Error) -> bool {
 /// Returns the error for a write to a read-only store.
 pub(super) fn read_only(path: &Path) -> Error {
     Error::ReadOnly(format!(
-        "{} can only be read; to write, give this user write permission on the file and on its \
-         directory",
+        "{} is read-only; to write, give this user write permission on the file and its directory",
         path.display()
     ))
 }
@@ -156,8 +155,8 @@ pub(super) fn read_only(path: &Path) -> Error {
 /// Returns the error for a write that was stopped by a bug.
 pub(super) fn panicked(path: &Path) -> Error {
     Error::Unavailable(format!(
-        "writing {} failed because of a bug in swarmstate, which was printed to the standard \
-         error stream; nothing of this write was stored: please report it",
+        "writing {} failed because of a bug in swarmstate, printed to standard error; none of this \
+         write was stored: please report it",
         path.display()
     ))
 }

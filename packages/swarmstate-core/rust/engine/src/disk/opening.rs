@@ -44,7 +44,7 @@ impl Default for DiskOptions {
 pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(Error::Unavailable(
-            "the path of the file is empty; give one such as \"agents.db\"".to_owned(),
+            "the file path is empty; give one such as \"agents.db\"".to_owned(),
         ));
     }
     if path == Path::new(":memory:") {
@@ -79,11 +79,11 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
             Err(Error::Unavailable(match text.split_once("://") {
                 // The rest of the URL may contain a password.
                 Some((scheme, _)) => format!(
-                    "a DiskStore takes a path, found a URL that begins with {scheme}://; \
-                     use swarmstate.open() for a URL"
+                    "a DiskStore takes a path, found a URL starting with {scheme}://; use \
+                     swarmstate.open() for a URL"
                 ),
                 None => format!(
-                    "cannot create {}: its directory {} is not there ({error}); {}",
+                    "cannot create {}: its directory {} was not found ({error}); {}",
                     absolute.display(),
                     parent.display(),
                     advice_on(path)
@@ -97,7 +97,7 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
 fn advice_on(path: &Path) -> &'static str {
     let text = path.to_string_lossy();
     if text.starts_with('~') {
-        "~ is a folder like any other here: write the home folder out, or use os.path.expanduser()"
+        "~ is not expanded: write out the home directory, or use os.path.expanduser()"
     } else {
         "create it first"
     }

@@ -223,17 +223,17 @@ fn has_log_of(path: &Path, other: &Path) -> bool {
 
 fn displaced(path: &Path) -> Error {
     Error::Unavailable(format!(
-        "{} was removed, renamed or replaced while it was open, and what is written now would be \
-         lost; nothing of this was: close the store, put the file back with its -wal file, or \
-         remove the -wal and -shm files of the old one beside the new one, and open it again",
+        "{} was removed, renamed or replaced while it was open, and anything written now would be \
+         lost; nothing was written: close the store, put the file back with its -wal file, or \
+         remove the old file's -wal and -shm files beside the new one, and open it again",
         path.display()
     ))
 }
 
 fn named_twice(path: &Path, other: &Path) -> Error {
     Error::Unavailable(format!(
-        "{} is the same file as {}, which this process has open, and under each name it would \
-         have another log; use one name only, or close the other store first",
+        "{} is the same file as {}, which this process has open, and each name would have its own \
+         log; use only one name, or close the other store first",
         path.display(),
         other.display()
     ))

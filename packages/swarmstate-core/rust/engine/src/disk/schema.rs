@@ -80,8 +80,8 @@ pub(super) fn inspect(path: &Path) -> Result<()> {
     }
     if header.len() < HEADER_LENGTH || !header.starts_with(MAGIC) {
         return Err(Error::Format(format!(
-            "{shown} is not a swarmstate database but some other file; it was left as it is, \
-             choose another path"
+            "{shown} is some other file, not a swarmstate database; it was left unchanged: choose \
+             another path"
         )));
     }
     let number = |at: usize| i32::from_be_bytes([0, 1, 2, 3].map(|byte| header[at + byte]));
@@ -98,14 +98,13 @@ fn check(path: &Path, application_id: i32, format: i32) -> Result<()> {
     let shown = path.display();
     if application_id != APPLICATION_ID {
         return Err(Error::Format(format!(
-            "{shown} is an SQLite database of another program (application_id \
-             {application_id:#x}, expected {APPLICATION_ID:#x}); it was left as it is, choose \
-             another path"
+            "{shown} is an SQLite database of another program (application_id {application_id:#x}, \
+             expected {APPLICATION_ID:#x}); it was left unchanged: choose another path"
         )));
     }
     if format > FORMAT {
         return Err(Error::Format(format!(
-            "{shown} has format {format}, and this version of swarmstate reads formats up to \
+            "{shown} has format {format}, but this version of swarmstate reads formats up to \
              {FORMAT}; upgrade swarmstate-core"
         )));
     }
@@ -122,8 +121,8 @@ pub(super) fn check_readable(path: &Path, connection: &Connection) -> rusqlite::
         return Ok(Err(read_only(path)));
     }
     Ok(Err(Error::ReadOnly(format!(
-        "{} has the older format {format} and must be migrated to format {FORMAT}, but it can \
-         only be read; open it once with write permission",
+        "{} has the older format {format} and must be migrated to format {FORMAT}, but it is \
+         read-only; open it once with write permission",
         path.display()
     ))))
 }

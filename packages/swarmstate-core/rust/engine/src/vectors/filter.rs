@@ -269,7 +269,7 @@ impl Operator {
             _ => {
                 return Err(Error::Filter(format!(
                     "unknown operator {name:?} in a filter: use $eq, $ne, $gt, $gte, $lt or $lte, \
-                     and no other keys beside them"
+                     with no other keys beside them"
                 )));
             }
         })

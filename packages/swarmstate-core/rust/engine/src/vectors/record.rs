@@ -57,14 +57,15 @@ impl Record {
     /// [`Error::Record`] if the bytes are not a record.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut rest = bytes;
-        let entries = rmp::decode::read_map_len(&mut rest).map_err(|_| damaged("it is no map"))?;
+        let entries =
+            rmp::decode::read_map_len(&mut rest).map_err(|_| damaged("it is not a map"))?;
         let mut record = Self {
             value: vec![0xc0],
             ..Self::default()
         };
         for _ in 0..entries {
             let ValueRef::String(key) = next(&mut rest)? else {
-                return Err(damaged("one of its keys is no text"));
+                return Err(damaged("one of its keys is not a string"));
             };
             let before = rest;
             let found = next(&mut rest)?;
@@ -77,7 +78,7 @@ impl Record {
             }
         }
         if !rest.is_empty() {
-            return Err(damaged("something follows it"));
+            return Err(damaged("it has trailing bytes"));
         }
         record.categories.sort_unstable();
         record.categories.dedup();
@@ -112,7 +113,7 @@ fn texts(value: ValueRef<'_>) -> Result<Vec<String>> {
                 .as_str()
                 .map(str::to_owned)
                 .ok_or_else(|| damaged("a name is not valid UTF-8")),
-            _ => Err(damaged("scope and categories must hold texts")),
+            _ => Err(damaged("scope and categories must contain strings")),
         })
         .collect()
 }
@@ -132,7 +133,7 @@ fn vectors(value: ValueRef<'_>) -> Result<Vec<Vec<f32>>> {
         .windows(2)
         .any(|pair| pair[0].len() != pair[1].len())
     {
-        return Err(damaged("its embeddings differ in their dimensions"));
+        return Err(damaged("its embeddings have different dimensions"));
     }
     Ok(vectors)
 }
@@ -141,12 +142,12 @@ fn vector(bytes: &[u8]) -> Result<Vec<f32>> {
     let (items, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() || items.is_empty() || items.len() > MAX_DIMENSIONS {
         return Err(damaged(
-            "an embedding must hold between 1 and 65,536 numbers of 4 bytes",
+            "an embedding must have between 1 and 65,536 numbers of 4 bytes",
         ));
     }
     let vector: Vec<f32> = items.iter().map(|item| f32::from_le_bytes(*item)).collect();
     if vector.iter().any(|item| !item.is_finite()) {
-        return Err(damaged("an embedding holds a number that is not finite"));
+        return Err(damaged("an embedding contains a number that is not finite"));
     }
     Ok(vector)
 }

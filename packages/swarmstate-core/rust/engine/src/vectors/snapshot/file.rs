@@ -106,7 +106,7 @@ fn append(inner: &Inner, path: &Path, found: &Found, position: &Position) -> io:
 /// Writes a new file; returns its lineage and size.
 fn rewrite(inner: &Inner, path: &Path, position: &Position) -> io::Result<(Lineage, u64)> {
     let mut lineage = Lineage::default();
-    getrandom::fill(&mut lineage).map_err(|_| invalid("no random bytes are to be had"))?;
+    getrandom::fill(&mut lineage).map_err(|_| invalid("no random bytes are available"))?;
     let changed = take_unsaved(inner);
     // Only the holder of the lock writes this file; leftovers of a killed process are overwritten.
     let new = path.with_extension("new");
@@ -181,7 +181,7 @@ fn inspect(path: &Path) -> io::Result<Found> {
             },
         });
     }
-    found.ok_or_else(|| invalid("it has no whole segment"))
+    found.ok_or_else(|| invalid("it has no complete segment"))
 }
 
 fn take_unsaved(inner: &Inner) -> HashSet<std::sync::Arc<str>> {

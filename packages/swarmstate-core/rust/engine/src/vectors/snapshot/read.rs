@@ -40,13 +40,13 @@ pub(super) fn load(path: &Path, namespace: &str, metric: Metric) -> io::Result<L
         let mut input = Input::new(reader, head.length);
         let position = read(&mut input, &mut state, metric)?;
         if position.namespace != namespace {
-            return Err(invalid("it is of another namespace"));
+            return Err(invalid("it belongs to another namespace"));
         }
         reader = input.finish(head.check)?;
         found = Some((head.lineage, position));
         end += HEAD as u64 + head.length;
     }
-    let (lineage, position) = found.ok_or_else(|| invalid("it has no whole segment"))?;
+    let (lineage, position) = found.ok_or_else(|| invalid("it has no complete segment"))?;
     state.unsaved = Some(HashSet::new());
     Ok(Loaded {
         state,
@@ -104,7 +104,9 @@ fn read<R: Read>(input: &mut Input<R>, state: &mut State, metric: Metric) -> io:
                     input.numbers(dimensions, &mut numbers)?;
                     let home = (knows_homes && home != NOWHERE).then_some(home);
                     let row = state.put_vector(metric, &numbers, home);
-                    rows.push(row.ok_or_else(|| invalid("its vectors do not fit together"))?);
+                    rows.push(
+                        row.ok_or_else(|| invalid("its vectors have mismatched dimensions"))?,
+                    );
                 }
                 state.put_entry(Parts {
                     id: &id,
@@ -122,7 +124,7 @@ fn read<R: Read>(input: &mut Input<R>, state: &mut State, metric: Metric) -> io:
                 let id = input.text()?;
                 state.doubtful.insert(id.into());
             }
-            _ => return Err(invalid("something in it is of no known kind")),
+            _ => return Err(invalid("it has an entry of unknown kind")),
         }
     }
 }

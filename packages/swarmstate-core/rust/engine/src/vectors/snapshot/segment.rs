@@ -125,7 +125,7 @@ impl<R: Read> Input<R> {
         self.left = self
             .left
             .checked_sub(length as u64)
-            .ok_or_else(|| invalid("it ends too early"))?;
+            .ok_or_else(|| invalid("it is truncated"))?;
         self.buffer.resize(length, 0);
         self.inner.read_exact(&mut self.buffer)?;
         self.hasher.update(&self.buffer);
@@ -152,7 +152,7 @@ impl<R: Read> Input<R> {
     }
 
     pub fn text(&mut self) -> io::Result<String> {
-        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| invalid("a text is not UTF-8"))
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| invalid("a string is not UTF-8"))
     }
 
     /// Replaces the contents of `numbers` with `count` numbers, which must be finite.
@@ -170,12 +170,10 @@ impl<R: Read> Input<R> {
     /// Checks that everything was read and matches the CRC-32.
     pub fn finish(self, check: u32) -> io::Result<R> {
         if self.left > 0 {
-            return Err(invalid("something follows its end"));
+            return Err(invalid("a segment has trailing bytes"));
         }
         if self.hasher.finalize() != check {
-            return Err(invalid(
-                "its bytes do not have the check that they should have",
-            ));
+            return Err(invalid("its checksum does not match"));
         }
         Ok(self.inner)
     }
