@@ -71,7 +71,7 @@ def test_truncated_bytes_are_always_refused(value: Any) -> None:
         (b"\x81\x80\x01", "at byte 1: expected a map key, found a map"),
         (b"\x81\xd4\x20\xc4\x00", "at byte 1: expected a map key, found an ext"),
         (b"\xd4\x63\x00", "expected a known ext code, found 99"),
-        (b"\xd5\x00\x01\x02", "expected an array of 3 that describes an object"),
+        (b"\xd5\x00\x01\x02", "expected an array of 3 describing an object"),
         (b"\xd5\x20\x01\x02", "expected the end of an ext payload"),
         (b"\xd4\x20\x01", "expected the payload of ext 32"),
         (b"\xd4\x28\x01", "expected the payload of ext 40"),

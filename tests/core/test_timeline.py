@@ -65,5 +65,5 @@ def test_a_clock_that_ended_is_no_waiting_and_a_broken_one_is_told() -> None:
 def test_all_kinds_that_there_are_and_no_other() -> None:
     for kind in get_args(Kind):
         assert Timeline().whole().part(kind, "a")
-    with pytest.raises(ValueError, match='there is no kind "sleep" of activity'):
+    with pytest.raises(ValueError, match='unknown activity kind "sleep"'):
         Timeline().whole().part("sleep", "a")  # type: ignore[arg-type]

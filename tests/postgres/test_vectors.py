@@ -273,9 +273,9 @@ def test_what_is_refused_is_refused_as_by_an_index(url: str) -> None:
                 collection.search([1.0, 2.0], filter=bad)
             with pytest.raises(InvalidFilterError):
                 collection.count(filter=bad)
-        with pytest.raises(ValueError, match="scope must be without lone surrogates"):
+        with pytest.raises(ValueError, match="scope must not contain lone surrogates"):
             collection.count(scope=["\ud800"])
-        with pytest.raises(ValueError, match="categories must be without lone surrogates"):
+        with pytest.raises(ValueError, match="categories must not contain lone surrogates"):
             collection.delete_where(categories=["\ud800"])
         with pytest.raises(TypeError, match="scope must be a sequence of str"):
             collection.select(scope=[1])  # type: ignore[list-item]

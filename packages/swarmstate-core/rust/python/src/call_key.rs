@@ -156,8 +156,8 @@ fn no_key(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let class = class_name(value.get_type().as_any());
     let reason = error.value(py).to_string();
     let refused = EncodeError::new_err(format!(
-        "calls cannot be told apart by an argument of type {class}: {reason}; \
-         pass key= to say what stands for the arguments"
+        "an argument of type {class} cannot be part of a cache key: {reason}; pass key= to compute \
+         one from the arguments"
     ));
     refused.set_cause(py, Some(error));
     refused

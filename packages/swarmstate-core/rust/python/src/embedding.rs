@@ -67,13 +67,13 @@ pub(crate) fn to_bytes<'py>(py: Python<'py>, vector: &[f32]) -> Bound<'py, PyByt
 fn check(vector: &[f32]) -> Result<(), Reason> {
     if vector.is_empty() || vector.len() > MAX_DIMENSIONS {
         return Err(Reason::Unfit(format!(
-            "has {} dimensions, where 1 to {MAX_DIMENSIONS} are possible",
+            "has {} dimensions, but must have 1 to {MAX_DIMENSIONS}",
             vector.len()
         )));
     }
     match vector.iter().position(|item| !item.is_finite()) {
         Some(position) => Err(Reason::Unfit(format!(
-            "has {} at position {position}, in float32",
+            "has {} at position {position} as float32",
             vector[position]
         ))),
         None => Ok(()),
@@ -88,7 +88,7 @@ fn number(item: &Bound<'_, PyAny>) -> Result<f32, Reason> {
     match item.extract::<f64>() {
         Ok(number) => Ok(number as f32),
         Err(_) => Err(Reason::Unfit(format!(
-            "holds a {}, which is no number",
+            "contains {} instead of a number",
             item.get_type().name()?
         ))),
     }
@@ -98,7 +98,7 @@ fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, Reason> {
     let (items, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(Reason::Unfit(format!(
-            "has {} bytes, which is no multiple of 4",
+            "has {} bytes, which is not a multiple of 4",
             bytes.len()
         )));
     }
@@ -108,7 +108,10 @@ fn from_bytes(bytes: &[u8]) -> Result<Vec<f32>, Reason> {
 /// Reads objects with a buffer, such as arrays; the stable ABI has no buffers before Python 3.11.
 fn from_buffer(value: &Bound<'_, PyAny>) -> Result<Vec<f32>, Reason> {
     let Ok(view) = PyMemoryView::from(value) else {
-        return Err(Reason::Unfit(format!("is a {}", value.get_type().name()?)));
+        return Err(Reason::Unfit(format!(
+            "is of type {}",
+            value.get_type().name()?
+        )));
     };
     if view.getattr("ndim")?.extract::<usize>()? != 1 {
         return Err(Reason::Unfit("has more than one axis".to_owned()));

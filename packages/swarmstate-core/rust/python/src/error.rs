@@ -39,7 +39,7 @@ pub(crate) fn to_py(error: Error) -> PyErr {
 /// Converts the error of one record of a collection, naming the record.
 pub(crate) fn record_error(id: &str, error: &Error) -> PyErr {
     DecodeError::new_err(format!(
-        "the stored record {id:?} is not what a collection stores: {error}; \
-         delete it or store it again"
+        "the stored record {id:?} is not a valid collection record: {error}; delete it or store it \
+         again"
     ))
 }

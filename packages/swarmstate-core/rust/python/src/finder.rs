@@ -365,7 +365,7 @@ impl<'py> Wanted<'py> {
         };
         for key in strs.keys() {
             if !key.is_exact_instance_of::<PyString>() {
-                return Err(PyTypeError::new_err("wanted must have exact str as keys"));
+                return Err(PyTypeError::new_err("wanted must have exact str keys"));
             }
             let (word, bit) = wanted.place(key.hash()?);
             wanted.filter[word] |= bit;

@@ -79,10 +79,10 @@ pub(crate) fn bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a
         return Err(wrong_type(value, what, "str"));
     };
     let Ok(name) = text.to_str() else {
-        return Err(invalid_name(value, what, "it holds a lone surrogate"));
+        return Err(invalid_name(value, what, "it contains a lone surrogate"));
     };
     if name.as_bytes().contains(&0) {
-        return Err(invalid_name(value, what, "it holds NUL"));
+        return Err(invalid_name(value, what, "it contains NUL"));
     }
     Ok(name)
 }
@@ -156,7 +156,7 @@ pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
 }
 
 fn query(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Query> {
-    let fields = fields(item, "Query", 5)?;
+    let fields = fields(item, "a Query", 5)?;
     Ok(Query {
         namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
         keys: collect(&fields.get_item(1)?, "keys", |key| {
@@ -169,7 +169,7 @@ fn query(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Query> {
 }
 
 fn range(item: &Bound<'_, PyAny>) -> PyResult<Range> {
-    let fields = fields(item, "Range", 5)?;
+    let fields = fields(item, "a Range", 5)?;
     Ok(Range {
         start: bound(&fields.get_item(0)?, "start")?.to_owned(),
         stop: optional_bound(&fields.get_item(1)?, "stop")?.map(str::to_owned),
@@ -180,7 +180,7 @@ fn range(item: &Bound<'_, PyAny>) -> PyResult<Range> {
 }
 
 fn batch(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Batch> {
-    let fields = fields(item, "Batch", 9)?;
+    let fields = fields(item, "a Batch", 9)?;
     Ok(Batch {
         namespace: name(&fields.get_item(0)?, "namespace")?.to_owned(),
         put: records(&fields.get_item(1)?, "put")?,
@@ -197,7 +197,7 @@ fn batch(item: &Bound<'_, PyAny>, now: i64) -> PyResult<Batch> {
 }
 
 fn key_range(item: &Bound<'_, PyAny>) -> PyResult<(String, Option<String>)> {
-    let fields = fields(item, "(start, stop)", 2)?;
+    let fields = fields(item, "a (start, stop) pair", 2)?;
     let start = bound(&fields.get_item(0)?, "start")?.to_owned();
     let stop = optional_bound(&fields.get_item(1)?, "stop")?.map(str::to_owned);
     Ok((start, stop))
@@ -207,7 +207,7 @@ fn expect(item: &Bound<'_, PyAny>) -> PyResult<Option<Expect>> {
     if item.is_none() {
         return Ok(None);
     }
-    let fields = fields(item, "Expect", 2)?;
+    let fields = fields(item, "an Expect", 2)?;
     Ok(Some(Expect {
         prefix: bound(&fields.get_item(0)?, "prefix")?.to_owned(),
         last_key: optional_bound(&fields.get_item(1)?, "last_key")?.map(str::to_owned),
@@ -298,7 +298,10 @@ pub(crate) fn fields<'a, 'py>(
 ) -> PyResult<&'a Bound<'py, PyTuple>> {
     match item.cast::<PyTuple>() {
         Ok(tuple) if tuple.len() == count => Ok(tuple),
-        _ => Err(wrong_type(item, "each item", &format!("a {what}"))),
+        _ => Err(match item.get_type().name() {
+            Ok(found) => PyTypeError::new_err(format!("expected {what}, found {found}")),
+            Err(error) => error,
+        }),
     }
 }
 
@@ -355,8 +358,8 @@ fn wrong_type(value: &Bound<'_, PyAny>, what: &str, expected: &str) -> PyErr {
 fn invalid_name(value: &Bound<'_, PyAny>, what: &str, reason: &str) -> PyErr {
     match value.repr() {
         Ok(repr) => InvalidNameError::new_err(format!(
-            "{what} {repr} is invalid: {reason}; \
-             names are non-empty str without NUL and without lone surrogates"
+            "{what} {repr} is invalid: {reason}; names are non-empty strings without NUL or lone \
+             surrogates"
         )),
         Err(error) => error,
     }

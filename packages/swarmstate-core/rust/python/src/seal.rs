@@ -49,7 +49,7 @@ pub fn unseal<'py>(
     match content_of(data, key.map(|key| key.to_string_lossy()).as_deref()) {
         Some(content) => decode_slice(py, content),
         None => Err(DecodeError::new_err(
-            "its bytes are not those that were stored here",
+            "its bytes differ from those stored here",
         )),
     }
 }

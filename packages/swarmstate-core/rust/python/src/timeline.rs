@@ -146,9 +146,8 @@ impl Activity {
     /// Raises:
     ///     ValueError: The kind does not exist.
     fn part(&self, py: Python<'_>, kind: &str, name: String) -> PyResult<Self> {
-        let kind = engine::Kind::of_name(kind).ok_or_else(|| {
-            PyValueError::new_err(format!("there is no kind {kind:?} of activity"))
-        })?;
+        let kind = engine::Kind::of_name(kind)
+            .ok_or_else(|| PyValueError::new_err(format!("unknown activity kind {kind:?}")))?;
         Ok(Self::new(
             self.timeline.clone_ref(py),
             self.what.part(kind, name),

@@ -26,7 +26,7 @@ pub(crate) fn encode_records<'py>(
     let mut dimensions = dimensions;
     for item in records.try_iter()? {
         let item = item?;
-        let fields = plane::fields(&item, "Record", 5)?;
+        let fields = plane::fields(&item, "a Record", 5)?;
         let id_object = fields.get_item(0)?;
         let id = plane::name(&id_object, "id")?;
         let value = fields.get_item(1)?;

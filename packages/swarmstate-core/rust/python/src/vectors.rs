@@ -308,7 +308,7 @@ pub(crate) fn texts(items: &Bound<'_, PyAny>, what: &str) -> PyResult<Vec<String
             match text.to_str() {
                 Ok(text) => Ok(text.to_owned()),
                 Err(_) => Err(PyValueError::new_err(format!(
-                    "{what} must be without lone surrogates, but {} has one",
+                    "{what} must not contain lone surrogates, but {} does",
                     text.repr()?
                 ))),
             }

@@ -239,7 +239,7 @@ fn object(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, levels: Levels) -> PyResu
     if is_loaded_instance(value, intern!(py, "numpy"), intern!(py, "generic"))? {
         let dtype = value.getattr(intern!(py, "dtype"))?;
         if dtype.getattr(intern!(py, "hasobject"))?.is_truthy()? {
-            return Err(EncodeError::new_err("it holds references"));
+            return Err(EncodeError::new_err("it contains objects"));
         }
         let data = value.call_method0(intern!(py, "tobytes"))?;
         write_key(out, &dtype.getattr(intern!(py, "str"))?, levels)?;

@@ -93,8 +93,8 @@ pub fn decode<'py>(py: Python<'py>, data: &[u8], policy: &Policy) -> PyResult<Bo
 pub(super) fn enter() -> PyResult<Entry> {
     Entry::new().ok_or_else(|| {
         DecodeError::new_err(
-            "the codec was called again from its own hooks too many times; \
-             a constructor must not decode its own object",
+            "the codec was re-entered from its own hooks too many times; a constructor must not \
+             decode its own object",
         )
     })
 }
@@ -208,7 +208,7 @@ impl<'a, 'py, 'p> Decoder<'a, 'py, 'p> {
             if !len.is_multiple_of(2) {
                 return Err(damaged(
                     start,
-                    format_args!("expected keys and values in turn, found {len} items"),
+                    format_args!("expected alternating keys and values, found {len} items"),
                 ));
             }
             let dict = PyDict::new(self.py);

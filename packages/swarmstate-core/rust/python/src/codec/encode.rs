@@ -109,8 +109,8 @@ pub fn encode_into<'py>(
     if !scalar(&mut encoder.out, value)? {
         let Some(_entry) = Entry::new() else {
             return Err(refused(
-                "the codec was called again from its own hooks too many times; \
-                 a hook such as model_dump must not encode its own object",
+                "the codec was re-entered from its own hooks too many times; a hook such as \
+                 model_dump must not encode its own object",
             ));
         };
         encoder.run(value)?;

@@ -74,7 +74,7 @@ impl<'py> Decoder<'_, 'py, '_> {
             return Ok(payload);
         };
         let method = match &head {
-            Some(head) if head.has_method => Some(self.reader.text("the name of a method")?),
+            Some(head) if head.has_method => Some(self.reader.text("a method name")?),
             _ => None,
         };
         let end = self.reader.limit;

@@ -34,8 +34,8 @@ pub fn check_importable(class: &Bound<'_, PyType>) -> PyResult<()> {
         return Ok(());
     }
     Err(EncodeError::new_err(format!(
-        "{} is not the attribute {name} of the module {module}, so reading could not find it; \
-         define the class at the top level of an importable module",
+        "{} is not the attribute {name} of module {module}, so it could not be found when \
+         decoding; define the class at the top level of an importable module",
         class_name(class),
     )))
 }
@@ -117,7 +117,7 @@ pub fn reduce_foreign<'py>(obj: &Bound<'py, PyAny>, standard: &Standard) -> PyRe
         return Ok(Reduced::Value(obj.repr()?.into_any()));
     }
     Err(PyTypeError::new_err(
-        "no rule for this type; use a dataclass, a pydantic model, a NamedTuple or plain data",
+        "unsupported type; use a dataclass, a pydantic model, a NamedTuple or plain data",
     ))
 }
 

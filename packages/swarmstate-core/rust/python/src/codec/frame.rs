@@ -56,7 +56,7 @@ impl<'py> Frame<'py> {
             Frame::List { items, next, len } => {
                 while *next < *len {
                     let Ok(item) = items.get_item(*next) else {
-                        return Err(refused("a list changed its size while it was encoded"));
+                        return Err(refused("a list changed size while being encoded"));
                     };
                     *next += 1;
                     if !scalar(out, &item)? {
@@ -64,7 +64,7 @@ impl<'py> Frame<'py> {
                     }
                 }
                 if items.len() != *len {
-                    return Err(refused("a list changed its size while it was encoded"));
+                    return Err(refused("a list changed size while being encoded"));
                 }
                 Ok(Step::Close)
             }
@@ -96,7 +96,7 @@ impl<'py> Frame<'py> {
                         Ok(Step::Value(next))
                     }
                     None if *left == 0 => Ok(Step::Close),
-                    _ => Err(refused("a dict changed its size while it was encoded")),
+                    _ => Err(refused("a dict changed size while being encoded")),
                 }
             }
             Frame::Ext { .. } => Ok(Step::Close),
@@ -136,7 +136,7 @@ impl<'py> Map<'py> {
                     }
                 }
                 None if self.left == 0 => return Ok(Step::Close),
-                _ => return Err(refused("a dict changed its size while it was encoded")),
+                _ => return Err(refused("a dict changed size while being encoded")),
             }
         }
     }

@@ -26,14 +26,14 @@ impl<'a> Head<'a> {
                 return Err(damaged(
                     start,
                     format_args!(
-                        "expected an array of {expected} that describes an object, found {}",
+                        "expected an array of {expected} describing an object, found {}",
                         other.describe()
                     ),
                 ));
             }
         }
-        let module = reader.text("the module of a class")?;
-        let name = reader.text("the name of a class")?;
+        let module = reader.text("a class module")?;
+        let name = reader.text("a class name")?;
         Ok(Self {
             module,
             name,

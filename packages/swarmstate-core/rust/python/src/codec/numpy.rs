@@ -19,12 +19,12 @@ pub fn reduce<'py>(array: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
             .getattr(intern!(py, "MaskedArray"))?,
     )? {
         return Err(EncodeError::new_err(
-            "its mask would be lost; store data and mask apart",
+            "its mask would be lost; store data and mask separately",
         ));
     }
     if dtype.getattr(intern!(py, "hasobject"))?.is_truthy()? {
         return Err(EncodeError::new_err(format!(
-            "arrays of dtype {dtype} hold references; use array.tolist()"
+            "arrays of dtype {dtype} contain objects; use array.tolist()"
         )));
     }
     let flags = array.getattr(intern!(py, "flags"))?;
@@ -52,7 +52,7 @@ pub fn reduce<'py>(array: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> {
     let read = format.call_method1(intern!(py, "descr_to_dtype"), (&description,))?;
     if !read.eq(&dtype)? {
         return Err(EncodeError::new_err(format!(
-            "numpy cannot write down its dtype {dtype}"
+            "numpy cannot serialize its dtype {dtype}"
         )));
     }
     let payload = (description.repr()?, shape, order, items)

@@ -251,8 +251,8 @@ impl Policy {
         match self {
             Self::Own { .. } => {
                 let failure = DecodeError::new_err(format!(
-                    "{module}.{name} could not be built from its data: {error}; \
-                     does the class still take what was stored?"
+                    "{module}.{name} could not be built from its data: {error}; does the class \
+                     still accept what was stored?"
                 ));
                 failure.set_cause(py, Some(error));
                 Err(failure)
@@ -285,8 +285,8 @@ fn contains(names: &Names, module: &str, name: &str) -> bool {
 
 fn not_allowed(call: &str, module: &str, name: &str) -> PyErr {
     TypeNotAllowedError::new_err(format!(
-        "{call} met {module}.{name}, which is not among the allowed classes; \
-         if you trust it, add allow=[({module:?}, {name:?})]"
+        "{call} found {module}.{name}, which is not an allowed class; if you trust it, add \
+         allow=[({module:?}, {name:?})]"
     ))
 }
 

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     fn bin(&mut self, len: usize) -> PyResult<Token<'a>> {
-        self.take(len, "bytes").map(Token::Bin)
+        self.take(len, "binary data").map(Token::Bin)
     }
 
     /// Read a container's length; each item takes at least `least` bytes.

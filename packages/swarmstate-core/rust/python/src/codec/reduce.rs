@@ -214,7 +214,7 @@ pub fn zone_key<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let key = obj.getattr(intern!(obj.py(), "key"))?;
     if key.is_none() {
         return Err(refusal(
-            "a ZoneInfo without a key cannot be found again; use ZoneInfo(key)",
+            "a ZoneInfo without a key cannot be restored; use ZoneInfo(key)",
         ));
     }
     Ok(key)
@@ -274,8 +274,8 @@ fn default_factory<'py>(factory: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAn
     }
     let Ok(class) = factory.cast::<PyType>() else {
         return Err(refusal(
-            "its default_factory is not a class, so it cannot be written; \
-             use a class such as list or int, or pass dict(value)",
+            "its default_factory is not a class, so it cannot be encoded; use a class such as list \
+             or int, or pass dict(value)",
         ));
     };
     check_importable(class)?;

@@ -26,7 +26,7 @@ pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
 pub(super) fn hashes(piece: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
     let hashes = piece.cast::<PySequence>()?.get_item(0)?;
     BlobHash::read_all(hashes.cast::<PyBytes>()?.as_bytes())
-        .ok_or_else(|| CheckpointError::new_err("a reference to blobs is cut short"))
+        .ok_or_else(|| CheckpointError::new_err("a reference to blobs is truncated"))
 }
 
 /// Blobs that were checked, with the addresses of their bytes. Valid as long as these bytes live.

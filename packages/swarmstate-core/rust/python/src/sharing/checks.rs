@@ -25,7 +25,7 @@ pub fn check_entries(entries: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Check that something read from a store is an entry with a text as its name.
+/// Check that something read from a store is an entry with a str as its name.
 ///
 /// Raises:
 ///     CheckpointError: It is not.
@@ -34,7 +34,7 @@ pub fn check_entries(entries: &Bound<'_, PyAny>) -> PyResult<()> {
 pub fn check_entry(name: &Bound<'_, PyAny>, entry: &Bound<'_, PyAny>) -> PyResult<()> {
     let Ok(name) = name.cast::<PyString>() else {
         return Err(CheckpointError::new_err(format!(
-            "expected the name of a channel to be a text, found {}",
+            "expected a channel name to be a str, found {}",
             kind(name)?
         )));
     };
@@ -44,7 +44,7 @@ pub fn check_entry(name: &Bound<'_, PyAny>, entry: &Bound<'_, PyAny>) -> PyResul
     let found = entry.repr()?;
     let found: String = found.to_string_lossy().chars().take(80).collect();
     Err(CheckpointError::new_err(format!(
-        "channel {:?} is expected to be a type and pieces, found {found}",
+        "expected channel {:?} to be a type and pieces, found {found}",
         name.to_string_lossy()
     )))
 }

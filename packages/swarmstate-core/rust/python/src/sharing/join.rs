@@ -90,7 +90,7 @@ impl<'py> Joiner<'_, 'py> {
         if pieces.iter().any(|piece| piece.data.is_none()) {
             self.lacks = true;
             return Err(CheckpointError::new_err(format!(
-                "channel {name:?} has to be read again: a class that its values have was changed"
+                "channel {name:?} must be read again: a class of its values was changed"
             )));
         }
         let whole;
@@ -203,8 +203,8 @@ impl<'py> Joiner<'_, 'py> {
             "bytes" => Ok(PyBytes::new(self.py, data).into_any()),
             "bytearray" => Ok(PyByteArray::new(self.py, data).into_any()),
             _ => Err(CheckpointError::new_err(format!(
-                "channel {name:?} was written as {tag:?}, which this serializer does not read; \
-                 open the thread with the serializer that wrote it"
+                "channel {name:?} was written as {tag:?}, which this serializer cannot read; open \
+                 the thread with the serializer that wrote it"
             ))),
         }
     }
