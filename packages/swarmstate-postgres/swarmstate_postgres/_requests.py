@@ -215,11 +215,11 @@ def conflict_of(writes: Sequence[Write], refused: Sequence[Any]) -> tuple[int, C
     if kind == "last key" and expect is not None:
         wanted, is_now = ("none" if key is None else repr(key) for key in (expect.last_key, found))
         reason = (
-            f"the last key that starts with {expect.prefix!r} was expected to be {wanted}, but it "
+            f"the last key starting with {expect.prefix!r} was expected to be {wanted}, but it "
             f"is {is_now}"
         )
     elif kind == "value":
-        reason = f"key {found!r} was expected to hold another value or none"
+        reason = f"key {found!r} was expected to have a different value or none"
     else:
         reason = "an expectation did not hold"
     return writer - 1, ConflictError(

@@ -223,14 +223,14 @@ class Planner:
             expected: Expect | None = refused.expect
             assert expected is not None
             reason = (
-                f"the last key with the prefix {expected.prefix!r} to be {expected.last_key!r}, "
+                f"the last key starting with {expected.prefix!r} to be {expected.last_key!r}, "
                 f"found {key!r}"
             )
         else:
-            reason = f"another value under key {key!r}"
+            reason = f"a different value for key {key!r}"
         raise ConflictError(
             f"in namespace {refused.namespace!r}, expected {reason}; nothing in the batch was "
-            "applied"
+            "applied: read again and retry"
         )
 
     def namespaces(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:

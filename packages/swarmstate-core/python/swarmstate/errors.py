@@ -122,7 +122,7 @@ class StoreIncompleteError(StoreFormatError):
 
 
 class ConflictError(StoreError):
-    """A batch's expectation did not hold; no part of the batch was applied."""
+    """A batch's expectation did not hold; nothing in the batch was applied."""
 
 
 class CheckpointError(SwarmStateError):

@@ -338,7 +338,7 @@ def load(serde: SerializerProtocol, type_: str, data: bytes, what: str) -> Any:
         raise
     except NotImplementedError as error:
         raise DecodeError(
-            f"{what} was written as {type_!r}, which this serializer does not read; open the "
+            f"{what} was written as {type_!r}, which this serializer cannot read; open the "
             "thread with the serializer that wrote it"
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError, EOFError) as error:

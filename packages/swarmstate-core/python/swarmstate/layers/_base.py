@@ -205,8 +205,9 @@ class ValueLayer(StoreLayer):
             for key, value in zip(query.keys, decoded.values, strict=True):
                 if value != batch.expect_values[key]:
                     raise ConflictError(
-                        f"in namespace {batch.namespace!r}, key {key!r} does not hold the "
-                        "expected value; no part of the batch was applied: read again and retry"
+                        f"in namespace {batch.namespace!r}, key {key!r} was expected to "
+                        "have a different value; nothing in the batch was applied: read again and "
+                        "retry"
                     )
             expected = dict(zip(query.keys, seen, strict=True))
             try:
