@@ -89,7 +89,8 @@ def test_a_saver_that_remembers_nothing_keeps_it(
 def test_a_damaged_parent_hinders_nobody(planned: Driver, store: RacingStore) -> None:
     newest = planned.load(at())
     for key in raw.keys(store, "t", "checkpoint"):
-        raw.replace(store, "t", key, raw.read(store, "t", key)[:-1] + b"?")
+        record = raw.read(store, "t", key)
+        raw.replace(store, "t", key, record[:-1] + bytes([record[-1] ^ 1]))
     child = make_checkpoint({"log": ["new"]}, newest.checkpoint["channel_versions"])
     stored = planned.put(newest.config, child, newest.metadata, {})
     assert planned.load(stored).checkpoint["channel_values"] == {"log": ["new"]}
