@@ -51,7 +51,7 @@ def test_a_memory_is_a_record_of_a_collection(tmp_path: Path) -> None:
     [
         ([1.0, math.nan], "NaN at position 1"),
         ([1e300, 1.0], "inf at position 0"),
-        (["a", "b"], "holds a str"),
+        (["a", "b"], "contains str instead of a number"),
     ],
 )
 def test_what_is_no_embedding_is_refused(embedding: list[Any], reason: str) -> None:
