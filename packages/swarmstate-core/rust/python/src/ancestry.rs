@@ -1,7 +1,7 @@
-//! Finds its way through sealed checkpoints and pending writes without decoding them.
+//! Follows chains of sealed checkpoints, and selects pending writes, without decoding them.
 //!
-//! Records that do not have the usual form are left to the caller, which decodes them and knows
-//! how to say what is wrong with them.
+//! Damaged records, and those of an unusual form, are left to the caller: decoding them either works
+//! or says what is wrong.
 
 use std::collections::HashSet;
 
@@ -12,29 +12,30 @@ use swarmstate_engine::BlobHash;
 use crate::codec::{Reader, Token};
 use crate::seal::content_of;
 
-/// The format of records that is understood here; see docs/formats.md.
+/// The only format of checkpoints that can be followed; see docs/formats.md.
 const FORMAT: u64 = 1;
 
-/// The ids met, the channels found with the ids that store them, and the next id.
+/// The ids met, where each channel was found, and the next id.
 type Followed<'py> = (
     Bound<'py, PyDict>,
     Bound<'py, PyDict>,
     Option<Bound<'py, PyString>>,
 );
 
-/// Follow the parents of sealed checkpoints until each of some channels was found.
+/// Follow sealed checkpoints from parent to parent until all of some channels were found.
+///
+/// Stops early at a checkpoint that is not in `records`, was met before, or is damaged or unusual.
 ///
 /// Args:
 ///     records: Checkpoints by id.
 ///     prefix: The prefix of their keys.
-///     first: The id to begin with.
+///     first: The id to start with.
 ///     channels: The names of the channels.
 ///
 /// Returns:
-///     The ids met, in order, each with whether it refers to blobs; for each channel that was found
-///     the first id that stores it; and the id that comes next, or None after a checkpoint without
-///     a parent. The next one is not in `records`, was met before, or is damaged or unusual, unless
-///     all channels were found.
+///     The ids met, in order, each with whether the checkpoint refers to blobs; for each channel
+///     found, the first id that stores it; and the id to continue with, None after a checkpoint
+///     without a parent.
 #[pyfunction]
 #[pyo3(signature = (records, prefix, first, channels, /))]
 pub fn follow_parents<'py>(
@@ -69,10 +70,10 @@ pub fn follow_parents<'py>(
     Ok((met, found, next))
 }
 
-/// Return the sealed writes to some channels, and any that are damaged or unusual.
+/// Return those of the sealed writes that are to some channels, or are damaged or unusual.
 ///
 /// Args:
-///     records: Writes, as pairs of a key and a record.
+///     records: The writes, as pairs of a key and a record.
 ///     channels: The names of the channels.
 #[pyfunction]
 #[pyo3(signature = (records, channels, /))]
@@ -99,7 +100,7 @@ fn texts(set: &Bound<'_, PySet>) -> PyResult<HashSet<String>> {
     set.iter().map(|text| text.extract()).collect()
 }
 
-/// What a checkpoint's record says about its place in a chain.
+/// The parts of a checkpoint's record that are needed to follow it.
 struct Checkpoint<'a> {
     parent: Option<&'a str>,
     channels: Vec<&'a str>,
