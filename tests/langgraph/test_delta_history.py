@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import swarmstate
+from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.testing import Driver
 from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     Branch,
@@ -19,6 +20,11 @@ from swarmstate.sharing import seal, unseal
 from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.logs import long_log, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarmstate.base import Query, Result
 
 
 @pytest.fixture
@@ -58,6 +64,39 @@ def test_hundreds_of_ancestors_are_read_in_a_few_round_trips(
     assert found == {"seed": ["seed"], "writes": [("task", "d", n) for n in written]}
 
 
+def test_what_is_older_than_the_stored_value_is_not_read(
+    driver: Driver, store: CountingStore
+) -> None:
+    branch = Branch(driver)
+    for n in range(300):
+        driver.put_writes(branch.put(d=[n]), [("d", n)], "task")
+    branch.drop("d")
+    target = branch.put(other=None)
+    store.reset()
+    [found] = driver.delta_history(target, ["d"]).values()
+    assert found == {"seed": [299], "writes": [("task", "d", 299)]}
+    assert store.trips == ["read"] * 2
+    answers = store.inner.read(store.queries[-1:])
+    assert [len(records) for records in answers[0].ranges] == [1]
+
+
+def test_each_channel_begins_at_its_nearest_value_however_far_that_of_another_is(
+    driver: Driver,
+) -> None:
+    branch = Branch(driver)
+    branch.put(d="older", e="seed")
+    branch.drop("e")
+    for n in range(300):
+        driver.put_writes(branch.put(other=n), [("e", n)], "task")
+    branch.put(d="seed")
+    branch.drop("d")
+    found = driver.delta_history(branch.put(other=None), ["d", "e"])
+    assert found == {
+        "d": {"seed": "seed", "writes": []},
+        "e": {"seed": "seed", "writes": [("task", "e", n) for n in range(300)]},
+    }
+
+
 def test_the_blobs_of_large_writes_are_read_with_them(driver: Driver, store: CountingStore) -> None:
     branch = Branch(driver)
     branch.put(d=["seed"], log=long_log())
@@ -94,6 +133,29 @@ def test_the_writes_of_a_line_are_one_range_and_those_of_a_fork_are_not_read(
     assert not [key for key in read if key.startswith(f"write//{side.id}")]
 
 
+class _Deleting(CountingStore):
+    """Deletes the thread "t" after the first read."""
+
+    def read(self, queries: Sequence[Query]) -> list[Result]:
+        answers = super().read(queries)
+        if len(self.trips) == 1:
+            SwarmStateSaver(self.inner).delete_thread("t")
+        return answers
+
+
+def test_a_thread_that_is_deleted_meanwhile_has_no_history() -> None:
+    with swarmstate.Store() as store:
+        driver = Driver(SwarmStateSaver(store), "sync")
+        branch = Branch(driver)
+        branch.put(d=long_log())
+        branch.drop("d")
+        target = branch.put(other=None)
+        reader = SwarmStateSaver(_Deleting(store))
+        found = reader.get_delta_channel_history(config=target, channels=["d"])
+        assert found == {"d": {"writes": []}}
+        driver.close()
+
+
 def test_a_parent_may_be_named_as_if_it_were_younger(driver: Driver) -> None:
     config = put(driver, at(), "1", {"d": "seed"})
     for checkpoint_id in ("9", "3", "8", "4"):
@@ -106,14 +168,16 @@ def test_records_written_in_another_way_are_read_like_others(
     driver: Driver, store: CountingStore
 ) -> None:
     branch = Branch(driver)
-    branch.put(d=["seed"], e=long_log())
+    branch.put(d=["seed"], e=["older"])
     branch.drop("d")
+    branch.put(e=long_log())
     for n in range(3):
         if n == 1:
             branch.drop("e")
         driver.put_writes(branch.put(n=n), [("d", n), ("n", n), ("e", [text(n)] * 40)], "task")
     target = branch.put(n=None)
     expected = driver.delta_history(target, ["d", "e"])
+    assert (expected["d"]["seed"], expected["e"]["seed"]) == (["seed"], long_log())
     assert expected["d"]["writes"] == [("task", "d", n) for n in range(3)]
     assert [value for _, _, value in expected["e"]["writes"]] == [[text(n)] * 40 for n in range(3)]
     for key in raw.keys(store, "t", "checkpoint"):
@@ -144,9 +208,10 @@ def test_what_a_lost_parent_held_is_missed_unless_a_run_began_with_nothing(
 ) -> None:
     lost = put(driver, at(), "1", {"d": "seed"})
     begun = put(driver, put(driver, lost, "2", source="input", step=-1), "3")
-    other = put(driver, put(driver, lost, "4", **said), "5")
+    begun = put(driver, begun, "4")
+    other = put(driver, put(driver, lost, "5", **said), "6")
     raw.delete(store, "t", f"checkpoint//{thread_of(lost)[2]}")
     [found] = driver.delta_history(begun, ["d"]).values()
-    assert found == {"writes": [("task", "d", "2")]}
+    assert found == {"writes": [("task", "d", each) for each in "23"]}
     with pytest.raises(CheckpointError, match="parent '1' is missing"):
         driver.delta_history(other, ["d"])
