@@ -162,6 +162,7 @@ def test_a_dry_run_changes_nothing_and_says_exactly_what_would_go(
     assert planned.freed_bytes == sum(gone.values())
     assert count("checkpoint") > 0
     assert prune(driver, ["t", "u"], **policy) == PruneReport()
+    assert prune(driver, ["t", "u"], dry_run=True, **policy) == PruneReport(freed_bytes=0)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +275,15 @@ def test_a_run_of_a_subgraph_stays_if_its_start_is_not_known(driver: Driver, par
     assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 7}
 
 
+def test_a_run_of_a_subgraph_stays_with_the_checkpoint_it_was_resumed_from(driver: Driver) -> None:
+    root, inner = Branch(driver), Branch(driver, ns="inner:1")
+    for n in range(2):
+        root.put(n=n)
+        inner.put({"parents": {"": root.id}}, n=n)
+    assert prune(driver, ["t"]).checkpoints == 2
+    assert driver.load(at("t", "inner:1")).checkpoint["channel_values"] == {"n": 1}
+
+
 def test_a_run_of_a_subgraph_stays_with_an_ancestor_that_stays(driver: Driver) -> None:
     graph: Any = graphs.delta_log(driver.saver)
     for turn in range(3):
@@ -324,6 +334,48 @@ def test_a_put_meanwhile_keeps_what_it_shares(driver: Driver, store: RacingStore
     assert len(driver.list(at())) == 1
     fresh = driver.over(SwarmStateSaver(store))
     assert fresh.load(revived[0]).checkpoint["channel_values"] == values
+
+
+def test_a_write_that_is_added_meanwhile_goes_with_its_checkpoint(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    old = branch.put(n=0)
+    driver.put_writes(branch.put(n=1), [("n", 2)], "task")
+    found: list[str] = []
+
+    def add() -> None:
+        SwarmStateSaver(store).put_writes(old, [("n", 1)], "late")
+        found.extend(raw.keys(store, "t", "write"))
+
+    store.before_write = add
+    prune(driver, ["t"])
+    assert len(found) == 2
+    assert raw.keys(store, "t", "write") == [f"write//{branch.id}/task/0"]
+
+
+def test_what_another_pruning_deletes_meanwhile_does_not_come_back(
+    driver: Driver, store: RacingStore
+) -> None:
+    branch = Branch(driver)
+    for n in range(4):
+        branch.put(n=n)
+    # The first would store the older of its two checkpoints again, without a parent.
+    store.before_write = lambda: SwarmStateSaver(store).prune(["t"], keep_last=1)
+    prune(driver, ["t"], keep_last=2)
+    assert [item.checkpoint["channel_values"]["n"] for item in driver.list(at())] == [3]
+
+
+def test_values_that_were_put_again_are_freed(driver: Driver, store: RacingStore) -> None:
+    checkpoint = make_checkpoint({"page": "old " * 2000})
+    driver.put(at(), checkpoint, make_metadata(), {"page": 1})
+    checkpoint["channel_values"] = {"page": "new " * 2000}
+    driver.over(SwarmStateSaver(store)).put(at(), checkpoint, make_metadata(), {"page": 1})
+    found = driver.list(at())
+    assert len(raw.keys(store, "t", "blob")) == 2
+    assert prune(driver, ["t"]) == PruneReport(threads=1, blobs=1)
+    assert driver.list(at()) == found
+    assert raw.keys(store, "t", "blob") == [*_blobs(store, found[0])]
 
 
 def test_a_thread_that_is_never_left_alone_is_left_as_it_is(
