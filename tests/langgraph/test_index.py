@@ -15,10 +15,11 @@ from langgraph.checkpoint.swarmstate.testing.checkpoints import (
     thread_of,
 )
 from swarmstate import BaseStore, Batch, Query, Range, Store
-from swarmstate.errors import StoreReadOnlyError
+from swarmstate.errors import StoreReadOnlyError, StoreUnavailableError
 from swarmstate.layers import StoreLayer
 from swarmstate.moving import copy_store
 
+from tests.langgraph.helpers import raw
 from tests.langgraph.helpers.counting import CountingStore
 from tests.langgraph.helpers.racing import RacingStore
 
@@ -115,17 +116,22 @@ def test_a_thread_that_comes_back_while_its_entries_are_removed_keeps_them(
 
 
 class _Unwritable(StoreLayer):
+    def __init__(self, inner: BaseStore, error: type[Exception]) -> None:
+        super().__init__(inner)
+        self._error = error
+
     def write(self, batches: Any) -> None:
-        raise StoreReadOnlyError("nothing can be written")
+        raise self._error("nothing can be written")
 
 
-def test_threads_are_told_where_the_index_cannot_be_written() -> None:
+@pytest.mark.parametrize("error", [StoreReadOnlyError, StoreUnavailableError])
+def test_threads_are_told_where_the_index_cannot_be_written(error: type[Exception]) -> None:
     with Store() as store:
         saver = SwarmStateSaver(store)
         for name in ("t", "u"):
             saver.put(at(name), make_checkpoint(), make_metadata(), {})
         store.write([Batch("langgraph:t", clear=True)])
-        assert SwarmStateSaver(_Unwritable(store)).threads() == ["u"]
+        assert SwarmStateSaver(_Unwritable(store, error)).threads() == ["u"]
         assert len(_keys(store, "time/")) == 2
 
 
@@ -140,6 +146,29 @@ def test_a_thread_that_another_one_replaced_leaves_nothing(
     driver.delete_thread("old")
     driver.delete_thread("new")
     assert store.namespaces() == []
+
+
+def test_a_run_that_another_one_replaced_leaves_nothing(driver: Driver, store: BaseStore) -> None:
+    checkpoint = make_checkpoint()
+    for run in ("old", "new"):
+        driver.put(at(), checkpoint, make_metadata(run_id=run), {})
+    driver.delete_for_runs(["old"])
+    assert _keys(store, "run/") == ["run/new/t"]
+    assert raw.keys(store, "t", "run") == ["run/new"]
+
+
+def test_what_a_deleted_run_left_for_a_delta_channel_goes_with_a_later_deletion(
+    driver: Driver,
+) -> None:
+    metadata: Any = {**make_metadata(run_id="new"), "counters_since_delta_snapshot": {"d": (1, 1)}}
+    config = driver.put(at(), make_checkpoint({"d": [1]}), make_metadata(run_id="old"), {"d": 1})
+    later = make_checkpoint({}, {"d": 1})
+    driver.put(config, later, metadata, {})
+    driver.delete_for_runs(["old"])
+    assert len(_listed(driver)) == 2
+    driver.delete_for_runs(["new"])
+    driver.delete_for_runs(["old"])
+    assert _listed(driver) == []
 
 
 def test_a_thread_that_goes_on_after_its_deletion_is_listed(driver: Driver) -> None:
@@ -183,6 +212,8 @@ def test_of_a_thread_without_subgraphs_the_newest_key_alone_is_read_for_its_name
             last = [branch.put(n=n) for n in range(20)][-1]
         store.reset()
         assert saver.threads() == ["b", "a"]
+        read = [each.start for query in store.queries for each in query.ranges]
+        assert not [start for start in read if start.startswith("run/")], "no thread is gone"
         threads = [query for query in store.queries if query.namespace != INDEX]
         answers = store.inner.read(threads)
         keys = [key for answer in answers for records in answer.ranges for key, _ in records]
