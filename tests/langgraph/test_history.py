@@ -9,7 +9,7 @@ import pytest
 import swarmstate
 from langgraph.checkpoint.swarmstate import HistoryEntry, SwarmStateSaver, SwarmStateSerializer
 from langgraph.checkpoint.swarmstate.testing import Driver, graphs
-from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch, at, thread_of
 
 from tests.langgraph.helpers.counting import CountingStore
 
@@ -50,6 +50,15 @@ def test_it_yields_what_list_yields_whatever_is_selected(driver: Driver) -> None
                 HistoryEntry(item.config, item.parent_config, item.metadata, item.checkpoint["ts"])
                 for item in listed
             ]
+
+
+def test_the_newest_are_found_in_subgraphs_of_any_name(driver: Driver) -> None:
+    spaces = ["", "-inner:1", "inner:1", "été:1"]
+    for ns in spaces:
+        Branch(driver, ns=ns).put(n=0)
+    for limit in range(1, len(spaces) + 1):
+        found = driver.list(at("t", None), limit=limit)
+        assert [thread_of(item.config)[1] for item in found] == spaces[::-1][:limit]
 
 
 def test_it_reads_neither_blobs_nor_writes(driver: Driver, store: CountingStore) -> None:
