@@ -124,12 +124,10 @@ class Selection(NamedTuple):
                 selection = selection._replace(before=str(checkpoint_id))
         return selection
 
-    def accepts(self, checkpoint_id: str, checkpoint_ns: str) -> bool:
-        """Whether a checkpoint's key is selected, regardless of its metadata."""
-        return (
-            (self.checkpoint_ns is None or checkpoint_ns == self.checkpoint_ns)
-            and (self.checkpoint_id is None or checkpoint_id == self.checkpoint_id)
-            and (self.before is None or checkpoint_id < self.before)
+    def accepts(self, checkpoint_id: str) -> bool:
+        """Whether an id is selected. Keys of other threads and namespaces are not read."""
+        return (self.checkpoint_id is None or checkpoint_id == self.checkpoint_id) and (
+            self.before is None or checkpoint_id < self.before
         )
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
@@ -308,7 +306,7 @@ class _Newest:
                     raise answer
                 for key, _ in chain.from_iterable(answer.ranges):
                     checkpoint_id, checkpoint_ns = parse_checkpoint_key(thread, key)
-                    if self._selection.accepts(checkpoint_id, checkpoint_ns):
+                    if self._selection.accepts(checkpoint_id):
                         self._open.append((checkpoint_id, thread, checkpoint_ns))
         self._open.sort()
 
