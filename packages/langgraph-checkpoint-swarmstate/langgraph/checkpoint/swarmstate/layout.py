@@ -207,8 +207,8 @@ def writes_of(address: Address) -> Range:
 
 def writes_between(checkpoint_ns: str, checkpoint_ids: Iterable[str]) -> Range:
     """Return the least range of keys that holds the pending writes of all these checkpoints."""
-    prefix, places = f"{WRITES}{escape(checkpoint_ns)}/", [f"{escape(i)}/" for i in checkpoint_ids]
-    return Range(prefix + min(places), prefix_end(prefix + max(places)))
+    places = [writes_prefix(checkpoint_ns, each) for each in checkpoint_ids]
+    return Range(min(places), prefix_end(max(places)))
 
 
 @lru_cache(maxsize=256)
