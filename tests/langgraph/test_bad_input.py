@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
@@ -174,6 +175,14 @@ def test_one_text_is_not_taken_for_several(driver: Driver, call: str) -> None:
         driver.delta_history(at("ada"), "log")
     for thread in ("a", "d", "ada"):
         assert driver.get_tuple(at(thread)) is not None
+
+
+def test_a_run_may_be_named_by_what_its_id_was_made_from(driver: Driver) -> None:
+    run = uuid4()
+    Branch(driver).put({"run_id": str(run)}, a=1)
+    ids: Any = [run, 7]
+    driver.delete_for_runs(ids)
+    assert driver.get_tuple(at("t")) is None
 
 
 def test_a_checkpoint_id_that_is_no_text_is_unknown(driver: Driver) -> None:

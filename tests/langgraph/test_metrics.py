@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
+from langgraph.checkpoint.swarmstate.testing import Driver
+from langgraph.checkpoint.swarmstate.testing.checkpoints import Branch
 from swarmstate import Store
 from swarmstate.layers import MeteredStore
 from swarmstate.observability import Measurement, TracingSink
@@ -54,6 +56,29 @@ def test_every_operation_is_told_with_its_round_trips(is_async: bool) -> None:
     assert [each.round_trips for each in puts] == [1, 1, 1]
     assert all(each.written_bytes > 0 < each.seconds for each in puts)
     assert {each.store for each in sink.seen} == {"Store"}
+
+
+def test_what_only_needs_names_reads_no_values() -> None:
+    """Otherwise a listing or a regular clean-up would cost as much as all that was ever said."""
+    sink = Recorder()
+    with SwarmStateSaver(metrics=sink) as saver:
+        driver = Driver(saver, "sync")
+        # Large values are stored apart, and so are large writes, but only next to large values.
+        large, small = Branch(driver, "large"), Branch(driver, "small")
+        for n in range(3):
+            large.put(log=["said " * 2_000 + str(each) for each in range(n + 1)])
+            small.put(log=[])
+            for branch in (large, small):
+                driver.put_writes(branch.config, [("log", ["went on " * 2_000])], "task")
+        written = sum(each.written_bytes for each in sink.operations())
+        sink.seen.clear()
+        assert list(saver.threads()) == ["small", "large"]
+        assert len(list(saver.history(None))) == 6
+        assert saver.prune(["large", "small"], keep_last=3).checkpoints == 0
+        saver.delete_for_runs(["unknown"])
+    told = {each.operation: each.read_bytes for each in sink.operations()}
+    assert len(told) == 4
+    assert all(read < written / 10 for read in told.values()), (told, written)
 
 
 class Broken(TracingSink):
