@@ -10,16 +10,18 @@ import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import swarmstate
+from langgraph.channels import Topic
 from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate, deaccelerate
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from swarmstate.errors import EncodeError, SwarmStateError
 from swarmstate.observability import Summary
+from typing_extensions import TypedDict
 
 from tests.acceleration.runs import say
 
@@ -147,6 +149,23 @@ def test_what_is_written_again_is_what_was_handed_over() -> None:
     logs = [state.values.get("log") for state in graph.get_state_history(CONFIG)]
     assert logs == [["given", "in place"], ["given"], []]
     assert len(store.writes) > 1
+
+
+def test_a_checkpoint_is_as_it_was_in_memory_too() -> None:
+    class State(TypedDict):
+        log: Annotated[list[str], Topic(str, accumulate=True)]
+
+    # A topic adds to its own list, here before the run first yields to other tasks.
+    builder = StateGraph(State).add_node("work", lambda state: {}).add_edge(START, "work")
+    graph = builder.compile(checkpointer=SwarmStateSaver())
+
+    async def run() -> Any:
+        await graph.ainvoke({"log": ["first"]}, CONFIG)
+        await graph.ainvoke({"log": ["second"]}, CONFIG)
+        second = graph.get_state_history(CONFIG, filter={"source": "input"}, limit=1)
+        return await graph.ainvoke(None, next(second).config)
+
+    assert asyncio.run(run()) == {"log": ["first", "second"]}
 
 
 def test_a_checkpoint_is_as_it_was_where_the_one_before_must_be_looked_at() -> None:

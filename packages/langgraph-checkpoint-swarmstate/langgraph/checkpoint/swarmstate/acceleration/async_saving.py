@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 from langgraph.pregel._executor import AsyncBackgroundExecutor
 from langgraph.pregel._loop import AsyncPregelLoop
 
-from swarmstate import Store
-
 from ..saver import SwarmStateSaver
 from .storing import LINGER, Storing, batches_of, storing_of
 
@@ -159,20 +157,15 @@ class LiningAsyncExecutor(AsyncBackgroundExecutor):
     def __init__(self, config: RunnableConfig) -> None:
         super().__init__(config)
         self._line: _Line | None = None
-        # Whether the run's saver writes to memory, which is as fast as queueing.
-        self._is_stock = False
 
     def submit(self, fn: Callable[..., Any], *args: Any, **options: Any) -> asyncio.Future[Any]:
         """Run a function: queue calls of our saver, and run any other as a task."""
         storing = None
-        if not (self._is_stock or options) and asyncio._get_running_loop() is self.loop:
+        if not options and asyncio._get_running_loop() is self.loop:
             storing = storing_of(fn, args, _stock_put, _OURS)
         if storing is None:
             return super().submit(fn, *args, **options)
         if self._line is None:
-            if type(storing.saver.store) is Store:
-                self._is_stock = True
-                return super().submit(fn, *args, **options)
             self._line = _Line(self.loop, storing.saver)
         saving = _Saving(self._line, storing)
         self.tasks[saving] = (False, True)
