@@ -150,4 +150,6 @@ class NameContract(Harness):
             plane.write([Batch("n", put={"k": b"v"}), Batch("n", put={name: b"v"})])
         with pytest.raises(TypeError, match="str"):
             plane.set("n", name, 1)
+        with pytest.raises(TypeError, match="prefix must be str"):
+            plane.namespaces(name)
         assert plane.namespaces() == []

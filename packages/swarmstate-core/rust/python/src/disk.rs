@@ -101,11 +101,11 @@ impl DiskStore {
     fn namespaces(
         &self,
         py: Python<'_>,
-        prefix: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = plane::given)] prefix: Option<Bound<'_, PyAny>>,
         after: Option<&Bound<'_, PyAny>>,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Vec<String>> {
-        let page = Page::new(prefix, after, limit)?;
+        let page = Page::new(prefix.as_ref(), after, limit)?;
         let now = self.clock.now(py)?;
         py.detach(|| {
             self.engine

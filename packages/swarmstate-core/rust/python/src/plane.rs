@@ -126,6 +126,7 @@ pub(crate) struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
+    /// `prefix` is `None` only if the caller gave none: `given` keeps Python's `None`.
     pub(crate) fn new(
         prefix: Option<&'a Bound<'_, PyAny>>,
         after: Option<&'a Bound<'_, PyAny>>,
@@ -137,6 +138,11 @@ impl<'a> Page<'a> {
             limit: limit.map_or(Ok(None), self::limit)?,
         })
     }
+}
+
+/// Takes an argument whose default is not Python's `None`, which is then refused like other types.
+pub(crate) fn given<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(Some(value.clone()))
 }
 
 /// Converts a limit: `None` or a nonnegative number.

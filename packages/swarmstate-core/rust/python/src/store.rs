@@ -85,11 +85,11 @@ impl Store {
     fn namespaces<'py>(
         &self,
         py: Python<'py>,
-        prefix: Option<&Bound<'py, PyAny>>,
+        #[pyo3(from_py_with = plane::given)] prefix: Option<Bound<'py, PyAny>>,
         after: Option<&Bound<'py, PyAny>>,
         limit: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let page = Page::new(prefix, after, limit)?;
+        let page = Page::new(prefix.as_ref(), after, limit)?;
         let now = self.clock.now(py)?;
         let found = py
             .detach(|| {
