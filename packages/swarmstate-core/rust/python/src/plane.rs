@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -150,13 +150,15 @@ pub(crate) fn limit(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if value.is_none() {
         return Ok(None);
     }
-    let Ok(limit) = value.extract::<i64>() else {
-        return Err(wrong_type(value, "limit", "an int or None"));
-    };
-    match usize::try_from(limit) {
-        Ok(limit) => Ok(Some(limit)),
-        Err(_) => Err(PyValueError::new_err(format!(
-            "limit must be 0 or more, not {limit}"
+    match value.extract::<i64>() {
+        Ok(limit) if limit >= 0 => Ok(Some(usize::try_from(limit).unwrap_or(usize::MAX))),
+        Err(error) if !error.is_instance_of::<PyOverflowError>(value.py()) => {
+            Err(wrong_type(value, "limit", "an int or None"))
+        }
+        // More than any store holds.
+        Err(_) if value.gt(0)? => Ok(Some(usize::MAX)),
+        _ => Err(PyValueError::new_err(format!(
+            "limit must be 0 or more, not {value}"
         ))),
     }
 }
