@@ -120,6 +120,8 @@ class NameContract(Harness):
             plane.set_many("n", {"k": 1, name: 2})
         with pytest.raises(InvalidNameError):
             plane.get_many("n", ["k", name])
+        with pytest.raises(InvalidNameError, match="last_key"):
+            plane.write([Batch("n", put={"k": b"v"}, expect=Expect("k", name))])
         assert plane.namespaces() == []
 
     @pytest.mark.parametrize("bound", ["a\x00", "\ud800"])

@@ -87,6 +87,15 @@ pub(crate) fn bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a
     Ok(name)
 }
 
+/// Borrows an optional namespace or key.
+fn optional_name<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Option<&'a str>> {
+    if value.is_none() {
+        Ok(None)
+    } else {
+        name(value, what).map(Some)
+    }
+}
+
 /// Borrows an optional bound.
 fn optional_bound<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<Option<&'a str>> {
     if value.is_none() {
@@ -218,7 +227,7 @@ fn expect(item: &Bound<'_, PyAny>) -> PyResult<Option<Expect>> {
     let fields = fields(item, "an Expect", 2)?;
     Ok(Some(Expect {
         prefix: bound(&fields.get_item(0)?, "prefix")?.to_owned(),
-        last_key: optional_bound(&fields.get_item(1)?, "last_key")?.map(str::to_owned),
+        last_key: optional_name(&fields.get_item(1)?, "last_key")?.map(str::to_owned),
     }))
 }
 
