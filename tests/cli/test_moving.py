@@ -99,12 +99,26 @@ def test_the_expiry_of_the_source_replaces_an_outdated_one(
     assert found.ttl == pytest.approx(ttl, abs=30)
 
 
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ([], "0 namespaces, 0 records, 0 bytes; 0 records written, 0 already existed"),
+        (["a"], "1 namespace, 1 record, 1 byte; 1 record written, 0 already existed"),
+        (["a", "b"], "1 namespace, 2 records, 2 bytes; 2 records written, 0 already existed"),
+    ],
+)
+def test_a_report_counts_in_words_for_people(keys: list[str], line: str) -> None:
+    source = Store()
+    source.write([Batch("n", put=dict.fromkeys(keys, b"1"))])
+    assert str(copy_store(source, Store())) == line
+
+
 def test_a_report_does_not_take_what_failed_for_copied() -> None:
     source, target = Store(), Store()
     source.write([Batch("n", put={"a": b"1", "b": b"1"}), Batch("m", put={"a": b"1"})])
     target.write([Batch("n", put={"a": b"2"})])
     report = copy_store(source, target)
-    assert "1 records written, 2 already existed or are in 1 namespaces that failed" in str(report)
+    assert "1 record written, 2 already existed or are in 1 namespace that failed" in str(report)
     assert "failed" not in str(copy_store(source, target, overwrite=True))
 
 

@@ -45,7 +45,7 @@ def test_damage_is_named_and_keeps_nobody_else(tmp_path: Path, damage: str) -> N
     assert threads >= {"agent", "fan", "nested", "old"}
     # A partial import would have an older state as its newest.
     assert "delta" not in threads
-    assert str(report).endswith("0 already present; 1 threads failed")
+    assert str(report).endswith("0 already present; 1 thread failed")
     assert 0 < report.added < report.checkpoints
 
 

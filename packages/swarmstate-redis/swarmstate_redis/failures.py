@@ -182,8 +182,8 @@ def incomplete(namespace: str, server: str, records: int, entries: int) -> Store
     """Return the exception for a namespace with a part missing."""
     return StoreIncompleteError(
         f"namespace {namespace!r} on Redis at {server} is incomplete: expected as many records as "
-        f"keys in its index, found {records} records and {entries} keys. Part of it was evicted, "
-        "expired on its own or was changed by hand. Clear it, and keep Redis from evicting parts "
+        f"keys in its index, found {records} and {entries}. Part of it was evicted, expired on its "
+        "own or was changed by hand. Clear it, and keep Redis from evicting parts "
         "(maxmemory-policy noeviction)"
     )
 

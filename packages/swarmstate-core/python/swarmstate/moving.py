@@ -24,6 +24,7 @@ __all__ = [
     "StoreSize",
     "are_one",
     "copy_store",
+    "counted",
     "measure",
 ]
 
@@ -51,6 +52,11 @@ _MARKS = "swarmstate-copy:"
 _MARK_TTL = 60.0
 
 Row = tuple[str, bytes]
+
+
+def counted(count: int, what: str) -> str:
+    """Return a count of things, for people: "1 record", "2,000 records"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class Progress(NamedTuple):
@@ -130,10 +136,11 @@ class CopyReport(NamedTuple):
         """Return the report as a line of text."""
         others = "already existed"
         if self.failures:
-            others += f" or are in {len(self.failures):,} namespaces that failed"
+            others += f" or are in {counted(len(self.failures), 'namespace')} that failed"
         return (
-            f"{self.namespaces:,} namespaces, {self.records:,} records, {self.size:,} bytes; "
-            f"{self.written:,} records written, {self.records - self.written:,} {others}"
+            f"{counted(self.namespaces, 'namespace')}, {counted(self.records, 'record')}, "
+            f"{counted(self.size, 'byte')}; {counted(self.written, 'record')} written, "
+            f"{self.records - self.written:,} {others}"
         )
 
 
@@ -351,8 +358,9 @@ def _check_resumable(source: BaseStore, target: BaseStore, name: str, left: set[
             )
     if unknown:
         raise ConflictError(
-            f"namespace {name!r} in the target has {len(unknown):,} records that the source lacks, "
-            f"such as {min(unknown)!r}; it was left unchanged: remove it, or overwrite it"
+            f"namespace {name!r} in the target has {counted(len(unknown), 'record')} that the "
+            f"source lacks, such as {min(unknown)!r}; it was left unchanged: remove it, or "
+            "overwrite it"
         )
 
 

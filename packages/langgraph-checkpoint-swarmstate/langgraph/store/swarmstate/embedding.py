@@ -186,8 +186,8 @@ class Index:
             check_embedding(vector)
         if len(vectors) != len(texts):
             raise ValueError(
-                f"expected the embeddings of {len(texts)} texts, found {len(vectors)}: "
-                "`embed` must return one for each text"
+                f"expected one embedding for each text, found {len(vectors)} for {len(texts)}: "
+                "correct what `embed` returns"
             )
         dims = self.config.get("dims")
         for vector in vectors:

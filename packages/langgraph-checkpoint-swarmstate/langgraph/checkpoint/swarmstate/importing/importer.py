@@ -11,7 +11,7 @@ from langgraph.checkpoint.serde.types import TASKS
 from swarmstate import BaseStore, Batch, Query, Range
 from swarmstate.base import check_store, several
 from swarmstate.errors import StoreUnavailableError, SwarmStateError
-from swarmstate.moving import Progress
+from swarmstate.moving import Progress, counted
 
 from ..indexing import write_indexed
 from ..layout import INDEX, WRITES, Address, escape, thread_namespace, time_key, writes_prefix
@@ -53,10 +53,11 @@ class ImportReport(NamedTuple):
 
     def __str__(self) -> str:
         """Return a one-line summary."""
-        failed = f"; {len(self.failures):,} threads failed" if self.failures else ""
+        failed = f"; {counted(len(self.failures), 'thread')} failed" if self.failures else ""
         return (
-            f"{self.threads:,} threads, {self.checkpoints:,} checkpoints, {self.writes:,} pending "
-            f"writes; {self.added:,} checkpoints imported, {self.present:,} already present{failed}"
+            f"{counted(self.threads, 'thread')}, {counted(self.checkpoints, 'checkpoint')}, "
+            f"{counted(self.writes, 'pending write')}; {counted(self.added, 'checkpoint')} "
+            f"imported, {self.present:,} already present{failed}"
         )
 
 
