@@ -34,9 +34,18 @@ def test_a_pool_that_was_handed_in(postgres_server: PostgresServer) -> None:
                 store.get("n", "a")
             await store.aclose()
             assert await pool.fetchval("SELECT 1") == 1
-            unused = PostgresStore(pool=pool, prefix="other", timeout=0.2)
-        with pytest.raises(StoreUnavailableError, match="pool is closed"):
-            await unused.aget("n", "a")
+            unused = PostgresStore(pool=pool, prefix="other", timeout=2.0)
+            lent = await pool.acquire()
+            closing = asyncio.create_task(pool.close())
+            await asyncio.sleep(0)
+            # It never lends a connection again, so nothing is gained by waiting.
+            with pytest.raises(StoreUnavailableError, match=r"^the store's pool is closed"):
+                await unused.aget("n", "a")
+            await pool.release(lent)
+            await closing
+        for call in (unused.aset("n", "a", 1), asyncio.to_thread(unused.get, "n", "a")):
+            with pytest.raises(StoreUnavailableError, match=r"^the store's pool is closed"):
+                await call
         await unused.aclose()
         return pool
 

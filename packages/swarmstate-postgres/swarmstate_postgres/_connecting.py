@@ -331,7 +331,16 @@ class PoolConnections:
 
     @asynccontextmanager
     async def connection(self, timeout: float) -> AsyncIterator[AnyConnection]:
-        """Lend a connection of the pool."""
+        """Lend a connection of the pool.
+
+        Raises:
+            StoreUnavailableError: It has none to spare, or is closed for good.
+        """
+        if self._pool.is_closing():
+            raise StoreUnavailableError(
+                "the store's pool is closed: close a pool only after its stores, and open a new "
+                "store with a new pool"
+            )
         try:
             connection = await self._pool.acquire(timeout=timeout)
         except (TimeoutError, asyncio.TimeoutError) as error:
