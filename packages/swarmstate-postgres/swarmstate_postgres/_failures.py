@@ -114,9 +114,9 @@ def _of_server(error: asyncpg.PostgresError, name: str, waited: float | None) ->
     said = f"{_words(error)} (SQLSTATE {state})"
     if state == OUTCOME_FORGOTTEN:
         return StoreUnavailableError(
-            f"the connection to PostgreSQL at {name} was lost during a write, and after so many "
-            "later writes to its namespace it is unknown whether it was applied: read again "
-            "before you repeat it"
+            f"the connection to PostgreSQL at {name} was lost during a write, and after so much "
+            "time, or so many later writes to its namespace, it is unknown whether it was "
+            "applied: read again before you repeat it"
         )
     if state == "25006":
         return StoreReadOnlyError(
