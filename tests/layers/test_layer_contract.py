@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from swarmstate import DiskStore, Store
@@ -95,3 +96,20 @@ class TestShardedOverFiles(LayerContract):
 @pytest.mark.parametrize("layer", [StoreLayer, CompressedStore], ids=lambda each: each.__name__)
 def test_a_layer_shows_what_it_is_over(layer: type[StoreLayer]) -> None:
     assert repr(layer(Store())).startswith(f"{layer.__name__}(<swarmstate.memory.Store")
+
+
+def test_what_only_a_store_below_has_is_an_error_that_says_where_it_is(tmp_path: Path) -> None:
+    file = DiskStore(tmp_path / "state.db", durability="normal")
+    layer: Any = StoreLayer(StoreLayer(file))
+    with pytest.raises(AttributeError, match=r"the DiskStore below has it: use \.store\.store\.v"):
+        layer.vacuum()
+    assert layer.store.store.vacuum() == 0
+    sharded: Any = StoreLayer(ShardedStore({"a": Store(), "b": StoreLayer(file)}))
+    with pytest.raises(AttributeError, match=r"use \.store\.shards\['b'\]\.store\.avacuum$"):
+        sharded.avacuum()
+    with pytest.raises(AttributeError, match=r"use \.store\.shard_of$"):
+        sharded.shard_of("n")
+    assert not hasattr(layer, "vacuum")
+    with pytest.raises(AttributeError, match=r"'StoreLayer' object has no attribute 'vacum'$"):
+        layer.vacum()
+    file.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from swarmstate.base import (
     BaseStore,
@@ -63,6 +63,18 @@ class StoreLayer(BaseStore):
         """Return the class and the store below."""
         return f"{type(self).__name__}({self.store!r})"
 
+    # Type checkers must go on to report what no layer has.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the usual error, and name the store below that has what is missing here."""
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            for path, store in [] if name.startswith("_") else self._below():
+                if name in dir(store):
+                    message += f"; the {type(store).__name__} below has it: use {path}.{name}"
+                    break
+            raise AttributeError(message, name=name, obj=self)
+
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Answer `read` and `aread`."""
         results: list[Result] = yield Read(queries)
@@ -116,6 +128,15 @@ class StoreLayer(BaseStore):
     async def acopy(self, source: str, target: str) -> None:
         """Copy a namespace as `copy` does."""
         await adrive(self.store, self.copying(source, target))
+
+    def _below(self) -> Iterator[tuple[str, BaseStore]]:
+        """Yield the stores below, the nearest first, and how to get to each of them."""
+        # While a layer is being created or copied, it has none yet.
+        if "store" in self.__dict__:
+            yield ".store", self.store
+            if isinstance(self.store, StoreLayer):
+                for path, store in self.store._below():
+                    yield f".store{path}", store
 
     def close(self) -> None:
         """Close the store below."""

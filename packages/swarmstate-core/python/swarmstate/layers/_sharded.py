@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -62,6 +62,9 @@ class ShardedStore(StoreLayer):
     Args:
         shards: The stores by name; at least one. They are closed with this one,
             and should have the same `allow`.
+
+    Attributes:
+        shards: The stores by name, for methods that only they have, such as `vacuum()`.
 
     Raises:
         TypeError: `shards` is not a mapping of stores.
@@ -139,6 +142,14 @@ class ShardedStore(StoreLayer):
         [[found]] = yield _On([(self.shards[origin], Read([query]))])
         batch = take_over(target, found, dict(found.ranges[0]))
         yield _On([(self.shards[goal], Write([batch]))])
+
+    def _below(self) -> Iterator[tuple[str, BaseStore]]:
+        """Yield the stores, and how to get to each of them."""
+        for name, store in self.__dict__.get("shards", {}).items():
+            yield f".shards[{name!r}]", store
+            if isinstance(store, StoreLayer):
+                for path, below in store._below():
+                    yield f".shards[{name!r}]{path}", below
 
     def close(self) -> None:
         """Close all stores, even if closing one fails."""
