@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 from swarmstate.base import Batch, Expect, Query, Range
-from swarmstate.errors import StoreError, StoreIncompleteError, StoreUnavailableError
+from swarmstate.errors import ConflictError, StoreError, StoreIncompleteError, StoreUnavailableError
 from swarmstate_redis import RedisStore, planning
 
 from tests.redis.test_contract import prefix_of
@@ -213,6 +213,22 @@ def url_of(request: pytest.FixtureRequest, kind: str) -> str:
         return f"{nodes[0].url()}?cluster=true"
     server: RedisServer = request.getfixturevalue("redis_server")
     return server.url()
+
+
+def test_what_is_replaced_at_the_moment_it_expires_does_not_stay_forever(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    names = [f"{milliseconds:04}" for milliseconds in range(1, 1001)]
+    replaced = [Batch(n, put={"new": b""}, delete=["old"], expect=Expect("", "old")) for n in names]
+    with store_of(redis_server, tmp_path) as store:
+        found: list[float | None] = []
+        # Unless the server takes a second, one of them expires while it is replaced.
+        while not any(found):
+            store.write([Batch(n, put={"old": b""}, clear=True, ttl=int(n) / 1000) for n in names])
+            with pytest.raises(ConflictError):
+                store.write(replaced[::-1])
+            found = [each.ttl for each in store.read([Query(n, ask_ttl=True) for n in names])]
+        assert math.inf not in found
 
 
 def test_a_store_s_own_ttl_is_what_writes_give(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ for batch = 1, batches do
         call('ZREM', index, unpack(ARGV, at + first, at + last))
       end)
     end
-    local renews = remaining and remaining > 0 and call('EXISTS', data) == 0
+    -- 0 if it expires at this moment, or since the script began: until the end it still exists.
+    local renews = remaining and remaining >= 0 and call('EXISTS', data) == 0
     at = after - (absent + put) * 2
     local entered = {}
     for _ = 1, absent do
@@ -147,7 +148,7 @@ for batch = 1, batches do
     end
     enter(index, entered)
     if renews and ms == 0 then
-      ms = remaining
+      ms = math.max(remaining, 1)
     end
     local exists = absent + put > 0 or call('EXISTS', data) == 1
     if ms ~= 0 and exists then
