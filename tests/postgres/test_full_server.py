@@ -164,7 +164,9 @@ def test_a_thread_that_gets_no_turn_is_told_what_there_is_too_little_of(
         holding = pool.submit(store._run, hold)
         begun.wait()
         try:
-            with pytest.raises(StoreUnavailableError, match=f"all 1 connections .*{advice}"):
+            with pytest.raises(
+                StoreUnavailableError, match=rf"all connections .* \(1\) .*{advice}"
+            ):
                 store.get("n", "k")
         finally:
             ended.set()

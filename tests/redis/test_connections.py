@@ -212,7 +212,7 @@ def test_connections_come_back_when_the_server_takes_more_clients_again(
             return [outcome for each in sendings for outcome in links.finished(each)]
 
         assert [str(each) for each in at_once(5) if each != b"PONG"] == [
-            "all 8 connections stayed in use"
+            "all connections stayed in use (max_connections=8)"
         ]
         assert link.send([[b"CONFIG", b"SET", b"maxclients", b"100"]]) == [b"OK"]
         for _ in range(8):

@@ -123,7 +123,7 @@ class Lanes:
                     break
                 if now >= deadline:
                     raise StoreUnavailableError(
-                        f"all {self._count} connections for sync calls were in use for "
+                        f"all connections for sync calls ({self._count}) were in use for "
                         f"{self._timeout} s: "
                         + (_NO_ROOM if may_add else "open the store with a larger max_size")
                     )

@@ -163,7 +163,9 @@ class DirectLink:
             return outcomes
         except Empty:
             yield
-            busy = LostError(f"all {self._max_connections} connections stayed in use")
+            busy = LostError(
+                f"all connections stayed in use (max_connections={self._max_connections})"
+            )
             return [busy] * len(commands)
         finally:
             if permits:
