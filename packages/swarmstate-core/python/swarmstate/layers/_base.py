@@ -15,6 +15,7 @@ from swarmstate.base import (
     Result,
     check_batches,
     check_name,
+    check_queries,
     check_store,
 )
 from swarmstate.errors import ConflictError
@@ -175,14 +176,15 @@ class ValueLayer(StoreLayer):
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Read and decode."""
+        check_queries(queries)
         queries = list(queries)
         results: list[Result] = yield Read(queries)
         return (yield from self._decoded(queries, results))
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
         """Encode and write."""
-        batches = list(batches)
         check_batches(batches)
+        batches = list(batches)
         ready: list[Batch] = []
         for batch in batches:
             if batch.expect_values:

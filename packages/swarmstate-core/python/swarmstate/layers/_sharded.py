@@ -98,8 +98,8 @@ class ShardedStore(StoreLayer):
 
     def reading(self, queries: Sequence[Query]) -> Operation[list[Result]]:
         """Read from all stores concerned, with one round trip each."""
-        queries = list(queries)
         check_queries(queries)
+        queries = list(queries)
         places: dict[str, list[int]] = {}
         for index, query in enumerate(queries):
             places.setdefault(self.shard_of(query.namespace), []).append(index)
@@ -116,8 +116,8 @@ class ShardedStore(StoreLayer):
 
     def writing(self, batches: Sequence[Batch]) -> Operation[None]:
         """Write in the order of the batches, so that none is applied after one that fails."""
-        batches = list(batches)
         check_batches(batches)
+        batches = list(batches)
         if not batches:
             yield Write([])
         for shard, group in groupby(batches, lambda batch: self.shard_of(batch.namespace)):

@@ -29,6 +29,22 @@ class WriteContract(Harness):
         assert result.values == [b"2", b"3"]
         assert len(result.ranges[0]) == 2
 
+    def test_an_iterator_is_refused(self, plane: Plane) -> None:
+        """A second look at it, as a store may need, finds nothing."""
+        plane.write([Batch("n", put={"a": b"1", "b": b"2"})])
+        keys: Any = iter(["a"])
+        queries: Any = iter([Query("n", keys=["a"])])
+        batches: Any = (Batch("n", put={"c": b"3"}) for _ in range(1))
+        wanted: Any = map(Range, "ab")
+        ranges: Any = iter([("", None)])
+        for request in (queries, [Query("n", keys=keys)], [Query("n", ranges=wanted)]):
+            with pytest.raises(TypeError, match="must be a sequence, not"):
+                plane.read(request)
+        for request in (batches, [Batch("n", delete=keys)], [Batch("n", delete_ranges=ranges)]):
+            with pytest.raises(TypeError, match="must be a sequence, not"):
+                plane.write(request)
+        assert plane.records("n") == {"a": b"1", "b": b"2"}
+
     def test_put_if_absent_keeps_what_is_there(self, plane: Plane) -> None:
         plane.write([Batch("n", put={"a": b"old", "empty": b""})])
         plane.write([Batch("n", put_if_absent={"a": b"new", "b": b"new", "empty": b"new"})])

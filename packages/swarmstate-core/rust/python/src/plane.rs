@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyIterator, PyList, PyMapping, PyString, PyTuple, PyType};
 use swarmstate_engine::{Answer, Batch, Expect, Expiry, Query, Range, Value};
 
 use crate::codec::CollectorPause;
@@ -297,8 +297,9 @@ fn collect<T>(
     if let Ok(list) = items.cast::<PyList>() {
         return list.iter().map(|item| convert(&item)).collect();
     }
-    // A str would be read letter by letter.
-    if items.is_instance_of::<PyString>() {
+    // A str would be read letter by letter. An iterator would be empty for whoever reads it after it
+    // was checked, such as a store on a server.
+    if items.is_instance_of::<PyString>() || items.is_instance_of::<PyIterator>() {
         return Err(wrong_type(items, what, "a sequence"));
     }
     match items.try_iter() {
