@@ -19,13 +19,13 @@ class Reversed(ValueLayer):
 
     def encode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
         return [
-            f"{namespace}/{key}=".encode() + value[::-1]
+            (namespace + "/" + key + "=").encode() + value[::-1]
             for key, value in zip(keys, values, strict=True)
         ]
 
     def decode(self, namespace: str, keys: list[str], values: list[bytes]) -> list[bytes]:
         return [
-            value[len(f"{namespace}/{key}=".encode()) :][::-1]
+            value[len((namespace + "/" + key + "=").encode()) :][::-1]
             for key, value in zip(keys, values, strict=True)
         ]
 

@@ -49,7 +49,8 @@ class Names:
         self.of = lru_cache(maxsize=4_096)(self._of)
 
     def _of(self, namespace: str) -> Keys:
-        data = f"{self.prefix}:{namespace}".encode()
+        # Not formatted: a member of an enum that is a str may be formatted as its own name.
+        data = b"%b:%b" % (self.prefix.encode(), namespace.encode())
         tag = hash_tag(data)
         if tag is None and b"}" not in data:
             # The whole key decides the slot, and so it does as a tag.

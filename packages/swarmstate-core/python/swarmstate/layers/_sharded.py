@@ -172,4 +172,6 @@ class ShardedStore(StoreLayer):
 
 def _weight(shard: str, namespace: str) -> bytes:
     """Return the hash of a pair of names, which cannot contain the NUL that separates them."""
-    return hashlib.blake2b(f"{shard}\0{namespace}".encode(), digest_size=8).digest()
+    # Not formatted: a member of an enum that is a str may be formatted as its own name.
+    data = f"{shard}\0".encode() + namespace.encode()
+    return hashlib.blake2b(data, digest_size=8).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ ODD_NAMES = [
     "😀" * 600,
 ]
 
+
+class Kind(str, Enum):
+    """Names whose `str()` is not their text."""
+
+    # Enough of them to be in different places wherever namespaces are spread.
+    A = "a"
+    B = "b"
+    C = "c"
+    D = "d"
+
+
 REFUSED_NAMES = ["", "\x00", "a\x00b", "\ud800", "a\udfffb", "\udc80"]
 
 
@@ -81,6 +93,19 @@ class NameContract(Harness):
         plane.write([Batch("copy", delete=[name]), Batch(name, delete_ranges=[(name, None)])])
         assert plane.namespaces() == ["other"]
         assert plane.records("other") == others
+
+    def test_a_member_of_an_enum_means_its_text(self, plane: Plane) -> None:
+        names = list(Kind)
+        plane.write([Batch(name, put={name: b"1"}, expect=Expect(name, None)) for name in names])
+        texts = [name.value for name in names]
+        assert plane.namespaces() == texts
+        for name, text in zip(names, texts, strict=True):
+            assert plane.records(text) == plane.records(name) == {text: b"1"}
+            assert plane.namespaces(name) == [text]
+            plane.write([Batch(text, put={"new": b"2"}, expect_values={name: b"1"})])
+            assert plane.keys(name) == sorted([text, "new"])
+            plane.clear(text)
+        assert plane.namespaces() == []
 
     @pytest.mark.parametrize("name", REFUSED_NAMES)
     def test_a_refused_namespace(self, plane: Plane, name: str) -> None:
