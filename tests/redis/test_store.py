@@ -215,6 +215,15 @@ def url_of(request: pytest.FixtureRequest, kind: str) -> str:
     return server.url()
 
 
+def test_nothing_may_stand_for_false(redis_server: RedisServer, tmp_path: Path) -> None:
+    unset: Any = None
+    with store_of(redis_server, tmp_path) as store:
+        store.write([Batch("n", put={"a": b"1"})])
+        store.write([Batch("n", put={"b": b"2"}, clear=unset)])
+        assert store.keys("n") == ["a", "b"]
+        assert store.read([Query("n", ask_ttl=unset)])[0].ttl is None
+
+
 def test_what_is_replaced_at_the_moment_it_expires_does_not_stay_forever(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:

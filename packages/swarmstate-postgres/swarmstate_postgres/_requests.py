@@ -75,7 +75,7 @@ def read_arguments(queries: Sequence[Query]) -> list[Any]:
         keys += query.keys
         for start, stop, reverse, limit, keys_only in query.ranges:
             most = None if limit is None else min(limit, _LARGEST_LIMIT)
-            ranges.append((number, start, stop, reverse, most, keys_only))
+            ranges.append((number, start, stop, bool(reverse), most, bool(keys_only)))
     return [names, asks, key_queries, keys, *_columns(ranges, 6)]
 
 
@@ -128,7 +128,7 @@ def write_arguments(since: float | None, writes: Sequence[Write]) -> list[Any]:
     writers = [writer for writer, write in enumerate(writes, 1) for _ in write.changes]
     batches = [_batch_of(change) for change in changes]
     names = [batch.namespace for batch in batches]
-    clears = [batch.clear for batch in batches]
+    clears = [bool(batch.clear) for batch in batches]
     # Python sorts strings as their UTF-8 bytes, so all writers lock in the same order.
     locks = sorted(set(zip(names, writers, strict=True)))
     return [

@@ -83,7 +83,7 @@ class Planner:
             names = self._names.of(namespace)
             keys += names[:2]
             ms = _milliseconds(self._read_ttl if ttl is None else ttl)
-            arguments.append(b"%d %d %d %d" % (len(points), len(ranges), ms, ask_ttl))
+            arguments.append(b"%d %d %d %d" % (len(points), len(ranges), ms, bool(ask_ttl)))
             arguments += map(str.encode, points)
             for wanted in ranges:
                 limit = -1 if wanted.limit is None else min(wanted.limit, _MOST)
@@ -149,7 +149,7 @@ class Planner:
             keys += self._names.of(namespace)
             ms = _milliseconds(self._ttl if ttl is None else ttl)
             counts = (len(ranges), len(delete), len(absent), len(put))
-            expected = (expect is not None, len(values), clear, ms)
+            expected = (expect is not None, len(values), bool(clear), ms)
             arguments.append(b"%d %d %d %d %d %d %d %d" % (*expected, *counts))
             arguments.append(namespace.encode())
             if _expects(batch):

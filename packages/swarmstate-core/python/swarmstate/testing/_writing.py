@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,16 @@ class WriteContract(Harness):
         [result] = plane.read((Query("n", keys=("b", "c"), ranges=(Range(),)),))
         assert result.values == [b"2", b"3"]
         assert len(result.ranges[0]) == 2
+
+    @pytest.mark.parametrize("flag", [0, 1])
+    def test_a_number_may_stand_for_a_bool(self, plane: Plane, flag: Any) -> None:
+        plane.write([Batch("n", put={"a": b"1", "b": b"2"})])
+        wanted = Range(reverse=flag, keys_only=flag)
+        [result] = plane.read([Query("n", ranges=[wanted], ask_ttl=flag)])
+        assert result.ranges == [[("b", b""), ("a", b"")] if flag else [("a", b"1"), ("b", b"2")]]
+        assert result.ttl == (math.inf if flag else None)
+        plane.write([Batch("n", put={"c": b"3"}, clear=flag)])
+        assert plane.keys("n") == (["c"] if flag else ["a", "b", "c"])
 
     def test_an_iterator_is_refused(self, plane: Plane) -> None:
         """A second look at it, as a store may need, finds nothing."""
