@@ -97,13 +97,16 @@ def test_a_late_write_does_without_the_next_checkpoint(
 ) -> None:
     branch = Branch(driver)
     body, end = text("body", 9_000), text("end", 9_000)
-    branch.put(log=long_log(), page=text("page", 9_000), rows={**rows(), "body": ""})
+    nest: dict[str, Any] = {"in": rows(), "n": 1}
+    branch.put(log=long_log(), page=text("page", 9_000), rows={**rows(), "body": ""}, nest=nest)
     # Texts that have changed before are split by content.
     first = branch.put(page=body, rows={**rows(), "body": body})
     log = [*branch.values["log"], *(text(("more", n)) for n in range(40))]
     page, inside = body + end, {**rows(), "row 7": text("edited", 3_000), "body": end + body}
-    branch.put({"run_id": "r"}, log=log, page=page, rows=inside)
+    nest = {**nest, "in": {**nest["in"], "row 8": text("nested", 3_000)}}
+    branch.put({"run_id": "r"}, log=log, page=page, rows=inside, nest=nest)
     writes = [("log", [*log, "end"]), ("page", page), ("rows", inside), ("log", log[-9:])]
+    writes.append(("nest", nest))
     if gone == "before":
         driver.over(SwarmStateSaver(store)).delete_for_runs(["r"])
     store.reset()
@@ -123,15 +126,61 @@ def test_a_late_write_shares_what_its_checkpoint_alone_had(
     branch = Branch(driver)
     branch.put(page=text("page", 9_000))
     given = long_log(100)
-    first = branch.put(__start__={"log": given, "page": text("page", 9_000)})
+    unused = [text(("unused", n)) for n in range(100)]
+    first = branch.put(__start__={"log": given, "page": text("page", 9_000), "unused": unused})
     branch.drop("__start__")
     branch.put(log=given, page=text("other page", 9_000))
     size = sum(map(len, raw.everything(store).values()))
-    writes = [("log", given), ("log", [*given, text("end")])]
+    writes = [("log", given), ("log", [*given, text("end")]), ("log", [*unused, text("end")])]
     driver.put_writes(first, writes, "task")
     assert sum(map(len, raw.everything(store).values())) < size + 5_000
     for reader in both(driver, store):
         assert written(reader, first) == writes
+
+
+SHARED: dict[str, Callable[[], list[Any]]] = {
+    "a text": lambda: [(page := text("page", 9_000)), page],
+    "an equal text": lambda: [text("page", 9_000), text("page", 9_000)],
+    "an item of a list": lambda: [(log := long_log()), [*log, "more"]],
+    "an entry that is cut": lambda: [(inside := {"in": rows()}), {**inside, "more": 1}],
+    "an entry that is cut by content": lambda: [
+        {"body": text("first", 9_000)},
+        (body := {"body": text("body", 9_000)}),
+        {**body, "more": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_whatever_a_put_shares_may_go_meanwhile(
+    driver: Driver, store: RacingStore, what: str
+) -> None:
+    branch = Branch(driver)
+    *before, value = SHARED[what]()
+    for each in before:
+        branch.put(value=each)
+    driver.over(SwarmStateSaver(store)).delete_thread("t")
+    branch.put(value=value)
+    for reader in both(driver, store):
+        assert reader.load(branch.config).checkpoint["channel_values"] == {"value": value}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_whatever_a_write_shares_may_go_meanwhile(
+    driver: Driver, store: RacingStore, what: str
+) -> None:
+    branch = Branch(driver)
+    *before, value = SHARED[what]()
+    for each in before:
+        branch.put(value=each)
+    checkpoint = make_checkpoint({"value": 1}, checkpoint_id=branch.id)
+    other = driver.over(SwarmStateSaver(store))
+    other.delete_thread("t")
+    driver.put_writes(branch.config, [("value", value)], "task")
+    # Another saver restores the checkpoint, with other values.
+    other.put(at(), checkpoint, make_metadata(0), {"value": 1})
+    for reader in both(driver, store):
+        assert written(reader, branch.config) == [("value", value)]
 
 
 def test_a_late_write_does_without_a_checkpoint_that_has_gone(
