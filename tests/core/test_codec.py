@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime as dt
 import gc
 import sys
@@ -83,6 +84,20 @@ def test_what_comes_back_is_independent() -> None:
     first = loads(data)
     first["a"].append(2)
     assert loads(data) == {"a": [1]} == value
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+@pytest.mark.parametrize("damage", [b"", b"\xc1"], ids=["whole", "damaged"])
+def test_reading_leaves_the_garbage_collector_as_it_was(is_enabled: bool, damage: bytes) -> None:
+    data = dumps([{"n": n} for n in range(5_000)]) + damage
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        with pytest.raises(DecodeError) if damage else contextlib.nullcontext():
+            loads(data)
+        assert gc.isenabled() == is_enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_any_buffer_can_be_read() -> None:
