@@ -28,6 +28,7 @@ from pydantic import (
     field_validator,
     model_serializer,
     model_validator,
+    with_config,
 )
 from swarmstate import Codec
 from typing_extensions import TypedDict
@@ -49,6 +50,16 @@ T = TypeVar("T")
 class Call(TypedDict):
     name: str
     size: int
+
+
+@with_config(ConfigDict(extra="allow"))
+class Options(TypedDict, total=False):
+    name: str
+    size: int
+
+
+class Open(BaseModel):
+    options: Options
 
 
 class Flat(BaseModel):
@@ -122,6 +133,23 @@ def test_own_models_are_the_same_as_through_stock(
 )
 def test_fields_of_other_types_are_the_same_as_through_stock(fields: dict[str, Any]) -> None:
     check_same(Flat.model_construct(a="a", **fields), *readers)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "a", "size": 1, "more": [2], "most": {}},
+        {"size": 1, "more": 2},
+        {"more": 2},
+        {"more": 2, "size": 1},
+        {"name": "a", "more": 2, "size": 1},
+        {"size": 1, "more": 2, "name": "a"},
+        {"more": 2, "name": 3},
+    ],
+    ids=repr,
+)
+def test_keys_beside_known_ones_are_the_same_as_through_stock(options: Any) -> None:
+    check_same(Open.model_construct(options=options), *readers)
 
 
 class FieldSerializer(BaseModel):
@@ -328,7 +356,16 @@ MODELS: list[Any] = [
     Shouting(content="a"),
     Renamed(content="a", tool_calls=[{"name": "f", "args": {}, "id": "1"}]),
 ]
-allowed = [type(model) for model in MODELS] + [Flat, Loose, Ice, Strict, Inner, Record, Color]
+allowed = [type(model) for model in MODELS] + [
+    Flat,
+    Loose,
+    Ice,
+    Strict,
+    Open,
+    Inner,
+    Record,
+    Color,
+]
 readers = (
     SwarmStateSerializer(allowed_msgpack_modules=allowed),
     JsonPlusSerializer(allowed_msgpack_modules=allowed),
