@@ -116,6 +116,23 @@ def test_texts_that_others_continue_are_read_in_two_round_trips() -> None:
             assert len(store.trips) <= 2
 
 
+@pytest.mark.parametrize("name", ["report", "files"])
+def test_a_text_of_which_others_changed_the_beginning_is_read_in_two_round_trips(name: str) -> None:
+    store = CountingStore(Store())
+    writer, reader = SwarmStateSaver(store), SwarmStateSaver(store)
+    config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    end = text("end", 20_000)
+    for turn in range(6):
+        # Its blobs stay the same: the first bytes are in the record.
+        changed = f"{turn}{end}"
+        values = {"report": changed} if name == "report" else {"files": {"a": changed, "b": 1}}
+        config = _put_values(writer, config, values)
+        for _ in range(3):
+            store.reset()
+            assert _values(reader) == values
+            assert len(store.trips) <= 2
+
+
 def test_a_text_that_was_read_before_is_not_read_again() -> None:
     store = CountingStore(Store())
     config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}

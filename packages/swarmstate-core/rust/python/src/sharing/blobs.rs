@@ -1,6 +1,6 @@
 //! The blobs that entries refer to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::import_exception;
@@ -20,6 +20,24 @@ pub(super) fn blobs_of(entry: &Bound<'_, PyAny>) -> PyResult<Vec<BlobHash>> {
         }
     }
     Ok(blobs)
+}
+
+/// Returns the bytes in the record just before a blob, for each blob that such bytes precede.
+pub(super) fn heads_of<'py>(
+    entry: &Bound<'py, PyAny>,
+) -> PyResult<HashMap<BlobHash, Bound<'py, PyBytes>>> {
+    let mut heads = HashMap::new();
+    let mut before = None;
+    for piece in entry.try_iter()?.skip(1) {
+        match piece?.cast_into::<PyBytes>() {
+            Ok(data) => before = Some(data),
+            Err(error) => {
+                let first = hashes(&error.into_inner())?.first().copied();
+                heads.extend(first.zip(before.take()));
+            }
+        }
+    }
+    Ok(heads)
 }
 
 /// Returns the blobs that a piece refers to: the only item of a list is their concatenated hashes.

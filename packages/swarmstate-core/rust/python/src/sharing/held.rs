@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use pyo3::prelude::*;
 use swarmstate_engine::BlobHash;
 
+use super::blobs::heads_of;
 use super::classes::Classes;
 use super::parts::{Body, Container, Cut, Items, Made, Seen, Stored};
 use super::whole::Large;
@@ -38,22 +39,34 @@ pub(super) struct Chunked {
 
 impl Held {
     /// Of values cut by content, keep those whose blobs are all wanted and used nowhere else:
-    /// another value that shares a blob needs its bytes.
+    /// another value that shares a blob needs its bytes. So does one that differs only in the
+    /// bytes before its blobs.
     ///
     /// Args:
-    ///     blobs: The blobs about to be read.
+    ///     entry: What is about to be read.
+    ///     blobs: Its blobs.
     ///     wanted: How often each of them occurs.
-    pub(super) fn keep_complete(&mut self, blobs: &[BlobHash], wanted: &Counts<'_>) {
-        self.whole =
-            (self.whole.take()).filter(|(known, _)| known.blobs().eq(blobs.iter().copied()));
-        if self.chunked.is_empty() {
-            return;
+    pub(super) fn keep_complete(
+        &mut self,
+        entry: &Bound<'_, PyAny>,
+        blobs: &[BlobHash],
+        wanted: &Counts<'_>,
+    ) -> PyResult<()> {
+        if self.whole.is_none() && self.chunked.is_empty() {
+            return Ok(());
         }
-        let is_wanted = |large: &Large| large.blobs().all(|blob| wanted.get(&blob) == Some(&1));
+        let heads = heads_of(entry)?;
+        self.whole = (self.whole.take()).filter(|(known, _)| {
+            known.blobs().eq(blobs.iter().copied()) && known.may_follow(&heads)
+        });
+        let is_wanted = |large: &Large| {
+            large.blobs().all(|blob| wanted.get(&blob) == Some(&1)) && large.may_follow(&heads)
+        };
         self.chunked.retain(|_, known| is_wanted(&known.large));
         let chunks = (self.chunked.iter())
             .flat_map(|(first, known)| known.large.blobs().map(|blob| (blob, *first)));
         self.chunks = chunks.collect();
+        Ok(())
     }
 
     /// Of values handed out before, keep those that can be handed out again because nobody holds

@@ -44,16 +44,19 @@ impl Recalled {
                 true => None,
                 false => held.get_mut(name.cast::<PyString>()?.to_str()?),
             };
-            let held = held.map(|held| {
-                let wanted = counts(&blobs);
-                held.keep_complete(&blobs, &wanted);
-                if has_gil {
-                    held.keep_unheld(py, &mut classes, &wanted);
-                } else {
-                    held.drop_made();
+            let held = match held {
+                Some(held) => {
+                    let wanted = counts(&blobs);
+                    held.keep_complete(&entry, &blobs, &wanted)?;
+                    if has_gil {
+                        held.keep_unheld(py, &mut classes, &wanted);
+                    } else {
+                        held.drop_made();
+                    }
+                    Some(&*held)
                 }
-                &*held
-            });
+                None => None,
+            };
             let is_read =
                 |blob: &&BlobHash| held.is_none_or(|held| held.size_of_copied(blob).is_none());
             names.extend(blobs.iter().filter(is_read).map(BlobHash::name));

@@ -4,7 +4,10 @@
 //! so it is cut by content, and chunks that stay the same are shared. The same goes for an entry of
 //! a dict.
 
+use std::collections::HashMap;
+
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use swarmstate_engine::BlobHash;
 use swarmstate_engine::chunks::chunks;
 
@@ -60,6 +63,14 @@ impl Large {
     /// Returns whether it has this head, and `blobs` begins with its blobs.
     pub(super) fn begins(&self, head: &[u8], blobs: &[(BlobHash, usize)]) -> bool {
         *self.head == *head && blobs.starts_with(&self.blobs)
+    }
+
+    /// Returns whether it may be what an entry refers to, given the bytes just before its blobs.
+    pub(super) fn may_follow(&self, heads: &HashMap<BlobHash, Bound<'_, PyBytes>>) -> bool {
+        let before = self.blobs().next().and_then(|first| heads.get(&first));
+        before
+            .map_or(&[][..], |data| data.as_bytes())
+            .ends_with(&self.head)
     }
 
     /// Returns where the value made of these pieces is stored, if they are as produced by
