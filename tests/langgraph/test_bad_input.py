@@ -27,6 +27,8 @@ from swarmstate.errors import (
     SwarmStateError,
 )
 
+from tests.langgraph.helpers.logs import long_log, written
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -128,6 +130,15 @@ def test_the_name_of_a_channel_that_cannot_be_stored_is_refused(driver: Driver) 
     with pytest.raises(EncodeError, match="a channel name"):
         driver.put(at(), checkpoint, make_metadata(), {})
     assert driver.list(None) == []
+
+
+@pytest.mark.parametrize("value", ["short", long_log()], ids=["short", "long"])
+def test_a_write_to_a_channel_that_cannot_be_stored_is_read_back(
+    driver: Driver, value: Any
+) -> None:
+    config = driver.put(at(), make_checkpoint({"log": long_log()}), make_metadata(), {"log": 1})
+    driver.put_writes(config, [("a\ud800", value)], "task")
+    assert written(driver, config) == [("a\ud800", value)]
 
 
 def test_unserialisable_values_are_named(driver: Driver) -> None:

@@ -227,7 +227,8 @@ impl Sharing {
             lacks: false,
         };
         for (name, entry) in entries.iter() {
-            let text: String = name.extract()?;
+            // Writes may name channels that no checkpoint can, such as lone surrogates.
+            let text = name.cast::<PyString>()?.to_string_lossy().into_owned();
             let mut held = held.remove(&text).unwrap_or_default();
             let (value, cut) = joiner.join(&text, &entry, &mut held).inspect_err(|_| {
                 if joiner.lacks
