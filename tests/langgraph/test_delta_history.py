@@ -187,6 +187,20 @@ def test_records_written_in_another_way_are_read_like_others(
         assert driver.delta_history(target, ["d", "e"]) == expected
 
 
+def test_an_ancestor_of_a_newer_format_is_told(driver: Driver, store: CountingStore) -> None:
+    branch = Branch(driver)
+    branch.put(d=["seed"])
+    branch.drop("d")
+    middle = branch.put(other=1)
+    target = branch.put(other=2)
+    key = f"checkpoint//{thread_of(middle)[2]}"
+    record = unseal(raw.read(store, "t", key), key)
+    raw.replace(store, "t", key, seal({**record, "v": record["v"] + 1}, key))
+    for reader in (driver, driver.over(SwarmStateSaver(store))):
+        with pytest.raises(CheckpointError, match=r"format 2.*upgrade"):
+            reader.delta_history(target, ["d"])
+
+
 @pytest.mark.parametrize("parent", ["2", "3"])
 def test_a_checkpoint_that_was_put_as_its_own_ancestor_is_told(driver: Driver, parent: str) -> None:
     first = put(driver, at(), "1", {"d": "seed"})
