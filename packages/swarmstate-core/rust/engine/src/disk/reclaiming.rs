@@ -199,3 +199,37 @@ impl Doomed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::{DiskOptions, DiskStore};
+    use super::*;
+    use crate::Batch;
+
+    #[test]
+    fn a_few_large_records_are_reclaimed_in_steps_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let store = DiskStore::open(&path, &DiskOptions::default()).unwrap();
+        let records = (0..40).map(|index| (index.to_string(), vec![7; 500_000].into()));
+        let all = Batch {
+            namespace: "n".into(),
+            put: records.collect(),
+            ..Batch::default()
+        };
+        let deletion = Batch {
+            namespace: "n".into(),
+            clear: true,
+            ..Batch::default()
+        };
+        store.write(vec![all], 0).unwrap();
+        store.write(vec![deletion], 0).unwrap();
+        let left: i64 = Connection::open(&path)
+            .unwrap()
+            .query_row("SELECT count(*) FROM large_value", [], |row| row.get(0))
+            .unwrap();
+        assert!(left > 30, "one write deleted {} MB", (40 - left) / 2);
+    }
+}
