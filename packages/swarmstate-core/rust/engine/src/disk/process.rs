@@ -247,3 +247,24 @@ fn forked(path: &Path) -> Error {
         path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_counts_as_open_until_its_last_store_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        // Inspecting an open file would release the locks that its stores have.
+        let open_again = || OpenFile::register(&path, || Err(Error::Closed));
+        let first = OpenFile::register(&path, || Ok(())).unwrap();
+        let second = open_again().unwrap();
+        drop(first);
+        let third = open_again().unwrap();
+        drop((second, third));
+        assert!(open_again().is_err());
+    }
+}
