@@ -13,6 +13,7 @@ from crewai import Agent, Crew, Process, Task
 from crewai.tools import tool as of_function
 from crewai_swarmstate import SwarmStateCacheHandler, close_stores, shared_store
 from pydantic import ValidationError
+from swarmstate.errors import StoreUnavailableError
 
 from tests.crewai.helpers.offline import ScriptedLLM
 from tests.crewai.helpers.releases import of_this_crewai
@@ -174,3 +175,25 @@ def test_what_a_tool_did_is_told_though_it_cannot_be_cached(
         blocking.communicate()
     assert "Observation: sent to ann" in llm.prompts[-1]
     assert "'send' is not cached" in caplog.text
+
+
+def test_a_crew_works_without_its_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @of_function("send")
+    def send(to: str) -> str:
+        """Send a letter."""
+        return f"sent to {to}"
+
+    # A store that cannot be opened.
+    (tmp_path / "tools.db").mkdir()
+    cache = SwarmStateCacheHandler(uri=str(tmp_path / "tools.db"))
+    assert cache.read("fetch", "q") is None
+    assert "the cached result of tool 'fetch' cannot be read" in caplog.text
+    llm = Sender(model="scripted")
+    agent = Agent(role="r", goal="g", backstory="b", llm=llm, tools=[send], cache=True)
+    crew = Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", agent=agent)])
+    cache.use_for(crew)
+    crew.kickoff()
+    assert "Observation: sent to ann" in llm.prompts[-1]
+    assert "the cached result of tool 'send' cannot be read" in caplog.text
+    with pytest.raises(StoreUnavailableError):
+        cache.clear("send")

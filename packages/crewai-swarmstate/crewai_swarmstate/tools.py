@@ -32,7 +32,7 @@ class SwarmStateCacheHandler(CacheHandler):
     Each result has its own namespace, which the store expires. All crews that use the same store
     share results. If the codec cannot encode a result, or the store cannot be written to, the
     result is not cached and a warning is logged. Declared failures are never cached, as in CrewAI's
-    own handler.
+    own handler. If the store cannot be read, the result counts as missing, and a warning is logged.
 
     Args:
         uri: The store: what `swarmstate.open` takes, or the path of a file.
@@ -75,7 +75,12 @@ class SwarmStateCacheHandler(CacheHandler):
     def read(self, tool: str, input: str) -> Any | None:
         """Return what `tool` returned for `input`, or None if that is not cached."""
         name = _namespace(tool, input)
-        return drive(shared_store(self.uri), entries.read([name], _codec.loads)).get(name)
+        try:
+            return drive(shared_store(self.uri), entries.read([name], _codec.loads)).get(name)
+        except StoreError as error:
+            # CrewAI would end the crew, or report a failure of the tool, which can still be called.
+            logger.warning("the cached result of tool %r cannot be read: %s", tool, error)
+            return None
 
     def clear(self, tool: str) -> None:
         """Forget all results of `tool`."""
