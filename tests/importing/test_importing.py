@@ -7,22 +7,23 @@ import subprocess
 import sys
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
-from langgraph.checkpoint.serde.types import ERROR
+from langgraph.checkpoint.serde.types import ERROR, RESUME
 from langgraph.checkpoint.swarmstate import SwarmStateSaver
 from langgraph.checkpoint.swarmstate.importing import import_postgres, import_sqlite
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.checkpoint.swarmstate.testing.checkpoints import at, make_checkpoint, make_metadata
-from langgraph.types import Command
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 from swarmstate import Batch, DiskStore, Store
 from swarmstate.errors import StoreFormatError, StoreUnavailableError
 from swarmstate.layers import Operation, StoreLayer
 from swarmstate.moving import Progress
 
 from tests.importing import stock
-from tests.importing.sources import Source, everything, sqlite_source
+from tests.importing.sources import Saver, Source, everything, sqlite_source
 from tests.servers.postgres import PostgresServer
 
 
@@ -269,6 +270,108 @@ def test_a_thread_that_was_answered_here_and_went_on_there_is_left_alone(
     assert "'agent'" in failure
     assert "our task/0" in failure
     assert everything(SwarmStateSaver(store)) == before
+
+
+class _Form(TypedDict):
+    answers: list[str]
+
+
+def _form(saver: Saver, *answers: str) -> None:
+    """Give answers to a node that asks three questions in turn; the first call starts it."""
+
+    def ask(state: _Form) -> dict[str, Any]:
+        return {"answers": [interrupt(f"question {n}") for n in range(3)]}
+
+    builder = StateGraph(_Form)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(checkpointer=saver)
+    if saver.get_tuple(stock.at("form")) is None:
+        graph.invoke({"answers": []}, stock.at("form"))
+    for answer in answers:
+        graph.invoke(Command(resume=answer), stock.at("form"))
+
+
+def test_another_answer_to_a_node_that_was_answered_before_stays(source: Source) -> None:
+    store = Store()
+    with source.saver() as saver:
+        _form(saver, "first")
+    source.importer(source.url, store)
+    _form(SwarmStateSaver(store), "ours")
+    before = everything(SwarmStateSaver(store))
+    assert source.importer(source.url, store).failures == ()
+    assert everything(SwarmStateSaver(store)) == before
+
+
+def test_importing_again_brings_another_answer(source: Source) -> None:
+    store = Store()
+    for answers in (["first"], ["theirs"], ["third"]):
+        with source.saver() as saver:
+            _form(saver, *answers)
+            theirs = everything(saver)
+        assert source.importer(source.url, store).failures == ()
+        assert everything(SwarmStateSaver(store)) == theirs
+
+
+def test_another_result_of_a_task_is_not_mixed_with_ours(source: Source) -> None:
+    store = Store()
+    with source.saver() as saver:
+        config = saver.put(at("failed", ""), make_checkpoint(), make_metadata(), {})
+    source.importer(source.url, store)
+    SwarmStateSaver(store).put_writes(config, [("n", "ours")], "task")
+    with source.saver() as saver:
+        saver.put_writes(config, [("n", "theirs")], "task")
+        saver.put(config, make_checkpoint(), make_metadata(), {})
+    kept = everything(SwarmStateSaver(store))
+    report = source.importer(source.url, store)
+    assert "left unchanged" in str(report.failures)
+    assert everything(SwarmStateSaver(store)) == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "there"),
+    [
+        ([], ["ours"], ["theirs"]),
+        (["first"], ["ours"], ["theirs"]),
+        (["first"], ["ours"], ["theirs", "theirs"]),
+        ([], ["ours"], ["theirs", "theirs", "theirs"]),
+        ([], ["ours", "ours", "ours"], ["theirs"]),
+    ],
+)
+def test_a_thread_with_other_answers_there_is_left_alone(
+    source: Source, before: list[str], here: list[str], there: list[str]
+) -> None:
+    store = Store()
+    with source.saver() as saver:
+        _form(saver, *before)
+    source.importer(source.url, store)
+    _form(SwarmStateSaver(store), *here)
+    with source.saver() as saver:
+        _form(saver, *there)
+    kept = everything(SwarmStateSaver(store))
+    report = source.importer(source.url, store)
+    assert len(report.failures) == 1
+    assert "left unchanged" in report.failures[0]
+    assert report.added == 0
+    assert everything(SwarmStateSaver(store)) == kept
+
+
+def test_an_answer_that_no_task_has_received_is_not_replaced(source: Source) -> None:
+    store = Store()
+    no_task = "00000000-0000-0000-0000-000000000000"
+    with source.saver() as saver:
+        _form(saver)
+    source.importer(source.url, store)
+    ours = SwarmStateSaver(store)
+    asked = ours.get_tuple(stock.at("form"))
+    assert asked is not None
+    ours.put_writes(asked.config, [(RESUME, "ours")], no_task)
+    with source.saver() as saver:
+        saver.put_writes(asked.config, [(RESUME, "theirs")], no_task)
+    assert len(source.importer(source.url, store).failures) == 1
+    answered = ours.get_tuple(stock.at("form"))
+    assert answered is not None
+    assert (no_task, RESUME, "ours") in (answered.pending_writes or [])
 
 
 def test_writes_without_a_checkpoint_come_over(source: Source) -> None:

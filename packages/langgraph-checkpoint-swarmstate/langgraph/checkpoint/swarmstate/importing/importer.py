@@ -19,11 +19,13 @@ from ..records import SENDS_ARE_CHANNEL, encode_write
 from ..saver import SwarmStateSaver
 from ..serde import SwarmStateSerializer
 from ..values import dump
+from .comparing import is_same, more_of
 from .postgres import PostgresSource
 from .source import Id, Source, SourceCheckpoint, StoredWrite, damaged, exact
 from .sqlite import SqliteSource
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import CheckpointTuple
     from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -185,16 +187,8 @@ class _Thread:
         if not ids and not written:
             raise _Different("the source has no such thread")
         there = self._there(saver)
-        self.checkpoints, self.present = len(ids), len(ids & there)
-        if there - ids and ids - there:
-            raise _Different(
-                "the target has a thread with this id but different checkpoints, such as "
-                f"{min(there - ids).checkpoint_id!r}; left unchanged: delete it first, or leave "
-                "this thread out"
-            )
-        self._went_on = bool(there - ids) or (
-            bool(there) and self._was_answered(ids - there, written)
-        )
+        self.checkpoints, self.present = len(ids), len(ids & there.keys())
+        self._went_on = bool(there) and self._has_gone_on(saver, ids, there, written)
         if self._went_on:
             return
         try:
@@ -207,8 +201,14 @@ class _Thread:
                 self.added = 0
             raise
 
-    def _was_answered(self, missing: set[Id], written: Sequence[Id]) -> bool:
-        """Return whether the target has pending writes of its own, and is otherwise up to date.
+    def _has_gone_on(
+        self,
+        saver: SwarmStateSaver,
+        ids: set[Id],
+        there: dict[Id, Id | None],
+        written: Sequence[Id],
+    ) -> bool:
+        """Return whether the target has checkpoints or pending writes of its own.
 
         An answer to one of two questions is such a write, and creates no checkpoint yet.
 
@@ -223,19 +223,45 @@ class _Thread:
             for identity in written
             for write in self._source.writes(self._thread_id, identity)
         }
-        if ours - theirs and (missing or theirs - ours):
-            raise _Different(
-                "the target has a thread with this id but different pending writes, such as "
-                f"{min(ours - theirs)!r}; left unchanged: delete it first, or leave this "
-                "thread out"
+        only_here, only_there = ours - theirs, theirs - ours
+        # Wherever both have a next checkpoint, nothing is pending.
+        common = there.keys() & ids
+        for identity in common - {there[each] for each in common}:
+            prefix = writes_prefix(*identity)
+            more_here, more_there = self._compare_writes(
+                saver, identity, any(key.startswith(prefix) for key in only_here | only_there)
             )
-        return bool(ours - theirs)
+            only_here.update(f"{prefix}{escape(task)}" for task in more_here)
+            only_there.update(f"{prefix}{escape(task)}" for task in more_there)
+        own = there.keys() - ids
+        if (own or only_here) and (ids - there.keys() or only_there):
+            what, example = (
+                ("checkpoints", min(own).checkpoint_id)
+                if own
+                else ("pending writes", min(ours - theirs or only_here))
+            )
+            raise _Different(
+                f"the target has a thread with this id but different {what}, such as "
+                f"{example!r}; left unchanged: delete it first, or leave this thread out"
+            )
+        return bool(own or only_here)
+
+    def _compare_writes(
+        self, saver: SwarmStateSaver, identity: Id, is_known: bool
+    ) -> tuple[set[str], set[str]]:
+        stored = saver.get_tuple(Address(self._thread_id, *identity).config())
+        ours = (stored and stored.pending_writes) or []
+        return more_of(ours, self._ordered_writes(identity), is_known)
 
     def _add(
-        self, saver: SwarmStateSaver, ids: set[Id], there: set[Id], written: Sequence[Id]
+        self,
+        saver: SwarmStateSaver,
+        ids: set[Id],
+        there: dict[Id, Id | None],
+        written: Sequence[Id],
     ) -> None:
         self._put_writes(written)
-        if ids <= there:
+        if ids <= there.keys():
             return
         is_cut = False
         for found in self._source.checkpoints(self._thread_id):
@@ -256,10 +282,13 @@ class _Thread:
             entry = {time_key(newest, self._thread_id): b""}
             saver._run(write_indexed([], Batch(INDEX, put_if_absent=entry)))
 
-    def _there(self, saver: SwarmStateSaver) -> set[Id]:
-        entries = saver.history({"configurable": {"thread_id": self._thread_id}})
-        configs = (entry.config["configurable"] for entry in entries)
-        return {Id(config["checkpoint_ns"], config["checkpoint_id"]) for config in configs}
+    def _there(self, saver: SwarmStateSaver) -> dict[Id, Id | None]:
+        """Return the checkpoints in the target, each with its parent."""
+        found: dict[Id, Id | None] = {}
+        for entry in saver.history({"configurable": {"thread_id": self._thread_id}}):
+            parent = entry.parent_config
+            found[_id_of(entry.config)] = None if parent is None else _id_of(parent)
+        return found
 
     def _put_writes(self, written: Sequence[Id]) -> None:
         """Store pending writes, those of many checkpoints per batch."""
@@ -305,7 +334,7 @@ class _Thread:
                 ("list of pending writes", *self._both_writes(stored, found.id)),
                 ("state", stored.checkpoint, expected),
             ]:
-                if not self._same(ours, theirs):
+                if not is_same(ours, theirs):
                     raise _Different(f"{_name(found.id)} has a different {what} after the import")
         self.writes = sum(
             len(self._source.writes(self._thread_id, each))
@@ -337,32 +366,10 @@ class _Thread:
         writes.sort(key=lambda each: writes_sort_key(each.task_path, each.task_id, each.idx))
         return [(each.task_id, each.channel, self._decoded(identity, each)) for each in writes]
 
-    def _same(self, ours: Any, theirs: Any) -> bool:
-        """Compare what is stored; equal objects may have several encodings, such as sets."""
-        dump = self._plain.dumps_typed
-        if dump(_ordered(ours)) == dump(_ordered(theirs)):
-            return True
-        try:
-            return bool(ours == theirs)
-        except ValueError:  # numpy's arrays are neither equal nor unequal
-            return False
 
-
-def _ordered(value: Any) -> Any:
-    """Return a checkpoint with its channels in one order; PostgreSQL keeps none."""
-    if not isinstance(value, dict) or "channel_values" not in value:
-        return value
-    seen = value["versions_seen"]
-    return {
-        **{key: value[key] for key in sorted(value)},
-        "channel_values": _by_name(value["channel_values"]),
-        "channel_versions": _by_name(value["channel_versions"]),
-        "versions_seen": {node: _by_name(seen[node]) for node in sorted(seen)},
-    }
-
-
-def _by_name(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: value[key] for key in sorted(value)}
+def _id_of(config: RunnableConfig) -> Id:
+    found = config["configurable"]
+    return Id(found["checkpoint_ns"], found["checkpoint_id"])
 
 
 def _write_key(identity: Id, write: StoredWrite) -> str:
