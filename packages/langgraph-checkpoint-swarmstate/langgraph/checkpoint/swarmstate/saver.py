@@ -379,6 +379,9 @@ class SwarmStateSaver(SaverBase):
         Without a limit, this also removes the index entries of threads that no longer exist,
         such as expired ones, unless the store cannot be written to.
 
+        Among more than a thousand threads, one that was deleted while a run in it went on may come
+        last for up to half a minute after that, as long as it lacks its index entry.
+
         Args:
             limit: The maximum number of ids; all if None.
 
