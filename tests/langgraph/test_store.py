@@ -302,6 +302,16 @@ def test_numbers_that_are_none_are_named(wrong: Any) -> None:
                 call(**{name: wrong})
 
 
+@pytest.mark.parametrize("wrong", [3, None, b"k"], ids=str)
+def test_the_key_of_an_operation_must_be_a_string(wrong: Any) -> None:
+    store = SwarmStateStore()
+    # LangGraph's methods convert keys; an operation has the key that it was made with.
+    for op in (GetOp(("a",), wrong), PutOp(("a",), wrong, {}), PutOp(("a",), wrong, None)):
+        with pytest.raises(TypeError, match="expected the key of an item to be a string, found"):
+            store.batch([PutOp(("a",), "k", {}), op])
+    assert store.list_namespaces() == []
+
+
 @pytest.mark.parametrize("wrong", [3, "kind", ["kind"]], ids=str)
 def test_a_filter_must_be_a_dict(wrong: Any) -> None:
     with pytest.raises(TypeError, match="expected filter to be a dict of fields, found"):

@@ -48,6 +48,12 @@ def check_labels(labels: object) -> None:
         )
 
 
+def check_key(key: object) -> None:
+    """Raise TypeError for a key that is not a string; only LangGraph's methods convert it."""
+    if not isinstance(key, str):
+        raise TypeError(f"expected the key of an item to be a string, found {key!r:.80}")
+
+
 def namespace_of(labels: Labels) -> str:
     """Return the namespace that holds the items of `labels`."""
     return f"{STORES}{'.'.join(labels)}"

@@ -27,7 +27,7 @@ from swarmstate.operations import Operation, Write
 
 from .embedding import Embed, Forget, Index, Keep, record_of
 from .expiry import renew
-from .layout import Labels, check_labels
+from .layout import Labels, check_key, check_labels
 from .listing import check_listing, list_namespaces
 from .putting import Put, batches_of
 from .reading import read
@@ -55,13 +55,15 @@ def sorted_out(ops: Iterable[Op]) -> Batched:
     Raises:
         InvalidNamespaceError: LangGraph does not allow a label.
         ValueError: An operation or an argument is unknown.
-        TypeError: A value is not a dict, or a namespace is a single string.
+        TypeError: A value is not a dict, a key is not a string, or a namespace is a single
+            string.
     """
     batched = Batched()
     for place, op in enumerate(ops):
         validate_op_namespace(op)
         if isinstance(op, GetOp):
             check_labels(op.namespace)
+            check_key(op.key)
             batched.gets.append((place, op))
         elif isinstance(op, SearchOp):
             check_search(op)
@@ -82,12 +84,14 @@ def check_put(op: PutOp) -> None:
     """Check the arguments that LangGraph does not check.
 
     Raises:
-        TypeError: The value is not a dict, or the namespace is a single string.
+        TypeError: The value is not a dict, the key is not a string, or the namespace is a
+            single string.
     """
     value: object = op.value
     if not (value is None or isinstance(value, Mapping)):
         raise TypeError(f"expected the value of an item to be a dict, found {type(value).__name__}")
     check_labels(op.namespace)
+    check_key(op.key)
 
 
 def run_batch(
