@@ -1,20 +1,25 @@
 """Cache entries whose values are encoded by a LangGraph serializer; see `swarmstate.entries`.
 
-The content of each is `[type, bytes]`.
+The content of each is `[type, bytes]`. While the store is away, nothing is cached: whoever asks
+can compute the value, and whoever computed it must not lose it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.values import dump
 
 from swarmstate import entries
+from swarmstate.errors import StoreUnavailableError
 from swarmstate.operations import Operation
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
+
+logger = logging.getLogger(__name__)
 
 
 def read(
@@ -33,7 +38,11 @@ def read(
         value = serde.loads_typed((type_, data))
         return value if restore is None else restore(value)
 
-    return entries.read(names, decode)
+    try:
+        return (yield from entries.read(names, decode))
+    except StoreUnavailableError as error:
+        logger.warning("the cache cannot be read: %s", error)
+        return {}
 
 
 def write(
@@ -44,9 +53,11 @@ def write(
     Raises:
         EncodeError: A value cannot be serialized; nothing was stored.
     """
-    return entries.write(
-        {
-            name: (dump(serde, value, f"cache entry {name!r}"), ttl)
-            for name, (value, ttl) in values.items()
-        }
-    )
+    contents = {
+        name: (dump(serde, value, f"cache entry {name!r}"), ttl)
+        for name, (value, ttl) in values.items()
+    }
+    try:
+        yield from entries.write(contents)
+    except StoreUnavailableError as error:
+        logger.warning("%d results are not cached: %s", len(contents), error)

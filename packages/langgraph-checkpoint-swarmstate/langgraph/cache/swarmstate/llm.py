@@ -44,7 +44,8 @@ class SwarmStateLLMCache(StoreHolder, BaseCache):
     """Keeps the answers of language models in a swarmstate store, for `set_llm_cache`.
 
     Sync and async, shared by all threads, event loops and processes that use the
-    store. An answer that cannot be read is logged and treated as missing.
+    store. An answer that cannot be read is logged and treated as missing. While the store is
+    unavailable, nothing is cached, and a warning is logged.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None

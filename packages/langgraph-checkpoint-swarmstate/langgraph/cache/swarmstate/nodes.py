@@ -33,9 +33,10 @@ class SwarmStateCache(StoreHolder, BaseCache[ValueT]):
     """Keeps the results of nodes in a swarmstate store, for `compile(cache=...)`.
 
     Sync and async, shared by all threads, event loops and processes that use the
-    store. An entry that cannot be read is logged and treated as missing. An object whose
-    class no longer exists or is not allowed comes back as the data it was built from, as
-    with LangGraph's serializers.
+    store. An entry that cannot be read is logged and treated as missing. While the store is
+    unavailable, nothing is cached, and a warning is logged. An object whose class no longer
+    exists or is not allowed comes back as the data it was built from, as with LangGraph's
+    serializers.
 
     Args:
         store: A store, a file's path, a URL (see `swarmstate.open`), or None
