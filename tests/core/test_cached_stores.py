@@ -7,10 +7,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import swarmstate
 from swarmstate.base import BaseStore
 from swarmstate.cached import CacheInfo, cached
+from swarmstate.errors import StoreUnavailableError
 
+from tests.servers.away import Away
 from tests.servers.stores import Stores
 
 PROMPT = "A prompt that is long enough to be held. " * 100
@@ -51,6 +54,24 @@ def test_clearing_forgets_for_everybody_and_only_this_function(stores: Stores) -
     one(1)
     assert calls == [1, 2, 1]
     assert another(1) == 0
+
+
+def test_functions_are_called_while_the_store_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[Any] = []
+    function = counted(Away(swarmstate.Store()), calls)
+    assert [function(1)["number"], function(1)["number"]] == [1, 2]
+
+    @cached(store=Away(swarmstate.Store()), name="coroutine")
+    async def coroutine(value: int) -> int:
+        calls.append(value)
+        return value
+
+    assert [asyncio.run(coroutine(2)), asyncio.run(coroutine(2))] == [2, 2]
+    assert calls == [1, 1, 2, 2]
+    assert caplog.text.count("cannot be read now: the server is away") == 4
+    assert caplog.text.count("cannot be written now: the server is away") == 4
+    with pytest.raises(StoreUnavailableError):
+        function.cache_clear()
 
 
 def test_results_expire(stores: Stores) -> None:

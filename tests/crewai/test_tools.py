@@ -174,7 +174,7 @@ def test_what_a_tool_did_is_told_though_it_cannot_be_cached(
         crew.kickoff()
         blocking.communicate()
     assert "Observation: sent to ann" in llm.prompts[-1]
-    assert "'send' is not cached" in caplog.text
+    assert "cannot be written now" in caplog.text
 
 
 def test_a_crew_works_without_its_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,11 +27,11 @@ from langgraph.checkpoint.swarmstate import SwarmStateSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
 from swarmstate.errors import EncodeError, StoreUnavailableError
-from swarmstate.layers import Operation, StoreLayer
 from typing_extensions import TypedDict
 
 from tests.langgraph.helpers import crash
 from tests.langgraph.helpers.counting import CountingStore
+from tests.servers.away import Away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -334,19 +334,6 @@ def answer_in_a_process(path: Path, number: int, barrier: Any, connection: Any) 
     connection.close()
 
 
-class Away(StoreLayer):
-    """A store whose server cannot be reached."""
-
-    def reading(self, queries: Any) -> Operation[Any]:
-        raise StoreUnavailableError("the server is away")
-
-    def writing(self, batches: Any) -> Operation[None]:
-        raise StoreUnavailableError("the server is away")
-
-    def listing(self, prefix: str, after: str | None, limit: int | None) -> Operation[list[str]]:
-        raise StoreUnavailableError("the server is away")
-
-
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_graph_runs_without_its_cache(mode: str, caplog: pytest.LogCaptureFixture) -> None:
     calls: list[int] = []
@@ -357,8 +344,8 @@ def test_a_graph_runs_without_its_cache(mode: str, caplog: pytest.LogCaptureFixt
         found = graph.invoke(start) if mode == "sync" else asyncio.run(graph.ainvoke(start))
         assert found["square"] == 9
     assert calls == [3, 3]
-    assert "the cache cannot be read: the server is away" in caplog.text
-    assert "1 results are not cached: the server is away" in caplog.text
+    assert "cannot be read now: the server is away" in caplog.text
+    assert "cannot be written now: the server is away" in caplog.text
     with pytest.raises(EncodeError):
         cache.set({(("ns",), "bad"): (lambda: None, None)})
     with pytest.raises(StoreUnavailableError):
@@ -371,7 +358,7 @@ def test_a_chat_model_answers_without_its_cache(
     use_cache(SwarmStateLLMCache(Away(swarmstate.Store())))
     model = model_of(["one", "two"])
     assert [model.invoke("hi").content, model.invoke("hi").content] == ["one", "two"]
-    assert "not cached: the server is away" in caplog.text
+    assert "cannot be written now: the server is away" in caplog.text
 
 
 def test_processes_share_one_file(tmp_path: Path) -> None:

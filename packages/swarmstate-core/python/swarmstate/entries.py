@@ -2,7 +2,8 @@
 
 Each entry is a namespace of its own with the single record `value`, so the store expires
 each entry at its own time. A cache holds only what can be computed again: an entry that
-cannot be read counts as missing, and the next write replaces it.
+cannot be read counts as missing, and the next write replaces it. While the store is unavailable,
+nothing is cached: whoever asks can compute the value, and must not lose what was computed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsFloat
 
 from swarmstate._plane import Batch, Query
-from swarmstate.errors import StoreFormatError
+from swarmstate.errors import StoreFormatError, StoreUnavailableError
 from swarmstate.operations import Namespaces, Operation, Write, read_apart
 from swarmstate.sharing import seal, unseal
 
@@ -35,7 +36,11 @@ def read(names: Sequence[str], decode: Callable[[Any], Any]) -> Operation[dict[s
         decode: Turns the written content of an entry into its value. If it raises
             anything, the error is logged and the entry counts as missing.
     """
-    results = yield from read_apart([Query(name, keys=[_KEY]) for name in names])
+    try:
+        results = yield from read_apart([Query(name, keys=[_KEY]) for name in names])
+    except StoreUnavailableError as error:
+        logger.warning("cache entry %r cannot be read now: %s", names[0], error)
+        return {}
     found = {}
     for name, result in zip(names, results, strict=True):
         if isinstance(result, Exception):
@@ -71,6 +76,13 @@ def write(contents: Mapping[str, tuple[Any, float | None]]) -> Operation[None]:
     ]
     if not batches:
         return
+    try:
+        yield from _replace(batches)
+    except StoreUnavailableError as error:
+        logger.warning("cache entry %r cannot be written now: %s", next(iter(contents)), error)
+
+
+def _replace(batches: Sequence[Batch]) -> Operation[None]:
     try:
         yield Write(batches)
     except StoreFormatError:

@@ -1,25 +1,20 @@
 """Cache entries whose values are encoded by a LangGraph serializer; see `swarmstate.entries`.
 
-The content of each is `[type, bytes]`. While the store is away, nothing is cached: whoever asks
-can compute the value, and whoever computed it must not lose it.
+The content of each is `[type, bytes]`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.swarmstate.values import dump
 
 from swarmstate import entries
-from swarmstate.errors import StoreUnavailableError
 from swarmstate.operations import Operation
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
-
-logger = logging.getLogger(__name__)
 
 
 def read(
@@ -38,11 +33,7 @@ def read(
         value = serde.loads_typed((type_, data))
         return value if restore is None else restore(value)
 
-    try:
-        return (yield from entries.read(names, decode))
-    except StoreUnavailableError as error:
-        logger.warning("the cache cannot be read: %s", error)
-        return {}
+    return entries.read(names, decode)
 
 
 def write(
@@ -53,11 +44,9 @@ def write(
     Raises:
         EncodeError: A value cannot be serialized; nothing was stored.
     """
-    contents = {
-        name: (dump(serde, value, f"cache entry {name!r}"), ttl)
-        for name, (value, ttl) in values.items()
-    }
-    try:
-        yield from entries.write(contents)
-    except StoreUnavailableError as error:
-        logger.warning("%d results are not cached: %s", len(contents), error)
+    return entries.write(
+        {
+            name: (dump(serde, value, f"cache entry {name!r}"), ttl)
+            for name, (value, ttl) in values.items()
+        }
+    )

@@ -68,7 +68,8 @@ def cached(
 
     In process, a call returns the very object that the first one returned. With a
     store, it returns a copy; results outlive the process and are shared with others
-    that use the store, but only calls in the same process wait for one another.
+    that use the store, but only calls in the same process wait for one another. While the
+    store is unavailable, nothing is cached, and a warning is logged.
 
     Args:
         function: The function, when used as `@cached` without arguments.
