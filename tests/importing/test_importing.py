@@ -436,7 +436,7 @@ def test_the_command(filled: Source, tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 threads" in done.stdout
+    assert "1 thread," in done.stdout
     assert "compared: no differences" in done.stdout
     with SwarmStateSaver(target) as saver:
         assert saver.threads() == ["agent"]

@@ -128,7 +128,7 @@ class MeaningContract(ContractBase):
         with pytest.raises(ValueError, match="expected embeddings of 3 dimensions"):
             memory.put(("a",), "k", {"text": "tea"})
         memory = SwarmStateStore(ours.store.store, index={"embed": lambda texts: []})
-        with pytest.raises(ValueError, match="expected the embeddings of 1 texts, found 0"):
+        with pytest.raises(ValueError, match="expected one embedding for each text, found 0 for 1"):
             memory.put(("a",), "k", {"text": "tea"})
         assert memory.search(("a",)) == []
 
