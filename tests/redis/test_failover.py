@@ -116,6 +116,7 @@ class Counters:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self.added = 0
+        self.unknown = 0
         self.looked = 0
 
     def _batch(self, found: bytes | None) -> Batch:
@@ -125,6 +126,12 @@ class Counters:
     def _added(self) -> None:
         with self._lock:
             self.added += 1
+
+    def _lost(self, error: StoreUnavailableError) -> None:
+        # By the time a thread retries, the others may have counted further than Redis remembers.
+        assert "it is unknown whether" in str(error)
+        with self._lock:
+            self.unknown += 1
 
     def _look(self, values: list[bytes | None], before: int) -> int:
         number, twin = values
@@ -141,6 +148,9 @@ class Counters:
                 self._store.write([self._batch(found.values[0])])
             except ConflictError:
                 continue
+            except StoreUnavailableError as error:
+                self._lost(error)
+                continue
             self._added()
 
     async def _aadd(self) -> None:
@@ -149,6 +159,9 @@ class Counters:
             try:
                 await self._store.awrite([self._batch(found.values[0])])
             except ConflictError:
+                continue
+            except StoreUnavailableError as error:
+                self._lost(error)
                 continue
             self._added()
 
@@ -170,7 +183,10 @@ class Counters:
         await asyncio.gather(*(self._aadd() for _ in range(4)), self._aread())
 
     def run_while(self, fault: Callable[[], None]) -> None:
-        """Count before, during and after `fault`; check that each increment was applied once."""
+        """Count before, during and after `fault`; check that each increment was applied once.
+
+        Only one whose outcome was reported as unknown may be missing.
+        """
         with ThreadPoolExecutor(5) as pool:
             futures = [pool.submit(each) for each in (*[self._add] * 3, self._read)]
             futures.append(pool.submit(asyncio.run, self._tasks()))
@@ -193,12 +209,13 @@ class Counters:
                 self._stop.set()
             for future in futures:
                 future.result()
-        assert self._store.read([Query("counter", ["n"])])[0].values == [b"%d" % self.added]
+        [value] = self._store.read([Query("counter", ["n"])])[0].values
+        assert self.added <= int(value or b"0") <= self.added + self.unknown
 
 
 @on_both_servers
 def test_masters_replaced_in_an_orderly_way(nodes: list[RedisServer]) -> None:
-    """No call fails, nothing is lost or applied twice, and no partial write is visible."""
+    """Nothing is lost, partial or applied twice, and writers without rivals notice nothing."""
     with RedisStore(url_of(nodes[0])) as store:
         counters = Counters(store)
         Writers(store, threads=4, tasks=8).run_while(
