@@ -3,7 +3,8 @@
 LangGraph creates a task for each checkpoint, which waits for the previous one, and for each
 task's writes. Here they are encoded immediately and queued. The queue is written in one round
 trip when the run ends or waits for it, which with `durability="sync"` is after each superstep,
-and otherwise after a short delay. A node that blocks the event loop prolongs that delay.
+and otherwise after a short delay. A node that blocks the event loop prolongs that delay. Memory
+is written immediately, which takes less time than queueing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.pregel._executor import AsyncBackgroundExecutor
 from langgraph.pregel._loop import AsyncPregelLoop
+
+from swarmstate import Store
 
 from ..saver import SwarmStateSaver
 from .storing import LINGER, Storing, batches_of, storing_of
@@ -76,14 +79,29 @@ class _Line:
         # After a failure, LangGraph's calls are made one by one: a checkpoint must not be
         # stored unless those before it were.
         self._failed = False
+        self._is_memory = type(saver.store) is Store
 
     def add(self, saving: _Saving) -> None:
         """Add to the queue, and make sure that it is written even if the run goes on for long."""
         if not self._failed:
             saving.storing.prepare()
+        if self._is_memory and self._store_now(saving):
+            return
         self._waiting.append(saving)
         if self._timer is None and not self._is_writing:
             self._timer = self.loop.call_later(LINGER, self.write)
+
+    def _store_now(self, saving: _Saving) -> bool:
+        """Store it in memory, unless others come first; return whether that succeeded."""
+        if self._waiting or self._is_writing or not saving.storing.is_prepared:
+            return False
+        try:
+            saving.storing.context.run(saving.storing.store)
+        except Exception:
+            # The queue tries it once more, and reports what happens then.
+            return False
+        saving.finish()
+        return True
 
     def write(self) -> None:
         """Start writing the whole queue."""
@@ -168,9 +186,10 @@ class LiningAsyncExecutor(AsyncBackgroundExecutor):
         if self._line is None:
             self._line = _Line(self.loop, storing.saver)
         saving = _Saving(self._line, storing)
-        self.tasks[saving] = (False, True)
-        saving.add_done_callback(self.done)
         self._line.add(saving)
+        if not saving.done():
+            self.tasks[saving] = (False, True)
+            saving.add_done_callback(self.done)
         return saving
 
     async def __aexit__(self, *exc: Any) -> None:
