@@ -19,7 +19,7 @@ from langgraph.checkpoint.swarmstate import SwarmStateSaver, accelerate, deaccel
 from langgraph.checkpoint.swarmstate.testing import graphs
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
-from swarmstate.errors import EncodeError, SwarmStateError
+from swarmstate.errors import EncodeError, StoreClosedError, SwarmStateError
 from swarmstate.observability import Summary
 from typing_extensions import TypedDict
 
@@ -166,6 +166,15 @@ def test_a_checkpoint_is_as_it_was_in_memory_too() -> None:
         return await graph.ainvoke(None, next(second).config)
 
     assert asyncio.run(run()) == {"log": ["first", "second"]}
+
+
+def test_a_run_fails_if_its_memory_is_closed_meanwhile() -> None:
+    store = swarmstate.Store()
+    builder: Any = StateGraph(dict)
+    builder.add_node("work", lambda state: store.close())
+    graph = builder.add_edge(START, "work").compile(checkpointer=SwarmStateSaver(store))
+    with pytest.raises(StoreClosedError):
+        asyncio.run(graph.ainvoke({"n": 1}, CONFIG))
 
 
 def test_a_checkpoint_is_as_it_was_where_the_one_before_must_be_looked_at() -> None:
